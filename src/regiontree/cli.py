@@ -1,2 +1,224 @@
+"""The command line: thin, and quick to answer. Heavy imports happen inside commands."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from regiontree._version import __version__
+from regiontree.errors import RegionTreeError
+
+if TYPE_CHECKING:
+    from regiontree.batch import Job, Summary
+
+__all__ = ["app", "main"]
+
+EXIT_FAILED = 1  # some inputs failed; the rest is done
+EXIT_USAGE = 2  # nothing could be done: a wrong option, no weights, no such device
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="A photograph as a tree of its semantic regions.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"regiontree {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def segment(
+    paths: Annotated[list[str], typer.Argument(help="Image files, folders or glob patterns.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the trees.")],
+    preset: Annotated[
+        str, typer.Option(help="default, or published: every setting of the paper at once.")
+    ] = "default",
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="embedded; precomputed: inputs are feature files (.npy, .npz); "
+            "precomputed:FOLDER: features lie in FOLDER under the images' names."
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(help="Long side in pixels (aspect kept), or HEIGHTxWIDTH.  [default: 840]"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    dtype: Annotated[
+        str | None, typer.Option(help="auto, float32, bfloat16 or float16.  [default: auto]")
+    ] = None,
+    tree: Annotated[str | None, typer.Option(help="Tree builder.  [default: recursive]")] = None,
+    parts: Annotated[
+        int | None, typer.Option(help="Parts that patches are grouped into.  [default: 200]")
+    ] = None,
+    max_ncut: Annotated[
+        float | None,
+        typer.Option(help="A division needs a mean normalised cut below this.  [default: 0.8]"),
+    ] = None,
+    max_perturbation: Annotated[
+        float | None,
+        typer.Option(help="Regions less stable than this stay whole.  [default: 80]"),
+    ] = None,
+    levels: Annotated[int | None, typer.Option(help="Deepest level.  [default: 9]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of every random step.  [default: 1234]")] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(help="Refuse larger images.  [default: 150000000]")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo finished images.")] = False,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Also draw each tree beside it, as PNG files.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
+    ] = False,
+) -> None:
+    """Parse photographs into region trees, one .npz each.
+
+    Finished images are skipped when run again. Bad images are reported at the end; the rest goes
+    on. Exit code: 0 all done, 1 some failed, 2 nothing could be done, 130 interrupted.
+    """
+    given = {
+        "backbone": backbone, "size": size, "dtype": dtype, "tree": tree, "parts": parts,
+        "max_ncut": max_ncut, "max_perturbation": max_perturbation, "levels": levels, "seed": seed,
+    }  # fmt: skip
+    changes = {name: value for name, value in given.items() if value is not None}
+    with _clear_errors():
+        from regiontree.batch import plan, suffixes_for
+        from regiontree.images import MAX_PIXELS
+        from regiontree.parser import RegionParser
+
+        parser = RegionParser(
+            preset=preset, device=device, max_pixels=max_pixels or MAX_PIXELS, **changes
+        )
+        jobs = plan(paths, out, suffixes_for(parser), pictures=pictures)
+        summary = _run(parser, jobs, out, overwrite=overwrite, pictures=pictures)
+    _report(summary, out)
+    if as_json:
+        typer.echo(json.dumps(summary.as_dict(), indent=1))
+    if summary.interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if summary.count("failed"):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def show(
+    tree: Annotated[Path, typer.Argument(help="A tree (.npz).")],
+    depth: Annotated[int | None, typer.Option(help="Show nodes down to this depth.")] = None,
+) -> None:
+    """Print a tree as text: area, depth and height of each node, and why each leaf ends."""
+    with _clear_errors():
+        from regiontree.tree import RegionTree
+
+        typer.echo(RegionTree.load(tree).to_text(max_depth=depth))
+
+
 def main() -> None:
-    raise SystemExit("not yet")
+    app()
+
+
+# -- pieces ---------------------------------------------------------------------------------------
+
+
+class _clear_errors:
+    """One line and exit code 2 for errors that are the user's to mend."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
+        if isinstance(error, RegionTreeError):
+            typer.echo(f"regiontree: {error}", err=True)
+            raise typer.Exit(EXIT_USAGE) from error
+
+
+def _run(parser: Any, jobs: list[Job], out: Path, *, overwrite: bool, pictures: bool) -> Summary:
+    """Run the batch behind a progress bar on standard error."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from regiontree.batch import Outcome, segment
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    console = Console(stderr=True)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    done: list[float] = []
+    try:
+        with progress:
+            task = progress.add_task("parsing", total=len(jobs), rate="- images/s")
+
+            def advance(outcome: Outcome) -> None:
+                if outcome.seconds is not None:
+                    done.append(outcome.seconds)
+                rate = f"{len(done) / sum(done):.2f} images/s" if sum(done) else "- images/s"
+                progress.update(task, advance=1, rate=rate)
+                if outcome.status == "failed":
+                    console.print(
+                        f"failed: {outcome.error}", markup=False, highlight=False, soft_wrap=True
+                    )
+
+            return segment(
+                parser, jobs, out, overwrite=overwrite, pictures=pictures, on_outcome=advance
+            )
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _report(summary: Summary, out: Path) -> None:
+    """The batch in one or two lines on standard error."""
+    counts = [f"{summary.count(status)} {status}" for status in ("done", "skipped", "failed")]
+    left = summary.planned - len(summary.outcomes)
+    if left:
+        counts.append(f"{left} not started")
+    line = f"{', '.join(counts)} in {summary.seconds:.1f} s"
+    if summary.count("done"):
+        line += f" ({summary.images_per_second:.2f} images/s)"
+    typer.echo(f"{line}; trees and summary.json in {out}", err=True)
+    if summary.interrupted:
+        typer.echo("interrupted: run the same command again to do the rest", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,14 +17,20 @@ from __future__ import annotations
 
 import hashlib
 import io
+import operator
+import struct
+import threading
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from regiontree.errors import ImageError, SettingsError
 
@@ -38,15 +44,30 @@ __all__ = [
     "Size",
     "grid_of",
     "load_image",
+    "nearest",
     "parse_size",
     "to_pixels",
 ]
 
 MAX_PIXELS = 150_000_000
-IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .ppm .pgm .pbm .pnm .jp2 .j2k .avif .tga".split()
-)
+IMAGE_SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".tga",
+})  # fmt: skip
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+# EXIF orientation -> what puts the image the right way up; 5 to 8 swap height and width.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow's parsers and decoders raise on damaged files, found by flipping bytes in 13 formats.
+_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError,
+           AttributeError, RuntimeError, struct.error, zlib.error)  # fmt: skip
 
 # A long side (aspect ratio kept) or an exact (height, width), in pixels.
 Size = int | tuple[int, int]
@@ -54,8 +75,8 @@ Size = int | tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class LoadedImage:
-    """Attributes: rgb (h, w, 3) uint8, possibly decoded at a reduced scale; size (H, W) of the image
-    itself, right way up; name of its file or None; sha256 of the file or of the pixels."""
+    """Attributes: rgb (h, w, 3) uint8, possibly decoded at a reduced scale; size (H, W) of the
+    image itself, right way up; name of its file or None; sha256 of the file or of the pixels."""
 
     rgb: NDArray[np.uint8]
     size: tuple[int, int]
@@ -72,13 +93,13 @@ def parse_size(text: str | int | tuple[int, int]) -> Size:
     """``840`` -> long side 840; ``840x1680`` -> exactly 840 high, 1680 wide."""
     try:
         if isinstance(text, tuple | list):
-            height, width = (int(v) for v in text)
+            height, width = (operator.index(v) for v in text)
             size: Size = (height, width)
         elif isinstance(text, str) and "x" in text.lower():
             height, width = (int(v) for v in text.lower().split("x"))
             size = (height, width)
         else:
-            size = int(text)
+            size = int(text) if isinstance(text, str) else operator.index(text)
     except (TypeError, ValueError):
         raise SettingsError(
             f"size must be a long side like 840 or HEIGHTxWIDTH like 840x1680, got {text!r}"
@@ -116,13 +137,26 @@ def grid_of(image_size: tuple[int, int], size: Size, patch: int) -> tuple[int, i
 
 
 def to_pixels(image: LoadedImage, grid: tuple[int, int], patch: int) -> Tensor:
-    """The image resized to ``grid * patch`` pixels: (3, rows * patch, columns * patch) in [0, 1]."""
+    """The image resized to ``grid * patch``: (3, rows * patch, columns * patch) in [0, 1]."""
     import torch
 
     height, width = grid[0] * patch, grid[1] * patch
     resized = Image.fromarray(image.rgb).resize((width, height), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)
     return pixels.float().div_(255.0)
+
+
+def nearest(labels: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
+    """Labels (h, w) at (H, W) pixels: each pixel takes the cell that its centre lies in.
+
+    Whole-number arithmetic, so that a centre on the line between two cells always falls to the
+    second.
+    """
+    rows, columns = (
+        (2 * np.arange(new, dtype=np.int64) + 1) * old // (2 * new)
+        for new, old in zip(size, labels.shape, strict=True)
+    )
+    return labels[rows[:, None], columns]
 
 
 def load_image(
@@ -139,8 +173,8 @@ def load_image(
         A path, a Pillow image, or an array: (H, W) grey or (H, W, 1/3/4) of uint8, bool, uint16 or
         float. Float colour arrays are in [0, 1].
     max_pixels
-        Larger images are refused: decoding takes 3 to 4 bytes a pixel, and small files can claim any
-        size.
+        Larger images are refused: decoding takes 3 to 4 bytes a pixel, and small files can claim
+        any size.
     cover
         (H, W) that the result must at least cover; lets large JPEGs be decoded at a reduced scale.
 
@@ -153,7 +187,8 @@ def load_image(
         return _from_path(Path(source), max_pixels, cover)
     if isinstance(source, Image.Image):
         _check_pixels("the image", source.size, max_pixels)
-        rgb = _to_rgb(source)
+        with _decoding("the image"):
+            rgb = _to_rgb(source)
         return LoadedImage(rgb, rgb.shape[:2], None, _digest(rgb))
     if isinstance(source, np.ndarray):
         rgb = _from_array(source, max_pixels)
@@ -167,52 +202,65 @@ def _from_path(path: Path, max_pixels: int, cover: tuple[int, int] | None) -> Lo
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise ImageError(f"{path}: no such file") from None
+        raise ImageError(f"{path}: no such file; check the path") from None
     except IsADirectoryError:
         raise ImageError(f"{path}: is a folder; name an image in it") from None
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path}: cannot be read ({reason})") from error
     if not data:
         raise ImageError(f"{path}: is empty (0 bytes); copy or download it again")
+    with _decoding(str(path)), _opened(data, str(path), max_pixels) as image:
+        width, height = image.size
+        if cover is not None and image.format in ("JPEG", "MPO"):
+            turned = _orientation(image) >= 5
+            image.draft(None, cover if turned else cover[::-1])
+            drafted = image.size != (width, height)
+        else:
+            turned = drafted = False
+        rgb = _to_rgb(image)
+    # Only a reduced JPEG is smaller than the image; Pillow itself turns TIFFs while decoding.
+    size = rgb.shape[:2] if not drafted else (width, height) if turned else (height, width)
+    return LoadedImage(rgb, size, path.name, hashlib.sha256(data).hexdigest())
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Whatever Pillow raises on a file that it cannot decode, as an ImageError."""
     try:
         with warnings.catch_warnings():
-            # Our own limit, below, speaks for Pillow's; other warnings are about metadata.
+            # Our own limit speaks for Pillow's; its other warnings are about metadata.
             warnings.simplefilter("ignore")
-            with _pillow_limit(max_pixels), Image.open(io.BytesIO(data)) as image:
-                _check_pixels(str(path), image.size, max_pixels)
-                width, height = image.size
-                if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):
-                    width, height = height, width
-                    cover = cover[::-1] if cover else None
-                if cover is not None:
-                    image.draft(None, (cover[1], cover[0]))
-                rgb = _to_rgb(image)
-    except UnidentifiedImageError:
-        raise ImageError(
-            f"{path}: is not an image that Pillow can read (it starts with {data[:8]!r})"
-        ) from None
-    except Image.DecompressionBombError:
-        raise ImageError(_too_large(str(path), None, max_pixels)) from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
-        # Pillow's decoders raise all of these on damaged files.
-        raise ImageError(f"{path}: is damaged or cut short ({error})") from error
+            yield
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: refused by Pillow as too large ({error})") from None
+    except _DAMAGE as error:
+        raise ImageError(f"{name}: is damaged or cut short ({error})") from error
     except MemoryError as error:
-        raise ImageError(f"{path}: does not fit in memory ({width} x {height} pixels)") from error
-    return LoadedImage(rgb, (height, width), path.name, hashlib.sha256(data).hexdigest())
+        raise ImageError(f"{name}: does not fit in memory; reduce it first") from error
 
 
-class _pillow_limit:
-    """Pillow's own bomb check set to our limit while a file is opened (it is a module global)."""
+_PILLOW_LIMIT = threading.Lock()
 
-    def __init__(self, max_pixels: int) -> None:
-        self.max_pixels = max_pixels
 
-    def __enter__(self) -> None:
-        self.before = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = max(self.max_pixels, 1)
-
-    def __exit__(self, *_: object) -> None:
-        Image.MAX_IMAGE_PIXELS = self.before
+def _opened(data: bytes, name: str, max_pixels: int) -> Image.Image:
+    """The image, its header read and its size accepted, no pixel decoded."""
+    # Pillow's own check is a module global: set to our limit only while a header is read.
+    with _PILLOW_LIMIT:
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = max(max_pixels, 1)
+        try:
+            image = Image.open(io.BytesIO(data))
+        except UnidentifiedImageError:
+            raise ImageError(
+                f"{name}: is not an image that Pillow can read (it starts with {data[:8]!r})"
+            ) from None
+        except Image.DecompressionBombError:
+            raise ImageError(_too_large(name, None, max_pixels)) from None
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+    _check_pixels(name, image.size, max_pixels)
+    return image
 
 
 def _check_pixels(name: str, size: tuple[int, int], max_pixels: int) -> None:
@@ -223,23 +271,44 @@ def _check_pixels(name: str, size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _too_large(name: str, size: tuple[int, int] | None, max_pixels: int) -> str:
-    what = "more" if size is None else f"{size[0]} x {size[1]} = {size[0] * size[1] / 1e6:.0f}"
+    if size is None:  # Pillow refuses at twice the limit and does not say the size
+        what = f"more than {2 * max_pixels / 1e6:.3g}"
+    else:
+        what = f"{size[0]} x {size[1]} = {size[0] * size[1] / 1e6:.3g}"
     return (
-        f"{name}: {what} megapixels, above the limit of {max_pixels / 1e6:.0f}; if it is "
+        f"{name}: {what} megapixels, above the limit of {max_pixels / 1e6:.3g}; if it is "
         "genuine, raise the limit with max_pixels (--max-pixels)"
     )
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     """8-bit RGB, upright, transparency over white."""
-    image = ImageOps.exif_transpose(image)
+    image.load()
+    turn = _UPRIGHT.get(_orientation(image))
+    if turn is not None:
+        image = image.transpose(turn)
+    if image.mode == "La":
+        image = image.convert("LA")
     if image.mode in _DEEP_MODES:
         return _stretched(np.asarray(image))
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa"):
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
     return np.asarray(image.convert("RGB"))
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 if there is none or the metadata is damaged.
+
+    Not ``ImageOps.exif_transpose``: it writes the metadata out again, which fails on photographs
+    whose pixels are fine.
+    """
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except _DAMAGE:
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
 
 
 def _from_array(array: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
@@ -258,10 +327,12 @@ def _from_array(array: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
     if array.ndim == 2:
         return _stretched(array)
     if array.dtype.kind == "f":
-        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+        if not np.isfinite(array).all():
+            raise ImageError("a float colour array must be finite; it holds NaN or infinity")
+        if array.min() < 0 or array.max() > 1:
             raise ImageError(
-                "a float colour array must be in [0, 1] and finite; it holds "
-                f"{np.nanmin(array):g} to {np.nanmax(array):g}"
+                f"a float colour array must be in [0, 1]; it holds {array.min():g} to "
+                f"{array.max():g}: divide by its full scale"
             )
         return _to_rgb(Image.fromarray((array * 255 + 0.5).astype(np.uint8)))
     if array.dtype == np.uint16:
@@ -271,7 +342,8 @@ def _from_array(array: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
 
 def _stretched(grey: NDArray[Any]) -> NDArray[np.uint8]:
     """Deep grey (H, W) to 8-bit RGB between its 0.1 and 99.9 percentiles; NaN becomes black."""
-    values = grey.astype(np.float32)
+    # Eight bytes a value do not fit float32: 1e300 is a number, not infinity.
+    values = grey.astype(np.float64 if grey.dtype.itemsize > 4 else np.float32)
     finite = np.isfinite(values)
     if not finite.any():
         raise ImageError("the image holds no finite value")

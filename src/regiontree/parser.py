@@ -10,7 +10,6 @@ photograph -> pixels fitted to a patch grid        (images)
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from regiontree.backbones import Backbone, load_backbone, pick_device, pick_dtyp
 from regiontree.backbones.precomputed import check_features, find_features, read_features
 from regiontree.errors import FeatureError
 from regiontree.hierarchy import Hierarchy, PartGraph, StopReason
-from regiontree.images import MAX_PIXELS, LoadedImage, grid_of, load_image, to_pixels
+from regiontree.images import MAX_PIXELS, LoadedImage, grid_of, load_image, nearest, to_pixels
 from regiontree.settings import Settings
 from regiontree.spectral.affinity import EQUAL, make_affinity, max_cosine_distance, unit_rows
 from regiontree.spectral.oversegment import oversegment, part_graph
@@ -157,7 +156,7 @@ class RegionParser:
 
         leaf_of_patch = hierarchy.leaf_of_part[parts.cpu().numpy()].reshape(h, w)
         return RegionTree(
-            labels=_to_size(leaf_of_patch, size),
+            labels=nearest(leaf_of_patch.astype(np.int32), size),
             parents=hierarchy.parents,
             height=hierarchy.height,
             ncut=hierarchy.ncut,
@@ -220,20 +219,6 @@ def parse(photo: Photo, **options: Any) -> RegionTree:
 @lru_cache(maxsize=4)
 def _parser(options: tuple[tuple[str, Any], ...]) -> RegionParser:
     return RegionParser(**dict(options))
-
-
-def settings_digest(settings: Settings) -> str:
-    """Short digest of settings, to tell whether a finished tree was made with the same."""
-    return hashlib.sha256(repr(sorted(settings.as_dict().items())).encode()).hexdigest()[:16]
-
-
-def _to_size(grid: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.int32]:
-    """Nearest patch of every pixel: (h, w) -> (H, W)."""
-    rows, columns = (
-        ((np.arange(pixels) + 0.5) * (patches / pixels)).astype(np.int64)
-        for pixels, patches in zip(size, grid.shape, strict=True)
-    )
-    return grid.astype(np.int32)[rows[:, None], columns]
 
 
 def _node_embeddings(hierarchy: Hierarchy, graph: PartGraph) -> NDArray[np.float16]:

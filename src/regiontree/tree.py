@@ -14,22 +14,24 @@ pixel; nothing is computed again.
 >>> tree = RegionTree(labels=np.array([[0, 0, 1], [2, 2, 2]]),
 ...                   parents=np.array([3, 3, 4, 4, 4]), height=np.array([0, 0, 0, .4, 1]))
 >>> tree.cut(n_regions=2)
-array([[0, 0, 0],
-       [1, 1, 1]], dtype=int32)
+array([[1, 1, 1],
+       [0, 0, 0]], dtype=int32)
 >>> tree.at(0, 2)
 [1, 3, 4]
 >>> print(tree)
 RegionTree of 2 x 3 pixels: 5 nodes, 3 leaves, depth 2
 node       area  depth  height  why it ends
 4        100.0%      0   1.000
-├─ 3      50.0%      1   0.400
-│  ├─ 0   33.3%      2   0.000  not recorded
-│  └─ 1   16.7%      2   0.000  not recorded
-└─ 2      50.0%      1   0.000  not recorded
+├─ 2      50.0%      1   0.000  not recorded
+└─ 3      50.0%      1   0.400
+   ├─ 0   33.3%      2   0.000  not recorded
+   └─ 1   16.7%      2   0.000  not recorded
 """
 
 from __future__ import annotations
 
+import json
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -72,7 +74,8 @@ class RegionTree:
     embedding : (N, d) float16 or None
         Unit-length mean patch feature of each node.
     meta : mapping of JSON values
-        Software version, backbone, settings, image size and source digest.
+        Software version, backbone, settings, image size and source digest. Copied by way of JSON,
+        so that it reads back from a file as it is here: tuples become lists.
     area : (N,) int64
         Pixels of each node (derived).
     level : (N,) int32
@@ -147,10 +150,10 @@ class RegionTree:
         if (ncut < 0).any() or (ncut > 1).any():
             i = int(np.argmax((ncut < 0) | (ncut > 1)))
             raise TreeError(f"ncut[{i}] is {ncut[i]:g}: a normalised cut lies in [0, 1]")
-        if self.stop is None:
-            stop = np.where(has_child, StopReason.INNER, StopReason.UNKNOWN).astype(np.uint8)
-        else:
-            stop = _array("stop", self.stop, 1, "iu", np.uint8, n)
+        reasons: Any = self.stop
+        if reasons is None:
+            reasons = np.where(has_child, StopReason.INNER, StopReason.UNKNOWN)
+        stop = _array("stop", reasons, 1, "iu", np.uint8, n)
         if (stop > max(StopReason)).any() or ((stop == StopReason.INNER) != has_child).any():
             bad = (stop > max(StopReason)) | ((stop == StopReason.INNER) != has_child)
             i = int(np.argmax(bad))
@@ -161,13 +164,18 @@ class RegionTree:
             if len(embedding) != n:
                 raise TreeError(f"embedding has {len(embedding)} rows for {n} nodes")
 
-        arrays = dict(labels=labels, parents=parents, height=height, ncut=ncut, stop=stop,
-                      embedding=embedding, area=area, level=level)  # fmt: skip
+        arrays = {"labels": labels, "parents": parents, "height": height, "ncut": ncut,
+                  "stop": stop, "embedding": embedding, "area": area, "level": level}  # fmt: skip
         for name, array in arrays.items():
             if array is not None:
                 array.setflags(write=False)
             object.__setattr__(self, name, array)
-        object.__setattr__(self, "meta", MappingProxyType(dict(self.meta)))
+        object.__setattr__(self, "meta", MappingProxyType(_json_copy(self.meta)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A read-only meta cannot be pickled or copied by itself; worker processes need both.
+        arrays = (self.labels, self.parents, self.height, self.ncut, self.stop, self.embedding)
+        return RegionTree, (*arrays, dict(self.meta))
 
     # -- size and shape ---------------------------------------------------------------------------
 
@@ -243,6 +251,7 @@ class RegionTree:
     def at(self, y: int, x: int) -> list[int]:
         """Regions that hold pixel (row y, column x), from its leaf to the root."""
         h, w = self.shape
+        y, x = _whole("a pixel's row", y), _whole("a pixel's column", x)
         if not (0 <= y < h and 0 <= x < w):
             raise TreeError(f"pixel ({y}, {x}) is outside the image of {h} x {w} pixels")
         leaf = int(self.labels[y, x])
@@ -304,7 +313,7 @@ class RegionTree:
             )
         name, value = given[0]
         least = 1 if name == "n_regions" else 0
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not value >= least:
+        if not (_is_number(value) and value >= least):
             raise TreeError(f"cut: {name} must be a number of at least {least}, got {value!r}")
         divided = np.zeros(self.n_nodes, dtype=bool)
         if name == "n_regions":
@@ -313,7 +322,9 @@ class RegionTree:
             divided[self._divisions[:fits]] = True
         else:
             inner = self.stop == StopReason.INNER
-            divided = inner & (self.height > value if name == "height" else self.level < value)
+            # As precise as the heights themselves, whatever kind of number was given.
+            limit = np.float32(min(value, float(np.finfo(np.float32).max)))
+            divided = inner & (self.height > limit if name == "height" else self.level < value)
         shown = ~divided
         shown[:-1] &= divided[self.parents[:-1]]
         return np.flatnonzero(shown)
@@ -355,7 +366,7 @@ class RegionTree:
         else:
             if any(v is not None for v in (n_regions, height, depth)):
                 raise TreeError("prune: give min_area or one criterion of a cut, not both")
-            if not min_area >= 1:
+            if not (_is_number(min_area) and min_area >= 1):
                 raise TreeError(f"prune: min_area must be at least 1 pixel, got {min_area!r}")
             whole = np.zeros(self.n_nodes, dtype=bool)  # no longer divided
             small = np.flatnonzero(self.area[:-1] < min_area)
@@ -386,8 +397,8 @@ class RegionTree:
         stop[pruned] = StopReason.PRUNED
         height_of[pruned] = 0.0
         return RegionTree(
-            labels=to_leaf[self.labels],
-            parents=new[self.parents[nodes]],
+            labels=to_leaf.astype(np.int32)[self.labels],
+            parents=new.astype(np.int32)[self.parents[nodes]],
             height=height_of,
             ncut=self.ncut[nodes],
             stop=stop,
@@ -470,27 +481,51 @@ class RegionTree:
         return load_tree(path)
 
     def _checked(self, node: int) -> int:
+        node = _whole("a node", node)
         if not 0 <= node < self.n_nodes:
             raise TreeError(f"node {node} does not exist: this tree has nodes 0 to {self.root}")
-        return int(node)
+        return node
+
+
+def _whole(name: str, value: Any) -> int:
+    """A whole number, so that 1.5 is not taken for 1."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TreeError(f"{name} must be a whole number, got {value!r}") from None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _json_copy(meta: Any) -> dict[str, Any]:
+    try:
+        copy = json.loads(json.dumps(dict(meta), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TreeError(f"meta must be a mapping of JSON values: {error}") from error
+    return dict(copy)
 
 
 def _array(
     name: str, value: ArrayLike, ndim: int, kinds: str, dtype: Any, length: int | None = None
 ) -> NDArray[Any]:
     """A checked, contiguous, own copy of an array."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of unequal length
+        raise TreeError(f"{name} is not an array: {error}") from error
     if array.ndim != ndim or array.dtype.kind not in kinds:
         what = {"iu": "integers", "fiu": "numbers", "f": "floats"}[kinds]
-        raise TreeError(
-            f"{name} must be {ndim}-D {what}, got shape {array.shape} of {array.dtype}"
-        )
+        raise TreeError(f"{name} must be {ndim}-D {what}, got shape {array.shape} of {array.dtype}")
     if length is not None and len(array) != length:
         raise TreeError(f"{name} has {len(array)} entries for {length} nodes")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise TreeError(f"{name} holds values that are not finite")
     if array.dtype.kind in "iu" and array.size:
         limit = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else None
         if limit and (int(array.min()) < limit.min or int(array.max()) > limit.max):
             raise TreeError(f"{name} holds values that do not fit {np.dtype(dtype).name}")
-    return np.array(array, dtype=dtype, order="C")
+    with np.errstate(over="ignore"):
+        own = np.array(array, dtype=dtype, order="C")
+    if own.dtype.kind == "f" and not np.isfinite(own).all():
+        raise TreeError(f"{name} holds values that are not finite as {own.dtype}")
+    return own

@@ -15,19 +15,23 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import os
+import struct
+import sys
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontree.errors import TreeError, TreeFileError
+from regiontree.errors import RegionTreeError, TreeError, TreeFileError
 from regiontree.tree import RegionTree
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "atomic_write", "load_tree", "read_meta", "save_tree"]
@@ -49,6 +53,10 @@ _MEMBERS: dict[str, tuple[str, int]] = {
     "embedding": ("float16", 2),
 }
 _OPTIONAL = {"embedding"}
+# What zipfile, its decompressors and NumPy's header parser raise on damaged or hostile files.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
+           OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError,
+           RuntimeError, MemoryError)  # fmt: skip
 
 
 @contextmanager
@@ -56,16 +64,18 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     """A binary file that takes its name only when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent)
+    # 40 characters are at most 160 bytes: the temporary name fits wherever the name itself does.
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_UMASK)
-        os.replace(temporary, path)
+        temporary.chmod(0o666 & ~_UMASK)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -79,11 +89,22 @@ _UMASK = _umask()  # once at import: reading it means setting it, which threads 
 
 
 def save_tree(tree: RegionTree, path: str | Path) -> Path:
-    """Write a tree to `path`; ``.npz`` is added if it is missing. Returns the path written."""
+    """Write a tree to `path`; ``.npz`` is added if it is missing. Returns the path written.
+
+    Raises
+    ------
+    TreeError
+        The tree's meta uses a key that the format needs.
+    OSError
+        The file cannot be written; one of that name is then as it was.
+    """
     path = Path(path)
     if path.suffix.lower() != ".npz":
         path = path.with_name(path.name + ".npz")
-    meta = {"format": FORMAT, "format_version": FORMAT_VERSION, **tree.meta}
+    own = {"format": FORMAT, "format_version": FORMAT_VERSION}
+    if taken := sorted(own.keys() & tree.meta.keys()):
+        raise TreeError(f"meta key {taken[0]!r} belongs to the file format; rename it")
+    meta = {**own, **tree.meta}
     text = json.dumps(meta, sort_keys=True, ensure_ascii=True, allow_nan=False)
     with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name in _MEMBERS:
@@ -115,9 +136,17 @@ def load_tree(path: str | Path) -> RegionTree:
     path = Path(path)
     with _opened(path) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
-        if sum(sizes.values()) > MAX_BYTES:
-            raise TreeFileError(f"{path}: arrays of {sum(sizes.values()) / 1e9:.1f} GB are more than "
-                                f"the {MAX_BYTES / 1e9:.1f} GB a tree may hold")  # fmt: skip
+        # A damaged name must not pass for an optional array that is absent.
+        if unknown := sizes.keys() - {f"{name}.npy" for name in (*_MEMBERS, "meta")}:
+            raise TreeFileError(f"{path}: not a region tree: it holds {min(unknown)!r}")
+        if len(sizes) != len(archive.infolist()):
+            raise TreeFileError(f"{path}: damaged: it holds an array twice")
+        total = sum(sizes.values())
+        if total > MAX_BYTES:
+            raise TreeFileError(
+                f"{path}: arrays of {total / 1e9:.1f} GB are more than the "
+                f"{MAX_BYTES / 1e9:.1f} GB a tree may hold"
+            )
         meta = _read_meta(archive, path)
         arrays = {
             name: _read_array(archive, path, name, dtype, ndim)
@@ -138,7 +167,7 @@ def load_tree(path: str | Path) -> RegionTree:
 
 
 def read_meta(path: str | Path) -> dict[str, Any]:
-    """Only the ``meta`` of a tree file, checked as in :func:`load_tree`; cheap at any image size."""
+    """Only the ``meta`` of a tree file, checked as in :func:`load_tree`; cheap at any size."""
     path = Path(path)
     with _opened(path) as archive:
         return _read_meta(archive, path)
@@ -146,32 +175,43 @@ def read_meta(path: str | Path) -> dict[str, Any]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    if path.is_dir():
+        raise TreeFileError(f"{path}: is a folder; name a tree file in it")
     if not path.is_file():
-        raise TreeFileError(f"{path}: no such file")
+        raise TreeFileError(f"{path}: no such file; check the path")
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise TreeFileError(f"{path}: {error.strerror}") from error
-        raise TreeFileError(f"{path}: damaged or not a region tree ({error})") from error
+    except RegionTreeError:
+        raise
+    except (FileNotFoundError, PermissionError) as error:
+        raise TreeFileError(f"{path}: cannot be read ({error.strerror})") from error
+    except _DAMAGE as error:
+        what = str(error) or type(error).__name__
+        raise TreeFileError(f"{path}: damaged or not a region tree ({what})") from error
 
 
 def _read_meta(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     text = _read_array(archive, path, "meta", "str", 0, limit=_MAX_META_BYTES)
+    if text.reshape(1).view("<u4").max() > sys.maxunicode:  # Python itself trips over such text
+        raise TreeFileError(f"{path}: meta is not text")
     try:
-        meta = json.loads(str(text))
+        meta = json.loads(str(text), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise TreeFileError(f"{path}: meta is not JSON ({error})") from error
     if not isinstance(meta, dict) or meta.pop("format", None) != FORMAT:
         raise TreeFileError(f"{path}: not a region tree: meta does not name the format {FORMAT!r}")
     version = meta.pop("format_version", None)
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise TreeFileError(
             f"{path}: format version {version!r}, this program reads up to {FORMAT_VERSION}; "
             "upgrade regiontree to read it"
         )
     return meta
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def _read_array(
@@ -188,14 +228,17 @@ def _read_array(
             if version != (1, 0):
                 raise ValueError(f".npy version {version}")
             shape, fortran, found = np.lib.format.read_array_header_1_0(member)
-        except ValueError as error:
+        except _DAMAGE as error:
             raise TreeFileError(f"{path}: array {name!r} has a bad header ({error})") from error
-        right = found.kind == "U" if dtype == "str" else found == np.dtype(dtype).newbyteorder("<")
+        expected = found.str if dtype == "str" and found.kind == "U" else dtype
+        right = found == np.dtype(expected).newbyteorder("<")
         if not right or fortran or len(shape) != ndim:
             raise TreeFileError(
                 f"{path}: array {name!r} is {found} of shape {shape}; {ndim}-D {dtype} expected"
             )
         size = found.itemsize * int(np.prod(shape, dtype=object))
+        if min(shape, default=0) < 0 or found.itemsize == 0:
+            raise TreeFileError(f"{path}: array {name!r} claims a shape of {shape} of {found}")
         if size > limit or size != info.file_size - member.tell():
             raise TreeFileError(f"{path}: array {name!r} is not as long as its header says")
         data = io.BytesIO(member.read())

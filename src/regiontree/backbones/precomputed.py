@@ -1,16 +1,20 @@
 """Features from a file instead of a network: no model, no download, any source.
 
 A feature file is a ``.npy`` array or an ``.npz`` with an array ``features``: (h, w, d), floating,
-one unit of the patch grid an entry. It is read without pickle and checked before use.
+one unit of the patch grid an entry. What it is goes by its content, not its name. It is read
+without pickle and checked before use.
 """
 
 from __future__ import annotations
 
 import hashlib
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +24,10 @@ from regiontree.errors import FeatureError
 __all__ = ["FEATURE_SUFFIXES", "check_features", "find_features", "read_features"]
 
 FEATURE_SUFFIXES = frozenset({".npy", ".npz"})
+# What zipfile, its decompressors and NumPy's header parser raise on damaged or hostile files.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
+           OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError,
+           RuntimeError, MemoryError)  # fmt: skip
 
 
 def read_features(path: str | Path) -> tuple[NDArray[np.floating[Any]], str]:
@@ -31,48 +39,72 @@ def read_features(path: str | Path) -> tuple[NDArray[np.floating[Any]], str]:
         Naming the file: missing, not a feature file, damaged, pickled, wrong shape or values.
     """
     path = Path(path)
+    if path.is_dir():
+        raise FeatureError(f"{path}: is a folder; name a feature file in it")
     if not path.is_file():
-        raise FeatureError(f"{path}: no such feature file")
+        raise FeatureError(f"{path}: no such feature file; check the path")
     try:
-        if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                if "features" not in archive:
-                    raise FeatureError(
-                        f"{path}: has no array 'features' (it has {', '.join(archive) or 'none'})"
-                    )
-                features = archive["features"]
-        else:
-            features = np.load(path, allow_pickle=False)
-            if not isinstance(features, np.ndarray):
-                raise FeatureError(f"{path}: is an archive; name it .npz")
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
-        if isinstance(error, FeatureError):
-            raise
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            features = _read_array(file, str(path))
+    except FeatureError:
+        raise
+    except _DAMAGE as error:
         raise FeatureError(f"{path}: cannot be read as features ({error})") from error
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return check_features(features, str(path)), digest
 
 
-def check_features(features: NDArray[Any], name: str) -> NDArray[np.floating[Any]]:
-    """The array itself if it can be features, else a :class:`FeatureError` naming it."""
+def _read_array(file: IO[bytes], name: str) -> Any:
+    start = file.read(6)
+    file.seek(0)
+    if not start:
+        raise FeatureError(f"{name}: is empty (0 bytes); write it again")
+    if not start.startswith((b"\x93NUMPY", b"PK")):
+        # NumPy would take it for a pickle and suggest loading it as one.
+        raise FeatureError(
+            f"{name}: is not a NumPy file (it starts with {start!r}); write it with numpy.save"
+        )
+    loaded = np.load(file, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    with loaded:
+        if "features" not in loaded:
+            raise FeatureError(
+                f"{name}: has no array 'features' (it has {', '.join(loaded) or 'none'}); "
+                "write it with numpy.savez(path, features=...)"
+            )
+        return loaded["features"]
+
+
+def check_features(features: Any, name: str) -> NDArray[np.floating[Any]]:
+    """The features as an array that torch takes, else a :class:`FeatureError` naming them.
+
+    Copies only what torch refuses: foreign byte order, more than 64 bits, negative strides,
+    read-only memory.
+    """
+    if not isinstance(features, np.ndarray):
+        raise FeatureError(f"{name}: is not an array but {type(features).__name__}")
     if features.ndim != 3 or 0 in features.shape or features.dtype.kind != "f":
         raise FeatureError(
-            f"{name}: features must be a non-empty floating array (h, w, d), got shape "
+            f"{name}: must be a non-empty array (h, w, d) of floats, got shape "
             f"{features.shape} of {features.dtype}"
         )
     bad = int((~np.isfinite(features)).any(axis=2).sum())
     if bad:
         raise FeatureError(
-            f"{name}: {bad} of {features.shape[0] * features.shape[1]} patches hold NaN or infinity"
+            f"{name}: {bad} of {features.shape[0] * features.shape[1]} patches hold NaN or "
+            "infinity; fill them, or check what computed them"
         )
-    return features
+    native = np.dtype(f"f{min(features.dtype.itemsize, 8)}")
+    return np.require(features, native, ["C", "W"])
 
 
 def find_features(folder: Path, image: Path) -> Path:
-    """The feature file in `folder` named like an image: ``photo.jpg`` -> ``photo.npy`` or ``.npz``."""
+    """The feature file in `folder` named like an image: ``photo.npy`` for ``photo.jpg``."""
     for suffix in sorted(FEATURE_SUFFIXES):
         path = folder / f"{image.stem}{suffix}"
         if path.is_file():
             return path
-    raise FeatureError(f"{folder}: holds no {image.stem}.npy or {image.stem}.npz for {image}")
+    what = "holds no" if folder.is_dir() else "is not a folder, so it has no"
+    raise FeatureError(f"{folder}: {what} {image.stem}.npy or {image.stem}.npz for {image}")

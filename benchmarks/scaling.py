@@ -1,0 +1,228 @@
+"""Do time and memory of the tree grow with the number of patches, or with its square?
+
+Question
+    features -> tree from 30 x 30 to 240 x 240 patches (a photograph of 3360 x 3360 pixels with
+    patches of 14): how do time and peak memory grow?
+Method
+    Real features only: a mosaic of up to 4 x 4 different photographs at 60 x 60 patches each (a
+    shorter list is gone through again), of which each size takes the top-left square; 30 x 30 is a
+    quarter of one photograph. Each size runs in a fresh process: one tree of 16 x 16 patches to
+    load everything, then peak memory of the first tree above features and libraries, then the
+    median time of --repeats trees. In between, at each size, the same at 60 x 60, so that every
+    time also comes as a ratio within its own process.
+Printed
+    Time and memory, whole and for each patch; the exponent p of n^p fitted to the logarithms, over
+    all sizes and over those from 60 x 60 on (below, fixed costs rule); memory of one n x n float32
+    table, which is never made. Writes docs/benchmarks/scaling.svg.
+Targets
+    240 x 240 under 15 s and 1.5 GB; exponents at most 1.1.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _common import (
+    MB,
+    REPOSITORY,
+    PeakMemory,
+    arguments,
+    features_of,
+    interleave,
+    is_child,
+    load_features,
+    photographs,
+    print_closing,
+    print_heading,
+    print_table,
+    print_target,
+    ratio,
+    run_child,
+    save_features,
+)
+from torch import Tensor
+
+from regiontree import RegionParser
+
+SIDES = (30, 60, 90, 120, 180, 240)
+TILE = 60
+TARGET_SECONDS, TARGET_GB, TARGET_EXPONENT = 15.0, 1.5, 1.1
+
+
+def main() -> None:
+    if is_child({"size": measure}):
+        return
+    parser = arguments(__doc__)
+    parser.add_argument("--sides", type=int, nargs="+", default=list(SIDES), help="patches a side")
+    parser.add_argument("--repeats", type=int, default=5, help="timed trees a size (default 5)")
+    parser.add_argument("--preset", default="default", choices=("default", "published"))
+    parser.add_argument("--no-plot", action="store_true", help="leave the figure as it is")
+    options = parser.parse_args()
+    print_heading(__file__)
+    sides = sorted(options.sides)
+    tiles = -(-max(sides) // TILE)
+    photos = photographs(tiles**2, repeat=True)
+    mosaic = _mosaic(features_of(photos, TILE * 14), tiles)
+
+    found: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for side in sides:
+            path = Path(folder) / "features.npy"
+            save_features(path, mosaic[:side, :side].contiguous())
+            arguments_ = {"repeats": options.repeats, "preset": options.preset}
+            found.append(run_child(__file__, "size", path=str(path), **arguments_))
+
+    n = np.array([side**2 for side in sides], dtype=float)
+    taken = np.array([f["seconds"] for f in found])
+    memory = np.array([f["bytes"] for f in found], dtype=float)
+    print_table(
+        [
+            "patches",
+            "n",
+            "s",
+            "us a patch",
+            "60 x 60 = 1",
+            "MB",
+            "KB a patch",
+            "n x n, MB",
+            "leaves",
+        ],
+        [
+            (
+                f"{side} x {side}",
+                int(count),
+                f"{t:.2f}",
+                f"{1e6 * t / count:.0f}",
+                f"{f['ratio']:.2f}",
+                f"{m / MB:.0f}",
+                f"{m / 1e3 / count:.1f}",
+                f"{4 * count**2 / MB:.0f}",
+                f["leaves"],
+            )
+            for side, count, t, m, f in zip(sides, n, taken, memory, found, strict=True)
+        ],
+    )
+    large = n >= TILE**2
+    exponents = {
+        "time": exponent(n[large], taken[large]),
+        "memory": exponent(n[large], memory[large]),
+    }
+    print_table(
+        ["exponent p of n^p", "all sizes", "60 x 60 and above"],
+        [
+            ("time", f"{exponent(n, taken):.2f}", f"{exponents['time']:.2f}"),
+            ("memory", f"{exponent(n, memory):.2f}", f"{exponents['memory']:.2f}"),
+        ],
+    )
+    if not options.no_plot:
+        path = REPOSITORY / "docs" / "benchmarks" / "scaling.svg"
+        _plot(path, n, taken, memory)
+        print(f"Wrote {path.relative_to(REPOSITORY)}\n")
+    largest = f"{sides[-1]} x {sides[-1]}"
+    print_target(
+        f"{largest} under {TARGET_SECONDS:.0f} s ({taken[-1]:.1f} s)",
+        met=bool(taken[-1] < TARGET_SECONDS),
+    )
+    print_target(
+        f"{largest} under {TARGET_GB} GB ({memory[-1] / 1e9:.2f} GB)",
+        met=bool(memory[-1] < TARGET_GB * 1e9),
+    )
+    for what, p in exponents.items():
+        met = p <= TARGET_EXPONENT
+        print_target(f"{what} grows at most as n^{TARGET_EXPONENT} (n^{p:.2f})", met=met)
+    print_closing()
+
+
+def measure(path: str, repeats: int, preset: str) -> dict[str, Any]:
+    """Median seconds, peak bytes, leaves, and time as a multiple of 60 x 60's, in this process."""
+    parser = RegionParser(preset=preset, device="cpu")
+    features = load_features(path)
+    _ = parser.backbone.digest  # a tree's meta names its backbone: load it before measuring
+    small = features[:TILE, :TILE].contiguous()
+    parser.build(features[:16, :16].contiguous())
+    with PeakMemory() as memory:
+        tree = parser.build(features)
+    times = interleave(
+        {"this": lambda: parser.build(features), "small": lambda: parser.build(small)}, repeats
+    )
+    return {
+        "seconds": statistics.median(times["this"]),
+        "ratio": ratio(times["this"], times["small"]),
+        "bytes": memory.extra,
+        "leaves": tree.n_leaves,
+    }
+
+
+def _mosaic(tiles: list[Tensor], side: int) -> Tensor:
+    """(60 side, 60 side, d) from side x side grids."""
+    rows = [torch.cat(tiles[i * side : (i + 1) * side], dim=1) for i in range(side)]
+    return torch.cat(rows, dim=0)
+
+
+def exponent(n: np.ndarray, cost: np.ndarray) -> float:
+    """Slope of a line through the logarithms; NaN from a single size."""
+    return float(np.polyfit(np.log(n), np.log(cost), 1)[0]) if len(n) > 1 else float("nan")
+
+
+def _plot(path: Path, n: np.ndarray, taken: np.ndarray, memory: np.ndarray) -> None:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
+    ink, quiet, blue, orange = "#1f2933", "#9aa5b1", "#2166ac", "#d9782d"
+    style = {
+        "svg.hashsalt": "regiontree",  # the same figures give the same file
+        "svg.fonttype": "none",
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
+        "font.size": 10,
+        "text.color": ink,
+        "axes.edgecolor": quiet,
+        "axes.labelcolor": ink,
+        "xtick.color": ink,
+        "ytick.color": ink,
+    }
+    with plt.rc_context(style):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.9), layout="constrained")
+        for axes, values, colour, label, title in (
+            (left, taken, blue, "seconds", "Time, features to tree"),
+            (right, memory / MB, orange, "MB above the features", "Peak memory"),
+        ):
+            axes.loglog(n, values, "o-", color=colour, lw=2, ms=6, mec="white", mew=1, zorder=3)
+            # Straight lines through the 60 x 60 point: what growth with n, and n x n, looks like.
+            anchor = int(np.argmin(np.abs(n - TILE**2)))
+            linear = values[anchor] * n / n[anchor]
+            axes.loglog(n, linear, "--", color=quiet, lw=1.2, zorder=1)
+            axes.annotate(
+                "proportional to n", (n[-1], linear[-1]), xytext=(-4, -12), ha="right", va="top",
+                textcoords="offset points", color=quiet, fontsize=9,
+            )  # fmt: skip
+            p = exponent(n[n >= TILE**2], values[n >= TILE**2])
+            axes.set_title(f"{title}: n$^{{{p:.2f}}}$", loc="left", fontweight="bold", fontsize=11)
+            axes.set_xlabel("patches")
+            axes.set_ylabel(label)
+            axes.set_xticks(n, [f"{round(v**0.5)}²" for v in n])
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+            axes.grid(True, which="major", color="#e4e7eb", lw=0.8, zorder=0)
+            axes.spines[["top", "right"]].set_visible(False)
+        table = 4 * n**2 / MB
+        right.loglog(n, table, ":", color=ink, lw=1.4, zorder=2)
+        right.annotate(
+            "one n × n table\n(never made)", (n[-1], table[-1]), xytext=(-10, 0), ha="right",
+            va="top", textcoords="offset points", color=ink, fontsize=9,
+        )  # fmt: skip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, facecolor="white", metadata={"Date": None})
+        plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()

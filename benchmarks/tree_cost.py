@@ -1,0 +1,196 @@
+"""How much does the tree cost beside the network that made its features?
+
+Question
+    What share of one forward pass of the backbone at 840 x 840 does everything after it take
+    (60 x 60 x 384 features -> RegionTree at the photograph's own size), and where does it go?
+Method
+    For each photograph forward pass and ``RegionParser.build`` in turn (A B A B), with the default
+    preset against the forward in the precision that preset chooses, and with the published preset
+    against float32. Stages are timed in further builds by wrapping the functions that the real
+    path calls (STAGES below); a stage's time is its own, less that of stages inside it. A stage
+    whose function has gone from the package is named, and its time counts for its caller.
+Printed
+    Ratio for each photograph, median and most; milliseconds of each stage, median over photographs.
+Target
+    Default preset: the most at or below 10 %; aim 5 %.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from _common import (
+    Photo,
+    arguments,
+    interleave,
+    ms,
+    photographs,
+    print_closing,
+    print_heading,
+    print_table,
+    print_target,
+    ratio,
+)
+from torch import Tensor
+
+from regiontree import RegionParser
+from regiontree.images import load_image, to_pixels
+
+# Stage -> where the path looks its function up: module, then attribute (or class and method).
+STAGES = {
+    "unit rows": [("regiontree.parser", "unit_rows")],
+    "max distance": [
+        ("regiontree.parser", "max_cosine_distance"),
+        ("regiontree.spectral.affinity", "max_cosine_distance"),
+    ],
+    "degrees": [("regiontree.spectral.affinity", "LowRankAffinity.degrees")],
+    "eigenvectors": [("regiontree.spectral.oversegment", "leading_eigenvectors")],
+    "k-means of patches": [("regiontree.spectral.oversegment", "kmeans")],
+    "part graph": [("regiontree.parser", "part_graph")],
+    "hierarchy": [("BUILDER", "build")],  # of whichever class the settings choose
+    "hierarchy's k-means": [("regiontree.hierarchy.recursive", "kmeans")],
+    "node embeddings": [("regiontree.parser", "_node_embeddings")],
+    "labels to pixels": [("regiontree.parser", "_to_size")],
+    "RegionTree and its checks": [("regiontree.tree", "RegionTree.__post_init__")],
+}
+REST = "everything else"
+missing: set[str] = set()
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--photos", type=int, default=8, help="photographs (default 8)")
+    parser.add_argument("--repeats", type=int, default=5, help="turns a photograph (default 5)")
+    parser.add_argument("--size", type=int, default=840, help="pixels, a multiple of 14 (840)")
+    options = parser.parse_args()
+    print_heading(__file__)
+    photos = photographs(options.photos)
+    square = (options.size, options.size)
+    for preset in ("default", "published"):
+        region_parser = RegionParser(preset=preset, size=square, device="cpu")
+        worst = _report(preset, region_parser, photos, options.repeats)
+        if preset == "default":
+            print_target(f"{preset}: ratio at most 10 % (worst {worst:.1%})", met=worst <= 0.10)
+            print_target(f"{preset}: aim 5 %", met=worst <= 0.05)
+            print()
+    print_closing()
+
+
+def _report(preset: str, parser: RegionParser, photos: list[Photo], repeats: int) -> float:
+    """Measure and print one preset; the largest ratio."""
+    backbone, square = parser.backbone, parser.settings.size
+    assert isinstance(square, tuple)
+    grid = square[0] // backbone.patch, square[1] // backbone.patch
+    rows: list[tuple[str, float, float, float, int]] = []
+    stages: dict[str, list[float]] = {name: [] for name in (*STAGES, REST)}
+    for photo in photos:
+        image = load_image(photo.source)
+        pixels = to_pixels(image, grid, backbone.patch)[None]
+        features = backbone.features(pixels)[0]
+        times = interleave(
+            {
+                "forward": lambda pixels=pixels: backbone.features(pixels),
+                "build": lambda features=features, size=image.size: parser.build(
+                    features, image_size=size
+                ),
+            },
+            repeats,
+        )
+        leaves = parser.build(features, image_size=image.size).n_leaves
+        medians = [statistics.median(times[name]) for name in ("forward", "build")]
+        rows.append((photo.name, *medians, ratio(times["build"], times["forward"]), leaves))
+        for name, taken in _by_stage(parser, features, image.size, repeats).items():
+            stages[name].append(taken)
+
+    ratios = [row[3] for row in rows]
+    print(f"### {preset} preset, forward in {str(backbone.dtype)[6:]}\n")
+    print_table(
+        ["photograph", "forward s", "tree ms", "tree / forward", "leaves"],
+        [(name, f"{f:.2f}", ms(b), f"{r:.1%}", leaves) for name, f, b, r, leaves in rows],
+    )
+    print(f"Ratio: median {statistics.median(ratios):.1%}, most {max(ratios):.1%}\n")
+    total = sum(statistics.median(taken) for taken in stages.values())
+    print_table(
+        ["stage (own time)", "ms, median photograph", "most", "share"],
+        [
+            (name, ms(taken), ms(max(taken)), f"{statistics.median(taken) / total:.0%}")
+            for name, taken in stages.items()
+        ],
+    )
+    for name in sorted(missing):
+        print(f"Not in the package: {name}; its time counts for its caller.\n")
+    return max(ratios)
+
+
+class Stopwatch:
+    """Own time of nested stages."""
+
+    def __init__(self) -> None:
+        self.taken = dict.fromkeys((*STAGES, REST), 0.0)
+        self._running: list[str] = []
+        self._since = 0.0
+
+    def switch(self) -> None:
+        """Book the time since the last switch for the stage that is running."""
+        now = time.perf_counter()
+        if self._running:
+            self.taken[self._running[-1]] += now - self._since
+        self._since = now
+
+    def wrap(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            self.switch()
+            self._running.append(stage)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.switch()
+                self._running.pop()
+
+        return timed
+
+
+@contextmanager
+def _wrapped(stopwatch: Stopwatch, builder: type) -> Iterator[None]:
+    """The functions of STAGES replaced by timed ones."""
+    undo: list[tuple[Any, str, Any]] = []
+    for stage, places in STAGES.items():
+        for module, attribute in places:
+            owner: Any = builder if module == "BUILDER" else import_module(module)
+            *outer, name = attribute.split(".")
+            for part in outer:
+                owner = getattr(owner, part, None)
+            function = getattr(owner, name, None)
+            if function is None:
+                missing.add(f"{module}.{attribute} (stage '{stage}')")
+                continue
+            undo.append((owner, name, function))
+            setattr(owner, name, stopwatch.wrap(stage, function))
+    try:
+        yield
+    finally:
+        for owner, name, function in reversed(undo):
+            setattr(owner, name, function)
+
+
+def _by_stage(
+    parser: RegionParser, features: Tensor, size: tuple[int, int], repeats: int
+) -> dict[str, float]:
+    """Seconds of each stage, median over builds."""
+    builder = type(parser.settings.builder())
+    runs: list[dict[str, float]] = []
+    for _ in range(repeats):
+        stopwatch = Stopwatch()
+        with _wrapped(stopwatch, builder):
+            stopwatch.wrap(REST, parser.build)(features, image_size=size)
+        runs.append(stopwatch.taken)
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""``python -m regiontree``."""
+
+from regiontree.cli import main
+
+main()

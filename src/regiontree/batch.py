@@ -1,0 +1,280 @@
+"""Many photographs, one command: finished work is kept, bad files are recorded, the rest goes on.
+
+A photograph is finished when its tree file exists, was made from the same bytes and with the same
+settings. Tree files appear under their names only when complete, so an interruption at any moment
+loses at most the photograph being worked on, and running again does the rest.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from regiontree.backbones.precomputed import FEATURE_SUFFIXES
+from regiontree.errors import RegionTreeError, SettingsError, TreeFileError
+from regiontree.images import IMAGE_SUFFIXES
+from regiontree.parser import RegionParser
+from regiontree.plot import save_pictures
+from regiontree.treefile import atomic_write, read_meta
+
+__all__ = ["SUMMARY_NAME", "Job", "Outcome", "Summary", "find_photos", "plan", "segment"]
+
+SUMMARY_NAME = "summary.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A photograph to do: where it is and where its tree goes; or why it cannot be done."""
+
+    source: Path
+    output: Path | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a job."""
+
+    source: str
+    status: Literal["done", "skipped", "failed"]
+    output: str | None = None
+    nodes: int | None = None
+    leaves: int | None = None
+    seconds: float | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class Summary:
+    """A batch in figures; ``asdict`` is what ``--json`` prints."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    seconds: float = 0.0
+    interrupted: bool = False
+    planned: int = 0
+
+    def count(self, status: str) -> int:
+        return sum(outcome.status == status for outcome in self.outcomes)
+
+    @property
+    def images_per_second(self) -> float:
+        done = self.count("done")
+        return done / self.seconds if done and self.seconds > 0 else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "planned": self.planned,
+            **{status: self.count(status) for status in ("done", "skipped", "failed")},
+            "interrupted": self.interrupted,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.images_per_second, 4),
+            "files": [asdict(outcome) for outcome in self.outcomes],
+        }
+
+
+def find_photos(
+    paths: Sequence[str | Path], suffixes: frozenset[str], out: Path | None = None
+) -> list[tuple[Path, Path]]:
+    """Files meant by a list of files, folders (searched to any depth) and glob patterns.
+
+    Returns
+    -------
+    list of (file, root)
+        In order, each file once; its name below `root` is kept in the output folder. A path that
+        names nothing comes back as itself, to fail with its own message. Hidden files and the
+        output folder are left out of folders.
+    """
+    results = None if out is None else Path(os.path.abspath(out))
+    found: dict[Path, Path] = {}
+    for given in paths:
+        text = str(given)
+        path = Path(text)
+        if path.is_dir():
+            inside = [
+                file
+                for file in sorted(path.rglob("*"))
+                if file.suffix.lower() in suffixes
+                and file.is_file()
+                and not any(part.startswith(".") for part in file.relative_to(path).parts)
+                and not (
+                    results is not None
+                    and results != Path(os.path.abspath(path))
+                    and results in Path(os.path.abspath(file)).parents
+                    and Path(os.path.abspath(path)) in results.parents
+                )
+            ]
+            for file in inside or [path]:
+                found.setdefault(file, path)
+        elif not path.exists() and glob.has_magic(text):
+            matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
+            for file in [match for match in matches if match.is_file()] or [path]:
+                found.setdefault(file, file.parent)
+        else:
+            found.setdefault(path, path.parent)
+    unique: dict[str, tuple[Path, Path]] = {}
+    for file, root in found.items():
+        unique.setdefault(os.path.abspath(file), (file, root))
+    return list(unique.values())
+
+
+def plan(
+    paths: Sequence[str | Path], out: Path, suffixes: frozenset[str], *, pictures: bool = False
+) -> list[Job]:
+    """One job a photograph, no two with the same output.
+
+    ``a/b/photo.jpg`` from folder ``a`` goes to ``out/b/photo.npz``. Where two would meet, both keep
+    their suffix (``photo.jpg.npz``), and failing that also their folders.
+    """
+    photos = find_photos(paths, suffixes, out)
+    if not photos:
+        raise SettingsError("no input: name at least one file, folder or pattern")
+    if out.is_file():
+        raise SettingsError(f"output folder {out} is a file; choose another name")
+    here = os.path.abspath(out)
+    if pictures and any(Path(p).is_dir() and os.path.abspath(p) == here for p in paths):
+        raise SettingsError(
+            f"pictures drawn into {out} would be photographs to the next run; choose an output "
+            "folder other than the input folder"
+        )
+    folders = [os.path.dirname(os.path.abspath(file)) for file, _ in photos]
+    try:
+        common = os.path.commonpath(folders)
+    except ValueError:  # different drives
+        common = ""
+    names: list[Path] = []
+    for level in range(3):
+        taken = Counter(os.path.normcase(name) for name in names) if names else None
+        proposed = []
+        for i, (file, root) in enumerate(photos):
+            if taken is not None and taken[os.path.normcase(names[i])] == 1:
+                proposed.append(names[i])
+                continue
+            below = file.relative_to(root)
+            if level == 2:
+                below = Path(os.path.relpath(os.path.abspath(file), common)) if common else below
+            proposed.append(
+                below.with_suffix(".npz") if level == 0 else below.with_name(below.name + ".npz")
+            )
+        names = proposed
+    jobs = []
+    taken = Counter(os.path.normcase(name) for name in names)
+    for (file, _), name in zip(photos, names, strict=True):
+        error = None
+        if not file.exists():
+            what = "no file matches this pattern" if glob.has_magic(str(file)) else "no such file or folder"
+            error = f"{file}: {what}"
+        elif file.is_dir():
+            error = f"{file}: holds no images ({', '.join(sorted(suffixes))})"
+        elif taken[os.path.normcase(name)] > 1:
+            error = f"{file}: another input would also be written to {out / name}"
+        jobs.append(Job(file, error=error) if error else Job(file, out / name))
+    return jobs
+
+
+def suffixes_for(parser: RegionParser) -> frozenset[str]:
+    """What counts as input in a folder: photographs, or feature files for ``precomputed``."""
+    return FEATURE_SUFFIXES if parser.settings.backbone == "precomputed" else IMAGE_SUFFIXES
+
+
+def segment(
+    parser: RegionParser,
+    jobs: Sequence[Job],
+    out: Path,
+    *,
+    overwrite: bool = False,
+    pictures: bool = False,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+) -> Summary:
+    """Run jobs one after the other and write ``summary.json`` beside their trees.
+
+    Raises
+    ------
+    BackboneError
+        The backbone cannot be loaded: no photograph could be done.
+    """
+    summary = Summary(planned=len(jobs))
+    start = time.perf_counter()
+    try:
+        for outcome in _outcomes(parser, jobs, overwrite, pictures):
+            summary.outcomes.append(outcome)
+            on_outcome(outcome)
+    except KeyboardInterrupt:
+        summary.interrupted = True
+    finally:
+        summary.seconds = time.perf_counter() - start
+        if summary.outcomes:
+            with atomic_write(out / SUMMARY_NAME) as file:
+                file.write(json.dumps(summary.as_dict(), indent=1).encode())
+    return summary
+
+
+def _outcomes(
+    parser: RegionParser, jobs: Sequence[Job], overwrite: bool, pictures: bool
+) -> Iterator[Outcome]:
+    for job in jobs:
+        source = str(job.source)
+        if job.output is None:
+            yield Outcome(source, "failed", error=job.error)
+            continue
+        try:
+            if not overwrite and _is_finished(job, parser):
+                yield Outcome(source, "skipped", str(job.output))
+                continue
+        except (RegionTreeError, OSError) as error:
+            yield Outcome(source, "failed", str(job.output), error=str(error))
+            continue
+        if not parser.is_precomputed:
+            parser.backbone  # noqa: B018 - load it now: if it cannot load, nothing can be done
+        start = time.perf_counter()
+        try:
+            tree = parser.parse(job.source)
+            tree.save(job.output)
+            if pictures:
+                photo = None if parser.settings.backbone == "precomputed" else job.source
+                save_pictures(tree, photo, job.output.with_suffix(""))
+        except (RegionTreeError, OSError, MemoryError, RuntimeError, ValueError) as error:
+            # RuntimeError is how torch reports what it cannot do with one image (memory above all).
+            said = str(error) if isinstance(error, RegionTreeError) else f"{job.source}: {error!r}"
+            said = said if source in said else f"{source}: {said}"
+            yield Outcome(source, "failed", error=said)
+            continue
+        seconds = round(time.perf_counter() - start, 3)
+        yield Outcome(source, "done", str(job.output), tree.n_nodes, tree.n_leaves, seconds)
+
+
+def _is_finished(job: Job, parser: RegionParser) -> bool:
+    """Whether the job's tree exists, of these bytes and these settings.
+
+    Raises
+    ------
+    TreeFileError
+        It exists with other settings: neither kept as if it were right nor overwritten unasked.
+    """
+    assert job.output is not None
+    if not job.output.exists():
+        return False
+    try:
+        meta = read_meta(job.output)
+    except TreeFileError:
+        return False  # damaged: make it again
+    with job.source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if meta.get("image", {}).get("sha256") != digest:
+        return False  # another photograph by the same name
+    before, now = meta.get("settings", {}), parser.settings.as_dict()
+    changed = [key for key in now if before.get(key) != now[key]]
+    if changed:
+        differences = ", ".join(f"{key} {before.get(key)} -> {now[key]}" for key in changed)
+        raise TreeFileError(
+            f"{job.output} was made with other settings ({differences}); choose another output "
+            "folder or pass --overwrite"
+        )
+    return True

