@@ -68,9 +68,9 @@ def main() -> None:
         exact_times += times["exact"]
 
     n = len(unit)
+    costs = "search ms", "exact ms", "exact / search"
     print_table(
-        ["photographs", "patches", "found", "largest shortfall", "relative"]
-        + ["search ms", "exact ms", "exact / search"],
+        ["photographs", "patches", "found", "largest shortfall", "relative", *costs],
         [
             (
                 len(photos),

@@ -85,7 +85,9 @@ def test_dense_form_is_the_formula_with_an_empty_diagonal(settings):
 
 
 def test_coefficients_say_how_wide_the_features_spread():
-    wide_one, narrow_one = (LowRankAffinity(unit_rows(torch.from_numpy(f))) for f in (wide(), narrow()))
+    wide_one, narrow_one = (
+        LowRankAffinity(unit_rows(torch.from_numpy(f))) for f in (wide(), narrow())
+    )
     assert wide_one.max_distance > 1
     assert wide_one.a > 0
     assert narrow_one.max_distance < 1
@@ -129,7 +131,9 @@ def test_many_patches_are_searched_and_few_compared(monkeypatch):
 
     asked = []
     real = module.max_cosine_distance
-    monkeypatch.setattr(module.torch, "linspace", lambda *a, **k: asked.append(a) or _linspace(*a, **k))
+    monkeypatch.setattr(
+        module.torch, "linspace", lambda *a, **k: asked.append(a) or _linspace(*a, **k)
+    )
     real(unit_rows(torch.randn(2048, 3)))
     assert asked == []
     real(unit_rows(torch.randn(2049, 3)))

@@ -95,16 +95,24 @@ class TestEmbedded:
         data = bytearray(cached.read_bytes())
         data[len(data) // 2] ^= 0xFF
         cached.write_bytes(data)
-        assert torch.equal(EmbeddedBackbone(CPU, torch.float32).features(pixels), first.features(pixels))
+        assert torch.equal(
+            EmbeddedBackbone(CPU, torch.float32).features(pixels), first.features(pixels)
+        )
         cached.write_bytes(b"cut short")
-        assert torch.equal(EmbeddedBackbone(CPU, torch.float32).features(pixels), first.features(pixels))
+        assert torch.equal(
+            EmbeddedBackbone(CPU, torch.float32).features(pixels), first.features(pixels)
+        )
 
     def test_it_is_the_library_model_with_these_weights(self):
         """The whole network, not only the small one above, against transformers."""
         transformers = pytest.importorskip("transformers")
         weights = embedded._weights()
         config = transformers.Dinov2Config(
-            hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=518, patch_size=14
+            hidden_size=384,
+            num_hidden_layers=12,
+            num_attention_heads=6,
+            image_size=518,
+            patch_size=14,
         )
         theirs = transformers.Dinov2Model(config).eval()
         target = theirs.state_dict()
@@ -154,7 +162,9 @@ class TestEmbedded:
             f"tree = regiontree.parse({str(EXAMPLE)!r}, size=140)\n"
             "print(json.dumps(tree.meta['backbone']))\n"
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
         assert json.loads(done.stdout) == {
             "name": "embedded",
             "sha256": embedded.WEIGHTS_SHA256,
@@ -196,7 +206,9 @@ def test_altered_weights_are_refused(tmp_path, monkeypatch):
 
 
 def test_unknown_backbone_suggests_the_nearest():
-    with pytest.raises(BackboneError, match=r"unknown backbone 'embeded'; did you mean 'embedded'\?"):
+    with pytest.raises(
+        BackboneError, match=r"unknown backbone 'embeded'; did you mean 'embedded'\?"
+    ):
         load_backbone("embeded", CPU, torch.float32)
 
 
@@ -205,7 +217,9 @@ def test_devices_and_precisions():
     assert pick_dtype("float32", CPU) == torch.float32
     with pytest.raises(BackboneError, match="device 'tpu' is unknown"):
         pick_device("tpu")
-    with pytest.raises(SettingsError, match="auto or one of float32, bfloat16, float16, got 'int8'"):
+    with pytest.raises(
+        SettingsError, match="auto or one of float32, bfloat16, float16, got 'int8'"
+    ):
         pick_dtype("int8", CPU)
     absent = f"cuda:{torch.cuda.device_count() + 3}"
     with pytest.raises(BackboneError, match=f"device '{absent}' is not on this machine"):

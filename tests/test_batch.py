@@ -28,7 +28,9 @@ def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[s
     )  # fmt: skip
 
 
-def segment_features(paths, out: Path, *more: object) -> tuple[subprocess.CompletedProcess[str], dict]:
+def segment_features(
+    paths, out: Path, *more: object
+) -> tuple[subprocess.CompletedProcess[str], dict]:
     """`regiontree segment` on feature files: the whole batch machinery without a network."""
     done = run("segment", *paths, "-o", out, "--backbone", "precomputed", "--parts", 16, "--device", "cpu",
                "--json", *more)  # fmt: skip
@@ -125,7 +127,9 @@ def test_bad_files_are_recorded_and_the_rest_is_done(tmp_path):
 
     assert done.returncode == 1
     assert (summary["planned"], summary["done"], summary["failed"]) == (9, 2, 7)
-    errors = {Path(f["source"]).name: f["error"] for f in summary["files"] if f["status"] == "failed"}
+    errors = {
+        Path(f["source"]).name: f["error"] for f in summary["files"] if f["status"] == "failed"
+    }
     assert "no such file or folder" in errors["gone.npy"]
     assert "holds no images" in errors["nothing"]
     assert "no file matches this pattern" in errors["*.jpg"]
@@ -260,7 +264,9 @@ def test_photographs_from_end_to_end(tmp_path):
     (folder / "text.png").write_text("not an image")
     (folder / "zero.jpg").write_bytes(b"")
     out = tmp_path / "out"
-    done = run("segment", folder, "-o", out, "--size", 280, "--device", "cpu", "--pictures", "--json")
+    done = run(
+        "segment", folder, "-o", out, "--size", 280, "--device", "cpu", "--pictures", "--json"
+    )
     assert done.returncode == 1
     summary = json.loads(done.stdout)
     status = {Path(f["source"]).name: f["status"] for f in summary["files"]}

@@ -43,7 +43,9 @@ def assert_same_spaces(found, values, vectors, tolerance=1e-4, distinct=1e-3):
     np.testing.assert_allclose(found.values.numpy(), values[:k], atol=tolerance)
     edges = [0, *(i for i in range(1, k) if values[i] - values[i - 1] > distinct)]
     for start, stop in zip(edges, edges[1:], strict=False):  # the last group may be cut in two
-        overlap = np.linalg.svd(found.vectors[:, start:stop].double().numpy().T @ vectors[:, start:stop])[1]
+        overlap = np.linalg.svd(
+            found.vectors[:, start:stop].double().numpy().T @ vectors[:, start:stop]
+        )[1]
         np.testing.assert_allclose(overlap, 1, atol=tolerance)
 
 
@@ -85,7 +87,9 @@ def test_equal_features_have_one_smooth_vector():
 @pytest.mark.parametrize("a_sign", ["positive", "negative"])
 def test_vectors_are_orthonormal_and_signed(a_sign):
     features = wide(80, 20) if a_sign == "positive" else narrow(80, 20)
-    vectors = low_rank_eigenvectors(LowRankAffinity(unit_rows(torch.from_numpy(features))), 15).vectors
+    vectors = low_rank_eigenvectors(
+        LowRankAffinity(unit_rows(torch.from_numpy(features))), 15
+    ).vectors
     np.testing.assert_allclose((vectors.T @ vectors).numpy(), np.eye(vectors.shape[1]), atol=1e-4)
     largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
     assert bool((largest > 0).all())

@@ -27,7 +27,9 @@ VOID = 255
 
 def nm_covering(node_of_patch: np.ndarray, parents: np.ndarray, truth: np.ndarray) -> float:
     """NMCovering (T -> S) of one image on the patch grid, in percent."""
-    truth = np.asarray(Image.fromarray(truth).resize(node_of_patch.shape[::-1], Image.Resampling.NEAREST))
+    truth = np.asarray(
+        Image.fromarray(truth).resize(node_of_patch.shape[::-1], Image.Resampling.NEAREST)
+    )
     root = next(i for i, p in enumerate(parents) if p in (-1, i))
     masks = []
     for node in range(len(parents)):
@@ -51,7 +53,9 @@ def truth_of(data: Path, file: Path) -> np.ndarray:
     return np.asarray(Image.open(data / "voc2012" / "annotations" / f"{file.stem}.png"))
 
 
-@pytest.mark.parametrize("max_perturbation", [80.0, 50.0])  # what configs say; what the code ran with
+@pytest.mark.parametrize(
+    "max_perturbation", [80.0, 50.0]
+)  # what configs say; what the code ran with
 def test_published_settings_score_like_the_published_trees(data, golden, max_perturbation):
     ours, theirs = [], []
     parser = RegionParser(
@@ -70,7 +74,9 @@ def test_published_settings_score_like_the_published_trees(data, golden, max_per
 @pytest.fixture(scope="module")
 def unit_and_reference(golden):
     """Unit features of one golden image and the leading vectors of its published graph."""
-    unit = unit_rows(torch.from_numpy(np.load(golden[0])["features"].astype(np.float32)).reshape(-1, 384))
+    unit = unit_rows(
+        torch.from_numpy(np.load(golden[0])["features"].astype(np.float32)).reshape(-1, 384)
+    )
     return unit, reference_eigenvectors(dense_affinity(unit, AffinitySettings()), 10)
 
 

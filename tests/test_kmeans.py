@@ -12,7 +12,9 @@ from regiontree.errors import FeatureError, SettingsError
 from regiontree.spectral.kmeans import kmeans
 
 
-def clouds(k: int = 5, each: int = 40, dim: int = 3, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
+def clouds(
+    k: int = 5, each: int = 40, dim: int = 3, seed: int = 0
+) -> tuple[torch.Tensor, np.ndarray]:
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(k, dim)) * 20
     points = np.repeat(centres, each, axis=0) + rng.normal(size=(k * each, dim))

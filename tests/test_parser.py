@@ -187,7 +187,8 @@ class TestPhotographs:
         assert small.features(wide).shape[:2] == (10, 10)
 
     @pytest.mark.parametrize(
-        ("height", "width", "grid"), [(1, 1, (1, 1)), (5, 2000, (1, 20)), (9, 7, (9, 7)), (2000, 3, (20, 1))]
+        ("height", "width", "grid"),
+        [(1, 1, (1, 1)), (5, 2000, (1, 20)), (9, 7, (9, 7)), (2000, 3, (20, 1))],
     )
     def test_odd_shapes_have_trees(self, height, width, grid):
         pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)

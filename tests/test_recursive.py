@@ -29,7 +29,9 @@ def cliques(sizes: list[int], between: float = 0.01) -> np.ndarray:
 
 def groups_below(tree, node) -> set[frozenset[int]]:
     """The parts below each child of a node."""
-    below: list[set[int]] = [set(np.flatnonzero(tree.leaf_of_part == i)) for i in range(len(tree.parents))]
+    below: list[set[int]] = [
+        set(np.flatnonzero(tree.leaf_of_part == i)) for i in range(len(tree.parents))
+    ]
     for i, parent in enumerate(tree.parents[:-1]):
         below[parent] |= below[i]
     return {frozenset(below[i]) for i in np.flatnonzero(tree.parents[:-1] == node)}
@@ -65,11 +67,15 @@ def test_nested_structure_is_found_level_by_level():
     weights[:8, :8] = np.maximum(weights[:8, :8], 0.15)
     weights[8:, 8:] = np.maximum(weights[8:, 8:], 0.15)
     np.fill_diagonal(weights, 0)
-    tree = RecursivePartition(heuristic="fiedler", max_perturbation=1e9).build(graph_of(weights), seed=0)
+    tree = RecursivePartition(heuristic="fiedler", max_perturbation=1e9).build(
+        graph_of(weights), seed=0
+    )
     root = len(tree.parents) - 1
     halves = groups_below(tree, root)
     assert halves == {frozenset(range(8)), frozenset(range(8, 16))}
-    quarters = set().union(*(groups_below(tree, c) for c in np.flatnonzero(tree.parents[:-1] == root)))
+    quarters = set().union(
+        *(groups_below(tree, c) for c in np.flatnonzero(tree.parents[:-1] == root))
+    )
     assert quarters == {frozenset(range(a, a + 4)) for a in (0, 4, 8, 12)}
 
 
@@ -111,7 +117,9 @@ def test_laplacian_of_an_unconnected_part_is_its_diagonal():
     weights = cliques([3, 1], between=0.0)
     laplacian = _laplacian(weights)
     assert laplacian[3].tolist() == [0, 0, 0, 1]
-    np.testing.assert_allclose(laplacian[:3, :3], [[1, -0.5, -0.5], [-0.5, 1, -0.5], [-0.5, -0.5, 1]])
+    np.testing.assert_allclose(
+        laplacian[:3, :3], [[1, -0.5, -0.5], [-0.5, 1, -0.5], [-0.5, -0.5, 1]]
+    )
 
 
 def stops(builder: RecursivePartition, weights: np.ndarray) -> list[StopReason]:
@@ -167,7 +175,9 @@ def test_relabelling_the_parts_relabels_the_tree():
     weights = cliques([6, 5, 4], 0.05)
     order = np.random.default_rng(0).permutation(15)
     plain = RecursivePartition().build(graph_of(weights), seed=0)
-    mixed = RecursivePartition().build(graph_of(weights[np.ix_(order, order)], np.eye(15)[order]), seed=0)
+    mixed = RecursivePartition().build(
+        graph_of(weights[np.ix_(order, order)], np.eye(15)[order]), seed=0
+    )
     together = plain.leaf_of_part[:, None] == plain.leaf_of_part
     np.testing.assert_array_equal(
         mixed.leaf_of_part[:, None] == mixed.leaf_of_part, together[np.ix_(order, order)]

@@ -111,8 +111,10 @@ def find_photos(
                     and Path(os.path.abspath(path)) in results.parents
                 )
             ]
-            for file in inside or [path]:
+            for file in inside:
                 found.setdefault(file, path)
+            if not inside:
+                found.setdefault(path, path.parent)
         elif not path.exists() and glob.has_magic(text):
             matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
             for file in [match for match in matches if match.is_file()] or [path]:
@@ -169,7 +171,11 @@ def plan(
     for (file, _), name in zip(photos, names, strict=True):
         error = None
         if not file.exists():
-            what = "no file matches this pattern" if glob.has_magic(str(file)) else "no such file or folder"
+            what = (
+                "no file matches this pattern"
+                if glob.has_magic(str(file))
+                else "no such file or folder"
+            )
             error = f"{file}: {what}"
         elif file.is_dir():
             error = f"{file}: holds no images ({', '.join(sorted(suffixes))})"

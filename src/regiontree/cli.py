@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -142,16 +143,14 @@ def main() -> None:
 # -- pieces ---------------------------------------------------------------------------------------
 
 
-class _clear_errors:
+@contextmanager
+def _clear_errors() -> Iterator[None]:
     """One line and exit code 2 for errors that are the user's to mend."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
-        if isinstance(error, RegionTreeError):
-            typer.echo(f"regiontree: {error}", err=True)
-            raise typer.Exit(EXIT_USAGE) from error
+    try:
+        yield
+    except RegionTreeError as error:
+        typer.echo(f"regiontree: {error}", err=True)
+        raise typer.Exit(EXIT_USAGE) from error
 
 
 def _run(parser: Any, jobs: list[Job], out: Path, *, overwrite: bool, pictures: bool) -> Summary:
@@ -221,4 +220,4 @@ def _report(summary: Summary, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

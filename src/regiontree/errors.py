@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = [
     "BackboneError",
+    "FeatureError",
     "ImageError",
     "MissingExtraError",
     "RegionTreeError",
@@ -14,7 +15,6 @@ __all__ = [
     "SolverError",
     "TreeError",
     "TreeFileError",
-    "FeatureError",
 ]
 
 

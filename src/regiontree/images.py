@@ -156,7 +156,8 @@ def nearest(labels: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int3
         (2 * np.arange(new, dtype=np.int64) + 1) * old // (2 * new)
         for new, old in zip(size, labels.shape, strict=True)
     )
-    return labels[rows[:, None], columns]
+    spread: NDArray[np.int32] = labels[rows[:, None], columns]
+    return spread
 
 
 def load_image(

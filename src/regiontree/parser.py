@@ -228,4 +228,5 @@ def _node_embeddings(hierarchy: Hierarchy, graph: PartGraph) -> NDArray[np.float
     for i, parent in enumerate(hierarchy.parents[:-1]):
         sums[parent] += sums[i]
     length = np.linalg.norm(sums, axis=1, keepdims=True)
-    return (sums / np.maximum(length, 1e-12)).astype(np.float16)
+    unit: NDArray[np.float16] = (sums / np.maximum(length, 1e-12)).astype(np.float16)
+    return unit

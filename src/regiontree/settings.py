@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from regiontree.errors import SettingsError
 from regiontree.hierarchy import BUILDERS, TreeBuilder
@@ -91,14 +91,10 @@ class Settings:
     def builder(self) -> TreeBuilder:
         if self.tree not in BUILDERS:
             raise SettingsError(f"unknown tree {self.tree!r}; known: {', '.join(BUILDERS)}")
-        return BUILDERS[self.tree](
-            levels=self.levels,
-            max_ways=self.max_ways,
-            min_parts=self.min_parts,
-            max_ncut=self.max_ncut,
-            max_perturbation=self.max_perturbation,
-            heuristic=self.heuristic,
-        )
+        make = BUILDERS[self.tree]
+        own = {field.name for field in dataclasses.fields(cast(Any, make))} - {"name"}
+        ours = {field.name for field in dataclasses.fields(self)}
+        return make(**{name: getattr(self, name) for name in own & ours})
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values; equal dictionaries mean equal trees on the same machine."""

@@ -39,7 +39,7 @@ class Backbone(Protocol):
     dtype: torch.dtype
 
     def features(self, pixels: Tensor) -> Tensor:
-        """(B, 3, h * patch, w * patch) in [0, 1] on any device -> (B, h, w, dim) float32 on `device`."""
+        """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32 on `device`."""
         ...
 
 
@@ -58,7 +58,9 @@ def pick_device(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise BackboneError(f"device {name!r} is unknown; use auto, cpu, cuda, cuda:N or mps") from None
+        raise BackboneError(
+            f"device {name!r} is unknown; use auto, cpu, cuda, cuda:N or mps"
+        ) from None
     there = {
         "cpu": True,
         "cuda": (device.index or 0) < torch.cuda.device_count(),
@@ -91,5 +93,5 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def _cpu_has_bfloat16() -> bool:
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -171,7 +171,11 @@ def _from_onnx(path: Path) -> dict[str, Tensor]:
     matrices: dict[str, NDArray[np.float32]] = {}
     for node in graph.node:
         constants = [name for name in node.input if name in stored]
-        if node.op_type == "MatMul" and node.name.startswith("/backbone/encoder/layer.") and constants:
+        if (
+            node.op_type == "MatMul"
+            and node.name.startswith("/backbone/encoder/layer.")
+            and constants
+        ):
             layer = node.name.removeprefix("/backbone/encoder/").removesuffix("/MatMul")
             matrices[layer] = array(constants[0]).T
         elif node.name == "/backbone/embeddings/Reshape_1":

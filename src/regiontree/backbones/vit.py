@@ -56,7 +56,8 @@ class _Block(nn.Module):
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         mixed = functional.scaled_dot_product_attention(query, key, value)
         x = x + self.scale1 * self.proj(mixed.transpose(1, 2).reshape(batch, tokens, width))
-        return x + self.scale2 * self.fc2(functional.gelu(self.fc1(self.norm2(x))))
+        out: Tensor = x + self.scale2 * self.fc2(functional.gelu(self.fc1(self.norm2(x))))
+        return out
 
 
 class VisionTransformer(nn.Module):
@@ -88,6 +89,8 @@ class VisionTransformer(nn.Module):
         if (rows, columns) == (side, side):
             return self.positions
         table = self.positions[:, 1:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
-        table = functional.interpolate(table, size=(rows, columns), mode="bicubic", align_corners=False)
+        table = functional.interpolate(
+            table, size=(rows, columns), mode="bicubic", align_corners=False
+        )
         table = table.flatten(2).transpose(1, 2).to(self.positions.dtype)
         return torch.cat([self.positions[:, :1], table], dim=1)

@@ -134,9 +134,13 @@ class Hierarchy:
 
 
 class TreeBuilder(Protocol):
-    """One way to build a tree. Settings travel in the instance."""
+    """One way to build a tree: a frozen dataclass whose fields are its settings.
 
-    name: str
+    Fields that :class:`regiontree.settings.Settings` has too are filled from there.
+    """
+
+    @property
+    def name(self) -> str: ...
 
     def build(self, graph: PartGraph, *, seed: int) -> Hierarchy: ...
 
@@ -161,7 +165,9 @@ def assemble(root: Node, graph: PartGraph) -> Hierarchy:
             leaves.append(node)
             continue
         inner.append((depth, node))
-        children = sorted(node.children, key=lambda c: (int(graph.count[c.parts].sum()), -int(c.parts.min())))
+        children = sorted(
+            node.children, key=lambda c: (int(graph.count[c.parts].sum()), -int(c.parts.min()))
+        )
         for child in children:  # smallest first onto the stack: largest first out of it
             parent_of[id(child)] = node
             stack.append((depth + 1, child))

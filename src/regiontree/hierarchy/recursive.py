@@ -76,7 +76,9 @@ class RecursivePartition:
         for key, low in (("levels", 1), ("max_ways", 2), ("min_parts", 1), ("n_init", 1)):
             value = getattr(self, key)
             if not isinstance(value, int) or value < low:
-                raise SettingsError(f"{key} must be a whole number of at least {low}, got {value!r}")
+                raise SettingsError(
+                    f"{key} must be a whole number of at least {low}, got {value!r}"
+                )
         if not 0 < self.max_ncut <= 1:
             raise SettingsError(f"max_ncut must be in (0, 1], got {self.max_ncut!r}")
         if not self.max_perturbation > 0:
@@ -99,7 +101,7 @@ class RecursivePartition:
     def _divide(
         self, graph: PartGraph, node: Node, level: int, seed: int
     ) -> list[tuple[IntArray, float]]:
-        """The groups of a node and their normalised cuts; none if it is a leaf (node.stop is set)."""
+        """The groups of a node and their normalised cuts; none for a leaf (it gets its `stop`)."""
         m = len(node.parts)
         if m <= self.min_parts:
             node.stop = StopReason.SINGLE_PART
@@ -107,7 +109,7 @@ class RecursivePartition:
         if level >= self.levels:
             node.stop = StopReason.MAX_LEVELS
             return []
-        if m == 2 and self.max_ncut <= 1:
+        if m == 2:
             # Each side has nothing inside and everything outside: a normalised cut of 1.
             node.stop = StopReason.HIGH_CUT
             return []
@@ -123,7 +125,9 @@ class RecursivePartition:
                 return []
         else:
             labels = self._cluster(vectors[:, :ways], ways, seed)
-        ideal = _laplacian((labels[:, None] == labels[None, :]).astype(np.float64), empty_diagonal=True)
+        cliques = (labels[:, None] == labels[None, :]).astype(np.float64)
+        np.fill_diagonal(cliques, 0.0)
+        ideal = _laplacian(cliques)
         change = float(np.linalg.norm(ideal - laplacian))
         if gap <= 0 or change / gap > self.max_perturbation:
             node.stop = StopReason.UNSTABLE
@@ -177,13 +181,11 @@ def normalised_cuts(weights: FloatArray, labels: IntArray) -> FloatArray:
     return cuts
 
 
-def _laplacian(weights: FloatArray, *, empty_diagonal: bool = False) -> FloatArray:
+def _laplacian(weights: FloatArray) -> FloatArray:
     """``I - D^-1/2 W D^-1/2``; a row tied to nothing has only its diagonal 1."""
-    if empty_diagonal:
-        np.fill_diagonal(weights, 0.0)
     degrees = weights.sum(axis=1)
     scale = np.divide(1.0, np.sqrt(degrees), out=np.zeros_like(degrees), where=degrees > 0)
-    laplacian = -scale[:, None] * weights * scale
+    laplacian: FloatArray = -scale[:, None] * weights * scale
     laplacian[np.diag_indices_from(laplacian)] += 1.0
     return laplacian
 
@@ -194,7 +196,9 @@ def _smallest_eigenpairs(laplacian: FloatArray, k: int) -> tuple[FloatArray, Flo
     try:
         values, vectors = np.linalg.eigh(laplacian)
     except np.linalg.LinAlgError as error:
-        raise SolverError(f"eigenproblem of a node with {len(laplacian)} parts failed: {error}") from error
+        raise SolverError(
+            f"eigenproblem of a node with {len(laplacian)} parts failed: {error}"
+        ) from error
     vectors = vectors[:, :k]
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
     return values[:k], vectors * np.where(largest < 0, -1.0, 1.0)

@@ -136,7 +136,8 @@ def unit_rows(features: Tensor) -> Tensor:
             "direction to compare; remove or fill those patches"
         )
     features = features / scale
-    return features / torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    unit: Tensor = features / torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    return unit
 
 
 def make_affinity(unit: Tensor, settings: AffinitySettings) -> Affinity:
@@ -234,7 +235,7 @@ class BlockedAffinity:
         self.max_distance = 1.0
         if settings.kind == "minmax":
             cosine = max_cosine_distance(unit, exact=True)
-            # Unit rows: |f_i - f_j|^2 = 2 (1 - f_i.f_j), so both distances share their farthest pair.
+            # Unit rows: |f_i - f_j|^2 = 2 (1 - f_i.f_j), one farthest pair for both.
             self.max_distance = cosine if settings.distance == "cosine" else (2 * cosine) ** 0.5
 
     def rows(self, start: int, stop: int) -> Tensor:

@@ -177,8 +177,8 @@ def krylov_eigenvectors(
         image = torch.cat([image, scale * affinity.matmul(scale * block)], dim=1)
     raise SolverError(
         f"eigenvectors of the {n}-patch graph did not converge: residual {residual:.1e} after "
-        f"{max_products} products, {tolerance:.0e} wanted; raise max_products, ask for fewer parts, "
-        "or use the min-max cosine affinity, which is solved exactly"
+        f"{max_products} products, {tolerance:.0e} wanted; raise max_products, ask for fewer"
+        "parts, or use the min-max cosine affinity, which is solved exactly"
     )
 
 
@@ -220,9 +220,7 @@ def reference_of(affinity: LowRankAffinity | BlockedAffinity, k: int) -> Spectru
     """:func:`reference_eigenvectors` of an affinity's dense form."""
     from regiontree.spectral.affinity import AffinitySettings, dense_affinity
 
-    settings = (
-        affinity.settings if isinstance(affinity, BlockedAffinity) else AffinitySettings()
-    )
+    settings = affinity.settings if isinstance(affinity, BlockedAffinity) else AffinitySettings()
     return reference_eigenvectors(dense_affinity(affinity.unit, settings), k)
 
 
@@ -235,8 +233,10 @@ def _scaled(unit: Tensor, scale: Tensor, block: slice) -> Tensor:
 def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
     try:
         values, vectors = torch.linalg.eigh(matrix)
-    except torch.linalg.LinAlgError as error:
-        raise SolverError(f"symmetric eigenproblem of size {len(matrix)} failed: {error}") from error
+    except RuntimeError as error:
+        raise SolverError(
+            f"symmetric eigenproblem of size {len(matrix)} failed: {error}"
+        ) from error
     if not bool(torch.isfinite(values).all()):
         raise SolverError(f"symmetric eigenproblem of size {len(matrix)} gave non-finite values")
     return values, vectors

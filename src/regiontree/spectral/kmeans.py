@@ -99,7 +99,7 @@ def _plus_plus(points: Tensor, square: Tensor, draws: Tensor) -> Tensor:
     seeds so far (inversion of the cumulative sum at the uniform numbers `draws` (r, k, t)) and
     keeps the one that lowers the total squared distance most.
     """
-    r, k, t = draws.shape
+    r, k, _ = draws.shape
     n = len(points)
     chosen = draws.new_empty(r, k, dtype=torch.int64)
     chosen[:, 0] = (draws[:, 0, 0] * n).long().clamp_max_(n - 1)
@@ -138,7 +138,7 @@ def _lloyd(
     ones = torch.ones(n * r, dtype=points.dtype, device=points.device)
     repeated = points.repeat(r, 1) if r > 1 else points
     iterations = 0
-    for iterations in range(1, max_iterations + 1):  # noqa: B007
+    for iterations in range(1, max_iterations + 1):
         cost = _cost(points, centres, r)
         previous, labels = labels, cost.argmin(dim=2)
         if iterations > 1 and bool((labels == previous).all()):

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from regiontree.errors import SettingsError
 from regiontree.hierarchy.base import PartGraph
-from regiontree.spectral.affinity import Affinity, dense_affinity, part_sums
-from regiontree.spectral.affinity import AffinitySettings
+from regiontree.spectral.affinity import Affinity, AffinitySettings, dense_affinity, part_sums
 from regiontree.spectral.eigen import leading_eigenvectors, reference_eigenvectors
 from regiontree.spectral.kmeans import kmeans
 

@@ -1,0 +1,39 @@
+# make demo   parse a photograph and draw its tree   (PHOTO=path for your own)
+# make test   everything that CI checks
+PYTHON ?= python3
+VENV ?= .venv
+PHOTO ?= examples/astronaut.jpg
+OUT ?= demo
+BIN := $(VENV)/bin
+
+.PHONY: demo test install lint clean
+
+install: $(VENV)/installed
+
+# torch is named alone and exactly: a range would let pip choose a build with gigabytes of CUDA.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(shell grep '^torch==' constraints.txt)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded]'
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,dev,higra]'
+	touch $@
+
+demo: install
+	$(BIN)/regiontree segment "$(PHOTO)" -o "$(OUT)" --pictures --overwrite
+	$(BIN)/regiontree show "$(OUT)/$(basename $(notdir $(PHOTO))).npz"
+	@echo "The tree and its pictures are in $(OUT)/:" && ls -1 "$(OUT)"
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# One thread each: two workers with two threads each would wait for one another.
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+
+clean:
+	rm -rf $(VENV) $(OUT) .mypy_cache .ruff_cache .pytest_cache
