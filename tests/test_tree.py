@@ -428,7 +428,7 @@ def test_print_names_each_node_once_below_its_parent(tree):
         assert all(shown.index(i) < shown.index(node) for i in tree.ancestors(node))
 
 
-# -- a value, once and for all ----------------------------------------------------------------------
+# -- a value, once and for all --------------------------------------------------------------------
 
 
 def test_arrays_are_copies_that_cannot_be_written():
@@ -489,7 +489,7 @@ def test_a_tree_passes_between_processes_whole(through):
     assert not same.labels.flags.writeable
 
 
-# -- other people's trees ---------------------------------------------------------------------------
+# -- other people's trees -------------------------------------------------------------------------
 
 
 @settings(max_examples=25, deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -35,7 +36,7 @@ def file(tree, tmp_path) -> Path:
     return tree.save(tmp_path / "tree.npz")
 
 
-# -- files as a forger sees them --------------------------------------------------------------------
+# -- files as a forger sees them ------------------------------------------------------------------
 
 
 def npy(array: np.ndarray, *, pickled: bool = False) -> bytes:
@@ -70,7 +71,7 @@ def with_meta(**changed: object) -> bytes:
     return npy(np.array(json.dumps({k: v for k, v in meta.items() if v is not None})))
 
 
-# -- there and back -----------------------------------------------------------------------------------
+# -- there and back -------------------------------------------------------------------------------
 
 
 @settings(max_examples=40, deadline=None)
@@ -140,7 +141,7 @@ def test_meta_may_not_pass_for_the_formats_own(key, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# -- all or nothing -----------------------------------------------------------------------------------
+# -- all or nothing -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stop", [OSError(28, "No space left on device"), KeyboardInterrupt()])
@@ -176,7 +177,7 @@ def test_a_file_gets_the_permissions_any_new_file_would(file):
     assert stat.S_IMODE(file.stat().st_mode) == stat.S_IMODE((file.parent / "any").stat().st_mode)
 
 
-# -- trusting nothing ---------------------------------------------------------------------------------
+# -- trusting nothing -----------------------------------------------------------------------------
 
 
 def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
@@ -235,15 +236,20 @@ def test_an_array_twice_is_refused(file):
         RegionTree.load(file)
 
 
-@pytest.mark.parametrize("name", ARRAYS)
-@pytest.mark.parametrize("wrong", ["wider type", "byte order", "one more axis", "Fortran order"])
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        (name, wrong)
+        for name in ARRAYS
+        for wrong in ("wider type", "byte order", "one more axis", "Fortran order")
+        if (name, wrong) != ("stop", "byte order")  # its bytes have none
+    ],
+)
 def test_only_the_documented_type_and_layout_is_read(file, name, wrong):
     array = np.load(io.BytesIO(members(file)[f"{name}.npy"]))
     if wrong == "wider type":
         forged = npy(array.astype(f"{array.dtype.kind}{2 * array.dtype.itemsize % 12}"))
     elif wrong == "byte order":
-        if array.dtype.itemsize == 1:
-            pytest.skip("a byte has no order")
         forged = npy(array.astype(array.dtype.newbyteorder(">")))
     elif wrong == "one more axis":
         forged = npy(array[None])
@@ -260,7 +266,7 @@ def test_only_the_documented_type_and_layout_is_read(file, name, wrong):
         ("labels", lambda a: a + 1, "labels hold 1 to 5, but the leaves of this tree are 0 to 4"),
         ("labels", lambda a: a[:0], r"labels has shape \(0, 4\)"),
         ("labels", lambda a: a[:2], "labels|area"),
-        ("parents", lambda a: a[::-1], r"parents\[0\] is"),
+        ("parents", lambda a: a[::-1], r"parents\[.\] is 5: the last node must be the root"),
         ("parents", lambda a: a[:0], "parents is empty"),
         ("height", lambda a: a[:-1], "height has . entries for . nodes"),
         ("height", lambda a: -a - 1, r"height\[0\] is -"),
@@ -345,13 +351,12 @@ def test_a_pickle_inside_is_never_run(file, tmp_path, name, as_array):
     [
         (with_meta(format="other"), "meta does not name the format 'regiontree'"),
         (with_meta(format=None), "meta does not name the format 'regiontree'"),
-        (with_meta(format_version=FORMAT_VERSION + 1), "format version 2, this program reads up to 1; upgrade"),
+        (with_meta(format_version=2), "version 2, this program reads up to 1; upgrade regiontree"),
         (with_meta(format_version=0), "format version 0"),
         (with_meta(format_version=None), "format version None"),
         (with_meta(format_version="1"), "format version '1'"),
         (with_meta(format_version=True), "format version True"),
         (with_meta(x=float("nan")), "meta is not JSON .*NaN"),
-        (npy(np.array('{"x": 1e999, "format": "regiontree", "format_version": 1}')), "meta must be"),
         (npy(np.array("[1, 2]")), "meta does not name the format"),
         (npy(np.array("{")), "meta is not JSON"),
         (npy(np.array("")), "meta"),
@@ -360,16 +365,23 @@ def test_a_pickle_inside_is_never_run(file, tmp_path, name, as_array):
         (npy(np.array("9" * 10_000)), "meta is not JSON"),
         (npy(np.array(b"{}")), "array 'meta' is .S2 .*; 0-D str expected"),
         (npy(np.array(["{}"])), "0-D str expected"),
-        (header("()", "<U0"), r"array 'meta' claims a shape of \(\) of <U0"),
+        (header("()", "<U0"), "array 'meta' cannot be"),
         (header("()", "<U2") + b"\xff" * 8, "meta is not text"),
         (header("()", ">U2") + bytes(8), "0-D str expected"),
     ],
 )  # fmt: skip
 def test_meta_that_cannot_be_right(file, meta, message):
     forge(file, meta=meta)
-    for read in (RegionTree.load, read_meta) if "must be" not in message else (RegionTree.load,):
+    for read in (RegionTree.load, read_meta):
         with pytest.raises(TreeFileError, match=message):
             read(file)
+
+
+def test_a_number_in_meta_that_no_file_could_hold(file):
+    text = json.dumps({"format": "regiontree", "format_version": FORMAT_VERSION, "x": 1})
+    forge(file, meta=npy(np.array(text.replace('"x": 1', '"x": 1e999'))))
+    with pytest.raises(TreeFileError, match="meta must be a mapping of JSON values"):
+        RegionTree.load(file)
 
 
 def test_a_member_larger_than_its_header_says_is_not_inflated(file):
@@ -386,7 +398,7 @@ def test_a_member_larger_than_its_header_says_is_not_inflated(file):
 
 
 def test_a_member_that_inflates_beyond_its_directory_entry_is_not_followed(file):
-    # The same bomb with its size in the zip directory forged to what the header promises.
+    # The same bomb, its size in the zip directory forged to what the header promises.
     forge(file, labels=header((3, 4)) + bytes(64 << 20))
     size = len(header((3, 4)))
     raw = file.read_bytes().replace(
@@ -395,7 +407,7 @@ def test_a_member_that_inflates_beyond_its_directory_entry_is_not_followed(file)
     file.write_bytes(raw)
     tracemalloc.start()
     try:
-        with pytest.raises(TreeFileError, match="damaged or not a region tree .*CRC-32"):
+        with pytest.raises(TreeFileError, match=r"damaged or not a region tree \(Bad CRC-32"):
             RegionTree.load(file)
         assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
@@ -451,12 +463,11 @@ def test_bytes_changed_in_any_compression_are_noticed_or_harmless(lasting, chang
     for position, value in changes:
         changed[position % len(changed)] = value
     file.write_bytes(changed)
-    try:
+    with contextlib.suppress(TreeFileError):
         assert RegionTree.load(file) == tree
-    except TreeFileError as error:
-        assert str(file) in str(error)
 
 
+@pytest.mark.filterwarnings("ignore")  # of the parser, about odd text in forged headers
 @settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from([*ARRAYS, "meta"]),
@@ -474,9 +485,6 @@ def test_a_forged_header_gives_a_valid_tree_or_a_tree_file_error(lasting, name, 
     for position, value in changes:
         data[position] = value
     forge(file, zipfile.ZIP_STORED, **{name: bytes(data)})
-    try:
+    with contextlib.suppress(TreeFileError):
         tree = RegionTree.load(file)
-    except TreeFileError as error:
-        assert str(file) in str(error)
-    else:
         assert tree.shape[0] * tree.shape[1] == tree.area[tree.root]

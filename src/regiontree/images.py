@@ -336,7 +336,7 @@ def _from_array(array: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
                 f"{array.max():g}: divide by its full scale"
             )
         return _to_rgb(Image.fromarray((array * 255 + 0.5).astype(np.uint8)))
-    if array.dtype == np.uint16:
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # of either byte order
         return _to_rgb(Image.fromarray((array >> 8).astype(np.uint8)))
     raise ImageError(f"a colour array is uint8, uint16 or float in [0, 1], got {array.dtype}")
 

@@ -53,10 +53,11 @@ _MEMBERS: dict[str, tuple[str, int]] = {
     "embedding": ("float16", 2),
 }
 _OPTIONAL = {"embedding"}
-# What zipfile, its decompressors and NumPy's header parser raise on damaged or hostile files.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
-           OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError,
-           RuntimeError, MemoryError)  # fmt: skip
+# What NumPy's header parser, then zipfile and its decompressors raise on damaged or hostile files.
+_BAD_HEADER = (ValueError, TypeError, LookupError, OverflowError, SyntaxError, RecursionError,
+               MemoryError, tokenize.TokenError)  # fmt: skip
+_DAMAGE = (*_BAD_HEADER, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError,
+           EOFError, RuntimeError)  # fmt: skip
 
 
 @contextmanager
@@ -228,7 +229,7 @@ def _read_array(
             if version != (1, 0):
                 raise ValueError(f".npy version {version}")
             shape, fortran, found = np.lib.format.read_array_header_1_0(member)
-        except _DAMAGE as error:
+        except _BAD_HEADER as error:
             raise TreeFileError(f"{path}: array {name!r} has a bad header ({error})") from error
         expected = found.str if dtype == "str" and found.kind == "U" else dtype
         right = found == np.dtype(expected).newbyteorder("<")
@@ -237,11 +238,12 @@ def _read_array(
                 f"{path}: array {name!r} is {found} of shape {shape}; {ndim}-D {dtype} expected"
             )
         size = found.itemsize * int(np.prod(shape, dtype=object))
-        if min(shape, default=0) < 0 or found.itemsize == 0:
-            raise TreeFileError(f"{path}: array {name!r} claims a shape of {shape} of {found}")
         if size > limit or size != info.file_size - member.tell():
             raise TreeFileError(f"{path}: array {name!r} is not as long as its header says")
         data = io.BytesIO(member.read())
     if data.getbuffer().nbytes != size:
         raise TreeFileError(f"{path}: array {name!r} is cut short")
-    return np.frombuffer(data.getbuffer(), dtype=found).reshape(shape)
+    try:
+        return np.frombuffer(data.getbuffer(), dtype=found).reshape(shape)
+    except ValueError as error:  # negative or enormous sides whose product is right all the same
+        raise TreeFileError(f"{path}: array {name!r} cannot be {shape} of {found}") from error

@@ -35,6 +35,7 @@ from regiontree.hierarchy.base import (
     assemble,
 )
 from regiontree.spectral.kmeans import kmeans
+from regiontree.spectral.threads import one_thread
 
 __all__ = ["RecursivePartition", "normalised_cuts"]
 
@@ -89,13 +90,13 @@ class RecursivePartition:
     def build(self, graph: PartGraph, *, seed: int) -> Hierarchy:
         root = Node(np.arange(len(graph.count)))
         todo = [(root, 0)]
-        while todo:
-            node, level = todo.pop()
-            groups = self._divide(graph, node, level, seed)
-            for parts, ncut in groups:
-                child = Node(parts, ncut)
-                node.children.append(child)
-                todo.append((child, level + 1))
+        with one_thread():
+            while todo:
+                node, level = todo.pop()
+                for parts, ncut in self._divide(graph, node, level, seed):
+                    child = Node(parts, ncut)
+                    node.children.append(child)
+                    todo.append((child, level + 1))
         return assemble(root, graph)
 
     def _divide(

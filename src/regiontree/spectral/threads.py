@@ -1,0 +1,52 @@
+"""Small linear algebra on one thread.
+
+Steps of a fraction of a millisecond lose more in handing work to other threads than they gain, and
+on a busy machine they lose it many times over: with two other processes at work the recursion took
+12 ms on one thread and 50 to 1,200 ms on two, k-means++ seeding 66 ms and 130 to 3,000 ms; on an
+idle machine one thread is as fast (benchmarks/threads.py). Large products keep all threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import torch
+from threadpoolctl import ThreadpoolController
+
+__all__ = ["one_thread"]
+
+_lock = threading.Lock()
+_inside = 0
+_restore: list[Any] = []
+
+
+@lru_cache(maxsize=1)
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()  # looks through all loaded libraries: once is enough
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch and NumPy on one thread within the block.
+
+    The setting is the process's, so concurrent blocks share it: the first to enter sets it, the
+    last to leave restores it.
+    """
+    global _inside
+    with _lock:
+        _inside += 1
+        if _inside == 1:
+            _restore[:] = [torch.get_num_threads(), _controller().limit(limits=1)]
+            torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                _restore[1].restore_original_limits()
+                torch.set_num_threads(_restore[0])
