@@ -53,8 +53,8 @@ def hierarchy_colors(tree: RegionTree) -> Rgb:
             continue
         share = np.sqrt(tree.area[children].astype(float))
         share /= share.sum()
-        # A seam between arcs keeps neighbours of different parents further apart than siblings.
-        seam = 0.12 * width[node] / len(children) if node != tree.root else 0.04 * width[node]
+        # Seams keep neighbours under different parents further apart than siblings.
+        seam = (0.3 if node == tree.root else 0.2) * width[node] / len(children)
         free = width[node] - seam * len(children)
         at = start[node]
         step = 0.075 * 0.8 ** tree.level[node]
