@@ -4,9 +4,16 @@ Question
     features -> tree from 30 x 30 to 240 x 240 patches (a photograph of 3360 x 3360 pixels with
     patches of 14): how do time and peak memory grow?
 Method
-    Real features only: a mosaic of up to 4 x 4 different photographs at 60 x 60 patches each (a
-    shorter list is gone through again), of which each size takes the top-left square; 30 x 30 is a
-    quarter of one photograph. Each size runs in a fresh process: one tree of 16 x 16 patches to
+    Features of embedded, made large in one of two ways (--features):
+
+    - mosaic, the default, is real throughout: up to 4 x 4 different photographs at 60 x 60 patches
+      each (a shorter list is gone through again), of which each size takes the top-left square;
+      30 x 30 is a quarter of one photograph. The larger, the more different things it holds, so
+      k-means needs more iterations: this growth is counted too.
+    - enlarged is one photograph's 60 x 60 grid brought to each size (bicubic), plus noise of seed 0
+      and a tenth of the features' standard deviation: the same content at every size.
+
+    Each size runs in a fresh process: one tree of 16 x 16 patches to
     load everything, then peak memory of the first tree above features and libraries, then the
     median time of --repeats trees, in turn with trees of 60 x 60 (A B A B): the ratio of the two is
     what exponents are fitted to, so that they do not see the machine's speed drift between sizes.
@@ -64,22 +71,34 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--sides", type=int, nargs="+", default=list(SIDES), help="patches a side")
     parser.add_argument("--repeats", type=int, default=5, help="timed trees a size (default 5)")
+    parser.add_argument("--features", default="mosaic", choices=("mosaic", "enlarged"))
     parser.add_argument("--preset", default="default", choices=("default", "published"))
     parser.add_argument("--no-plot", action="store_true", help="leave the figure as it is")
     options = parser.parse_args()
     print_heading(__file__)
     sides = sorted(options.sides)
-    tiles = -(-max(sides) // TILE)
-    photos = photographs(tiles**2, repeat=True)
-    mosaic = _mosaic(features_of(photos, TILE * 14), tiles)
+    tiles = -(-max(sides) // TILE) if options.features == "mosaic" else 1
+    grids = features_of(photographs(tiles**2, repeat=True), TILE * 14)
+    print(f"Features: {options.features}\n")
+    mosaic = _mosaic(grids, tiles)
 
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for side in sides:
             path = Path(folder) / "features.npy"
-            save_features(path, mosaic[:side, :side].contiguous())
-            arguments_ = {"repeats": options.repeats, "preset": options.preset}
-            found.append(run_child(__file__, "size", path=str(path), **arguments_))
+            large = mosaic if options.features == "mosaic" else _enlarged(grids[0], side)
+            save_features(path, large[:side, :side].contiguous())
+            save_features(Path(folder) / "small.npy", grids[0])
+            found.append(
+                run_child(
+                    __file__,
+                    "size",
+                    path=str(path),
+                    small_path=str(Path(folder) / "small.npy"),
+                    repeats=options.repeats,
+                    preset=options.preset,
+                )
+            )
 
     n = np.array([side**2 for side in sides], dtype=float)
     taken = np.array([f["seconds"] for f in found])
@@ -134,12 +153,12 @@ def main() -> None:
     print_closing()
 
 
-def measure(path: str, repeats: int, preset: str) -> dict[str, Any]:
+def measure(path: str, small_path: str, repeats: int, preset: str) -> dict[str, Any]:
     """Median seconds, peak bytes, leaves, and time as a multiple of 60 x 60's, in this process."""
     parser = RegionParser(preset=preset, device="cpu")
     features = load_features(path)
     _ = parser.backbone.digest  # a tree's meta names its backbone: load it before measuring
-    small = features[:TILE, :TILE].contiguous()
+    small = load_features(small_path)
     parser.build(features[:16, :16].contiguous())
     with PeakMemory() as memory:
         tree = parser.build(features)
@@ -158,6 +177,15 @@ def _mosaic(tiles: list[Tensor], side: int) -> Tensor:
     """(60 side, 60 side, d) from side x side grids."""
     rows = [torch.cat(tiles[i * side : (i + 1) * side], dim=1) for i in range(side)]
     return torch.cat(rows, dim=0)
+
+
+def _enlarged(grid: Tensor, side: int) -> Tensor:
+    """One grid (h, w, d) at side x side, with noise."""
+    channels = grid.permute(2, 0, 1)[None]
+    large = torch.nn.functional.interpolate(channels, size=(side, side), mode="bicubic")
+    large = large[0].permute(1, 2, 0).contiguous()
+    noise = torch.randn(large.shape, generator=torch.Generator().manual_seed(0))
+    return large + 0.1 * grid.std() * noise
 
 
 def exponent(n: FloatArray, cost: FloatArray) -> float:

@@ -55,7 +55,7 @@ STAGES = {
     "hierarchy": [("BUILDER", "build")],  # of whichever class the settings choose
     "hierarchy's k-means": [("regiontree.hierarchy.recursive", "kmeans")],
     "node embeddings": [("regiontree.parser", "_node_embeddings")],
-    "labels to pixels": [("regiontree.parser", "_to_size")],
+    "labels to pixels": [("regiontree.parser", "nearest")],
     "RegionTree and its checks": [("regiontree.tree", "RegionTree.__post_init__")],
 }
 REST = "everything else"

@@ -155,8 +155,8 @@ def test_part_sums_add_up_whatever_the_block():
     [
         ({"kind": "linear"}, "'linear'"),
         ({"distance": "manhattan"}, "'manhattan'"),
-        ({"sigma": 0.0}, "0.0"),
-        ({"threshold": 1.0}, "1.0"),
+        ({"sigma": 0.0}, r"sigma must be a number in \[0.001, 1000\], got 0.0"),
+        ({"threshold": 1.0}, r"threshold must be a number in \[0, 1\), got 1.0"),
     ],
 )
 def test_bad_settings_are_named(bad, named):

@@ -1,4 +1,4 @@
-"""The embedded backbone: the right weights, the right network, clear words when it cannot be had."""
+"""The embedded backbone: right weights, right network, clear words when it cannot be had."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import regiontree.backbones.embedded as embedded
 from regiontree.backbones import load_backbone, pick_device, pick_dtype
 from regiontree.backbones.embedded import EmbeddedBackbone, content_digest
 from regiontree.backbones.vit import VisionTransformer, VitShape
-from regiontree.errors import BackboneError, MissingExtraError, SettingsError
+from regiontree.errors import BackboneError, MissingExtraError
 from regiontree.images import grid_of, load_image, to_pixels
 
 CPU = torch.device("cpu")
@@ -217,10 +217,6 @@ def test_devices_and_precisions():
     assert pick_dtype("float32", CPU) == torch.float32
     with pytest.raises(BackboneError, match="device 'tpu' is unknown"):
         pick_device("tpu")
-    with pytest.raises(
-        SettingsError, match="auto or one of float32, bfloat16, float16, got 'int8'"
-    ):
-        pick_dtype("int8", CPU)
     absent = f"cuda:{torch.cuda.device_count() + 3}"
     with pytest.raises(BackboneError, match=f"device '{absent}' is not on this machine"):
         pick_device(absent)

@@ -20,6 +20,8 @@ from regiontree.batch import find_photos, plan
 from regiontree.errors import SettingsError
 from regiontree.images import IMAGE_SUFFIXES
 
+FEATURES = ("--backbone", "precomputed", "--device", "cpu")
+
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -32,8 +34,7 @@ def segment_features(
     paths, out: Path, *more: object
 ) -> tuple[subprocess.CompletedProcess[str], dict]:
     """`regiontree segment` on feature files: the whole batch machinery without a network."""
-    done = run("segment", *paths, "-o", out, "--backbone", "precomputed", "--parts", 16, "--device", "cpu",
-               "--json", *more)  # fmt: skip
+    done = run("segment", *paths, "-o", out, "--json", *FEATURES, "--parts", 16, *more)
     return done, json.loads(done.stdout) if done.stdout.startswith("{") else {}
 
 
@@ -212,7 +213,7 @@ def test_a_stopped_batch_keeps_what_was_finished(tmp_path, how):
     ("arguments", "said"),
     [
         (["--backbone", "nothing"], "unknown backbone 'nothing'"),
-        (["--parts", "0"], "parts must be in"),
+        (["--parts", "0"], "parts must be a whole number"),
         (["--size", "tall"], "HEIGHTxWIDTH"),
         (["--device", "cuda:99"], "device 'cuda:99' is not on this machine"),
         (["--preset", "best"], "unknown preset 'best'"),
@@ -289,8 +290,8 @@ def test_photographs_with_their_own_features(tmp_path):
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(EXAMPLE.read_bytes())
     feature_file(tmp_path / "features/photo.npy")
-    done = run("segment", photo, "-o", tmp_path / "out", "--backbone",
-               f"precomputed:{tmp_path / 'features'}", "--parts", 12, "--device", "cpu")  # fmt: skip
+    features = f"precomputed:{tmp_path / 'features'}"
+    done = run("segment", photo, "-o", tmp_path / "out", "--backbone", features, "--parts", 12)
     assert done.returncode == 0, done.stderr
     tree = RegionTree.load(tmp_path / "out/photo.npz")
     assert tree.shape == (512, 512)

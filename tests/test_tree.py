@@ -165,6 +165,23 @@ def test_each_cut_of_the_tree_drawn_by_hand(criterion, nodes):
     assert hand_tree().cut_nodes(**criterion).tolist() == nodes
 
 
+def test_of_equally_high_and_deep_nodes_the_later_is_divided_first():
+    tree = RegionTree(
+        labels=[[0, 1, 2, 3]], parents=[4, 4, 5, 5, 6, 6, 6], height=[0, 0, 0, 0, 0.5, 0.5, 1]
+    )
+    assert tree.cut_nodes(n_regions=3).tolist() == [2, 3, 4]
+
+
+def test_of_equally_high_nodes_the_shallow_one_is_divided_first():
+    # 5 = {0, 1} hangs from the root 8; 6 = {2, 3}, as high, one level further down, from 7.
+    tree = RegionTree(
+        labels=[[0, 1, 2, 3, 4]],
+        parents=[5, 5, 6, 6, 7, 8, 7, 8, 8],
+        height=[0, 0, 0, 0, 0, 0.5, 0.5, 0.75, 1],
+    )
+    assert tree.cut_nodes(n_regions=4).tolist() == [0, 1, 4, 6]
+
+
 def test_a_height_is_one_threshold_whatever_kind_of_number_it_comes_as():
     # 0.3 has no exact float32; the node stands at its rounding, which float64 tells from 0.3.
     tree = RegionTree(labels=[[0, 1]], parents=[2, 2, 2], height=np.float32([0, 0, 0.3]))
@@ -348,21 +365,20 @@ def test_regions_of_any_two_cuts_are_nested_or_disjoint(data):
 
 
 @quick
-@given(st.data())
-def test_n_regions_divides_the_highest_node_until_the_next_does_not_fit(data):
-    tree = data.draw(trees())
-    wanted = data.draw(st.integers(1, tree.n_leaves + 2))
-    # The definition, step by step: of the nodes shown divide the highest, then the shallowest,
-    # then the one of highest number.
-    shown = {tree.root}
-    while inner := [i for i in shown if children_of(tree, i)]:
-        node = max(inner, key=lambda i: (tree.height[i], -tree.level[i], i))
-        after = shown - {node} | children_of(tree, node)
-        if len(after) > wanted:
-            break
-        shown = after
-    assert set(tree.cut_nodes(n_regions=wanted).tolist()) == shown
-    assert len(shown) <= wanted
+@given(trees())
+def test_n_regions_divides_the_highest_node_until_the_next_does_not_fit(tree):
+    for wanted in range(1, tree.n_leaves + 2):
+        # The definition, step by step: of the nodes shown divide the highest, then the
+        # shallowest, then the one of highest number.
+        shown = {tree.root}
+        while inner := [i for i in shown if children_of(tree, i)]:
+            node = max(inner, key=lambda i: (tree.height[i], -tree.level[i], i))
+            after = shown - {node} | children_of(tree, node)
+            if len(after) > wanted:
+                break
+            shown = after
+        assert set(tree.cut_nodes(n_regions=wanted).tolist()) == shown
+        assert len(shown) <= wanted
 
 
 @quick

@@ -110,6 +110,15 @@ def test_equal_trees_give_equal_bytes_under_any_name_at_any_time(tree, tmp_path,
     assert again.save(tmp_path / "first.npz").read_bytes() == first
 
 
+def test_the_order_in_which_meta_was_filled_leaves_no_trace(tmp_path):
+    one, other = (
+        RegionTree(labels=[[0]], parents=[0], height=[0.0], meta=meta)
+        for meta in ({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1})
+    )
+    assert one == other
+    assert one.save(tmp_path / "1").read_bytes() == other.save(tmp_path / "2").read_bytes()
+
+
 def test_plain_numpy_reads_every_array(tree, file):
     with np.load(file, allow_pickle=False) as archive:
         assert sorted(archive) == sorted([*ARRAYS, "meta"])
@@ -160,6 +169,15 @@ def test_an_interrupted_write_leaves_the_old_file_alone(tree, file, monkeypatch,
     assert len(written) == after
     assert file.read_bytes() == old
     assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an open file cannot be replaced elsewhere")
+def test_who_is_reading_the_old_file_reads_it_to_the_end(tree, file):
+    old = file.read_bytes()
+    with file.open("rb") as reader:
+        tree.prune(n_regions=2).save(file)
+        assert reader.read() == old
+    assert file.read_bytes() != old
 
 
 def test_a_file_has_its_name_only_when_complete(tmp_path):
@@ -412,6 +430,26 @@ def test_a_member_that_inflates_beyond_its_directory_entry_is_not_followed(file)
         assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_a_member_shorter_than_both_its_header_and_directory_entry_say(file):
+    content = header((3, 4)) + bytes(40)
+    forge(file, labels=content)
+    raw = file.read_bytes().replace(
+        struct.pack("<I", len(content)), struct.pack("<I", len(content) + 8)
+    )
+    file.write_bytes(raw)
+    with pytest.raises(TreeFileError, match="array 'labels' is cut short"):
+        RegionTree.load(file)
+
+
+def test_meta_larger_than_any_program_would_write(file, monkeypatch):
+    monkeypatch.setattr(treefile, "_MAX_META_BYTES", 100)
+    for read in (RegionTree.load, read_meta):
+        with pytest.raises(
+            TreeFileError, match=r"array 'meta' has \d+ bytes, at most 100 expected"
+        ):
+            read(file)
 
 
 def test_arrays_larger_together_than_a_tree_may_be(file, monkeypatch):

@@ -53,7 +53,7 @@ def random_tree(
     labels = rng.permutation(labels).reshape(shape)
 
     parents: list[int] = [-1] * n_leaves
-    height = [float(h) for h in rng.choice([0.0, 0.0, 0.1], n_leaves)]
+    height = [float(h) for h in rng.choice([0.0, 0.0, 0.0, 0.25], n_leaves)]
     orphans = list(range(n_leaves))
     only_children = int(rng.integers(0, 3))
     while len(orphans) > 1 or only_children > 0:
@@ -65,7 +65,7 @@ def random_tree(
         children = [orphans.pop(int(rng.integers(len(orphans)))) for _ in range(ways)]
         node = len(parents)
         parents.append(-1)
-        height.append(max(height[c] for c in children) + float(rng.choice([0.0, 0.1, 0.25])))
+        height.append(max(height[c] for c in children) + float(rng.choice([0.0, 0.0, 0.25])))
         for child in children:
             parents[child] = node
         orphans.append(node)

@@ -15,6 +15,7 @@ __all__ = [
     "SolverError",
     "TreeError",
     "TreeFileError",
+    "check_number",
 ]
 
 
@@ -52,3 +53,19 @@ class TreeError(RegionTreeError, ValueError):
 
 class TreeFileError(TreeError):
     """A file is not a region tree, is damaged, or was written by a later version."""
+
+
+def check_number(
+    name: str, value: object, low: float, high: float, *, whole: bool = False, below: bool = False
+) -> None:
+    """Raise a SettingsError unless `value` is a number in [low, high], or [low, high) if `below`.
+
+    Truth values are not numbers here; `whole` asks for an int.
+    """
+    kind = int if whole else (int, float)
+    right = isinstance(value, kind) and not isinstance(value, bool)
+    if not (right and low <= value and (value < high if below else value <= high)):  # type: ignore[operator]
+        what = "whole number" if whole else "number"
+        ends = [f"{end:g}" if isinstance(end, float) else str(end) for end in (low, high)]
+        interval = f"[{ends[0]}, {ends[1]}{')' if below else ']'}"
+        raise SettingsError(f"{name} must be a {what} in {interval}, got {value!r}")

@@ -11,6 +11,7 @@ photograph -> pixels fitted to a patch grid        (images)
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +140,7 @@ class RegionParser:
         if features.ndim != 3 or features.numel() == 0:
             raise FeatureError(f"features must be (h, w, d), got shape {tuple(features.shape)}")
         h, w, d = features.shape
-        size = (h, w) if image_size is None else image_size
-        if size[0] < h or size[1] < w:
-            raise FeatureError(f"an image of {size} pixels cannot have a grid of {(h, w)} patches")
+        size = _image_size(image_size, (h, w))
 
         unit = unit_rows(features.reshape(h * w, d).to(self.device))
         if h * w == 1 or max_cosine_distance(unit, exact=False) < EQUAL:
@@ -219,6 +218,21 @@ def parse(photo: Photo, **options: Any) -> RegionTree:
 @lru_cache(maxsize=4)
 def _parser(options: tuple[tuple[str, Any], ...]) -> RegionParser:
     return RegionParser(**dict(options))
+
+
+def _image_size(given: tuple[int, int] | None, grid: tuple[int, int]) -> tuple[int, int]:
+    """(H, W) as given, checked: no patch without a pixel."""
+    if given is None:
+        return grid
+    try:
+        height, width = (index(side) for side in given)
+    except (TypeError, ValueError):
+        raise FeatureError(f"image_size must be whole numbers (H, W), got {given!r}") from None
+    if height < grid[0] or width < grid[1]:
+        raise FeatureError(
+            f"an image of {(height, width)} pixels cannot have a grid of {grid} patches"
+        )
+    return height, width
 
 
 def _node_embeddings(hierarchy: Hierarchy, graph: PartGraph) -> NDArray[np.float16]:

@@ -7,13 +7,15 @@ import difflib
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from regiontree.errors import SettingsError
+from regiontree.errors import SettingsError, check_number
 from regiontree.hierarchy import BUILDERS, TreeBuilder
 from regiontree.images import Size, parse_size
 from regiontree.spectral.affinity import AffinitySettings
 from regiontree.spectral.oversegment import OversegmentSettings
 
-__all__ = ["PRESETS", "Settings"]
+__all__ = ["DTYPE_NAMES", "PRESETS", "Settings"]
+
+DTYPE_NAMES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,13 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", parse_size(self.size))
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
-            raise SettingsError(f"seed must be a whole number in [0, 2^63), got {self.seed!r}")
+        check_number("seed", self.seed, 0, 2**63, whole=True, below=True)
+        if self.dtype != "auto" and self.dtype not in DTYPE_NAMES:
+            raise SettingsError(
+                f"dtype must be auto or one of {', '.join(DTYPE_NAMES)}, got {self.dtype!r}"
+            )
+        if self.backbone == "precomputed:":
+            raise SettingsError("backbone precomputed: needs a folder after the colon")
         # Building the parts checks their settings now, not after the backbone has run.
         self.affinity_settings()
         self.oversegment_settings()

@@ -238,7 +238,11 @@ def _read_array(
                 f"{path}: array {name!r} is {found} of shape {shape}; {ndim}-D {dtype} expected"
             )
         size = found.itemsize * int(np.prod(shape, dtype=object))
-        if size > limit or size != info.file_size - member.tell():
+        if size > limit:
+            raise TreeFileError(
+                f"{path}: array {name!r} has {size} bytes, at most {limit} expected"
+            )
+        if size != info.file_size - member.tell():
             raise TreeFileError(f"{path}: array {name!r} is not as long as its header says")
         data = io.BytesIO(member.read())
     if data.getbuffer().nbytes != size:

@@ -28,9 +28,9 @@ def load_backbone(name: str, device: torch.device, dtype: torch.dtype) -> Backbo
     """
     if name not in BACKBONES:
         near = difflib.get_close_matches(name, [*BACKBONES, "precomputed"], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise BackboneError(
-            f"unknown backbone {name!r}{hint} Known: {', '.join(BACKBONES)}, precomputed, "
+            f"unknown backbone {name!r}{hint} Known names: {', '.join(BACKBONES)}, precomputed, "
             "precomputed:FOLDER"
         )
     return BACKBONES[name](device, dtype)

@@ -24,7 +24,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from regiontree.errors import SettingsError, SolverError
+from regiontree.errors import SettingsError, SolverError, check_number
 from regiontree.hierarchy.base import (
     FloatArray,
     Hierarchy,
@@ -74,16 +74,15 @@ class RecursivePartition:
     name: str = "recursive"
 
     def __post_init__(self) -> None:
-        for key, low in (("levels", 1), ("max_ways", 2), ("min_parts", 1), ("n_init", 1)):
-            value = getattr(self, key)
-            if not isinstance(value, int) or value < low:
-                raise SettingsError(
-                    f"{key} must be a whole number of at least {low}, got {value!r}"
-                )
-        if not 0 < self.max_ncut <= 1:
-            raise SettingsError(f"max_ncut must be in (0, 1], got {self.max_ncut!r}")
-        if not self.max_perturbation > 0:
-            raise SettingsError(f"max_perturbation must be above 0, got {self.max_perturbation!r}")
+        for name, low, high in (
+            ("levels", 1, 1000),
+            ("max_ways", 2, 1000),
+            ("min_parts", 1, 1_000_000),
+            ("n_init", 1, 1000),
+        ):
+            check_number(name, getattr(self, name), low, high, whole=True)
+        check_number("max_ncut", self.max_ncut, 1e-9, 1)
+        check_number("max_perturbation", self.max_perturbation, 1e-9, 1e12)
         if self.heuristic not in ("maxgap", "fiedler"):
             raise SettingsError(f"heuristic must be 'maxgap' or 'fiedler', got {self.heuristic!r}")
 

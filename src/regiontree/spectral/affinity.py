@@ -34,7 +34,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from regiontree.errors import FeatureError, SettingsError
+from regiontree.errors import FeatureError, SettingsError, check_number
 
 __all__ = [
     "Affinity",
@@ -62,7 +62,7 @@ class AffinitySettings:
     kind : {"minmax", "exp"}
     distance : {"cosine", "euclidean"}
     sigma : float
-        Width of the ``exp`` kernel, > 0; unused by ``minmax``.
+        Width of the ``exp`` kernel, 0.001 to 1000; unused by ``minmax``.
     threshold : float
         Affinities below it become 0; in [0, 1).
     """
@@ -79,10 +79,9 @@ class AffinitySettings:
             raise SettingsError(
                 f"affinity distance must be 'cosine' or 'euclidean', got {self.distance!r}"
             )
-        if not self.sigma > 0:
-            raise SettingsError(f"affinity sigma must be above 0, got {self.sigma!r}")
-        if not 0 <= self.threshold < 1:
-            raise SettingsError(f"affinity threshold must be in [0, 1), got {self.threshold!r}")
+        # Narrower than 1e-3, exp(-d / (2 sigma^2)) is 0 in float32 for all but equal features.
+        check_number("sigma", self.sigma, 1e-3, 1e3)
+        check_number("threshold", self.threshold, 0, 1, below=True)
 
     @property
     def is_low_rank(self) -> bool:

@@ -40,6 +40,7 @@ __all__ = [
 
 REFERENCE_LIMIT = 8192  # patches; the dense solver holds three n x n float64 arrays: 1.6 GB there
 _RANK_TOLERANCE = 1e-10  # of the largest eigenvalue: below it a direction is rounding
+_PRODUCT_ROUNDING = 1e-6  # the same for eigenvalues that come out of float32 products
 _ROW_BLOCK = 8192
 
 
@@ -157,7 +158,7 @@ def krylov_eigenvectors(
             error = image @ small[:, :checked] - vectors[:, :checked] * values[:checked].float()
             residual = float(torch.linalg.vector_norm(error, dim=0).max())
             if residual <= tolerance or basis.shape[1] == n:
-                keep = values > _RANK_TOLERANCE * values[0]
+                keep = values > _PRODUCT_ROUNDING * values[0]
                 return Spectrum(
                     (1.0 - values[keep]).clamp(0.0, 2.0), _fixed_sign(vectors[:, keep]), residual
                 )

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from regiontree.errors import SettingsError
+from regiontree.errors import SettingsError, check_number
 from regiontree.hierarchy.base import PartGraph
 from regiontree.spectral.affinity import Affinity, AffinitySettings, dense_affinity, part_sums
 from regiontree.spectral.eigen import leading_eigenvectors, reference_eigenvectors
@@ -42,10 +42,8 @@ class OversegmentSettings:
             )
         if self.solver not in ("auto", "reference"):
             raise SettingsError(f"solver must be auto or reference, got {self.solver!r}")
-        if not isinstance(self.parts, int) or not 1 <= self.parts <= MAX_DENSE_PARTS:
-            raise SettingsError(f"parts must be in [1, {MAX_DENSE_PARTS}], got {self.parts!r}")
-        if not isinstance(self.restarts, int) or self.restarts < 1:
-            raise SettingsError(f"restarts must be at least 1, got {self.restarts!r}")
+        check_number("parts", self.parts, 1, MAX_DENSE_PARTS, whole=True)
+        check_number("restarts", self.restarts, 1, 1000, whole=True)
 
 
 def oversegment(
