@@ -224,6 +224,14 @@ def test_a_turned_photograph_is_reduced_along_its_own_sides(tmp_path, orientatio
     assert np.abs(image.rgb - expected).mean() < 3
 
 
+def test_a_long_side_is_covered_on_the_long_side_only(tmp_path):
+    path = tmp_path / "wide.jpg"
+    Image.fromarray(np.zeros((600, 1600, 3), np.uint8)).save(path)
+    image = load_image(path, cover=400)
+    assert (image.rgb.shape, image.size) == ((150, 400, 3), (600, 1600))
+    assert load_image(path, cover=401).rgb.shape == (300, 800, 3)
+
+
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "JPEG2000"])
 @pytest.mark.parametrize("cover", [None, (4, 4)])
 def test_the_size_is_that_of_the_upright_image_in_every_format(tmp_path, format, cover):

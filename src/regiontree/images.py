@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import operator
 import struct
 import threading
@@ -164,7 +165,7 @@ def load_image(
     source: str | Path | Image.Image | NDArray[Any],
     *,
     max_pixels: int = MAX_PIXELS,
-    cover: tuple[int, int] | None = None,
+    cover: Size | None = None,
 ) -> LoadedImage:
     """Read a photograph.
 
@@ -177,7 +178,8 @@ def load_image(
         Larger images are refused: decoding takes 3 to 4 bytes a pixel, and small files can claim
         any size.
     cover
-        (H, W) that the result must at least cover; lets large JPEGs be decoded at a reduced scale.
+        Long side or (H, W) that the result must at least cover; lets large JPEGs be decoded at a
+        reduced scale.
 
     Raises
     ------
@@ -199,7 +201,7 @@ def load_image(
     )
 
 
-def _from_path(path: Path, max_pixels: int, cover: tuple[int, int] | None) -> LoadedImage:
+def _from_path(path: Path, max_pixels: int, cover: Size | None) -> LoadedImage:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -215,7 +217,12 @@ def _from_path(path: Path, max_pixels: int, cover: tuple[int, int] | None) -> Lo
         width, height = image.size
         if cover is not None and image.format in ("JPEG", "MPO"):
             turned = _orientation(image) >= 5
-            image.draft(None, cover if turned else cover[::-1])
+            if isinstance(cover, int):
+                scale = cover / max(width, height)
+                draft = math.ceil(width * scale), math.ceil(height * scale)
+            else:
+                draft = cover if turned else cover[::-1]
+            image.draft(None, draft)
             drafted = image.size != (width, height)
         else:
             turned = drafted = False

@@ -95,7 +95,7 @@ class RegionParser:
         if self.settings.backbone == "precomputed":
             features, digest = self._read(photo)
             return self.build(features, source={"name": Path(str(photo)).name, "sha256": digest})
-        image = load_image(photo, max_pixels=self.max_pixels, cover=self._cover())
+        image = self._load(photo)
         source = {"name": image.name, "sha256": image.digest}
         if self.is_precomputed:
             if not isinstance(photo, str | Path):
@@ -113,7 +113,9 @@ class RegionParser:
         """Patch features of a photograph: (h, w, d) float32 on the parser's device."""
         if self.settings.backbone == "precomputed":
             return self._read(photo)[0]
-        return self._extract(load_image(photo, max_pixels=self.max_pixels, cover=self._cover()))
+        return self._extract(
+            load_image(photo, max_pixels=self.max_pixels, cover=self.settings.size)
+        )
 
     @torch.inference_mode()
     def build(
@@ -166,14 +168,12 @@ class RegionParser:
 
     # -- the small print --------------------------------------------------------------------------
 
+    def _load(self, photo: Photo) -> LoadedImage:
+        return load_image(photo, max_pixels=self.max_pixels, cover=self.settings.size)
+
     def _extract(self, image: LoadedImage) -> Tensor:
         grid = grid_of(image.size, self.settings.size, self.backbone.patch)
         return self.backbone.features(to_pixels(image, grid, self.backbone.patch)[None])[0]
-
-    def _cover(self) -> tuple[int, int]:
-        """Pixels that a reduced decoding must cover; a long side counts for both."""
-        size = self.settings.size
-        return (size, size) if isinstance(size, int) else size
 
     def _read(self, photo: Photo) -> tuple[Tensor, str]:
         if not isinstance(photo, str | Path):

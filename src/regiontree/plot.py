@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from regiontree.errors import ImageError
 from regiontree.hierarchy.base import StopReason
 from regiontree.images import load_image, nearest
 from regiontree.tree import RegionTree
@@ -36,7 +35,6 @@ __all__ = [
 GRANULARITIES = (2, 4, 8, 16, 32, 64)
 _PAPER = (255, 255, 255)
 _INK = (32, 34, 38)
-_FAINT = (120, 124, 132)
 
 Rgb = NDArray[np.uint8]
 
@@ -92,15 +90,18 @@ def cut_strip(
     image: Any = None,
     *,
     granularities: Sequence[int] = GRANULARITIES,
-    width: int = 420,
+    width: int = 360,
 ) -> Image.Image:
-    """A row of cuts from coarse to fine, the photograph first; repeated cuts are shown once."""
+    """A row of cuts from coarse to fine, the photograph first; repeated cuts are shown once.
+
+    `width` is the longer side of one panel.
+    """
     size = _fitted(tree.shape, width)
     panels = [(_to_image(_photo(image, size)), "photograph")] if image is not None else []
     for count in _distinct(tree, granularities):
         found = len(tree.cut_nodes(n_regions=count))
         panels.append((cut_picture(tree, image, n_regions=count, width=width), _regions(found)))
-    return _in_a_row(panels, columns=4 if len(panels) > 4 else len(panels))
+    return _in_a_row(panels)
 
 
 def hierarchy_picture(tree: RegionTree, image: Any = None, *, width: int = 640) -> Image.Image:
@@ -120,7 +121,7 @@ def hierarchy_picture(tree: RegionTree, image: Any = None, *, width: int = 640) 
         (leaves, f"{_regions(tree.n_leaves)}, {tree.n_nodes} nodes"),
         (_icicle(tree, colors, size), f"tree, depth {tree.depth}"),
     ]
-    return _in_a_row(panels, columns=len(panels))
+    return _in_a_row(panels)
 
 
 def overview(tree: RegionTree, image: Any = None, *, n_regions: int = 16) -> Image.Image:
@@ -129,7 +130,7 @@ def overview(tree: RegionTree, image: Any = None, *, n_regions: int = 16) -> Ima
     size = _fitted(tree.shape, 480)
     found = len(tree.cut_nodes(n_regions=n_regions))
     cut = cut_picture(tree, image, n_regions=n_regions, width=480)
-    framed = _in_a_row([(cut, _regions(found))], columns=1)
+    framed = _in_a_row([(cut, _regions(found))])
     both = Image.new("RGB", (hierarchy.width + size[1] + 12, hierarchy.height), _PAPER)
     both.paste(hierarchy, (0, 0))
     both.paste(framed, (hierarchy.width - 12, 0))
@@ -265,25 +266,19 @@ def _icicle(tree: RegionTree, colors: Rgb, size: tuple[int, int]) -> Image.Image
     return picture
 
 
-def _in_a_row(panels: Sequence[tuple[Image.Image, str]], columns: int) -> Image.Image:
-    """Titled panels on white, wrapped after `columns`."""
-    if not panels:
-        raise ImageError("there is nothing to draw")
+def _in_a_row(panels: Sequence[tuple[Image.Image, str]]) -> Image.Image:
+    """Titled panels side by side on white."""
     gap, title = 12, 26
     font = ImageFont.load_default(size=15)
-    rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
-    width = max(sum(p.width + gap for p, _ in row) for row in rows) + gap
-    height = sum(max(p.height for p, _ in row) + title + gap for row in rows) + gap
+    width = sum(panel.width + gap for panel, _ in panels) + gap
+    height = max(panel.height for panel, _ in panels) + title + 2 * gap
     sheet = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    y = gap
-    for row in rows:
-        x = gap
-        for picture, text in row:
-            draw.text((x, y), text, fill=_INK, font=font)
-            sheet.paste(picture, (x, y + title))
-            x += picture.width + gap
-        y += max(p.height for p, _ in row) + title + gap
+    x = gap
+    for panel, text in panels:
+        draw.text((x, gap), text, fill=_INK, font=font)
+        sheet.paste(panel, (x, gap + title))
+        x += panel.width + gap
     return sheet
 
 
