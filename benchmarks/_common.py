@@ -75,7 +75,8 @@ def photographs(limit: int, *, repeat: bool = False) -> list[Photo]:
     some = photos[:limit]
     if repeat:
         some = [photos[i % len(photos)] for i in range(limit)]
-    print(f"Photographs: {len(some)} of {len(photos)} from {origin}\n")
+    again = f", in turn to make {len(some)}" if len(some) > len(photos) else ""
+    print(f"Photographs: {min(limit, len(photos))} of {len(photos)} from {origin}{again}\n")
     return some
 
 

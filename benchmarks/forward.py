@@ -33,7 +33,8 @@ from _common import (
 from torch import Tensor
 from torch.nn import functional
 
-from regiontree.backbones import load_backbone, pick_dtype
+from regiontree.backbones import pick_dtype
+from regiontree.backbones.embedded import EmbeddedBackbone
 from regiontree.images import load_image, to_pixels
 
 BASELINE = "float32, inference mode"
@@ -42,16 +43,18 @@ BASELINE = "float32, inference mode"
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="timed turns (default 5)")
-    parser.add_argument("--photos", type=int, default=8, help="for the agreement (default 8)")
+    parser.add_argument(
+        "--photos", type=int, default=8, help="for the agreement, 4 at least (default 8)"
+    )
     parser.add_argument("--size", type=int, default=840, help="pixels, a multiple of 14 (840)")
     options = parser.parse_args()
     print_heading(__file__)
 
     cpu = torch.device("cpu")
-    single = load_backbone("embedded", cpu, torch.float32)
-    half = load_backbone("embedded", cpu, torch.bfloat16)
+    single = EmbeddedBackbone(cpu, torch.float32)
+    half = EmbeddedBackbone(cpu, torch.bfloat16)
     side = options.size // single.patch
-    photos = photographs(options.photos, repeat=options.photos < 4)
+    photos = photographs(max(4, options.photos), repeat=True)  # batches of 4
     pixels = torch.stack(
         [to_pixels(load_image(p.source), (side, side), single.patch) for p in photos]
     )
@@ -62,7 +65,8 @@ def main() -> None:
     def without(context: Callable[[], torch.no_grad]) -> Callable[[], Tensor]:
         def way() -> Tensor:
             with context():
-                return single._model(normalised)
+                features: Tensor = single._model(normalised)
+                return features
 
         return way
 

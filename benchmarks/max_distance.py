@@ -17,6 +17,7 @@ Target
 from __future__ import annotations
 
 import statistics
+from functools import partial
 
 from _common import (
     arguments,
@@ -59,8 +60,8 @@ def main() -> None:
             missed.append((photo.name, f"{exact:.6f}", f"{found:.6f}", f"{shortfall / exact:.3%}"))
         times = interleave(
             {
-                "search": lambda unit=unit: max_cosine_distance(unit, exact=False),
-                "exact": lambda unit=unit: max_cosine_distance(unit, exact=True),
+                "search": partial(max_cosine_distance, unit, exact=False),
+                "exact": partial(max_cosine_distance, unit, exact=True),
             },
             options.repeats,
         )

@@ -86,8 +86,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for side in sides:
             path = Path(folder) / "features.npy"
-            large = mosaic if options.features == "mosaic" else _enlarged(grids[0], side)
-            save_features(path, large[:side, :side].contiguous())
+            grid = mosaic if options.features == "mosaic" else _enlarged(grids[0], side)
+            save_features(path, grid[:side, :side].contiguous())
             save_features(Path(folder) / "small.npy", grids[0])
             found.append(
                 run_child(
@@ -148,6 +148,8 @@ def main() -> None:
         met=bool(memory[-1] < TARGET_GB * 1e9),
     )
     for what, p in exponents.items():
+        if np.isnan(p):
+            continue  # a single size
         met = p <= TARGET_EXPONENT
         print_target(f"{what} grows at most as n^{TARGET_EXPONENT} (n^{p:.2f})", met=met)
     print_closing()
@@ -204,7 +206,7 @@ def _plot(
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
     ink, quiet, blue, orange = "#1f2933", "#9aa5b1", "#2166ac", "#d9782d"
-    style = {
+    style: dict[Any, Any] = {
         "svg.hashsalt": "regiontree",  # the same figures give the same file
         "svg.fonttype": "none",
         "font.family": "sans-serif",

@@ -21,6 +21,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -94,16 +95,15 @@ def _report(preset: str, parser: RegionParser, photos: list[Photo], repeats: int
         features = backbone.features(pixels)[0]
         times = interleave(
             {
-                "forward": lambda pixels=pixels: backbone.features(pixels),
-                "build": lambda features=features, size=image.size: parser.build(
-                    features, image_size=size
-                ),
+                "forward": partial(backbone.features, pixels),
+                "build": partial(parser.build, features, image_size=image.size),
             },
             repeats,
         )
         leaves = parser.build(features, image_size=image.size).n_leaves
-        medians = [statistics.median(times[name]) for name in ("forward", "build")]
-        rows.append((photo.name, *medians, ratio(times["build"], times["forward"]), leaves))
+        forward, build = (statistics.median(times[name]) for name in ("forward", "build"))
+        share = ratio(times["build"], times["forward"])
+        rows.append((photo.name, forward, build, share, leaves))
         for name, taken in _by_stage(parser, features, image.size, repeats).items():
             stages[name].append(taken)
 

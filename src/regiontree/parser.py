@@ -145,10 +145,11 @@ class RegionParser:
         size = _image_size(image_size, (h, w))
 
         unit = unit_rows(features.reshape(h * w, d).to(self.device))
-        if h * w == 1 or max_cosine_distance(unit, exact=False) < EQUAL:
+        largest = max_cosine_distance(unit)
+        if largest < EQUAL:
             return self._whole(size, (h, w), source)
         affinity_settings = settings.affinity_settings()
-        affinity = make_affinity(unit, affinity_settings)
+        affinity = make_affinity(unit, affinity_settings, largest)
         parts = oversegment(
             unit, affinity, affinity_settings, settings.oversegment_settings(), seed=settings.seed
         )

@@ -79,8 +79,8 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """Precision of the forward pass.
 
     ``name`` is auto, float32, bfloat16 or float16. ``auto`` is float16 on CUDA, bfloat16 on CPUs
-    that multiply it natively (measured 1.2 times as fast as float32 with a cosine above 0.999:
-    benchmarks/forward.py), else float32.
+    that multiply it natively (measured 1.2 times as fast as float32, mean cosine of features above
+    0.999: benchmarks/forward.py), else float32.
     """
     if name == "auto":
         if device.type == "cuda":

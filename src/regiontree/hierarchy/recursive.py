@@ -155,7 +155,9 @@ class RecursivePartition:
     def _cluster(self, columns: FloatArray, ways: int, seed: int) -> IntArray:
         length = np.linalg.norm(columns, axis=1, keepdims=True)
         rows = torch.from_numpy(columns / np.maximum(length, 1e-12))
-        labels: IntArray = kmeans(rows, ways, seed=seed, n_init=self.n_init).labels.numpy()
+        labels: IntArray = kmeans(
+            rows, ways, seed=seed, n_init=self.n_init, tolerance=1e-6
+        ).labels.numpy()
         return labels
 
 

@@ -139,11 +139,16 @@ def unit_rows(features: Tensor) -> Tensor:
     return unit
 
 
-def make_affinity(unit: Tensor, settings: AffinitySettings) -> Affinity:
-    """The affinity of unit-length features (n, d) float32, in its cheapest exact form."""
+def make_affinity(
+    unit: Tensor, settings: AffinitySettings, max_distance: float | None = None
+) -> Affinity:
+    """The affinity of unit-length features (n, d) float32, in its cheapest exact form.
+
+    `max_distance`, their largest cosine distance, is found here if not given.
+    """
     if settings.is_low_rank:
-        return LowRankAffinity(unit)
-    return BlockedAffinity(unit, settings)
+        return LowRankAffinity(unit, max_distance)
+    return BlockedAffinity(unit, settings, max_distance)
 
 
 def max_cosine_distance(unit: Tensor, *, exact: bool | None = None) -> float:
@@ -227,15 +232,15 @@ class LowRankAffinity:
 class BlockedAffinity:
     """Any affinity of :class:`AffinitySettings`, computed a few rows at a time."""
 
-    def __init__(self, unit: Tensor, settings: AffinitySettings) -> None:
+    def __init__(
+        self, unit: Tensor, settings: AffinitySettings, max_distance: float | None = None
+    ) -> None:
         self.unit = unit
         self.n = len(unit)
         self.settings = settings
-        self.max_distance = 1.0
-        if settings.kind == "minmax":
-            cosine = max_cosine_distance(unit, exact=True)
-            # Unit rows: |f_i - f_j|^2 = 2 (1 - f_i.f_j), one farthest pair for both.
-            self.max_distance = cosine if settings.distance == "cosine" else (2 * cosine) ** 0.5
+        cosine = max_cosine_distance(unit) if max_distance is None else max_distance
+        # Unit rows: |f_i - f_j|^2 = 2 (1 - f_i.f_j), one farthest pair for both.
+        self.max_distance = cosine if settings.distance == "cosine" else (2 * cosine) ** 0.5
 
     def rows(self, start: int, stop: int) -> Tensor:
         """Rows start to stop of W, (stop - start, n) float32."""

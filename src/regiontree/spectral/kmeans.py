@@ -21,10 +21,13 @@ from regiontree.spectral.threads import one_thread
 
 __all__ = ["KMeansResult", "kmeans"]
 
-# Candidates a seeding step tries. On real features three come within 0.6 % of the inertia of the
-# 2 + log k that others use, in half the time; one is 2.5 % worse (docs/decisions.md).
-_TRIALS = 3
-_BATCH_ENTRIES = 500_000  # distances (restarts x points x clusters) held at once
+# Seeds taken from one round of candidates, where there are many clusters. On real features this
+# reaches the inertia of one seed a round in a third of the time (docs/decisions.md).
+_TAKEN = 8
+_BATCH_ENTRIES = (
+    500_000  # distances (restarts x points x clusters) up to which restarts run at once
+)
+_BLOCK_ENTRIES = 800_000  # distances held at once: 3 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ def kmeans(
     seed: int,
     n_init: int = 1,
     max_iterations: int = 100,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-3,
 ) -> KMeansResult:
     """Cluster points (n, p) into k non-empty clusters.
 
@@ -60,8 +63,8 @@ def kmeans(
     n_init
         Restarts; the one of least inertia wins, the earliest on ties.
     max_iterations, tolerance
-        Stop when no label changes, or when the centres moved in total squared distance by less
-        than `tolerance` times the mean variance of the points' coordinates.
+        Stop when an iteration lowers the inertia by no more than that share of it. 0 means until
+        nothing changes.
 
     Raises
     ------
@@ -80,14 +83,19 @@ def kmeans(
     square = (points * points).sum(dim=1)
     if not bool(torch.isfinite(square).all()):
         raise FeatureError("k-means: points are not finite")
-    limit = tolerance * float(points.var(dim=0, correction=0).mean())
     rng = torch.Generator().manual_seed(seed)
-    draws = torch.rand(n_init, k, _TRIALS, generator=rng, dtype=torch.float64).to(points.device)
+    taken = max(1, min(_TAKEN, k // 4))
+    rounds = 1 + -(-(k - 1) // taken)
+    shape = (n_init, rounds, 2 * taken)
+    draws = torch.rand(shape, generator=rng, dtype=torch.float64).to(points.device)
 
+    with one_thread():
+        seeds = _plus_plus(points, square, draws)[:, :k]
     at_once = max(1, min(n_init, _BATCH_ENTRIES // (n * k)))
     best: KMeansResult | None = None
     for start in range(0, n_init, at_once):
-        found = _lloyd(points, square, draws[start : start + at_once], max_iterations, limit)
+        centres = points[seeds[start : start + at_once]]
+        found = _lloyd(points, square, centres, max_iterations, tolerance)
         if best is None or found.inertia < best.inertia:
             best = found
     assert best is not None
@@ -97,96 +105,107 @@ def kmeans(
 def _plus_plus(points: Tensor, square: Tensor, draws: Tensor) -> Tensor:
     """Greedy k-means++ seeding of r restarts at once: (r, k) indices into the points.
 
-    Each step draws t candidates with probability proportional to their squared distance from the
-    seeds so far (inversion of the cumulative sum at the uniform numbers `draws` (r, k, t)) and
-    keeps the one that lowers the total squared distance most.
+    Candidates are drawn with probability proportional to their squared distance from the seeds so
+    far, by inversion of the cumulative sum at the uniform numbers `draws` (r, rounds, c). The plain
+    method draws one, takes it, and passes over all points for the next. A pass costs as much for
+    many candidates as for one, so each round draws c at once and takes half of them one by one,
+    each time the one that lowers the total squared distance most.
     """
-    r, k, _ = draws.shape
+    r, rounds, c = draws.shape
     n = len(points)
-    chosen = draws.new_empty(r, k, dtype=torch.int64)
-    chosen[:, 0] = (draws[:, 0, 0] * n).long().clamp_max_(n - 1)
-    nearest = _squared_distances(points, square, chosen[:, :1])[:, 0].clamp_min_(0.0)
     run = torch.arange(r, device=points.device)
-    for step in range(1, k):
+    chosen = [(draws[:, 0, 0] * n).long().clamp_max_(n - 1)]
+    nearest = _squared_distances(points, square, chosen[0][:, None])[:, 0].clamp_min_(0.0)
+    for round_ in range(1, rounds):
         total = nearest.cumsum(dim=1, dtype=torch.float64)
-        target = draws[:, step] * total[:, -1:]
-        candidate = torch.searchsorted(total, target, right=True).clamp_max_(n - 1)  # (r, t)
-        reached = _squared_distances(points, square, candidate)
-        reached = torch.minimum(reached, nearest[:, None, :])
-        best = reached.sum(dim=2).argmin(dim=1)
-        chosen[:, step] = candidate[run, best]
-        nearest = reached[run, best].clamp_min_(0.0)  # rounding can leave the smallest below 0
-    return chosen
+        target = draws[:, round_] * total[:, -1:]
+        candidate = torch.searchsorted(total, target, right=True).clamp_max_(n - 1)  # (r, c)
+        reached = _squared_distances(points, square, candidate).clamp_min_(0.0)
+        for _ in range(c // 2):
+            reached = torch.minimum(reached, nearest[:, None, :])
+            best = reached.sum(dim=2).argmin(dim=1)
+            chosen.append(candidate[run, best])
+            nearest = reached[run, best]
+    return torch.stack(chosen, dim=1)
 
 
 def _squared_distances(points: Tensor, square: Tensor, seeds: Tensor) -> Tensor:
     """From the points of index `seeds` (r, t) to all: (r, t, n)."""
     flat = seeds.reshape(-1)
-    distance = torch.addmm(square, points[flat], points.T, alpha=-2.0)
-    distance += square[flat, None]
+    if len(flat) < 64:  # a few columns: the other way round this product is slow for many points
+        distance = torch.addmm(square[flat], points, points[flat].T, alpha=-2.0).T.contiguous()
+        distance += square
+    else:
+        distance = torch.addmm(square, points[flat], points.T, alpha=-2.0)
+        distance += square[flat, None]
     return distance.reshape(*seeds.shape, -1)
 
 
 def _lloyd(
-    points: Tensor, square: Tensor, draws: Tensor, max_iterations: int, limit: float
+    points: Tensor, square: Tensor, centres: Tensor, max_iterations: int, tolerance: float
 ) -> KMeansResult:
-    """Run the restarts of `draws` (r, k, t) to convergence side by side; return the best."""
-    n, p = points.shape
-    r, k, _ = draws.shape
-    with one_thread():
-        seeds = _plus_plus(points, square, draws)
-    centres = points[seeds.reshape(-1)]  # (r * k, p)
+    """Run restarts from their centres (r, k, p) to convergence side by side; return the best."""
+    n = len(points)
+    r, k, p = centres.shape
     offset = (torch.arange(r, device=points.device) * k)[:, None]
-    labels = torch.full((r, n), -1, dtype=torch.int64, device=points.device)
     ones = torch.ones(n * r, dtype=points.dtype, device=points.device)
     repeated = points.repeat(r, 1) if r > 1 else points
-    iterations = 0
-    for iterations in range(1, max_iterations + 1):
-        cost = _cost(points, centres, r)
-        previous, labels = labels, cost.argmin(dim=2)
-        if iterations > 1 and bool((labels == previous).all()):
+    total_square = square.sum(dtype=torch.float64)
+    inertia = torch.full((r,), torch.inf, dtype=torch.float64, device=points.device)
+    for iteration in range(1, max_iterations + 1):
+        least, labels = _assign(points, centres)
+        before, inertia = inertia, least.sum(dim=1, dtype=torch.float64) + total_square
+        if iteration == max_iterations or bool((before - inertia <= tolerance * inertia).all()):
             break
         flat = (labels + offset).reshape(-1)
         count = torch.zeros(r * k, dtype=points.dtype, device=points.device)
         count.index_add_(0, flat, ones)
-        total = torch.zeros_like(centres).index_add_(0, flat, repeated)
-        moved = torch.where(count[:, None] > 0, total / count.clamp_min(1.0)[:, None], centres)
+        total = points.new_zeros(r * k, p).index_add_(0, flat, repeated)
         empty = (count == 0).reshape(r, k)
+        moved = (total / count.clamp_min(1.0)[:, None]).reshape(r, k, p)
+        centres = torch.where(empty[:, :, None], centres, moved)
         if bool(empty.any()):
-            moved = _reseed(points, square, cost, labels, moved.reshape(r, k, p), empty)
-        shift = float(((moved - centres) ** 2).sum(dim=1).reshape(r, k).sum(dim=1).max())
-        centres = moved
-        if shift <= limit and not bool(empty.any()):
-            labels = _cost(points, centres, r).argmin(dim=2)
-            break
-    cost = _cost(points, centres, r)
-    inertia = (cost.gather(2, labels[:, :, None])[:, :, 0] + square).clamp_min_(0.0)
-    total_inertia = inertia.sum(dim=1, dtype=torch.float64)
-    best = int(total_inertia.argmin())
+            _reseed(points, least + square, centres, empty)
+    best = int(inertia.argmin())
     return KMeansResult(
-        labels[best], centres.reshape(r, k, p)[best], float(total_inertia[best]), iterations
+        labels[best],
+        centres[best],
+        max(0.0, float(inertia[best])),  # a sum of squares: below 0 only by rounding
+        iteration,
     )
 
 
-def _cost(points: Tensor, centres: Tensor, r: int) -> Tensor:
-    """Squared distances less the points' own squares, (r, n, k): what argmin needs."""
-    offset = (centres * centres).sum(dim=1)
-    cost = torch.addmm(offset, points, centres.T, alpha=-2.0)  # (n, r * k)
-    return cost.reshape(len(points), r, -1).permute(1, 0, 2)
+def _assign(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Nearest centre of every point in every restart, and how near: two (r, n) tensors.
+
+    The nearness is the squared distance less the point's own square: all that comparing needs. A
+    block of points at a time, so that their distances stay in the processor's cache.
+    """
+    r, k, p = centres.shape
+    offset = (centres * centres).sum(dim=2).reshape(-1)
+    columns = centres.reshape(r * k, p).T
+    least, labels = [], []
+    step = max(256, _BLOCK_ENTRIES // (r * k))
+    for start in range(0, len(points), step):
+        block = points[start : start + step]
+        cost = torch.addmm(offset, block, columns, alpha=-2.0).reshape(len(block), r, k)
+        found = cost.min(dim=2)
+        least.append(found.values.T)
+        labels.append(found.indices.T)
+    return torch.cat(least, dim=1), torch.cat(labels, dim=1)
 
 
-def _reseed(
-    points: Tensor, square: Tensor, cost: Tensor, labels: Tensor, centres: Tensor, empty: Tensor
-) -> Tensor:
-    """Move each empty cluster onto one of the points worst served by its own centre."""
+def _reseed(points: Tensor, misfit: Tensor, centres: Tensor, empty: Tensor) -> None:
+    """Move each empty cluster, in place, onto one of the points worst served by their centres.
+
+    `misfit` (r, n) is each point's squared distance to its centre. A point that sits on its centre
+    cannot found a cluster of its own.
+    """
     for run in torch.nonzero(empty.any(dim=1))[:, 0].tolist():
-        misfit = cost[run].gather(1, labels[run][:, None])[:, 0] + square
         where = torch.nonzero(empty[run])[:, 0]
-        worst = torch.argsort(misfit, descending=True, stable=True)[: len(where)]
-        # A point that sits on its centre cannot found a cluster of its own.
-        worst, where = worst[misfit[worst] > 1e-12], where[: int((misfit[worst] > 1e-12).sum())]
-        centres[run, where] = points[worst]
-    return centres.reshape(-1, points.shape[1])
+        worst = torch.argsort(misfit[run], descending=True, stable=True)[: len(where)]
+        worst = worst[misfit[run, worst] > 1e-12]
+        centres[run, where[: len(worst)]] = points[worst]
 
 
 def _without_empty(result: KMeansResult, k: int) -> KMeansResult:

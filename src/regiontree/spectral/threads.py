@@ -1,9 +1,9 @@
 """Small linear algebra on one thread.
 
 Steps of a fraction of a millisecond lose more in handing work to other threads than they gain, and
-on a busy machine they lose it many times over: with two other processes at work the recursion took
-12 ms on one thread and 50 to 1,200 ms on two, k-means++ seeding 66 ms and 130 to 3,000 ms; on an
-idle machine one thread is as fast (benchmarks/threads.py). Large products keep all threads.
+on a busy machine they lose it many times over: with other processes at work the recursion was seen
+to take 12 ms on one thread and 50 to 1,200 ms on two. On an idle machine one thread is as fast or
+faster (benchmarks/threads.py). Large products keep all threads.
 """
 
 from __future__ import annotations
