@@ -82,7 +82,7 @@ def main() -> None:
     print("| way | alone, ms | busy machine, ms | ratio |\n|---|---:|---:|---:|")
     for name in WAYS:
         print(
-            f"| {name} | {alone[name]:.0f} | {beside[name]:.0f} | {beside[name] / alone[name]:.1f} |"
+            f"| {name} | {alone[name]:.0f} | {beside[name]:.0f} | {beside[name] / alone[name]:.1f}|"
         )
 
 
