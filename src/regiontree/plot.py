@@ -146,7 +146,8 @@ def save_pictures(
 ) -> list[Path]:
     """Write the hierarchy, the row of cuts and each cut as PNG files named after `stem`.
 
-    ``photo`` gives photo.hierarchy.png, photo.cuts.png, photo.cut-004.png and so on.
+    ``photo`` gives photo.hierarchy.png, photo.cuts.png, and for each cut, named by its number of
+    regions, photo.cut-004.png and so on.
     """
     from regiontree.treefile import atomic_write
 
@@ -155,7 +156,8 @@ def save_pictures(
         "cuts": cut_strip(tree, image, granularities=granularities),
     }
     for count in _distinct(tree, granularities):
-        pictures[f"cut-{count:03}"] = cut_picture(tree, image, n_regions=count, width=1024)
+        found = len(tree.cut_nodes(n_regions=count))
+        pictures[f"cut-{found:03}"] = cut_picture(tree, image, n_regions=count, width=1024)
     written = []
     for name, picture in pictures.items():
         path = stem.with_name(f"{stem.name}.{name}.png")
