@@ -138,9 +138,9 @@ def show(
 
 
 def main() -> None:
-    # On a busy machine OpenMP's threads spin for each other's turn. A short spin lets a tree
-    # take 181 ms there instead of 266, and costs an idle machine 11 (benchmarks/threads.py). It must
-    # be said before torch is imported.
+    # On a busy machine OpenMP's threads spin for each other's turn. With a short spin a tree takes
+    # 181 ms there instead of 266; on an idle one, 11 more (benchmarks/threads.py). It must be said
+    # before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     app()
 
