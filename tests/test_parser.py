@@ -63,6 +63,13 @@ def test_meta_says_what_made_the_tree():
     assert tree.meta["backbone"] == {"name": "precomputed"}
 
 
+def test_features_of_ones_own_need_no_network_and_name_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("REGIONTREE_CACHE", str(tmp_path))
+    tree = RegionParser(parts=9, device="cpu").build(blocks())  # backbone "embedded", never loaded
+    assert tree.meta["backbone"] == {"name": "precomputed"}
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -104,6 +104,7 @@ class RegionParser:
             features, digest = self._read(find_features(folder, Path(photo)))
             source["features_sha256"] = digest
             return self.build(features, image_size=image.size, source=source)
+        self.backbone  # noqa: B018 - loaded here, so that meta names it whatever the image
         if image.is_uniform:
             return self._whole(image.size, (1, 1), source)
         return self.build(self._extract(image), image_size=image.size, source=source)
@@ -144,7 +145,9 @@ class RegionParser:
         h, w, d = features.shape
         size = _image_size(image_size, (h, w))
 
-        unit = unit_rows(features.reshape(h * w, d).to(self.device))
+        # Apple's MPS has no float64, which the spectra need: there the tree is built on the CPU.
+        device = "cpu" if self.device.type == "mps" else self.device
+        unit = unit_rows(features.reshape(h * w, d).to(device))
         largest = max_cosine_distance(unit)
         if largest < EQUAL:
             return self._whole(size, (h, w), source)
@@ -197,9 +200,15 @@ class RegionParser:
     def _meta(
         self, size: tuple[int, int], grid: tuple[int, int], source: dict[str, Any] | None
     ) -> dict[str, Any]:
-        backbone: dict[str, Any] = {"name": self.settings.backbone.partition(":")[0]}
-        if not self.is_precomputed:
-            backbone |= {"sha256": self.backbone.digest, "dtype": str(self.backbone.dtype)[6:]}
+        # Features cannot have come from a network that this parser never loaded.
+        backbone = {"name": "precomputed"}
+        if "backbone" in self.__dict__:
+            network = self.backbone
+            backbone = {
+                "name": network.name,
+                "sha256": network.digest,
+                "dtype": str(network.dtype).removeprefix("torch."),
+            }
         return {
             "software": f"regiontree {__version__}",
             "backbone": backbone,
