@@ -128,7 +128,9 @@ class RegionTree:
                 f"labels hold {low} to {high}, but the leaves of this tree are 0 to {n_leaves - 1}"
             )
         area = np.zeros(n, dtype=np.int64)
-        area[:n_leaves] = np.bincount(labels.reshape(-1), minlength=n_leaves)
+        for rows in np.array_split(labels, 1 + labels.size // 4_000_000):
+            # bincount widens what it counts to 64 bits: not the whole of a large image at once
+            area[:n_leaves] += np.bincount(rows.reshape(-1), minlength=n_leaves)
         if (area[:n_leaves] == 0).any():
             raise TreeError(f"leaf {int(np.argmin(area[:n_leaves]))} has no pixel in labels")
         level = np.zeros(n, dtype=np.int32)
