@@ -103,6 +103,28 @@ def test_results_inside_the_input_folder_are_not_input(photos):
         plan([photos], photos, IMAGE_SUFFIXES, pictures=True)
 
 
+def test_no_tree_is_written_over_an_input(tmp_path):
+    """Feature archives and trees share the suffix .npz."""
+    np.savez(tmp_path / "a.npz", features=blocks(6, 6, 4))
+    before = (tmp_path / "a.npz").read_bytes()
+    done, summary = segment_features([tmp_path / "a.npz"], tmp_path)
+    assert done.returncode == 1
+    assert "would overwrite the input" in summary["files"][0]["error"]
+    assert (tmp_path / "a.npz").read_bytes() == before
+    assert segment_features([tmp_path / "a.npz"], tmp_path / "out")[1]["done"] == 1
+
+
+def test_a_strangers_file_under_the_trees_name_is_not_replaced(tmp_path):
+    feature_file(tmp_path / "in/a.npy")
+    (tmp_path / "out").mkdir()
+    np.savez(tmp_path / "out/a.npz", theirs=np.ones(3))
+    done, summary = segment_features([tmp_path / "in"], tmp_path / "out")
+    assert done.returncode == 1
+    assert "not a region tree" in summary["files"][0]["error"]
+    assert "--overwrite" in summary["files"][0]["error"]
+    assert "theirs" in np.load(tmp_path / "out/a.npz")
+
+
 def test_an_output_folder_that_is_a_file_is_refused(photos):
     with pytest.raises(SettingsError, match=r"notes.txt is a file"):
         plan([photos], photos / "notes.txt", IMAGE_SUFFIXES)

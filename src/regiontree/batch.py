@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -98,19 +99,7 @@ def find_photos(
         text = str(given)
         path = Path(text)
         if path.is_dir():
-            inside = [
-                file
-                for file in sorted(path.rglob("*"))
-                if file.suffix.lower() in suffixes
-                and file.is_file()
-                and not any(part.startswith(".") for part in file.relative_to(path).parts)
-                and not (
-                    results is not None
-                    and results != Path(os.path.abspath(path))
-                    and results in Path(os.path.abspath(file)).parents
-                    and Path(os.path.abspath(path)) in results.parents
-                )
-            ]
+            inside = _inside(path, suffixes, results)
             for file in inside:
                 found.setdefault(file, path)
             if not inside:
@@ -125,6 +114,20 @@ def find_photos(
     for file, root in found.items():
         unique.setdefault(os.path.abspath(file), (file, root))
     return list(unique.values())
+
+
+def _inside(folder: Path, suffixes: frozenset[str], results: Path | None) -> list[Path]:
+    """Files below a folder with one of the suffixes, but hidden ones and those of `results`."""
+    here = Path(os.path.abspath(folder))
+    skipped = results if results is not None and here in results.parents else None
+    return [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.suffix.lower() in suffixes
+        and file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and not (skipped is not None and skipped in Path(os.path.abspath(file)).parents)
+    ]
 
 
 def plan(
@@ -168,6 +171,7 @@ def plan(
         names = proposed
     jobs = []
     taken = Counter(os.path.normcase(name) for name in names)
+    inputs = {os.path.normcase(os.path.abspath(file)) for file, _ in photos}
     for (file, _), name in zip(photos, names, strict=True):
         error = None
         if not file.exists():
@@ -179,6 +183,10 @@ def plan(
             error = f"{file}: {what}"
         elif file.is_dir():
             error = f"{file}: holds no images ({', '.join(sorted(suffixes))})"
+        elif os.path.normcase(os.path.abspath(out / name)) in inputs:
+            error = (
+                f"{file}: its tree would overwrite the input {out / name}; choose another folder"
+            )
         elif taken[os.path.normcase(name)] > 1:
             error = f"{file}: another input would also be written to {out / name}"
         jobs.append(Job(file, error=error) if error else Job(file, out / name))
@@ -269,7 +277,11 @@ def _is_finished(job: Job, parser: RegionParser) -> bool:
         return False
     try:
         meta = read_meta(job.output)
-    except TreeFileError:
+    except TreeFileError as error:
+        if zipfile.is_zipfile(job.output):  # whole, but something else: not ours to replace
+            raise TreeFileError(
+                f"{error}; it is in the way of this tree: move it or pass --overwrite"
+            ) from error
         return False  # damaged: make it again
     with job.source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
