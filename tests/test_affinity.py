@@ -143,6 +143,17 @@ def test_many_patches_are_searched_and_few_compared(monkeypatch):
 _linspace = torch.linspace
 
 
+def test_sums_by_group_are_the_same_either_way():
+    """By index (CPU) and by product (GPU), an empty group among them."""
+    from regiontree.spectral.groups import _by_index, _by_product
+
+    values = torch.randn(50, 4, dtype=torch.float64)
+    labels = torch.arange(50) % 6
+    expected = np.stack([values[labels == g].sum(dim=0).numpy() for g in range(6)] + [np.zeros(4)])
+    for way in (_by_index, _by_product):
+        np.testing.assert_allclose(way(values, labels, 7).numpy(), expected, atol=1e-12)
+
+
 def test_part_sums_add_up_whatever_the_block():
     unit = unit_rows(torch.from_numpy(blocks().reshape(-1, 24)))
     labels = torch.arange(len(unit)) % 7

@@ -107,6 +107,19 @@ def test_torch_and_numpy_features_give_the_same_tree():
     assert parser(parts=10).build(blocks()) == parser(parts=10).build(torch.from_numpy(blocks()))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize(
+    "changes", [{}, {"affinity": "exp"}, {"overclustering": "features"}], ids=str
+)
+def test_cuda_builds_the_trees_of_the_cpu_and_the_same_each_time(changes):
+    settings = {"parts": 4, "max_perturbation": 1e9, **changes}
+    here = parser(**settings).build(blocks())
+    there, again = (parser(**{**settings, "device": "cuda"}).build(blocks()) for _ in range(2))
+    assert there == again
+    pairs = set(zip(here.cut(n_regions=2).flat, there.cut(n_regions=2).flat, strict=True))
+    assert len(pairs) == len(here.cut_nodes(n_regions=2))
+
+
 # -- determinism ----------------------------------------------------------------------------------
 
 BUILD = """

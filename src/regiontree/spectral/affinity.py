@@ -35,6 +35,7 @@ import torch
 from torch import Tensor
 
 from regiontree.errors import FeatureError, SettingsError, check_number
+from regiontree.spectral.groups import sum_by_group
 
 __all__ = [
     "Affinity",
@@ -276,7 +277,7 @@ class BlockedAffinity:
         member = torch.nn.functional.one_hot(labels, k).float()
         total = member.new_zeros(k, k, dtype=torch.float64)
         for at, rows in self.blocks():
-            total.index_add_(0, labels[at], (rows @ member).double())
+            total += sum_by_group((rows @ member).double(), labels[at], k)
         return total.fill_diagonal_(0.0)
 
 
@@ -286,7 +287,7 @@ def part_sums(unit: Tensor, labels: Tensor, k: int) -> Tensor:
     step = max(1, _BLOCK_ENTRIES // unit.shape[1])
     for start in range(0, len(unit), step):
         block = slice(start, start + step)
-        sums.index_add_(0, labels[block], unit[block].double())
+        sums += sum_by_group(unit[block].double(), labels[block], k)
     return sums
 
 

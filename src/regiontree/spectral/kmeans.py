@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from regiontree.errors import FeatureError, SettingsError
+from regiontree.spectral.groups import sum_by_group
 from regiontree.spectral.threads import one_thread
 
 __all__ = ["KMeansResult", "kmeans"]
@@ -143,10 +144,8 @@ def _lloyd(
     points: Tensor, square: Tensor, centres: Tensor, max_iterations: int, tolerance: float
 ) -> KMeansResult:
     """Run restarts from their centres (r, k, p) to convergence side by side; return the best."""
-    n = len(points)
     r, k, p = centres.shape
     offset = (torch.arange(r, device=points.device) * k)[:, None]
-    ones = torch.ones(n * r, dtype=points.dtype, device=points.device)
     repeated = points.repeat(r, 1) if r > 1 else points
     total_square = square.sum(dtype=torch.float64)
     inertia = torch.full((r,), torch.inf, dtype=torch.float64, device=points.device)
@@ -156,11 +155,10 @@ def _lloyd(
         if iteration == max_iterations or bool((before - inertia <= tolerance * inertia).all()):
             break
         flat = (labels + offset).reshape(-1)
-        count = torch.zeros(r * k, dtype=points.dtype, device=points.device)
-        count.index_add_(0, flat, ones)
-        total = points.new_zeros(r * k, p).index_add_(0, flat, repeated)
+        count = torch.bincount(flat, minlength=r * k)
+        total = sum_by_group(repeated, flat, r * k)
         empty = (count == 0).reshape(r, k)
-        moved = (total / count.clamp_min(1.0)[:, None]).reshape(r, k, p)
+        moved = (total / count.clamp_min(1)[:, None]).reshape(r, k, p)
         centres = torch.where(empty[:, :, None], centres, moved)
         if bool(empty.any()):
             _reseed(points, least + square, centres, empty)
