@@ -154,6 +154,38 @@ def test_sums_by_group_are_the_same_either_way():
         np.testing.assert_allclose(way(values, labels, 7).numpy(), expected, atol=1e-12)
 
 
+def test_every_step_stays_on_the_device_of_its_input():
+    """On the meta device, where combining entry by entry with a CPU tensor is an error.
+
+    Not a run on a GPU, but it finds what would fail there first: a tensor made on the CPU.
+    """
+    from regiontree.spectral.eigen import _fixed_sign
+    from regiontree.spectral.groups import sum_by_group
+    from regiontree.spectral.kmeans import _assign, _plus_plus
+
+    points = torch.empty(300, 8, device="meta")
+    draws = torch.empty(3, 9, 16, dtype=torch.float64, device="meta")
+    seeds = _plus_plus(points, (points * points).sum(dim=1), draws)
+    least, labels = _assign(points, points[seeds[:, :50]])
+    low_rank = LowRankAffinity(points, 0.9)
+    blocked = BlockedAffinity(points, AffinitySettings("exp", threshold=0.1), 0.9)
+    results = [
+        seeds,
+        least,
+        labels,
+        sum_by_group(points, labels[0], 50),
+        low_rank.degrees(),
+        low_rank.matmul(points),
+        blocked.degrees(),
+        blocked.matmul(points),
+        blocked.group_sums(labels[0], 50),
+        _fixed_sign(points),
+    ]
+    assert {result.device.type for result in results} == {"meta"}
+    with pytest.raises(RuntimeError, match="device"):  # the check can fail
+        points + torch.empty(300, 8)
+
+
 def test_part_sums_add_up_whatever_the_block():
     unit = unit_rows(torch.from_numpy(blocks().reshape(-1, 24)))
     labels = torch.arange(len(unit)) % 7
