@@ -21,40 +21,50 @@ from regiontree.images import grid_of, load_image, to_pixels
 CPU = torch.device("cpu")
 
 
+def to_library(weights: dict[str, torch.Tensor], depth: int) -> dict[str, torch.Tensor]:
+    """Weights of our encoder under the names that transformers gives them."""
+    theirs = {
+        "embeddings.cls_token": weights["class_token"],
+        "embeddings.position_embeddings": weights["positions"],
+    }
+    for kind in ("weight", "bias"):
+        theirs[f"embeddings.patch_embeddings.projection.{kind}"] = weights[f"patches.{kind}"]
+        theirs[f"layernorm.{kind}"] = weights[f"norm.{kind}"]
+        for i in range(depth):
+            new, old = f"encoder.layer.{i}", f"blocks.{i}"
+            parts = weights[f"{old}.qkv.{kind}"].chunk(3)
+            for part, value in zip("qkv", parts, strict=True):
+                theirs[f"{new}.attention.{part}_proj.{kind}"] = value
+            theirs[f"{new}.attention.o_proj.{kind}"] = weights[f"{old}.proj.{kind}"]
+            for layer in ("norm1", "norm2"):
+                theirs[f"{new}.{layer}.{kind}"] = weights[f"{old}.{layer}.{kind}"]
+            for layer in ("fc1", "fc2"):
+                theirs[f"{new}.mlp.{layer}.{kind}"] = weights[f"{old}.{layer}.{kind}"]
+            theirs[f"{new}.layer_scale1.lambda1"] = weights[f"{old}.scale1"]
+            theirs[f"{new}.layer_scale2.lambda1"] = weights[f"{old}.scale2"]
+    return theirs
+
+
+def library_with(weights: dict[str, torch.Tensor], depth: int, **shape: int):
+    """The library's encoder with our weights, all of its own replaced."""
+    transformers = pytest.importorskip("transformers", reason="the library to compare with")
+    config = transformers.Dinov2Config(num_hidden_layers=depth, patch_size=14, **shape)
+    theirs = transformers.Dinov2Model(config).eval()
+    left = theirs.load_state_dict(to_library(weights, depth), strict=False)
+    assert left.missing_keys == ["embeddings.mask_token"]  # of training only
+    assert left.unexpected_keys == []
+    return theirs
+
+
 def small_pair(seed: int = 0):
     """A small random encoder of ours and the library's with the same weights."""
-    transformers = pytest.importorskip("transformers", reason="the library to compare with")
-    config = transformers.Dinov2Config(
-        hidden_size=24, num_hidden_layers=3, num_attention_heads=4, image_size=70, patch_size=14,
-        mlp_ratio=4,
-    )  # fmt: skip
     torch.manual_seed(seed)
-    theirs = transformers.Dinov2Model(config).eval()
-    for parameter in theirs.parameters():
-        parameter.data = torch.randn_like(parameter) * 0.2
-    source = theirs.state_dict()
     ours = VisionTransformer(VitShape(width=24, depth=3, heads=4, patch=14, positions=5)).eval()
-    weights = {
-        "patches.weight": source["embeddings.patch_embeddings.projection.weight"],
-        "patches.bias": source["embeddings.patch_embeddings.projection.bias"],
-        "class_token": source["embeddings.cls_token"],
-        "positions": source["embeddings.position_embeddings"],
-        "norm.weight": source["layernorm.weight"],
-        "norm.bias": source["layernorm.bias"],
-    }
-    for i in range(3):
-        old, new = f"encoder.layer.{i}", f"blocks.{i}"
-        for kind in ("weight", "bias"):
-            qkv = [source[f"{old}.attention.{part}_proj.{kind}"] for part in "qkv"]
-            weights[f"{new}.qkv.{kind}"] = torch.cat(qkv)
-            weights[f"{new}.proj.{kind}"] = source[f"{old}.attention.o_proj.{kind}"]
-            for layer in ("norm1", "norm2"):
-                weights[f"{new}.{layer}.{kind}"] = source[f"{old}.{layer}.{kind}"]
-            for layer in ("fc1", "fc2"):
-                weights[f"{new}.{layer}.{kind}"] = source[f"{old}.mlp.{layer}.{kind}"]
-        weights[f"{new}.scale1"] = source[f"{old}.layer_scale1.lambda1"]
-        weights[f"{new}.scale2"] = source[f"{old}.layer_scale2.lambda1"]
-    ours.load_state_dict(weights)
+    for parameter in ours.parameters():
+        parameter.data = torch.randn_like(parameter) * 0.2
+    theirs = library_with(
+        ours.state_dict(), 3, hidden_size=24, num_attention_heads=4, image_size=70, mlp_ratio=4
+    )
     return ours, theirs
 
 
@@ -105,35 +115,9 @@ class TestEmbedded:
 
     def test_it_is_the_library_model_with_these_weights(self):
         """The whole network, not only the small one above, against transformers."""
-        transformers = pytest.importorskip("transformers")
-        weights = embedded._weights()
-        config = transformers.Dinov2Config(
-            hidden_size=384,
-            num_hidden_layers=12,
-            num_attention_heads=6,
-            image_size=518,
-            patch_size=14,
+        theirs = library_with(
+            embedded._weights(), 12, hidden_size=384, num_attention_heads=6, image_size=518
         )
-        theirs = transformers.Dinov2Model(config).eval()
-        target = theirs.state_dict()
-        target["embeddings.cls_token"] = weights["class_token"]
-        target["embeddings.position_embeddings"] = weights["positions"]
-        for kind in ("weight", "bias"):
-            target[f"embeddings.patch_embeddings.projection.{kind}"] = weights[f"patches.{kind}"]
-            target[f"layernorm.{kind}"] = weights[f"norm.{kind}"]
-            for i in range(12):
-                new, old = f"encoder.layer.{i}", f"blocks.{i}"
-                parts = weights[f"{old}.qkv.{kind}"].chunk(3)
-                for part, value in zip("qkv", parts, strict=True):
-                    target[f"{new}.attention.{part}_proj.{kind}"] = value
-                target[f"{new}.attention.o_proj.{kind}"] = weights[f"{old}.proj.{kind}"]
-                for layer in ("norm1", "norm2"):
-                    target[f"{new}.{layer}.{kind}"] = weights[f"{old}.{layer}.{kind}"]
-                for layer in ("fc1", "fc2"):
-                    target[f"{new}.mlp.{layer}.{kind}"] = weights[f"{old}.{layer}.{kind}"]
-                target[f"{new}.layer_scale1.lambda1"] = weights[f"{old}.scale1"]
-                target[f"{new}.layer_scale2.lambda1"] = weights[f"{old}.scale2"]
-        theirs.load_state_dict(target)
         pixels = torch.rand(1, 3, 14 * 9, 14 * 6)
         normalised = (pixels - torch.tensor(embedded.IMAGENET_MEAN)[:, None, None]) / torch.tensor(
             embedded.IMAGENET_DEVIATION

@@ -97,7 +97,7 @@ def cut_strip(
     `width` is the longer side of one panel.
     """
     size = _fitted(tree.shape, width)
-    panels = [(_to_image(_photo(image, size)), "photograph")] if image is not None else []
+    panels = [(Image.fromarray(_photo(image, size)), "photograph")] if image is not None else []
     for count in _distinct(tree, granularities):
         found = len(tree.cut_nodes(n_regions=count))
         panels.append((cut_picture(tree, image, n_regions=count, width=width), _regions(found)))
@@ -116,7 +116,7 @@ def hierarchy_picture(tree: RegionTree, image: Any = None, *, width: int = 640) 
     colors = hierarchy_colors(tree)
     photo = _photo(image, size)
     leaves = _overlay(colors[labels], labels, photo, tint=0.72, strength=_border_strength(tree))
-    panels = [(_to_image(photo), "photograph")] if image is not None else []
+    panels = [(Image.fromarray(photo), "photograph")] if image is not None else []
     panels += [
         (leaves, f"{_regions(tree.n_leaves)}, {tree.n_nodes} nodes"),
         (_icicle(tree, colors, size), f"tree, depth {tree.depth}"),
@@ -224,7 +224,7 @@ def _overlay(
             at = (side, slice(None)) if axis == 0 else (slice(None), side)
             border[at] = np.maximum(border[at], edge)
     mixed += border[:, :, None] * (255.0 - mixed)
-    return _to_image(np.clip(mixed, 0, 255).astype(np.uint8))
+    return Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
 
 
 def _border_strength(tree: RegionTree) -> NDArray[np.float64]:
@@ -282,10 +282,6 @@ def _in_a_row(panels: Sequence[tuple[Image.Image, str]]) -> Image.Image:
         sheet.paste(panel, (x, gap + title))
         x += panel.width + gap
     return sheet
-
-
-def _to_image(pixels: Rgb) -> Image.Image:
-    return Image.fromarray(pixels)
 
 
 def _oklch_to_srgb(

@@ -7,15 +7,14 @@ import difflib
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from regiontree.backbones.base import DTYPES
 from regiontree.errors import SettingsError, check_number
 from regiontree.hierarchy import BUILDERS, TreeBuilder
 from regiontree.images import Size, parse_size
 from regiontree.spectral.affinity import AffinitySettings
 from regiontree.spectral.oversegment import OversegmentSettings
 
-__all__ = ["DTYPE_NAMES", "PRESETS", "Settings"]
-
-DTYPE_NAMES = ("float32", "bfloat16", "float16")
+__all__ = ["PRESETS", "Settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +64,9 @@ class Settings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", parse_size(self.size))
         check_number("seed", self.seed, 0, 2**63, whole=True, below=True)
-        if self.dtype != "auto" and self.dtype not in DTYPE_NAMES:
+        if self.dtype != "auto" and self.dtype not in DTYPES:
             raise SettingsError(
-                f"dtype must be auto or one of {', '.join(DTYPE_NAMES)}, got {self.dtype!r}"
+                f"dtype must be auto or one of {', '.join(DTYPES)}, got {self.dtype!r}"
             )
         if self.backbone == "precomputed:":
             raise SettingsError("backbone precomputed: needs a folder after the colon")

@@ -157,8 +157,6 @@ def load_tree(path: str | Path) -> RegionTree:
     area, level = arrays.pop("area"), arrays.pop("level")
     try:
         tree = RegionTree(**arrays, meta=meta)
-    except TreeFileError:
-        raise
     except TreeError as error:
         raise TreeFileError(f"{path}: {error}") from error
     for name, stored in (("area", area), ("level", level)):

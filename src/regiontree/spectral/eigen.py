@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from regiontree.errors import SettingsError, SolverError
-from regiontree.spectral.affinity import Affinity, BlockedAffinity, LowRankAffinity
+from regiontree.spectral.affinity import Affinity, LowRankAffinity
 
 __all__ = [
     "REFERENCE_LIMIT",
@@ -215,14 +215,6 @@ def reference_eigenvectors(affinity: Tensor, k: int) -> Spectrum:
     values, vectors = _eigh(scale[:, None] * w * scale)
     values, vectors = values[-k:].flip(0), vectors[:, -k:].flip(1)
     return Spectrum(1.0 - values, _fixed_sign(vectors))
-
-
-def reference_of(affinity: LowRankAffinity | BlockedAffinity, k: int) -> Spectrum:
-    """:func:`reference_eigenvectors` of an affinity's dense form."""
-    from regiontree.spectral.affinity import AffinitySettings, dense_affinity
-
-    settings = affinity.settings if isinstance(affinity, BlockedAffinity) else AffinitySettings()
-    return reference_eigenvectors(dense_affinity(affinity.unit, settings), k)
 
 
 def _scaled(unit: Tensor, scale: Tensor, block: slice) -> Tensor:
