@@ -21,7 +21,8 @@ from trees import random_tree, trees
 
 from regiontree import RegionTree, treefile
 from regiontree.errors import TreeError, TreeFileError
-from regiontree.treefile import FORMAT_VERSION, atomic_write, read_meta
+from regiontree.files import atomic_write
+from regiontree.treefile import FORMAT_VERSION, read_meta
 
 ARRAYS = ["labels", "parents", "area", "level", "height", "ncut", "stop", "embedding"]
 

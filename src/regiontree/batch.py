@@ -8,7 +8,6 @@ loses at most the photograph being worked on, and running again does the rest.
 from __future__ import annotations
 
 import glob
-import hashlib
 import json
 import os
 import time
@@ -21,10 +20,11 @@ from typing import Any, Literal
 
 from regiontree.backbones.precomputed import FEATURE_SUFFIXES
 from regiontree.errors import RegionTreeError, SettingsError, TreeFileError
+from regiontree.files import atomic_write, sha256_of
 from regiontree.images import IMAGE_SUFFIXES
 from regiontree.parser import RegionParser
 from regiontree.plot import save_pictures
-from regiontree.treefile import atomic_write, read_meta
+from regiontree.treefile import read_meta
 
 __all__ = ["SUMMARY_NAME", "Job", "Outcome", "Summary", "find_photos", "plan", "segment"]
 
@@ -283,9 +283,7 @@ def _is_finished(job: Job, parser: RegionParser) -> bool:
                 f"{error}; it is in the way of this tree: move it or pass --overwrite"
             ) from error
         return False  # damaged: make it again
-    with job.source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if meta.get("image", {}).get("sha256") != digest:
+    if meta.get("image", {}).get("sha256") != sha256_of(job.source):
         return False  # another photograph by the same name
     before, now = meta.get("settings", {}), parser.settings.as_dict()
     changed = [key for key in now if before.get(key) != now[key]]

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from regiontree.files import atomic_write
 from regiontree.hierarchy.base import StopReason
 from regiontree.images import load_image, nearest
 from regiontree.tree import RegionTree
@@ -149,8 +150,6 @@ def save_pictures(
     ``photo`` gives photo.hierarchy.png, photo.cuts.png, and for each cut, named by its number of
     regions, photo.cut-004.png and so on.
     """
-    from regiontree.treefile import atomic_write
-
     pictures = {
         "hierarchy": hierarchy_picture(tree, image),
         "cuts": cut_strip(tree, image, granularities=granularities),

