@@ -318,3 +318,7 @@ def test_photographs_with_their_own_features(tmp_path):
     tree = RegionTree.load(tmp_path / "out/photo.npz")
     assert tree.shape == (512, 512)
     assert tree.meta["image"]["grid"] == [12, 12]
+    again = ("segment", photo, "-o", tmp_path / "out", "--backbone", features, "--parts", 12)
+    assert "0 done, 1 skipped" in run(*again).stderr
+    feature_file(tmp_path / "features/photo.npy", seed=3)  # new features: the tree is stale
+    assert "1 done, 0 skipped" in run(*again).stderr

@@ -283,8 +283,12 @@ def _is_finished(job: Job, parser: RegionParser) -> bool:
                 f"{error}; it is in the way of this tree: move it or pass --overwrite"
             ) from error
         return False  # damaged: make it again
-    if meta.get("image", {}).get("sha256") != sha256_of(job.source):
+    image = meta.get("image", {})
+    if image.get("sha256") != sha256_of(job.source):
         return False  # another photograph by the same name
+    of_folder = parser.settings.backbone.startswith("precomputed:")
+    if of_folder and image.get("features_sha256") != sha256_of(parser.features_file(job.source)):
+        return False  # other features of the same photograph
     before, now = meta.get("settings", {}), parser.settings.as_dict()
     changed = [key for key in now if before.get(key) != now[key]]
     if changed:

@@ -80,6 +80,10 @@ class RegionParser:
     def is_precomputed(self) -> bool:
         return self.settings.backbone.partition(":")[0] == "precomputed"
 
+    def features_file(self, photo: Path) -> Path:
+        """The file that holds a photograph's features with backbone ``precomputed:FOLDER``."""
+        return find_features(Path(self.settings.backbone.partition(":")[2]), photo)
+
     def parse(self, photo: Photo) -> RegionTree:
         """The region tree of a photograph, leaves at the resolution of the photograph.
 
@@ -100,8 +104,7 @@ class RegionParser:
         if self.is_precomputed:
             if not isinstance(photo, str | Path):
                 raise FeatureError(f"{self.settings.backbone} needs the photograph's path")
-            folder = Path(self.settings.backbone.partition(":")[2])
-            features, digest = self._read(find_features(folder, Path(photo)))
+            features, digest = self._read(self.features_file(Path(photo)))
             source["features_sha256"] = digest
             return self.build(features, image_size=image.size, source=source)
         self.backbone  # noqa: B018 - loaded here, so that meta names it whatever the image
