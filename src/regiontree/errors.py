@@ -7,6 +7,8 @@ from __future__ import annotations
 
 __all__ = [
     "BackboneError",
+    "ConfigError",
+    "DataError",
     "FeatureError",
     "ImageError",
     "MissingExtraError",
@@ -25,6 +27,14 @@ class RegionTreeError(Exception):
 
 class SettingsError(RegionTreeError, ValueError):
     """A setting is unknown, out of range, or contradicts another."""
+
+
+class ConfigError(SettingsError):
+    """An experiment's configuration is not what it must be; the message names the key."""
+
+
+class DataError(RegionTreeError, ValueError):
+    """A data set, a ground truth or a label tree is missing, damaged or does not fit."""
 
 
 class ImageError(RegionTreeError):

@@ -1,0 +1,1 @@
+"""Ground truth: label trees, data sets and how their files are read."""

@@ -1,0 +1,1 @@
+"""Experiments: configs, stages that resume, tables."""

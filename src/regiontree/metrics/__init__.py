@@ -1,0 +1,1 @@
+"""Scores of region trees against ground truth."""
