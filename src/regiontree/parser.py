@@ -25,6 +25,7 @@ from regiontree._version import __version__
 from regiontree.backbones import Backbone, load_backbone, pick_device, pick_dtype
 from regiontree.backbones.precomputed import check_features, find_features, read_features
 from regiontree.errors import FeatureError
+from regiontree.featurefile import Features
 from regiontree.hierarchy import Hierarchy, PartGraph, StopReason
 from regiontree.images import MAX_PIXELS, LoadedImage, grid_of, load_image, nearest, to_pixels
 from regiontree.settings import Settings
@@ -96,28 +97,45 @@ class RegionParser:
         RegionTreeError
             A subclass that says what is wrong with the photograph, the features or the settings.
         """
+        extracted = self.extract(photo)
+        return self.build(
+            extracted.patches,
+            image_size=extracted.image_size,
+            source=extracted.source,
+            backbone=extracted.backbone,
+        )
+
+    @torch.inference_mode()
+    def extract(self, photo: Photo) -> Features:
+        """The first half of :meth:`parse`: patch features, and what they are of and from.
+
+        :func:`regiontree.featurefile.save_features` keeps them for later; `build` does the rest.
+        """
         if self.settings.backbone == "precomputed":
             features, digest = self._read(photo)
-            return self.build(features, source={"name": Path(str(photo)).name, "sha256": digest})
-        image = self._load(photo)
+            grid = (features.shape[0], features.shape[1])
+            named = Path(str(photo)).name
+            source: dict[str, Any] = {"name": named, "sha256": digest}
+            return Features(features, grid, source, {"name": "precomputed"})
+        image = load_image(photo, max_pixels=self.max_pixels, cover=self.settings.size)
         source = {"name": image.name, "sha256": image.digest}
         if self.is_precomputed:
             if not isinstance(photo, str | Path):
                 raise FeatureError(f"{self.settings.backbone} needs the photograph's path")
             features, digest = self._read(self.features_file(Path(photo)))
             source["features_sha256"] = digest
-            return self.build(features, image_size=image.size, source=source)
-        self.backbone  # noqa: B018 - loaded here, so that meta names it whatever the image
-        if image.is_uniform:
-            return self._whole(image.size, (1, 1), source)
-        return self.build(self._extract(image), image_size=image.size, source=source)
+            return Features(features, image.size, source, {"name": "precomputed"})
+        backbone = self.backbone_meta()  # loads it, whatever the image
+        if image.is_uniform:  # one region, which no network is needed to say
+            return Features(torch.ones(1, 1, 1), image.size, source, backbone)
+        return Features(self._forward(image), image.size, source, backbone)
 
     @torch.inference_mode()
     def features(self, photo: Photo) -> Tensor:
         """Patch features of a photograph: (h, w, d) float32 on the parser's device."""
         if self.settings.backbone == "precomputed":
             return self._read(photo)[0]
-        return self._extract(
+        return self._forward(
             load_image(photo, max_pixels=self.max_pixels, cover=self.settings.size)
         )
 
@@ -128,6 +146,7 @@ class RegionParser:
         *,
         image_size: tuple[int, int] | None = None,
         source: dict[str, Any] | None = None,
+        backbone: dict[str, Any] | None = None,
     ) -> RegionTree:
         """The region tree of patch features.
 
@@ -137,8 +156,8 @@ class RegionParser:
             (h, w, d), floating, finite.
         image_size
             (H, W) of the image they belong to, at least (h, w); the patch grid itself if None.
-        source
-            What to record of the image in ``meta["image"]``.
+        source, backbone
+            What to record of the image and of the network in ``meta``.
         """
         settings = self.settings
         if not isinstance(features, Tensor):
@@ -152,8 +171,9 @@ class RegionParser:
         device = "cpu" if self.device.type == "mps" else self.device
         unit = unit_rows(features.reshape(h * w, d).to(device))
         largest = max_cosine_distance(unit)
+        meta = self._meta(size, (h, w), source, backbone)
         if largest < EQUAL:
-            return self._whole(size, (h, w), source)
+            return _whole(size, meta)
         affinity_settings = settings.affinity_settings()
         affinity = make_affinity(unit, affinity_settings, largest)
         parts = oversegment(
@@ -170,15 +190,12 @@ class RegionParser:
             ncut=hierarchy.ncut,
             stop=hierarchy.stop,
             embedding=_node_embeddings(hierarchy, graph),
-            meta=self._meta(size, (h, w), source),
+            meta=meta,
         )
 
     # -- the small print --------------------------------------------------------------------------
 
-    def _load(self, photo: Photo) -> LoadedImage:
-        return load_image(photo, max_pixels=self.max_pixels, cover=self.settings.size)
-
-    def _extract(self, image: LoadedImage) -> Tensor:
+    def _forward(self, image: LoadedImage) -> Tensor:
         grid = grid_of(image.size, self.settings.size, self.backbone.patch)
         return self.backbone.features(to_pixels(image, grid, self.backbone.patch)[None])[0]
 
@@ -188,30 +205,25 @@ class RegionParser:
         features, digest = read_features(photo)
         return torch.from_numpy(np.ascontiguousarray(features)), digest
 
-    def _whole(
-        self, size: tuple[int, int], grid: tuple[int, int], source: dict[str, Any] | None
-    ) -> RegionTree:
-        """A tree of one region: nothing in the image differs."""
-        return RegionTree(
-            labels=np.zeros(size, np.int32),
-            parents=np.zeros(1, np.int32),
-            height=np.zeros(1, np.float32),
-            stop=np.array([StopReason.UNIFORM], np.uint8),
-            meta=self._meta(size, grid, source),
-        )
+    def backbone_meta(self) -> dict[str, Any]:
+        """What trees and feature files record of the network."""
+        network = self.backbone
+        return {
+            "name": network.name,
+            "sha256": network.digest,
+            "dtype": str(network.dtype).removeprefix("torch."),
+        }
 
     def _meta(
-        self, size: tuple[int, int], grid: tuple[int, int], source: dict[str, Any] | None
+        self,
+        size: tuple[int, int],
+        grid: tuple[int, int],
+        source: dict[str, Any] | None,
+        backbone: dict[str, Any] | None,
     ) -> dict[str, Any]:
-        # Features cannot have come from a network that this parser never loaded.
-        backbone = {"name": "precomputed"}
-        if "backbone" in self.__dict__:
-            network = self.backbone
-            backbone = {
-                "name": network.name,
-                "sha256": network.digest,
-                "dtype": str(network.dtype).removeprefix("torch."),
-            }
+        if backbone is None:  # features cannot have come from a network that was never loaded
+            loaded = "backbone" in self.__dict__
+            backbone = self.backbone_meta() if loaded else {"name": "precomputed"}
         return {
             "software": f"regiontree {__version__}",
             "backbone": backbone,
@@ -231,6 +243,17 @@ def parse(photo: Photo, **options: Any) -> RegionTree:
 @lru_cache(maxsize=4)
 def _parser(options: tuple[tuple[str, Any], ...]) -> RegionParser:
     return RegionParser(**dict(options))
+
+
+def _whole(size: tuple[int, int], meta: dict[str, Any]) -> RegionTree:
+    """A tree of one region: nothing in the image differs."""
+    return RegionTree(
+        labels=np.zeros(size, np.int32),
+        parents=np.zeros(1, np.int32),
+        height=np.zeros(1, np.float32),
+        stop=np.array([StopReason.UNIFORM], np.uint8),
+        meta=meta,
+    )
 
 
 def _image_size(given: tuple[int, int] | None, grid: tuple[int, int]) -> tuple[int, int]:
