@@ -1,1 +1,31 @@
-"""Scores of region trees against ground truth."""
+"""Scores of region trees against ground truth.
+
+>>> from regiontree.metrics import ClassTree, TreeMetric, contingency
+
+From a mask to a figure: :func:`contingency` counts once what overlaps what, :func:`score_tree`
+scores one image, :class:`TreeMetric` a data set of classes, :class:`CoveringMetric` one of human
+segmentations.
+"""
+
+from regiontree.metrics.bsds import CoveringMetric, CoveringPoint, CoveringScores
+from regiontree.metrics.budget import budget_nodes
+from regiontree.metrics.classes import ClassTree
+from regiontree.metrics.contingency import Contingency, contingency, region_counts
+from regiontree.metrics.metric import CurvePoint, Scores, TreeMetric
+from regiontree.metrics.score import ImageScore, score_tree
+
+__all__ = [
+    "ClassTree",
+    "Contingency",
+    "CoveringMetric",
+    "CoveringPoint",
+    "CoveringScores",
+    "CurvePoint",
+    "ImageScore",
+    "Scores",
+    "TreeMetric",
+    "budget_nodes",
+    "contingency",
+    "region_counts",
+    "score_tree",
+]
