@@ -413,7 +413,7 @@ def test_a_setting_like_no_other():
         ("threshold", 1.0, r"in \[0, 1\)"),
         ("threshold", -0.1, r"in \[0, 1\)"),
         ("threshold", float("nan"), r"in \[0, 1\)"),
-        ("overclustering", "slic", "simultaneous, features or none"),
+        ("overclustering", "slice", "simultaneous, features, none"),
         ("parts", 0, r"in \[1, 4096\]"),
         ("parts", 4097, r"in \[1, 4096\]"),
         ("parts", 20.0, r"in \[1, 4096\]"),

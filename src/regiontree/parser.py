@@ -4,6 +4,7 @@ photograph -> pixels fitted to a patch grid        (images)
            -> one feature per patch                (backbones)
            -> affinity of patches, kept as factors (spectral.affinity)
            -> parts, from its leading eigenvectors (spectral.oversegment)
+              or from the pixels themselves    (spectral.superpixels)
            -> a tree over the parts                (hierarchy)
            -> the tree over the image's own pixels (tree)
 """
@@ -24,13 +25,15 @@ from torch import Tensor
 from regiontree._version import __version__
 from regiontree.backbones import Backbone, load_backbone, pick_device, pick_dtype
 from regiontree.backbones.precomputed import check_features, find_features, read_features
-from regiontree.errors import FeatureError
+from regiontree.backbones.unfold import Unfolded
+from regiontree.errors import FeatureError, SettingsError
 from regiontree.featurefile import Features
 from regiontree.hierarchy import Hierarchy, PartGraph, StopReason
 from regiontree.images import MAX_PIXELS, LoadedImage, grid_of, load_image, nearest, to_pixels
 from regiontree.settings import Settings
 from regiontree.spectral.affinity import EQUAL, make_affinity, max_cosine_distance, unit_rows
 from regiontree.spectral.oversegment import oversegment, part_graph
+from regiontree.spectral.superpixels import check_installed
 from regiontree.tree import RegionTree
 
 __all__ = ["RegionParser", "parse"]
@@ -70,12 +73,16 @@ class RegionParser:
         self.settings = Settings.make(preset, **changes)
         self.device = pick_device(device)
         self.max_pixels = max_pixels
+        if self.settings.needs_pixels:
+            check_installed(self.settings.overclustering)  # now, not after the network has run
 
     @cached_property
     def backbone(self) -> Backbone:
         """The network, loaded when first needed."""
         dtype = pick_dtype(self.settings.dtype, self.device)
-        return load_backbone(self.settings.backbone, self.device, dtype)
+        network = load_backbone(self.settings.backbone, self.device, dtype)
+        kernel, stride = self.settings.kernel, self.settings.stride
+        return Unfolded(network, kernel, stride) if kernel and stride else network
 
     @property
     def is_precomputed(self) -> bool:
@@ -97,9 +104,11 @@ class RegionParser:
         RegionTreeError
             A subclass that says what is wrong with the photograph, the features or the settings.
         """
+        rgb = self.pixels(photo) if self.settings.needs_pixels else None
         extracted = self.extract(photo)
         return self.build(
             extracted.patches,
+            rgb=rgb,
             image_size=extracted.image_size,
             source=extracted.source,
             backbone=extracted.backbone,
@@ -139,11 +148,32 @@ class RegionParser:
             load_image(photo, max_pixels=self.max_pixels, cover=self.settings.size)
         )
 
+    def pixels(self, photo: Photo) -> NDArray[np.uint8]:
+        """The photograph at the resolution of `settings.size`: (H, W, 3) uint8, for `build`.
+
+        Only overclusterings of the image need it (`settings.needs_pixels`). This is what the
+        network sees, up to the rounding of the sides to whole patches: no network is needed, so
+        stored features of any patch size give the tree that the photograph gives.
+        """
+        if self.settings.backbone == "precomputed":
+            raise SettingsError(
+                f"overclustering {self.settings.overclustering!r} divides the photograph, and "
+                "backbone 'precomputed' has only features; use precomputed:FOLDER"
+            )
+        size = self.settings.size
+        image = load_image(photo, max_pixels=self.max_pixels, cover=size)
+        if isinstance(size, int):
+            scale = size / max(image.size)
+            size = max(1, round(image.size[0] * scale)), max(1, round(image.size[1] * scale))
+        resized = Image.fromarray(image.rgb).resize(size[::-1], Image.Resampling.BILINEAR)
+        return np.asarray(resized)
+
     @torch.inference_mode()
     def build(
         self,
         features: Tensor | NDArray[np.floating[Any]],
         *,
+        rgb: NDArray[np.uint8] | None = None,
         image_size: tuple[int, int] | None = None,
         source: dict[str, Any] | None = None,
         backbone: dict[str, Any] | None = None,
@@ -154,6 +184,9 @@ class RegionParser:
         ----------
         features
             (h, w, d), floating, finite.
+        rgb
+            (H, W, 3) uint8, the photograph at any resolution of at least (h, w): see `pixels`.
+            Needed only for overclusterings of the image.
         image_size
             (H, W) of the image they belong to, at least (h, w); the patch grid itself if None.
         source, backbone
@@ -177,7 +210,13 @@ class RegionParser:
         affinity_settings = settings.affinity_settings()
         affinity = make_affinity(unit, affinity_settings, largest)
         parts = oversegment(
-            unit, affinity, affinity_settings, settings.oversegment_settings(), seed=settings.seed
+            unit,
+            affinity,
+            affinity_settings,
+            settings.oversegment_settings(),
+            seed=settings.seed,
+            grid=(h, w),
+            rgb=rgb,
         )
         graph = part_graph(unit, affinity, parts)
         hierarchy = settings.builder().build(graph, seed=settings.seed)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from regiontree.backbones.base import DTYPES
+from regiontree.backbones.unfold import check_window
 from regiontree.errors import SettingsError, check_number
 from regiontree.hierarchy import BUILDERS, TreeBuilder
 from regiontree.images import Size, parse_size
 from regiontree.spectral.affinity import AffinitySettings
-from regiontree.spectral.oversegment import OversegmentSettings
+from regiontree.spectral.oversegment import Method, OversegmentSettings
 
 __all__ = ["PRESETS", "Settings"]
 
@@ -29,6 +30,10 @@ class Settings:
         Long side in pixels, aspect ratio kept; or exact (height, width), multiples of the patch.
     dtype : str
         Precision of the forward pass: auto, float32, bfloat16, float16.
+    kernel, stride : (int, int) or None
+        Size of overlapping crops whose features are averaged, and the step between them, in pixels,
+        multiples of the patch; an int is both sides. None, both or neither: the image as a whole.
+        See :class:`~regiontree.backbones.unfold.Unfolded`.
     affinity, distance, sigma, threshold
         See :class:`~regiontree.spectral.affinity.AffinitySettings`.
     overclustering, parts, restarts, solver
@@ -44,11 +49,13 @@ class Settings:
     backbone: str = "embedded"
     size: Size = 840
     dtype: str = "auto"
+    kernel: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
     affinity: Literal["minmax", "exp"] = "minmax"
     distance: Literal["cosine", "euclidean"] = "cosine"
     sigma: float = 1.0
     threshold: float = 0.0
-    overclustering: Literal["simultaneous", "features", "none"] = "simultaneous"
+    overclustering: Method = "simultaneous"
     parts: int = 200
     restarts: int = 1
     solver: Literal["auto", "reference"] = "auto"
@@ -63,6 +70,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", parse_size(self.size))
+        for name in ("kernel", "stride"):
+            object.__setattr__(self, name, _window(name, getattr(self, name)))
+        self._check_unfold()
         check_number("seed", self.seed, 0, 2**63, whole=True, below=True)
         if self.dtype != "auto" and self.dtype not in DTYPES:
             raise SettingsError(
@@ -74,6 +84,20 @@ class Settings:
         self.affinity_settings()
         self.oversegment_settings()
         self.builder()
+
+    def _check_unfold(self) -> None:
+        """That kernel and stride go together; multiples of the patch wait for the backbone."""
+        if self.kernel is None or self.stride is None:
+            if self.kernel != self.stride:
+                given, missing = ("kernel", "stride") if self.kernel else ("stride", "kernel")
+                raise SettingsError(f"{given} is set without {missing}; set both or neither")
+            return
+        check_window(self.kernel, self.stride)
+        if self.backbone.partition(":")[0] == "precomputed":
+            raise SettingsError(
+                "kernel and stride are how a network sees the image; backbone "
+                f"{self.backbone!r} runs none: leave them out"
+            )
 
     @classmethod
     def make(cls, preset: str = "default", **changes: Any) -> Settings:
@@ -94,6 +118,11 @@ class Settings:
     def oversegment_settings(self) -> OversegmentSettings:
         return OversegmentSettings(self.overclustering, self.parts, self.restarts, self.solver)
 
+    @property
+    def needs_pixels(self) -> bool:
+        """Whether parts come from the photograph, so that features alone do not make a tree."""
+        return self.oversegment_settings().needs_pixels
+
     def builder(self) -> TreeBuilder:
         if self.tree not in BUILDERS:
             raise SettingsError(f"unknown tree {self.tree!r}; known: {', '.join(BUILDERS)}")
@@ -105,9 +134,23 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """JSON values; equal dictionaries mean equal trees on the same machine."""
         settings = dataclasses.asdict(self)
-        if isinstance(self.size, tuple):
-            settings["size"] = list(self.size)
+        for name in ("size", "kernel", "stride"):
+            if isinstance(settings[name], tuple):
+                settings[name] = list(settings[name])
         return settings
+
+
+def _window(name: str, value: Any) -> tuple[int, int] | None:
+    """A kernel or stride as (height, width); written like a size, a single number being both."""
+    if value is None:
+        return None
+    try:
+        size = parse_size(value)
+    except SettingsError:
+        raise SettingsError(
+            f"{name} must be pixels like 448, or (height, width) like 448x896, got {value!r}"
+        ) from None
+    return (size, size) if isinstance(size, int) else size
 
 
 # Every published setting at once: one square view in full precision, the recursion over 200 parts
