@@ -1,0 +1,297 @@
+"""A data set on disk: its samples, what is missing, and the truth of each sample.
+
+Folders are listed once; no file is opened, or even asked for its size, before its truth is. What
+does not fit (an image without a mask, a list that names absent images) is told in ``problems`` and
+left out, and the rest goes on: every sample has its image, and its mask where there are masks.
+Without its label tree, no mask means anything, and there are no samples.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from regiontree.datasets import masks
+from regiontree.datasets.labels import LabelTree, load_label_tree
+from regiontree.datasets.spec import DatasetSpec, FileSet, LabelTable, load_spec, rgb_of
+from regiontree.errors import ConfigError, DataError
+from regiontree.images import IMAGE_SUFFIXES
+
+__all__ = ["Dataset", "Sample", "list_dataset", "open_spec", "root_of"]
+
+_MASK_SUFFIXES = {"bsds": (".mat", ".png"), "pascal_part_mat": (".mat",)}
+_ANNOTATOR = re.compile(r"_a(\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An image and its masks: none, one, or one for each annotator."""
+
+    id: str
+    image: Path
+    masks: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One split of a data set.
+
+    Attributes
+    ----------
+    name, split : str
+    samples : tuple of Sample
+        In the order of their ids.
+    labels : LabelTree or None
+        What the ids of the truth mean; None where they only tell regions apart, or where the label
+        tree cannot be read.
+    spec : DatasetSpec
+    root : Path
+        What the spec's paths are relative to.
+    problems : tuple of str
+        Each a sentence on what is missing, wrong or left over; the label tree first.
+    """
+
+    name: str
+    split: str
+    samples: tuple[Sample, ...]
+    labels: LabelTree | None
+    spec: DatasetSpec
+    root: Path
+    problems: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def truths(self, sample: Sample) -> list[masks.Ids]:
+        """Masks of a sample, one for each annotator: (H, W) int32 ids.
+
+        Raises
+        ------
+        DataError
+            The sample has no mask, or its file is missing, damaged or of another format; the
+            message names the file.
+        """
+        if not sample.masks:
+            raise DataError(f"{self.name}: {sample.id} has no ground truth")
+        spec, first = self.spec, sample.masks[0]
+        match spec.format:
+            case "bsds" if first.suffix.lower() == ".mat":
+                return masks.read_bsds(first)
+            case "bsds":
+                return [masks.read_index(file) for file in sample.masks]
+            case "red":
+                return [masks.read_red(first)]
+            case "colours":
+                colours = {rgb_of(colour): i for colour, i in spec.colours.items()}
+                return [masks.read_colours(first, colours)]
+            case "panoptic":
+                assert spec.segments is not None  # the spec saw to it
+                segments = masks.read_segments(self.root / spec.segments)
+                return [masks.read_panoptic(first, segments)]
+            case "pascal_part_mat":
+                assert self.labels is not None  # the spec saw to it
+                return [masks.read_pascal_part(first, self.labels)]
+            case "index":
+                return [masks.read_index(first, spec.divide)]
+
+    def truth(self, sample: Sample) -> masks.Ids:
+        """The one mask of a sample: (H, W) int32 ids.
+
+        Raises
+        ------
+        DataError
+            As :meth:`truths`, or there are several annotators.
+        """
+        found = self.truths(sample)
+        if len(found) > 1:
+            raise DataError(
+                f"{self.name}: {sample.id} has {len(found)} annotators; use truths for all of them"
+            )
+        return found[0]
+
+
+def open_spec(
+    spec: DatasetSpec | str | Path, split: str | None = None, root: str | Path | None = None
+) -> Dataset:
+    """The data set of a spec or of a spec's file.
+
+    Raises
+    ------
+    ConfigError
+        The spec is wrong, describes another split, or its root names an unset variable.
+    """
+    home = Path()
+    if not isinstance(spec, DatasetSpec):
+        home = Path(spec).parent
+        spec = load_spec(spec)
+    if split is not None and split != spec.split:
+        raise ConfigError(f"{spec.name}: describes split {spec.split!r}, not {split!r}")
+    return list_dataset(spec, root_of(spec, home) if root is None else Path(root))
+
+
+def root_of(spec: DatasetSpec, home: Path) -> Path:
+    """Root that a spec found in folder `home` names for itself."""
+    if spec.root is None:
+        return home
+    root = os.path.expandvars(os.path.expanduser(spec.root))
+    if unset := re.search(r"\$\{?(\w+)", root):
+        raise ConfigError(
+            f"{spec.name}: root is {spec.root!r} and the environment has no {unset[1]}; "
+            "set it, or give the root folder on opening"
+        )
+    return home / root
+
+
+def list_dataset(spec: DatasetSpec, root: Path) -> Dataset:
+    """List the files of `spec` below `root` and pair them by id."""
+    problems: list[str] = []
+    images, image_ids = _listed(spec.images, root, "images", tuple(IMAGE_SUFFIXES), problems)
+    samples = {i: Sample(i, Path(files[0])) for i, files in images.items()}
+    wanted = image_ids
+    if spec.masks is not None:
+        usual = _MASK_SUFFIXES.get(spec.format, (".png",))
+        several = spec.format == "bsds"
+        found, mask_ids = _listed(spec.masks, root, "masks", usual, problems, several=several)
+        # A list says what belongs to the split; so it does for the other side, if that has none.
+        if spec.ids == "masks":
+            wanted = mask_ids
+        elif spec.images.listing is not None and spec.masks.listing is None:
+            mask_ids = image_ids
+        have = found.keys() & mask_ids
+        # What a missing folder or the masks' own list explains is told already.
+        told = mask_ids if spec.masks.listing is not None else {}
+        bare = [i for i in wanted if i in images and i not in have and i not in told]
+        orphans = [i for i in mask_ids if i in found and i not in images]
+        if images and (spec.images.listing is None or spec.ids == "masks"):
+            _note(
+                problems, orphans, len(mask_ids), f"masks in {root / spec.masks.dir} have no image"
+            )
+        if found:
+            _note(problems, bare, len(wanted), f"images have no mask in {root / spec.masks.dir}")
+        paths = {i: tuple(Path(file) for file in found[i]) for i in have}
+        samples = {i: Sample(i, s.image, paths[i]) for i, s in samples.items() if i in have}
+    kept = tuple(samples[i] for i in sorted(wanted) if i in samples)
+    if spec.expected is not None and len(wanted) != spec.expected and not problems:
+        problems.append(f"{len(wanted)} images found, the complete split has {spec.expected}")
+    labels = None
+    if spec.segments is not None and not (root / spec.segments).is_file():
+        problems.append(f"segments: {root / spec.segments} does not exist")
+        kept = ()
+    else:
+        try:
+            labels = _labels(spec, root)
+        except DataError as error:
+            problems.insert(0, str(error))
+            kept = ()
+    return Dataset(spec.name, spec.split, kept, labels, spec, root, tuple(problems))
+
+
+def _listed(
+    files: FileSet,
+    root: Path,
+    what: str,
+    usual: tuple[str, ...],
+    problems: list[str],
+    *,
+    several: bool = False,
+) -> tuple[dict[str, list[str]], dict[str, None]]:
+    """Files of each id in the folder, and the ids that belong to the split, in order."""
+    folder, suffixes = root / files.dir, files.suffixes or usual
+    endings = tuple(sorted((f"{files.strip}{s}".lower() for s in suffixes), key=len, reverse=True))
+    try:
+        found = _scan(folder, endings, several=several)
+    except OSError as error:
+        problems.append(f"{what}: folder {folder} cannot be listed ({_why(error)})")
+        found = {}
+    else:
+        if not found:
+            kinds = f"*{endings[0]}" if len(endings) == 1 else "image files"
+            problems.append(f"{what}: folder {folder} holds no {kinds}")
+    if not several:
+        twice = [i for i, paths in found.items() if len(paths) > 1]
+        _note(problems, twice, len(found), f"{what} in {folder} share their id with another file")
+    if files.listing is None:
+        return found, dict.fromkeys(found)
+    try:
+        lines = (root / files.listing).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{what}: list {root / files.listing} cannot be read ({_why(error)})")
+        return {}, {}
+    ids = dict.fromkeys(
+        _without(line.strip(), endings, files.strip) for line in lines if line.strip()
+    )
+    absent = [i for i in ids if i not in found]
+    if found:
+        _note(problems, absent, len(ids), f"listed {what} are not in {folder}")
+    return {i: found[i] for i in ids if i in found}, ids
+
+
+def _scan(folder: Path, endings: tuple[str, ...], *, several: bool) -> dict[str, list[str]]:
+    """Path of each file with one of the endings, by id; hidden files are left out.
+
+    What a folder's listing says is all that is asked of a file: 100,000 files on a network disk
+    must not take 100,000 round trips.
+    """
+    found: dict[str, list[str]] = {}
+    pending, seen = [(str(folder), "")], {os.path.realpath(folder)}
+    while pending:
+        place, prefix = pending.pop()
+        with os.scandir(place) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                name = entry.name
+                if name.startswith("."):
+                    continue
+                if name.lower().endswith(endings):
+                    stem = _without(name, endings)
+                    key = prefix + (_ANNOTATOR.sub("", stem) if several else stem)
+                    found.setdefault(key, []).append(entry.path)
+                elif entry.is_dir() and (real := os.path.realpath(entry.path)) not in seen:
+                    seen.add(real)  # a link back up must not be followed for ever
+                    pending.append((entry.path, f"{prefix}{name}/"))
+    if several:
+        for paths in found.values():
+            paths.sort(key=_annotator)
+    return found
+
+
+def _without(name: str, endings: Sequence[str], strip: str = "") -> str:
+    """`name` without the first ending that fits, or else without `strip`."""
+    lower = name.lower()
+    ending = next((e for e in endings if lower.endswith(e)), None)
+    return name.removesuffix(strip) if ending is None else name[: len(name) - len(ending)]
+
+
+def _annotator(path: str) -> int:
+    number = _ANNOTATOR.search(Path(path).stem)
+    return int(number[1]) if number else -1
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "it does not exist"
+    return str(error.strerror) if isinstance(error, OSError) else "not UTF-8"
+
+
+def _note(problems: list[str], names: Collection[str], total: int, what: str) -> None:
+    """One sentence on all of `names`, the first three spelt out."""
+    if names:
+        listed = ", ".join(sorted(names)[:3])
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        problems.append(f"{len(names)} of {total} {what}: {listed}{more}")
+
+
+def _labels(spec: DatasetSpec, root: Path) -> LabelTree | None:
+    """A shipped tree by its name; anything with a suffix or folder is a file below the root."""
+    match spec.labels:
+        case None:
+            return None
+        case LabelTable():
+            how = spec.labels.model_dump(exclude={"table"})
+            return LabelTree.from_table(root / spec.labels.table, **how)
+        case "from segments" if spec.segments is not None:
+            return masks.read_categories(root / spec.segments)
+        case name:
+            return load_label_tree(root / name if Path(name).suffix or "/" in name else name)

@@ -1,0 +1,364 @@
+"""From the text of a file to checked values; what is wrong is said with its line or its key.
+
+Configs, data sets and label trees are read here. Syntax first: YAML or JSON, plain values only, no
+key twice. Then the shape: a pydantic model that takes no unknown key and guesses no type; all
+mistakes come back at once, one sentence each, in the words of the file
+(``tasks.semantic_ncuts.kover must be a whole number, got 'many'``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar, get_args
+
+import yaml
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from regiontree.errors import ConfigError, RegionTreeError
+
+__all__ = ["Listed", "Place", "Section", "did_you_mean", "nearest", "read_mapping", "read_nodes",
+           "read_text", "refuse", "shown", "validated"]  # fmt: skip
+
+MAX_BYTES = 16 << 20  # those that exist have 10 kB; a file named by mistake may have gigabytes
+
+_NOT_TEXT = re.compile("[^\t\n -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What PyYAML's constructors and Python's own number parsing raise on values that are not theirs.
+_BAD_TEXT = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
+
+
+class Section(BaseModel):
+    """A mapping in a file: no unknown keys, no conversions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+_Model = TypeVar("_Model", bound=Section)
+_T = TypeVar("_T")
+_Path = tuple[int | str, ...]
+
+# Written as text and as a list in files, which have no paths and no tuples.
+Place = Annotated[Path, Field(strict=False)]
+Listed = Annotated[tuple[_T, ...], Field(strict=False)]
+
+
+# -- syntax ---------------------------------------------------------------------------------------
+
+
+def read_mapping(path: Path, what: str = "a config") -> dict[str, Any]:
+    """The keys and values of a YAML or JSON file.
+
+    Parameters
+    ----------
+    path
+        Read as what its suffix says; with another suffix, as JSON if it begins with a brace.
+    what
+        What the file should be, for messages: ``a config``.
+
+    Raises
+    ------
+    ConfigError
+        Not there, not text, not YAML or JSON (with the line), or something else than a mapping.
+    """
+    text = read_text(path, what)
+    is_json = _is_json(path, text)
+    with _parsing(path, ConfigError, is_json=is_json):
+        value = _from_json(text) if is_json else yaml.load(text, _Loader)
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: {_other(value)}; {what} has keys and values")
+    return value
+
+
+def read_nodes(path: Path, what: str, error: type[RegionTreeError]) -> yaml.MappingNode:
+    """A YAML or JSON file as nodes: each key and value as written, and its line.
+
+    ``no`` is then no truth value and ``1e5`` no number.
+
+    Raises
+    ------
+    RegionTreeError
+        An `error`, as for :func:`read_mapping`.
+    """
+    text = read_text(path, what, error)
+    is_json = _is_json(path, text)
+    with _parsing(path, error, is_json=is_json):
+        if is_json:
+            json.loads(text, parse_constant=_no_constant)  # which says better what is wrong
+            text = text.replace("\t", " ")  # between tokens, the only place where JSON has them
+        root = yaml.compose(text, _Loader)
+    if not isinstance(root, yaml.MappingNode):
+        value = [] if isinstance(root, yaml.SequenceNode) else root and root.value
+        raise error(f"{path}: {_other(value)}; {what} has keys and values")
+    return root
+
+
+def read_text(path: Path, what: str, error: type[RegionTreeError] = ConfigError) -> str:
+    """A file's text, not empty, with plain line ends and without a byte order mark.
+
+    Raises
+    ------
+    RegionTreeError
+        An `error`: there is no such file, or it is no text in UTF-8 (with the line).
+    """
+    if os.path.isdir(path):
+        raise error(f"{path}: is a folder; name {what} in it")
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise error(f"{path}: more than {MAX_BYTES >> 20} MB; this is not {what}")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise error(f"{path}: no such file; check the path") from None
+    except OSError as failure:
+        raise error(f"{path}: cannot be read ({failure.strerror})") from failure
+    if b"\0" in data:
+        raise error(f"{path}: binary, or text in UTF-16; {what} is text in UTF-8")
+    data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as failure:
+        line = data.count(b"\n", 0, failure.start) + 1
+        raise error(f"{path}, line {line}: not text in UTF-8; save it as UTF-8") from failure
+    if control := _NOT_TEXT.search(text):
+        line = text.count("\n", 0, control.start()) + 1
+        raise error(f"{path}, line {line}: holds {control[0]!r}, which is no text; remove it")
+    if not text.strip():
+        raise error(f"{path}: is empty; {what} expected")
+    return text
+
+
+def _is_json(path: Path, text: str) -> bool:
+    suffix = path.suffix.lower()
+    return suffix == ".json" or (suffix not in (".yaml", ".yml") and text.lstrip().startswith("{"))
+
+
+@contextmanager
+def _parsing(path: Path, error: type[RegionTreeError], *, is_json: bool) -> Iterator[None]:
+    """What a parser complains of inside becomes an `error` with the line."""
+    try:
+        yield
+    except json.JSONDecodeError as wrong:
+        raise error(f"{path}, {_json_mistake(wrong)}") from wrong
+    except yaml.MarkedYAMLError as wrong:
+        mark = wrong.problem_mark or wrong.context_mark
+        line = "" if mark is None else f", line {mark.line + 1}"
+        hint = "; YAML is indented with spaces" if "'\\t'" in str(wrong.problem) else ""
+        said = f"not YAML: {wrong.problem}{hint}"
+        if isinstance(wrong, yaml.composer.ComposerError):  # it is, but not one that can be meant
+            said = ", ".join(part for part in (wrong.context, wrong.problem) if part)
+        raise error(f"{path}{line}: {said}") from wrong
+    except RecursionError as wrong:
+        raise error(f"{path}: nested too deeply; nothing here needs that") from wrong
+    except _BAD_TEXT as wrong:
+        raise error(f"{path}: not {'JSON' if is_json else 'YAML'}: {wrong}") from wrong
+
+
+def _other(value: object) -> str:
+    """What a file is that holds no mapping."""
+    if value is None:
+        return "is empty"
+    return f"holds {'a list' if isinstance(value, list) else shown(value)}"
+
+
+def _from_json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(n for n in names if names.count(n) > 1)!r} appears twice")
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _json_mistake(error: json.JSONDecodeError) -> str:
+    """The decoder's complaint with its line, in plain words for the two usual mistakes."""
+    before, rest = error.doc[: error.pos].rstrip(), error.doc[error.pos :].lstrip()
+    if rest.startswith(("//", "/*", "#")):
+        return f"line {error.lineno}: a comment, which JSON has not; remove it"
+    if rest.startswith(","):  # where Python 3.13 points
+        before, rest = before + ",", rest[1:].lstrip()
+    if before.endswith(",") and rest.startswith(("}", "]")):
+        line = before.count("\n") + 1
+        return f"line {line}: a comma with nothing after it; remove it"
+    return f"line {error.lineno}: not JSON: {error.msg} (column {error.colno})"
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values; a key twice is a mistake, and 1e-3 is a number as in JSON."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.composer.ComposerError(
+                        None, None, f"key {key.value!r} appears twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return node
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+# -- shape ----------------------------------------------------------------------------------------
+
+
+def validated(model: type[_Model], raw: Mapping[str, Any], source: str | Path) -> _Model:
+    """`raw` as a model.
+
+    Raises
+    ------
+    ConfigError
+        Naming `source`: every mistake, one a line, each with the full path of its key.
+    """
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        refuse(source, _mistakes(model, raw, error.errors(include_url=False)))
+
+
+def refuse(source: str | Path, mistakes: Sequence[str]) -> NoReturn:
+    """Raise the mistakes of one file as one error."""
+    if len(mistakes) == 1:
+        raise ConfigError(f"{source}: {mistakes[0]}")
+    listed = "".join(f"\n  {mistake}" for mistake in mistakes)
+    raise ConfigError(f"{source}: {len(mistakes)} mistakes{listed}")
+
+
+def shown(value: object) -> str:
+    """A value as a file's author wrote it, shortened."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return reprlib.repr(value)
+
+
+def nearest(name: object, known: Iterable[object]) -> str:
+    """A suggestion to end a sentence with: the nearest of `known`, else all of them.
+
+    Examples
+    --------
+    >>> nearest("splitt", ["dataset", "split"]), nearest(5, ["dataset", "split"])
+    ("; did you mean 'split'?", '; known: dataset, split')
+    """
+    names = [str(one) for one in known]
+    return did_you_mean(name, names) or f"; known: {', '.join(names)}"
+
+
+def did_you_mean(name: object, known: Sequence[str]) -> str:
+    """The nearest of `known` as a suggestion, or nothing where none is near."""
+    near = difflib.get_close_matches(str(name), known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "path_type": "text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping of keys to values",
+    "model_type": "a mapping of keys to values",
+}
+
+
+def _mistakes(model: type[Section], raw: Any, errors: Sequence[ErrorDetails]) -> list[str]:
+    """A sentence for each value or key that is wrong.
+
+    Where a value may be of several types, pydantic complains for each: those that the value is
+    nearly of go deeper, and those at one place are one sentence.
+    """
+    found: dict[_Path, list[ErrorDetails]] = {}
+    for item in errors:
+        # pydantic calls a tuple too short when it has wrong items, which have their own sentence.
+        short = item["type"] == "too_short"
+        if not (short and len(item["input"]) >= item["ctx"]["min_length"]):
+            found.setdefault(_path(raw, item), []).append(item)
+    said = []
+    for path, items in found.items():
+        types = dict.fromkeys(_EXPECTED[i["type"]] for i in items if i["type"] in _EXPECTED)
+        if types and not any(len(o) > len(path) and o[: len(path)] == path for o in found):
+            wanted = " or ".join(types)
+            said.append(f"{_key(path)} must be {wanted}, got {shown(items[0]['input'])}")
+        said += [_mistake(model, path, i) for i in items if i["type"] not in _EXPECTED]
+    return said
+
+
+def _path(raw: Any, item: ErrorDetails) -> _Path:
+    """Keys and places that lead to what is wrong; pydantic's own also name types to choose from."""
+    path: list[int | str] = []
+    for part in item["loc"]:
+        if _has(raw, part):
+            raw = raw[part]
+            path.append(part)
+    if item["type"] == "missing":
+        path.append(item["loc"][-1])
+    return tuple(path)
+
+
+def _has(raw: Any, part: int | str) -> bool:
+    if isinstance(raw, Mapping):
+        return part in raw
+    return isinstance(raw, list | tuple) and isinstance(part, int) and part < len(raw)
+
+
+def _key(path: _Path) -> str:
+    return "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in path).lstrip(".")
+
+
+def _mistake(model: type[Section], path: _Path, item: ErrorDetails) -> str:
+    """A pydantic error as one sentence that names key, value and what was expected."""
+    kind, context, value = item["type"], item.get("ctx", {}), item["input"]
+    key, got = _key(path), f"got {shown(value)}"
+    if kind == "missing":
+        return f"{key} is missing"
+    if kind in ("extra_forbidden", "invalid_key"):
+        return f"unknown key {key}{nearest(path[-1], _names_at(model, path[:-1]))}"
+    if kind == "literal_error":
+        names = re.findall(r"'([^']*)'", context["expected"])
+        return f"{key} must be {context['expected']}, {got}{did_you_mean(value, names)}"
+    if kind == "value_error":
+        # A whole section is too much to show; what is wrong in it is in the sentence.
+        sentence = f"{key} {context['error']}".lstrip()
+        return sentence if isinstance(value, Mapping) else f"{sentence}, {got}"
+    if kind in ("too_short", "too_long"):
+        count = context.get("min_length", context.get("max_length"))
+        bound = "at least" if kind == "too_short" else "at most"
+        return f"{key} must have {bound} {count} values, {got}"
+    return f"{key} {item['msg'].replace('Input should', 'must')}, {got}"
+
+
+def _names_at(model: type[Section], path: _Path) -> list[str]:
+    """The keys that the section at `path` may hold, as files write them."""
+    for key in path:
+        for name, field in model.model_fields.items():
+            if key in _written(name, field.alias, field.validation_alias):
+                kinds = (field.annotation, *get_args(field.annotation))
+                model = next(k for k in kinds if isinstance(k, type) and issubclass(k, Section))
+    fields = model.model_fields.items()
+    return [key for name, f in fields for key in _written(name, f.alias, f.validation_alias)]
+
+
+def _written(name: str, alias: str | None, choices: object) -> list[str]:
+    """A field's keys: its alias or the choices for it, else its name."""
+    if isinstance(choices, AliasChoices):
+        return [str(choice) for choice in choices.choices]
+    return [alias or name]
