@@ -47,10 +47,17 @@ def test_each_command_runs(command, tmp_path):
 
     (tmp_path / "photos").mkdir()
     Image.open(EXAMPLE).resize((90, 90)).save(tmp_path / "photos/photo.jpg")
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (90, 90), 1).save(tmp_path / "masks/photo.png")
+    (tmp_path / "labels.txt").write_text("astronaut\t1\t0\n")
+    (tmp_path / "mine.yaml").write_text(code("yaml")[0])
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
     (tmp_path / "features").mkdir()
     np.save(tmp_path / "features/a.npy", blocks(8, 8, 6))
     regiontree = [sys.executable, "-m", "regiontree"]
-    if command[1] != "segment":
+    if command[1] == "run":
+        command = [*command, "--size", "140x140"]
+    elif command[1] != "segment":
         prepare = [*regiontree, "segment", "photos", "-o", "trees", "--size", "140"]
         subprocess.run(prepare, cwd=tmp_path, check=True)
     elif "precomputed" not in command:

@@ -137,6 +137,119 @@ def show(
         typer.echo(RegionTree.load(tree).to_text(max_depth=depth))
 
 
+@app.command()
+def run(
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML or JSON: ours, or of the published code.")
+    ] = None,
+    conf: Annotated[Path | None, typer.Option("--conf", help="The same, as an option.")] = None,
+    model: Annotated[str | None, typer.Option(help="Backbone, instead of the config's.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "--output_root", help="Root of all results.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data set, instead of the config's.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split, instead of the config's.")] = None,
+    root: Annotated[str | None, typer.Option(help="Folder of the data.")] = None,
+    datasets_config: Annotated[
+        str | None,
+        typer.Option(
+            "--datasets-config", "--datasets_config", help="datasets.json of the published code."
+        ),
+    ] = None,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(help="features, trees or evaluate; may be given several times."),
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Long side, or HEIGHTxWIDTH.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo finished images.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the config, say what would run and is missing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as JSON to standard output.")
+    ] = False,
+) -> None:
+    """Run an experiment: features, trees and scores of a whole data set.
+
+    Alone, or under torchrun: torchrun --nproc_per_node 4 -m regiontree run CONFIG. Finished images
+    are kept when run again. Exit code: 0 all done, 1 some images failed, 2 nothing could be done,
+    130 interrupted.
+    """
+    if (config is None) == (conf is None):
+        typer.echo("regiontree: give one config: run CONFIG, or run --conf CONFIG", err=True)
+        raise typer.Exit(EXIT_USAGE)
+    with _clear_errors():
+        from regiontree.experiments import terminal
+        from regiontree.experiments.config import load_experiment
+        from regiontree.experiments.run import prepare
+
+        path = config or conf
+        assert path is not None
+        experiment = load_experiment(
+            path, model=model, output=output, dataset=dataset, split=split, root=root,
+            datasets_config=datasets_config, stages=stage or None, size=size,
+        )  # fmt: skip
+        plan = prepare(experiment)
+        if dry_run:
+            typer.echo(plan.text())
+            return
+        raise typer.Exit(terminal.run(plan, device=device, overwrite=overwrite, as_json=as_json))
+
+
+@app.command()
+def evaluate(
+    trees: Annotated[
+        list[Path],
+        typer.Argument(help="Trees or folders of them: ours, or label maps with parents."),
+    ],
+    dataset: Annotated[str, typer.Option(help="Name in the catalogue, or a data set's YAML.")],
+    split: Annotated[str | None, typer.Option(help="Split of the data set.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data.")] = None,
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="pixel, grid; may be given twice.  [default: pixel]")
+    ] = None,
+    match: Annotated[str, typer.Option(help="max, or hungarian: one node a region.")] = "max",
+    threshold: Annotated[float, typer.Option(help="IoU below it counts as 0.")] = 0.0,
+    budgets: Annotated[
+        str, typer.Option(help="Node budgets of the curve, with commas.")
+    ] = "5,10,25,50,100,200",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for summary files.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as JSON to standard output.")
+    ] = False,
+) -> None:
+    """Score trees that exist already, made here or by any program.
+
+    Images without a tree are told of and left out. Exit code: 0 every image scored, 1 some not, 2
+    none.
+    """
+    with _clear_errors():
+        from regiontree.experiments import terminal
+
+        code = terminal.evaluate(
+            trees, dataset, split, root, protocols=tuple(protocol or ["pixel"]), match=match,
+            threshold=threshold, budgets=budgets, out=out, as_json=as_json,
+        )  # fmt: skip
+    raise typer.Exit(code)
+
+
+@app.command()
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="One data set; all if left out.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to check.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Say exactly what is missing.")] = False,
+) -> None:
+    """List the data sets known by name; say what to download, where it goes, what is missing."""
+    with _clear_errors():
+        from regiontree.experiments import terminal
+
+        raise typer.Exit(terminal.datasets(name, split, root, check=check))
+
+
 def main() -> None:
     # On a busy machine OpenMP's threads spin for each other's turn. With a short spin a tree takes
     # 181 ms there instead of 266; on an idle one, 11 more (benchmarks/threads.py). It must be said

@@ -1,0 +1,153 @@
+"""Scores on every small data set of real images, in published settings, and on the golden trees.
+
+Each data set runs through ``regiontree run``'s own path (features, trees and scores are kept in
+``--output`` and not made again), so the table costs minutes the first time and seconds afterwards.
+Seconds are the median of what each image took when it was last done, on whatever machine that was:
+for timings to quote, use an empty ``--output`` on a machine with nothing else to do.
+
+The golden trees are what the published code made of features that are stored beside them: ours are
+built from the same features.
+
+    python benchmarks/results.py                      # all; --only voc2012 for one
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from _common import REPOSITORY, arguments, print_closing, print_heading
+from rich.progress import track
+
+from regiontree import RegionParser
+from regiontree.datasets.catalog import open_dataset
+from regiontree.distributed import Alone
+from regiontree.errors import RegionTreeError
+from regiontree.experiments.config import load_experiment
+from regiontree.experiments.report import Report
+from regiontree.experiments.run import prepare, run
+from regiontree.experiments.scoring import Scoring, View
+from regiontree.foreign import tree_from_parents
+from regiontree.metrics import CoveringScores, Scores
+
+SUBSETS = REPOSITORY / "benchmarks" / "subsets"
+CONFIG = REPOSITORY / "configs" / "published.yaml"
+
+
+def reports(names: list[str], data: Path, output: Path) -> Iterator[tuple[str, Report]]:
+    """Run the data sets one after the other; one that cannot run is told of and left out."""
+    for name in names:
+        try:
+            plan = prepare(
+                load_experiment(
+                    CONFIG, dataset=str(SUBSETS / f"{name}.yaml"), root=data, output=output
+                )
+            )
+            result = run(plan, Alone())
+        except RegionTreeError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            continue
+        for said in result.failed:
+            print(f"{name}: {said}", file=sys.stderr)
+        if result.report is not None:
+            yield name, result.report
+
+
+def row(name: str, report: Report, protocol: str) -> str:
+    labels = report.scoring.labels
+    assert labels is not None
+    level = report.scores[View(protocol, labels.max_depth)]
+    tree = report.scores[View(protocol, None)]
+    assert isinstance(level, Scores)
+    assert isinstance(tree, Scores)
+    cells = [
+        str(level.images),
+        f"{level.nodes:.1f}",
+        f"{level.leaves:.1f}",
+        *(f"{100 * v:.1f}" for v in (level.nm_covering, tree.nm_covering, tree.nh_covering)),
+        *(f"{100 * v:.1f}" for v in (level.miou, level.pacc, level.macc, level.fiou)),
+        f"{sum(report.seconds.values()):.2f}",
+    ]
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def golden(data: Path) -> list[str]:
+    """Rows of the published code's trees and of ours on the same features."""
+    files = sorted((data.parent / "reference" / "golden").glob("*.npz"))
+    if not files:
+        return []
+    dataset = open_dataset(SUBSETS / "voc2012.yaml", None, data)
+    samples = {sample.id.rsplit("/", 1)[-1]: sample for sample in dataset.samples}
+    scoring = Scoring(dataset.labels, ("grid", "pixel"), budgets=())
+    ways = {"the published code's trees": None, "ours, max_perturbation 50": 50.0,
+            "ours, max_perturbation 80 (as the configs say)": 80.0}  # fmt: skip
+    rows = []
+    for name, bound in ways.items():
+        records = []
+        for file in files:
+            with np.load(file, allow_pickle=False) as stored:
+                if bound is None:
+                    tree = tree_from_parents(stored["node_of_patch"], stored["parents"])
+                else:
+                    parser = RegionParser(
+                        preset="published", backbone="precomputed", max_perturbation=bound
+                    )
+                    tree = parser.build(stored["features"])
+            records.append(scoring.record(file.stem, tree, dataset.truths(samples[file.stem])))
+        scores = scoring.merge(records)
+        grid, pixel = scores[View("grid", 1)], scores[View("pixel", 1)]
+        assert isinstance(grid, Scores)
+        assert isinstance(pixel, Scores)
+        rows.append(
+            f"| {name} | {grid.nodes:.1f} | {grid.leaves:.1f} | {100 * grid.nm_covering:.1f} | "
+            f"{100 * pixel.nm_covering:.1f} | {100 * grid.miou:.1f} | {100 * grid.pacc:.1f} |"
+        )
+    return rows
+
+
+def main() -> None:
+    known = sorted(path.stem for path in SUBSETS.glob("*.yaml"))
+    options = arguments(__doc__)
+    options.add_argument("--only", nargs="+", choices=known, default=known, metavar="NAME")
+    options.add_argument("--output", type=Path, default=Path("results"))
+    options.add_argument("--data", type=Path, default=None, help="$REGIONTREE_DATA if left out")
+    given = options.parse_args()
+    data = given.data or Path(
+        os.environ.get("REGIONTREE_DATA", REPOSITORY.parent / "shared" / "data")
+    )
+    if not data.is_dir():
+        sys.exit(f"no real images in {data}: pass --data or set REGIONTREE_DATA")
+    print_heading("results.py")
+    found = list(track(reports(given.only, data, given.output), "data sets", len(given.only)))
+    classes = [(name, report) for name, report in found if report.scoring.labels is not None]
+    for protocol, how in (("grid", "as published"), ("pixel", "full size")):
+        print(f"Protocol `{protocol}` ({how})\n")
+        print("| data set | images | nodes | leaves | NM (S) | NM (T) | NH | mIoU | pAcc | mAcc "
+              "| fIoU | s/image |")  # fmt: skip
+        print("|---|" + "---:|" * 11)
+        for name, report in classes:
+            print(row(name, report, protocol))
+        print()
+    for name, report in found:
+        if report.scoring.labels is None:
+            scores = report.scores[View("pixel", 0)]
+            assert isinstance(scores, CoveringScores)
+            print("| data set | images | nodes | leaves | ODS | OIS | best | s/image |")
+            print("|---|" + "---:|" * 7)
+            print(
+                f"| {name} | {scores.images} | {scores.nodes:.1f} | {scores.leaves:.1f} | "
+                f"{scores.ods:.3f} | {scores.ois:.3f} | {scores.best:.3f} | "
+                f"{sum(report.seconds.values()):.2f} |\n"
+            )
+    if "voc2012" in given.only and (rows := golden(data)):
+        print("| trees of 5 images | nodes | leaves | NM (grid) | NM (pixel) | mIoU | pAcc |")
+        print("|---|" + "---:|" * 6)
+        print("\n".join(rows))
+    print_closing()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""One experiment, read from a config of the published code or from one of our own, as one record.
+
+The two are told apart by content: a published config has ``schedule`` and ``tasks``
+(:mod:`regiontree.experiments.published`), ours says only what differs from a preset::
+
+    dataset: voc12
+    split: val
+    preset: published
+    settings: {parts: 300}
+
+Both are JSON or YAML.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from regiontree.errors import ConfigError, SettingsError
+from regiontree.experiments.experiment import Experiment
+from regiontree.experiments.own import Own, stage_of
+from regiontree.experiments.published import (
+    OVERCLUSTERINGS,
+    STAGES,
+    Published,
+    remarks_on,
+    settings_of,
+    unsupported_in,
+)
+from regiontree.images import Size
+from regiontree.reading import nearest, read_mapping, refuse, shown, validated
+from regiontree.settings import Settings
+
+__all__ = ["Experiment", "load_experiment"]
+
+_TOGETHER = {"kernel", "stride"}  # settings of which neither is right alone
+
+
+def load_experiment(
+    path: str | Path,
+    *,
+    model: str | None = None,
+    output: str | Path | None = None,
+    dataset: str | None = None,
+    split: str | None = None,
+    root: str | Path | None = None,
+    datasets_config: str | Path | None = None,
+    stages: Sequence[str] | None = None,
+    size: Size | str | None = None,
+) -> Experiment:
+    """Read a config; what else is given takes the place of what the config says.
+
+    Parameters
+    ----------
+    path
+        JSON or YAML, of the published code or our own. Relative paths in it start from the current
+        folder.
+    model, output, dataset, split, root, datasets_config
+        See :class:`Experiment`.
+    stages
+        Published names, or ``features``, ``trees``, ``evaluate``.
+    size
+        See :class:`~regiontree.settings.Settings`.
+
+    Raises
+    ------
+    ConfigError
+        All mistakes of the config, one a line, each with its key and value.
+    """
+    path = Path(path)
+    raw = read_mapping(path)
+    given: dict[str, Any] = {
+        "model": model,
+        "output": None if output is None else str(output),
+        "dataset": dataset,
+        "split": split,
+        "root": None if root is None else str(root),
+        "datasets_config": None if datasets_config is None else str(datasets_config),
+        "stages": None if stages is None else list(stages),
+        "size": size,
+    }
+    given = {key: value for key, value in given.items() if value is not None}
+    if "schedule" in raw or "tasks" in raw:
+        return _from_published(path, raw, given)
+    return _from_own(path, raw, given)
+
+
+# -- published format -----------------------------------------------------------------------------
+
+
+def _from_published(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> Experiment:
+    remarks = []
+    for key, theirs in (
+        ("model", "model"),
+        ("output", "output_root"),
+        ("dataset", "dataset"),
+        ("split", "split"),
+        ("datasets_config", "datasets_config"),
+        ("stages", "schedule"),
+    ):
+        if key in given:
+            value = [stage_of(s) for s in given[key]] if key == "stages" else given[key]
+            if theirs in raw and raw[theirs] != value:
+                remarks.append(_changed(theirs, raw[theirs], value))
+            raw = {**raw, theirs: value}
+    config = validated(Published, raw, path)
+    mistakes = [
+        f"tasks.{stage} is missing, and schedule names that stage"
+        for stage in dict.fromkeys(config.schedule)
+        if stage not in config.tasks.model_fields_set
+    ]
+    changes = settings_of(config)
+    if "size" in given:
+        changes["size"] = ("size", given["size"])
+    settings = _settings("published", changes, mistakes)
+    resize = config.tasks.extract_features.resize
+    if settings is not None and settings.size != tuple(resize):
+        remarks.append(_changed("tasks.extract_features.resize", list(resize), given["size"]))
+    datasets_config = _find(
+        "datasets_config",
+        config.datasets_config,
+        None if "datasets_config" in given else path,
+        mistakes,
+        remarks,
+    )
+    if mistakes or settings is None or datasets_config is None:
+        refuse(path, mistakes)
+    if "root" in given:
+        remarks.append(f"relative paths in {datasets_config} start from {given['root']}")
+    stages = _in_order("schedule", config.schedule, remarks)
+    tasks = config.tasks
+    return Experiment(
+        config=path,
+        published=True,
+        output=Path(config.output_root),
+        dataset=config.dataset,
+        split=config.split,
+        datasets_config=datasets_config,
+        data=None,
+        root=Path(given["root"]) if "root" in given else None,
+        model=config.model,
+        stages=stages,
+        settings=settings,
+        protocols=("grid", "pixel"),
+        save_strips=tasks.semantic_ncuts.save_strips,
+        conf_export=config.conf_export,
+        folders={stage: getattr(tasks, stage).output_folder for stage in STAGES},
+        variant=config.variant,
+        remarks=(*remarks, *remarks_on(config)),
+        unsupported=tuple(unsupported_in(config)),
+    )
+
+
+# -- our own format -------------------------------------------------------------------------------
+
+
+def _from_own(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> Experiment:
+    if "datasets_config" in given:
+        raise ConfigError(
+            f"{path}: datasets_config {given['datasets_config']} belongs to published configs; in "
+            "this one, dataset names the data"
+        )
+    top = ("dataset", "split", "root", "output", "stages")
+    config = validated(Own, {**raw, **{key: given[key] for key in top if key in given}}, path)
+    mistakes: list[str] = []
+    remarks: list[str] = []
+    changes = {name: (f"settings.{name}", value) for name, value in (config.settings or {}).items()}
+    if "model" in given:
+        changes["backbone"] = ("model", given["model"])
+    if "size" in given:
+        changes["size"] = ("size", given["size"])
+    settings = _settings(config.preset, changes, mistakes)
+    dataset, data = config.dataset, config.dataset
+    if isinstance(data, dict):
+        name = data.get("name")
+        dataset = name if isinstance(name, str) and name else path.stem
+    elif "/" in data or Path(data).suffix in (".yaml", ".yml", ".json"):
+        dataset = Path(data).stem
+        if found := _find("dataset", data, path, mistakes, remarks):
+            data = str(found)
+    if mistakes or settings is None:
+        refuse(path, mistakes)
+    stages = _in_order("stages", config.stages, remarks)
+    (method,) = (name for name, ours in OVERCLUSTERINGS.items() if ours == settings.overclustering)
+    merging = "topdown" if settings.tree == "recursive" else settings.tree
+    return Experiment(
+        config=path,
+        published=False,
+        output=Path(config.output),
+        dataset=dataset,
+        split=config.split,
+        datasets_config=None,
+        data=data,
+        root=None if config.root is None else Path(config.root),
+        model=settings.backbone,
+        stages=stages,
+        settings=settings,
+        protocols=tuple(dict.fromkeys(config.protocols)),
+        match=config.match,
+        threshold=config.threshold,
+        budgets=tuple(sorted(set(config.budgets))),
+        save_strips=config.pictures,
+        variant=(method, "symmetrical", settings.distance, settings.heuristic, merging),
+        remarks=tuple(remarks),
+        unsupported=("stages: postprocess_crf is not available in this version; leave it out",)
+        if "postprocess_crf" in stages
+        else (),
+    )
+
+
+# -- pieces of both -------------------------------------------------------------------------------
+
+
+def _settings(
+    preset: str, changes: dict[str, tuple[str, Any]], mistakes: list[str]
+) -> Settings | None:
+    """A preset with changes ``{name: (key in the config, value)}``, or more `mistakes`."""
+    try:
+        usual = dataclasses.asdict(Settings.make(preset))
+    except SettingsError as error:
+        mistakes.append(f"preset: {error}")
+        return None
+    values = {name: value for name, (_, value) in changes.items()}
+    wrong = []
+    for name, (key, value) in changes.items():
+        # Settings trusts that texts are texts, and takes true for 1 as Python does.
+        if name not in usual:
+            wrong.append(f"unknown key {key}{nearest(name, list(usual))}")
+        elif isinstance(usual[name], str) and not (isinstance(value, str) and value):
+            wrong.append(f"{key} must be text, got {shown(value)}")
+        elif isinstance(value, bool) and not isinstance(usual[name], bool):
+            wrong.append(f"{key} must be a number, got {shown(value)}")
+    if not wrong:
+        try:
+            return Settings.make(preset, **values)
+        except SettingsError as error:
+            together = str(error)
+        found: dict[str, str] = {}  # what is said -> of which key
+        for name, (key, _) in changes.items():
+            alone = _TOGETHER if name in _TOGETHER else {name}
+            try:
+                Settings.make(preset, **{n: values[n] for n in alone & values.keys()})
+            except SettingsError as error:
+                found.setdefault(str(error), key)
+        wrong = [f"{key}: {said}" for said, key in found.items()] or [f"settings: {together}"]
+    mistakes += wrong
+    return None
+
+
+def _find(
+    key: str, value: str, config: Path | None, mistakes: list[str], remarks: list[str]
+) -> Path | None:
+    """The file meant by a path: from the current folder, or from the config's and two above."""
+    given = Path(value)
+    places = [given]
+    if config is not None:
+        here = Path(os.path.abspath(config)).parent
+        above = (here, here.parent, here.parent.parent)
+        places += [*(folder / given for folder in above), here / given.name]
+    for place in places:
+        if os.path.isfile(place):
+            if place is not given:
+                remarks.append(f"{key} {value} is not in the current folder; {place} is used")
+            return Path(os.path.normpath(place))
+    tried = ", ".join(dict.fromkeys(os.path.abspath(place) for place in places))
+    mistakes.append(f"{key} {value}: no such file (tried {tried}); give its full path")
+    return None
+
+
+def _in_order(key: str, stages: Sequence[str], remarks: list[str]) -> tuple[str, ...]:
+    """The stages that exist here, each once, in the order of the data."""
+    known = [stage for stage in stages if stage in STAGES]
+    ordered = tuple(stage for stage in STAGES if stage in known)
+    if list(ordered) != known:
+        remarks.append(f"{key} {', '.join(known)} is run in the order {', '.join(ordered)}")
+    return ordered
+
+
+def _changed(key: str, before: object, now: object) -> str:
+    return f"{key} {shown(before)} of the config is replaced by {shown(now)}"

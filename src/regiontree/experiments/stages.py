@@ -1,0 +1,310 @@
+"""The stages of an experiment, for one image after the other: features, tree, scores.
+
+Each stage leaves one file an image, written whole or not at all, and each file says what it was
+made from: the photograph's sha256, the network's, the settings, the file of the stage before. A
+file that says the same as would be written now is kept; anything else is made again. So a run may
+be stopped at any moment and continued by running it again, and changed settings never meet stale
+work. All scheduled stages of an image are done before the next image is begun, which needs no
+waiting between stages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regiontree._version import __version__
+from regiontree.datasets.dataset import Dataset, Sample
+from regiontree.distributed.base import Crew
+from regiontree.errors import DataError, FeatureError, RegionTreeError, TreeFileError
+from regiontree.experiments.config import Experiment
+from regiontree.experiments.scoring import Scoring
+from regiontree.featurefile import load_features, read_features_meta, save_features
+from regiontree.files import atomic_write, sha256_of
+from regiontree.parser import RegionParser
+from regiontree.treefile import load_tree, read_meta
+
+__all__ = ["Outcome", "Pipeline", "feature_settings", "read_records", "work"]
+
+# Of all settings, those that shape features rather than the tree built over them.
+_FEATURE_SETTINGS = ("size", "dtype", "kernel", "stride")
+_LOG = "log.jsonl"
+_RECORD_FORMAT = "regiontree-scores 1"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of an image: stages done now (seconds of each), stages kept, or an error."""
+
+    image: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
+    failed: str | None = None
+    error: str | None = None
+
+
+def feature_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that feature files are compared by."""
+    return {name: settings[name] for name in _FEATURE_SETTINGS if name in settings}
+
+
+class Pipeline:
+    """The scheduled stages of an experiment, ready to be run on any image of its data set.
+
+    Parameters
+    ----------
+    experiment, dataset
+        What is done, on what.
+    scoring
+        How trees are scored; None where the data set has no ground truth.
+    device
+        Of the network and the spectra.
+    overwrite
+        Make files again that could be kept.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        scoring: Scoring | None,
+        *,
+        device: str = "auto",
+        overwrite: bool = False,
+    ) -> None:
+        self.experiment = experiment
+        self.dataset = dataset
+        self.scoring = scoring
+        self.overwrite = overwrite
+        self.parser = RegionParser(device=device, **experiment.settings.as_dict())
+        self.stages: dict[str, Callable[[Sample], bool]] = {
+            name: stage
+            for name, stage in {
+                "extract_features": self._extract,
+                "semantic_ncuts": self._tree,
+                "create_stats": self._score,
+            }.items()
+            if name in experiment.stages
+        }
+
+    # -- where things are -------------------------------------------------------------------------
+
+    def features_path(self, sample: Sample) -> Path:
+        return self.experiment.features_dir / f"{sample.id}.safetensors"
+
+    def tree_path(self, sample: Sample) -> Path:
+        return self.experiment.trees_dir / f"{sample.id}.npz"
+
+    def strip_path(self, sample: Sample) -> Path:
+        return self.experiment.pictures_dir / f"{sample.id}.png"
+
+    def record_path(self, sample: Sample) -> Path:
+        return self.experiment.stats_dir / "images" / f"{sample.id}.json"
+
+    # -- one image --------------------------------------------------------------------------------
+
+    def run(self, sample: Sample) -> Outcome:
+        """All scheduled stages of one image; what goes wrong is recorded, not raised."""
+        outcome = Outcome(sample.id)
+        for name, stage in self.stages.items():
+            start = time.perf_counter()
+            try:
+                fresh = stage(sample)
+            except (RegionTreeError, OSError, MemoryError, RuntimeError, ValueError) as error:
+                # RuntimeError is how torch reports what it cannot do with one image.
+                said = str(error) if isinstance(error, RegionTreeError) else repr(error)
+                outcome.failed, outcome.error = name, f"{sample.id}: {name}: {said}"
+                return outcome
+            if fresh:
+                outcome.seconds[name] = round(time.perf_counter() - start, 4)
+            else:
+                outcome.kept.append(name)
+        if outcome.seconds:
+            self._log(outcome)
+        return outcome
+
+    def _extract(self, sample: Sample) -> bool:
+        path = self.features_path(sample)
+        if not self.overwrite and path.is_file():
+            try:
+                found = read_features_meta(path)
+                if not self._differences(found, sample) and found["backbone"] == self._backbone():
+                    return False
+            except (FeatureError, KeyError):
+                pass  # damaged: made again
+        settings = feature_settings(self.experiment.settings.as_dict())
+        save_features(path, self.parser.extract(sample.image), settings)
+        return True
+
+    def _differences(self, found: dict[str, Any], sample: Sample) -> list[str]:
+        """Why features are not those of this photograph and these settings."""
+        wanted = feature_settings(self.experiment.settings.as_dict())
+        differences = [
+            f"{name} {found['settings'].get(name)} instead of {value}"
+            for name, value in wanted.items()
+            if found["settings"].get(name) != value
+        ]
+        if found["source"].get("sha256") != sha256_of(sample.image):
+            differences.append("another photograph")
+        if self.parser.is_precomputed:
+            now = sha256_of(self.parser.features_file(sample.image))
+            if found["source"].get("features_sha256") != now:
+                differences.append("another feature file")
+        name = self.experiment.settings.backbone.partition(":")[0]
+        before = str(found["backbone"].get("name")).partition(" ")[0]  # the rest is how it ran
+        if before != name:
+            differences.append(f"backbone {before} instead of {name}")
+        return differences
+
+    def _tree(self, sample: Sample) -> bool:
+        source, path = self.features_path(sample), self.tree_path(sample)
+        if not source.is_file():
+            raise FeatureError(f"{source}: no features; schedule extract_features before this")
+        digest = sha256_of(source)
+        settings = self.experiment.settings.as_dict()
+        done = False
+        if not self.overwrite and path.is_file():
+            try:
+                meta = read_meta(path)
+                done = (
+                    meta.get("image", {}).get("features_sha256") == digest
+                    and meta.get("settings") == settings
+                )
+            except TreeFileError:
+                done = False  # damaged: made again
+        if not done:
+            if changed := self._differences(read_features_meta(source), sample):
+                raise FeatureError(
+                    f"{source}: features of {', '.join(changed)}; schedule extract_features too"
+                )
+            kept = load_features(source)
+            rgb = self.parser.pixels(sample.image) if self.parser.settings.needs_pixels else None
+            tree = self.parser.build(
+                kept.patches,
+                image_size=kept.image_size,
+                source={**kept.source, "features_sha256": digest},
+                backbone=kept.backbone,
+                rgb=rgb,
+            )
+            tree.save(path)
+        strip = self.strip_path(sample)
+        if self.experiment.save_strips and not (done and strip.is_file()):
+            self._strip(sample, strip)
+            return True
+        return not done
+
+    def _strip(self, sample: Sample, path: Path) -> None:
+        """Photograph, hierarchy, leaves and annotation in a row."""
+        from regiontree.plot import hierarchy_picture
+
+        truth = self.dataset.truths(sample)[0] if sample.masks else None
+        tree = load_tree(self.tree_path(sample))
+        picture = hierarchy_picture(tree, sample.image, truth=truth, width=480)
+        with atomic_write(path) as file:
+            picture.save(file, format="PNG")
+
+    def _score(self, sample: Sample) -> bool:
+        if self.scoring is None:
+            raise DataError("this split has no ground truth; leave create_stats out")
+        tree_path, path = self.tree_path(sample), self.record_path(sample)
+        if not tree_path.is_file():
+            raise TreeFileError(f"{tree_path}: no tree; schedule semantic_ncuts before this")
+        if read_meta(tree_path).get("settings") != self.experiment.settings.as_dict():
+            raise TreeFileError(
+                f"{tree_path}: was made with other settings; schedule semantic_ncuts too"
+            )
+        digest = self._scoring_digest(sample)
+        if not self.overwrite and path.is_file() and _read_record(path).get("digest") == digest:
+            return False
+        states = self.scoring.record(sample.id, load_tree(tree_path), self.dataset.truths(sample))
+        record = {"format": _RECORD_FORMAT, "image": sample.id, "digest": digest, "tables": states}
+        with atomic_write(path) as file:
+            file.write(json.dumps(record).encode())
+        return True
+
+    def _scoring_digest(self, sample: Sample) -> str:
+        """Of everything that a record depends on."""
+        assert self.scoring is not None
+        parts = [
+            __version__,
+            sha256_of(self.tree_path(sample)),
+            *(sha256_of(mask) for mask in sample.masks),
+            self._scoring_text,
+        ]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @cached_property
+    def _scoring_text(self) -> str:
+        """Labels, metrics and mask format, the same for all images."""
+        spec = self.dataset.spec
+        segments = "" if spec.segments is None else sha256_of(self.dataset.root / spec.segments)
+        return f"{self.scoring!r}\n{spec.model_dump_json()}\n{segments}"
+
+    def _backbone(self) -> dict[str, Any]:
+        return (
+            {"name": "precomputed"} if self.parser.is_precomputed else self.parser.backbone_meta()
+        )
+
+    def _log(self, outcome: Outcome) -> None:
+        """One line in the log: lines this short are appended whole by any number of processes."""
+        path = self.experiment.stats_dir / _LOG
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"image": outcome.image, "seconds": outcome.seconds}) + "\n")
+
+    def logged_seconds(self) -> dict[str, float]:
+        """Median seconds an image of each stage, over all images that were ever done here."""
+        latest: dict[str, dict[str, float]] = {}
+        path = self.experiment.stats_dir / _LOG
+        if not path.is_file():
+            return {}
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+                latest.setdefault(entry["image"], {}).update(entry["seconds"])
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue  # the line on which the power went
+        return {
+            stage: float(np.median([times[stage] for times in latest.values() if stage in times]))
+            for stage in self.stages
+            if any(stage in times for times in latest.values())
+        }
+
+
+def work(
+    pipeline: Pipeline,
+    crew: Crew,
+    on_outcome: Callable[[int, Outcome], None] = lambda ticket, outcome: None,
+) -> Iterator[Outcome]:
+    """Run the images whose tickets fall to this process; `on_outcome` is told the ticket too."""
+    samples = pipeline.dataset.samples
+    for ticket in crew.tickets(len(samples)):
+        outcome = pipeline.run(samples[ticket])
+        on_outcome(ticket, outcome)
+        yield outcome
+
+
+def read_records(pipeline: Pipeline, failed: Collection[str]) -> list[dict[str, Any]]:
+    """Tables of every image but the failed ones, after a run that scored them."""
+    return [
+        _read_record(pipeline.record_path(sample))["tables"]
+        for sample in pipeline.dataset.samples
+        if sample.id not in failed
+    ]
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    right = isinstance(record, dict) and record.get("format") == _RECORD_FORMAT
+    return record if right else {}

@@ -1,0 +1,201 @@
+"""What the commands ``run``, ``evaluate`` and ``datasets`` show, and their exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from regiontree.datasets.catalog import CATALOGUE, check_dataset, entry, open_dataset
+from regiontree.distributed import open_crew
+from regiontree.errors import SettingsError
+from regiontree.experiments import run as experiments
+from regiontree.experiments.report import Report
+from regiontree.experiments.run import Plan
+from regiontree.experiments.scoring import Scoring
+from regiontree.experiments.stages import Outcome
+
+__all__ = ["datasets", "evaluate", "run"]
+
+_MANY = 20  # failures told one by one on the terminal; all of them are in summary.md
+
+
+def run(plan: Plan, *, device: str, overwrite: bool, as_json: bool) -> int:
+    """Run a plan behind a progress bar on standard error; its exit code."""
+    crew = open_crew(device)
+    try:
+        with _interruptible(), _bar("images", len(plan.dataset.samples), show=not crew.rank) as bar:
+
+            def start(plan: Plan, size: int | None) -> None:
+                bar.say(plan.text(size))
+
+            def advance(ticket: int, outcome: Outcome) -> None:
+                # Tickets count the images of all processes, so they tell how far the run is.
+                bar.reach(ticket + 1, f"failed: {outcome.error}" if outcome.error else None)
+
+            result = experiments.run(
+                plan, crew, device=device, overwrite=overwrite, on_start=start, on_outcome=advance
+            )
+    except KeyboardInterrupt:
+        if not crew.rank:
+            _say("interrupted: run the same command again to do the rest")
+        return 130
+    finally:
+        crew.close()
+    if crew.rank:
+        return 0
+    _say(f"{result.done} images done, {result.kept} kept, {len(result.failed)} problems")
+    _tell(result.failed)
+    if result.report is not None:
+        _show(result.report, as_json)
+        for path in result.files:
+            _say(f"wrote {path}")
+    if not result.done and not result.kept:
+        return 2
+    return 1 if result.failed else 0
+
+
+def evaluate(
+    trees: Sequence[Path],
+    dataset: str,
+    split: str | None,
+    root: Path | None,
+    *,
+    protocols: tuple[str, ...],
+    match: str,
+    threshold: float,
+    budgets: str,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Score trees and show the tables; the exit code."""
+    try:
+        steps = tuple(sorted({int(step) for step in budgets.split(",") if step.strip()}))
+    except ValueError:
+        raise SettingsError(f"budgets must be whole numbers with commas, got {budgets!r}") from None
+    data = open_dataset(dataset, split, root)
+    scoring = Scoring(data.labels, protocols, cast(Any, match), threshold, steps)
+    with _bar("images", len(data.samples), show=True) as bar:
+        report = experiments.evaluate(
+            trees, data, scoring, on_image=lambda said: bar.reach(bar.reached + 1, said)
+        )
+    _tell(report.failed)
+    _show(report, as_json)
+    if out is not None:
+        for path in report.save(out):
+            _say(f"wrote {path}")
+    return 1 if report.failed else 0
+
+
+def datasets(name: str | None, split: str | None, root: Path | None, *, check: bool) -> int:
+    """The catalogue, one entry of it, or what is missing of one."""
+    if name is None:
+        if check:
+            raise SettingsError("--check needs the name of a data set")
+        width = max(map(len, CATALOGUE))
+        for known in CATALOGUE:
+            print(f"{known:<{width}}  {entry(known).title} ({', '.join(entry(known).splits)})")
+        return 0
+    if not check and name not in CATALOGUE and Path(name).is_file():
+        raise SettingsError(f"{name} describes itself; add --check to see what it lacks")
+    if not check:
+        found = entry(name)
+        print(f"{found.title}\n{found.home}\nlicence: {found.licence}\n")
+        for file in found.download:
+            size = f" ({file.size})" if file.size else ""
+            source = f"\n    {file.url}" if file.url else ""
+            print(f"get {file.what}{size}{source}\n    to {(root or found.root) / file.to}")
+        print(f"\n{root or found.root}/\n{found.layout}")
+        return 0
+    missing = check_dataset(name, split, root)
+    for said in missing:
+        print(f"missing: {said}")
+    if not missing:
+        print(f"{name}: complete")
+    return 1 if missing else 0
+
+
+# -- pieces ---------------------------------------------------------------------------------------
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _tell(failed: Sequence[str]) -> None:
+    for said in failed[:_MANY]:
+        _say(f"  {said}")
+    if len(failed) > _MANY:
+        _say(f"  and {len(failed) - _MANY} more, all in summary.md")
+
+
+def _show(report: Report, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(report.as_dict(), indent=1))
+    else:
+        report.print(sys.stdout)
+
+
+@dataclass(slots=True)
+class _Bar:
+    """A progress bar that messages are printed above."""
+
+    progress: Progress
+    task: TaskID
+    reached: int = 0
+
+    def say(self, text: str) -> None:
+        self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def reach(self, count: int, said: str | None = None) -> None:
+        self.reached = count
+        self.progress.update(self.task, completed=count)
+        if said:
+            self.say(said)
+
+
+@contextlib.contextmanager
+def _bar(what: str, total: int, *, show: bool) -> Iterator[_Bar]:
+    console = Console(stderr=True)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TaskProgressColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not (show and console.is_terminal),
+    )
+    with progress:
+        yield _Bar(progress, progress.add_task(what, total=total))
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM as Ctrl-C: torchrun and batch systems stop processes with it."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

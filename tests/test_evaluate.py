@@ -1,0 +1,152 @@
+"""Scoring trees that exist already: ours, anybody's, and those that cannot be scored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import brute_force
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from test_experiments import make_data, run_config
+from trees import random_tree
+from typer.testing import CliRunner
+
+from regiontree.cli import app
+from regiontree.datasets.labels import load_label_tree
+from regiontree.tree import RegionTree
+from regiontree.treefile import load_tree
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A data set's description, and the folder of its trees."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    config = make_data(folder, 4)
+    plan, _ = run_config(config)
+    description = folder / "set.yaml"
+    description.write_text(yaml.safe_dump(yaml.safe_load(config.read_text())["dataset"]))
+    return description, plan.experiment.trees_dir
+
+
+def evaluate(trees: Path, dataset: Path, *options: str) -> tuple[dict, str, int]:
+    result = CliRunner().invoke(
+        app, ["evaluate", str(trees), "--dataset", str(dataset), "--json", *options]
+    )
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return (json.loads(result.stdout) if result.stdout else {}), result.stderr, result.exit_code
+
+
+def test_the_same_tables_as_the_run_that_made_them(made: tuple[Path, Path]) -> None:
+    dataset, trees = made
+    found, _, code = evaluate(
+        trees, dataset, "--protocol", "pixel", "--protocol", "grid", "--budgets", "2,4"
+    )
+    assert code == 0
+    (summary,) = dataset.parent.rglob("summary.json")
+    assert found["tables"] == json.loads(summary.read_text())["tables"]
+
+
+def test_anybodys_trees_are_scored_by_the_formulas(made: tuple[Path, Path], tmp_path: Path) -> None:
+    dataset, _ = made
+    labels = load_label_tree(dataset.parent / "labels.txt")
+    rng = np.random.default_rng(0)
+    expected = []
+    for i in range(4):
+        tree = random_tree(rng, 7, (32, 32))
+        truth = np.asarray(Image.open(dataset.parent / "masks" / f"p{i:03}.png")).astype(int)
+        expected.append(brute_force.score(tree, truth, labels.classes()))
+        if i % 2:  # root first, -1 as its parent
+            flip = tree.n_nodes - 1 - np.arange(tree.n_nodes)
+            parents = flip[tree.parents[flip]]
+            parents[0] = -1
+            np.savez(tmp_path / f"p{i:03}.npz", labels=flip[tree.labels], parents=parents)
+        else:
+            Image.fromarray(tree.labels.astype(np.uint8)).save(tmp_path / f"p{i:03}.png")
+            (tmp_path / f"p{i:03}.json").write_text(json.dumps({"parents": tree.parents.tolist()}))
+    found, _, code = evaluate(tmp_path, dataset)
+    assert code == 0
+    scores = found["tables"]["pixel, tree"]
+    # Equal IoUs are broken by the order of nodes, which flipping changes; NMCovering has no ties.
+    assert scores["nm_covering"] == pytest.approx(np.mean([s["nm"] for s in expected if s]))
+    assert scores["nodes"] == pytest.approx(np.mean([s["nodes"] for s in expected if s]))
+
+
+def test_one_to_one_matching_and_a_threshold_only_lower_scores(made: tuple[Path, Path]) -> None:
+    dataset, trees = made
+    loose = evaluate(trees, dataset)[0]["tables"]["pixel, tree"]
+    once = evaluate(trees, dataset, "--match", "hungarian")[0]["tables"]["pixel, tree"]
+    strict = evaluate(trees, dataset, "--threshold", "0.99")[0]["tables"]["pixel, tree"]
+    assert once["nm_covering"] <= loose["nm_covering"]
+    assert strict["nm_covering"] < loose["nm_covering"]
+
+
+def test_a_tree_on_its_patch_grid_is_enlarged(made: tuple[Path, Path], tmp_path: Path) -> None:
+    dataset, trees = made
+    for path in trees.glob("*.npz"):
+        tree = load_tree(path)
+        RegionTree(tree.labels[2::4, 2::4], tree.parents, tree.height).save(tmp_path / path.name)
+    small, large = evaluate(tmp_path, dataset)[0], evaluate(trees, dataset)[0]
+    assert small["tables"]["pixel, tree"] == large["tables"]["pixel, tree"]
+
+
+def test_what_cannot_be_scored_is_told_and_the_rest_is_scored(
+    made: tuple[Path, Path], tmp_path: Path
+) -> None:
+    dataset, trees = made
+    names = sorted(path.name for path in trees.glob("*.npz"))
+    whole = load_tree(trees / names[0])
+    whole.save(tmp_path / names[0])
+    meta = {"image": {"size": [32, 32], "grid": [8, 8], "sha256": "0" * 64}}
+    RegionTree(whole.labels, whole.parents, whole.height, meta=meta).save(tmp_path / names[1])
+    (tmp_path / names[2]).write_bytes(b"damaged")
+    found, said, code = evaluate(tmp_path, dataset)
+    assert code == 1
+    assert found["tables"]["pixel, tree"]["images"] == 1
+    assert "is a tree of another photograph" in said
+    assert "damaged or not a region tree" in said
+    assert "1 images have no tree: p003" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--protocol", "patch"), "protocol must be one of pixel, grid, got 'patch'"),
+        (("--threshold", "2"), "threshold must be a number in"),
+        (("--match", "best"), "match"),
+        (("--budgets", "5,x"), "budgets must be whole numbers"),
+        (("--split", "train"), "train"),
+    ],
+)
+def test_wrong_options_are_named(
+    made: tuple[Path, Path], options: tuple[str, ...], said: str
+) -> None:
+    _, told, code = evaluate(made[1], made[0], *options)
+    assert code == 2
+    assert said in told
+
+
+def test_no_trees_at_all(made: tuple[Path, Path], tmp_path: Path) -> None:
+    assert "no tree files" in evaluate(tmp_path, made[0])[1]
+    assert "no such file or folder of trees" in evaluate(tmp_path / "none", made[0])[1]
+    random_tree(np.random.default_rng(0), 3, (4, 4)).save(tmp_path / "other.npz")
+    _, said, code = evaluate(tmp_path, made[0])
+    assert code == 2
+    assert "nothing could be scored" in said
+
+
+def test_the_catalogue_is_listed_explained_and_checked(tmp_path: Path) -> None:
+    runner = CliRunner()
+    listed = runner.invoke(app, ["datasets"])
+    assert "voc12" in listed.stdout
+    told = runner.invoke(app, ["datasets", "cityscapes"])
+    assert "leftImg8bit" in told.stdout
+    missing = runner.invoke(app, ["datasets", "voc12", "--check", "--root", str(tmp_path)])
+    assert missing.exit_code == 1
+    assert "missing:" in missing.stdout
+    near = runner.invoke(app, ["datasets", "cityscape"])
+    assert near.exit_code == 2
+    assert "did you mean 'cityscapes'" in near.stderr
