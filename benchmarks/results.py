@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from _common import REPOSITORY, arguments, print_closing, print_heading
+from rich.console import Console
 from rich.progress import track
 
 from regiontree import RegionParser
@@ -121,7 +122,8 @@ def main() -> None:
     if not data.is_dir():
         sys.exit(f"no real images in {data}: pass --data or set REGIONTREE_DATA")
     print_heading("results.py")
-    found = list(track(reports(given.only, data, given.output), "data sets", len(given.only)))
+    runs = reports(given.only, data, given.output)
+    found = list(track(runs, "data sets", len(given.only), console=Console(stderr=True)))
     classes = [(name, report) for name, report in found if report.scoring.labels is not None]
     for protocol, how in (("grid", "as published"), ("pixel", "full size")):
         print(f"Protocol `{protocol}` ({how})\n")

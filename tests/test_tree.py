@@ -261,9 +261,41 @@ def test_print_counts_what_lies_below_the_depth_shown():
     assert hand_tree().to_text(max_depth=1).splitlines()[2:] == [
         "6     100.0%      0   1.000",
         "├─ 0   50.0%      1   0.000  no division below the normalised-cut limit",
-        "└─ 5   50.0%      1   0.500",
-        "   └─ … 4 more below",
+        "└─ 5   50.0%      1   0.500  … 4 more below",
     ]
+
+
+def test_print_ends_at_a_cut_when_asked_and_says_what_is_left_out():
+    assert hand_tree().to_text(n_regions=3).splitlines()[2:] == [
+        "6        100.0%      0   1.000",
+        "├─ 0      50.0%      1   0.000  no division below the normalised-cut limit",
+        "└─ 5      50.0%      1   0.500",
+        "   ├─ 3   25.0%      2   0.000  deepest level allowed",
+        "   └─ 4   25.0%      2   0.250  … 2 more below",
+    ]
+
+
+def test_salient_nodes_hold_together_longest():
+    # height[parent] - height[node]: 0 has 1 - 0, 5 and 3 have 1 - .5 and .5 - 0, 4, 1, 2 have .25
+    assert hand_tree().salient(3) == [0, 5, 3]
+    assert hand_tree().salient(99) == [0, 5, 3, 4, 1, 2]
+    with pytest.raises(TreeError, match="at least 1"):
+        hand_tree().salient(0)
+    with pytest.raises(TreeError, match="whole number"):
+        hand_tree().salient(2.5)
+
+
+@given(trees(), st.integers(1, 30))
+def test_salient_nodes_are_the_most_persistent(tree, k):
+    found = tree.salient(k)
+    assert len(found) == len(set(found)) == min(k, tree.n_nodes - 1)
+    assert tree.root not in found
+
+    def persistence(node):
+        return tree.height[tree.parents[node]] - tree.height[node]
+
+    left = set(range(tree.root)) - set(found)
+    assert all(persistence(i) >= persistence(j) for i in found for j in left)
 
 
 def test_a_tree_of_one_region_answers_everything():

@@ -129,12 +129,20 @@ def segment(
 def show(
     tree: Annotated[Path, typer.Argument(help="A tree (.npz).")],
     depth: Annotated[int | None, typer.Option(help="Show nodes down to this depth.")] = None,
+    regions: Annotated[
+        int | None, typer.Option(help="Show nodes down to the cut into so many regions.")
+    ] = None,
 ) -> None:
-    """Print a tree as text: area, depth and height of each node, and why each leaf ends."""
+    """Print a tree as text: area, depth and height of each node, and why each leaf ends.
+
+    Without a limit, down to the cut into 20 regions.
+    """
     with _clear_errors():
         from regiontree.tree import RegionTree
 
-        typer.echo(RegionTree.load(tree).to_text(max_depth=depth))
+        found = RegionTree.load(tree)
+        limited = depth is not None or regions is not None
+        typer.echo(found.to_text(max_depth=depth, n_regions=regions) if limited else str(found))
 
 
 @app.command()
@@ -267,7 +275,8 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except RegionTreeError as error:
-        typer.echo(f"regiontree: {error}", err=True)
+        if os.environ.get("RANK", "0") == "0":  # once, not by every process of torchrun
+            typer.echo(f"regiontree: {error}", err=True)
         raise typer.Exit(EXIT_USAGE) from error
 
 

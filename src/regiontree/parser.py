@@ -2,6 +2,7 @@
 
 photograph -> pixels fitted to a patch grid        (images)
            -> one feature per patch                (backbones)
+           -> smoothed where they agree            (spectral.smooth)
            -> affinity of patches, kept as factors (spectral.affinity)
            -> parts, from its leading eigenvectors (spectral.oversegment)
               or from the pixels themselves    (spectral.superpixels)
@@ -33,6 +34,7 @@ from regiontree.images import MAX_PIXELS, LoadedImage, grid_of, load_image, near
 from regiontree.settings import Settings
 from regiontree.spectral.affinity import EQUAL, make_affinity, max_cosine_distance, unit_rows
 from regiontree.spectral.oversegment import oversegment, part_graph
+from regiontree.spectral.smooth import smooth_features
 from regiontree.spectral.superpixels import check_installed
 from regiontree.tree import RegionTree
 
@@ -203,6 +205,9 @@ class RegionParser:
         # Apple's MPS has no float64, which the spectra need: there the tree is built on the CPU.
         device = "cpu" if self.device.type == "mps" else self.device
         unit = unit_rows(features.reshape(h * w, d).to(device))
+        if settings.smoothing:
+            smooth = smooth_features(unit.reshape(h, w, d), steps=settings.smoothing)
+            unit = smooth.reshape(h * w, d)
         largest = max_cosine_distance(unit)
         meta = self._meta(size, (h, w), source, backbone)
         if largest < EQUAL:

@@ -34,12 +34,17 @@ class Settings:
         Size of overlapping crops whose features are averaged, and the step between them, in pixels,
         multiples of the patch; an int is both sides. None, both or neither: the image as a whole.
         See :class:`~regiontree.backbones.unfold.Unfolded`.
+    smoothing : int
+        Steps of edge-aware smoothing of the features, 0 to 100. See
+        :func:`~regiontree.spectral.smooth.smooth_features`.
     affinity, distance, sigma, threshold
         See :class:`~regiontree.spectral.affinity.AffinitySettings`.
-    overclustering, parts, restarts, solver
+    overclustering, parts, restarts, solver, vectors
         See :class:`~regiontree.spectral.oversegment.OversegmentSettings`.
     tree : str
         Builder, a name in :data:`regiontree.hierarchy.BUILDERS`.
+    vectors, power
+        See :class:`~regiontree.hierarchy.ward.SpectralWard`.
     levels, max_ways, min_parts, max_ncut, max_perturbation, heuristic
         See :class:`~regiontree.hierarchy.recursive.RecursivePartition`.
     seed : int
@@ -51,6 +56,7 @@ class Settings:
     dtype: str = "auto"
     kernel: tuple[int, int] | None = None
     stride: tuple[int, int] | None = None
+    smoothing: int = 0
     affinity: Literal["minmax", "exp"] = "minmax"
     distance: Literal["cosine", "euclidean"] = "cosine"
     sigma: float = 1.0
@@ -59,7 +65,9 @@ class Settings:
     parts: int = 200
     restarts: int = 1
     solver: Literal["auto", "reference"] = "auto"
+    vectors: int | None = None
     tree: str = "recursive"
+    power: float = 0.25
     levels: int = 9
     max_ways: int = 10
     min_parts: int = 1
@@ -74,6 +82,7 @@ class Settings:
             object.__setattr__(self, name, _window(name, getattr(self, name)))
         self._check_unfold()
         check_number("seed", self.seed, 0, 2**63, whole=True, below=True)
+        check_number("smoothing", self.smoothing, 0, 100, whole=True)
         if self.dtype != "auto" and self.dtype not in DTYPES:
             raise SettingsError(
                 f"dtype must be auto or one of {', '.join(DTYPES)}, got {self.dtype!r}"
@@ -116,7 +125,9 @@ class Settings:
         return AffinitySettings(self.affinity, self.distance, self.sigma, self.threshold)
 
     def oversegment_settings(self) -> OversegmentSettings:
-        return OversegmentSettings(self.overclustering, self.parts, self.restarts, self.solver)
+        return OversegmentSettings(
+            self.overclustering, self.parts, self.restarts, self.solver, self.vectors
+        )
 
     @property
     def needs_pixels(self) -> bool:

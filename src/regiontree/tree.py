@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RegionTree"]
 
+_PRINTED = 20  # regions of the cut that print(tree) ends at
+
 Int32 = NDArray[np.int32]
 
 
@@ -408,27 +410,44 @@ class RegionTree:
             meta=self.meta,
         )
 
+    def salient(self, k: int) -> list[int]:
+        """The `k` nodes most likely to be things or parts, from any level, the likeliest first.
+
+        A region stands out when it holds together over a long stretch of heights: it parts from
+        its siblings high up and is itself divided only far below. The nodes are ranked by that
+        persistence, ``height[parent] - height[node]``; of equals the larger comes first. Fewer come
+        back from a smaller tree; the root, which has no siblings, never does.
+        """
+        k = _whole("k", k)
+        if k < 1:
+            raise TreeError(f"salient: k must be at least 1, got {k}")
+        persistence = (self.height[self.parents] - self.height)[:-1]
+        order = np.lexsort((-self.area[:-1], -persistence))
+        found: list[int] = order[:k].tolist()
+        return found
+
     # -- showing and saving -----------------------------------------------------------------------
 
     def __str__(self) -> str:
-        return self.to_text()
+        return self.to_text(n_regions=_PRINTED)
 
-    def to_text(self, max_depth: int | None = None) -> str:
+    def to_text(self, max_depth: int | None = None, n_regions: int | None = None) -> str:
         """The tree as text, a line a node: area, depth, height and why a leaf ends.
 
-        Nodes deeper than `max_depth` are counted, not shown.
+        Nodes deeper than `max_depth`, and those below the cut into `n_regions`, are counted, not
+        shown.
         """
-        rows: list[tuple[str, int | None]] = []
+        ends = np.zeros(self.n_nodes, dtype=bool)
+        if max_depth is not None:
+            ends |= self.level >= max_depth
+        if n_regions is not None:
+            ends[self.cut_nodes(n_regions=n_regions)] = True
+        rows: list[tuple[str, int]] = []
         stack: list[tuple[int, str, str]] = [(self.root, "", "")]
         while stack:
             node, lead, indent = stack.pop()
             rows.append((f"{lead}{node}", node))
-            children = self._children[node]
-            if max_depth is not None and self.level[node] >= max_depth:
-                if children:
-                    hidden = self.n_below(node)
-                    rows.append((f"{indent}└─ … {hidden} more below", None))
-                continue
+            children = [] if ends[node] else self._children[node]
             for k in range(len(children) - 1, -1, -1):
                 last = k == len(children) - 1
                 stack.append(
@@ -438,15 +457,14 @@ class RegionTree:
                         indent + ("   " if last else "│  "),
                     )
                 )
-        width = max(len("node"), *(len(text) for text, node in rows if node is not None))
+        width = max(len("node"), *(len(text) for text, _ in rows))
         total = int(self.area[self.root])
         lines = [repr(self), f"{'node':<{width}}    area  depth  height  why it ends"]
         for text, i in rows:
-            if i is None:
-                lines.append(text)
-                continue
             reason = StopReason(int(self.stop[i]))
             why = "" if reason == StopReason.INNER else f"  {reason.sentence}"
+            if ends[i] and reason == StopReason.INNER:
+                why = f"  … {self.n_below(i)} more below"
             lines.append(
                 f"{text:<{width}}  {self.area[i] / total:>6.1%}  {self.level[i]:>5}"
                 f"  {self.height[i]:>6.3f}{why}"

@@ -331,9 +331,7 @@ def evaluate(
             continue
         try:
             tree = read_any_tree(path)
-            of = tree.meta.get("image", {}).get("sha256")
-            if of is not None and "features_sha256" not in tree.meta.get("image", {}):
-                _check_photograph(path, of, sample)
+            _check_photograph(path, tree.meta.get("image", {}), sample)
             records.append(scoring.record(sample.id, tree, dataset.truths(sample)))
             models.add(str(tree.meta.get("backbone", {}).get("name", "trees")))
         except (RegionTreeError, OSError, MemoryError) as said:
@@ -357,8 +355,10 @@ def evaluate(
     )
 
 
-def _check_photograph(path: Path, recorded: str, sample: Sample) -> None:
-    if recorded != sha256_of(sample.image):
+def _check_photograph(path: Path, recorded: Mapping[str, Any], sample: Sample) -> None:
+    """A tree that was made from features alone records their file, and is as large as its grid."""
+    of_photograph = "sha256" in recorded and recorded.get("size") != recorded.get("grid")
+    if of_photograph and recorded["sha256"] != sha256_of(sample.image):
         raise DataError(f"{path}: is a tree of another photograph than {sample.image}")
 
 

@@ -11,7 +11,19 @@ from collections.abc import Callable
 
 from regiontree.hierarchy.base import Hierarchy, PartGraph, StopReason, TreeBuilder
 from regiontree.hierarchy.recursive import RecursivePartition
+from regiontree.hierarchy.ward import SpectralWard
 
-__all__ = ["BUILDERS", "Hierarchy", "PartGraph", "RecursivePartition", "StopReason", "TreeBuilder"]
+__all__ = [
+    "BUILDERS",
+    "Hierarchy",
+    "PartGraph",
+    "RecursivePartition",
+    "SpectralWard",
+    "StopReason",
+    "TreeBuilder",
+]
 
-BUILDERS: dict[str, Callable[..., TreeBuilder]] = {"recursive": RecursivePartition}
+BUILDERS: dict[str, Callable[..., TreeBuilder]] = {
+    "recursive": RecursivePartition,
+    "ward": SpectralWard,
+}

@@ -102,12 +102,16 @@ class PartGraph:
 
 @dataclass(slots=True)
 class Node:
-    """A node while a builder is at work; children are added as it is divided."""
+    """A node while a builder is at work; children are added as it is divided.
+
+    `height` is the builder's own, never above the parent's; None leaves it to :func:`assemble`.
+    """
 
     parts: IntArray
     ncut: float = 0.0
     stop: StopReason = StopReason.INNER
     children: list[Node] = field(default_factory=list)
+    height: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +155,9 @@ def assemble(root: Node, graph: PartGraph) -> Hierarchy:
     Leaves are numbered as a depth-first walk meets them, larger children first, so that near
     numbers are near in the tree; inner nodes follow, deepest first.
 
-    The height of an inner node is the share of the image's feature scatter that lies within it,
-    ``scatter(node) / scatter(root)``; leaves have height 0. Scatter never grows from a parent to
-    its child, so heights are monotone whatever the builder, and mean the same in all of them.
+    The height of an inner node is the builder's own if it has one, else the share of the image's
+    feature scatter that lies within it, ``scatter(node) / scatter(root)``, which never grows from a
+    parent to its child. Leaves have height 0, a root with own heights 1.
     """
     leaves: list[Node] = []
     inner: list[tuple[int, Node]] = []
@@ -183,7 +187,8 @@ def assemble(root: Node, graph: PartGraph) -> Hierarchy:
     leaf_of_part = np.full(len(graph.count), -1, dtype=np.int64)
     for i, node in enumerate(nodes):
         if node.children:
-            height[i] = graph.scatter(node.parts) / total
+            own = node.height
+            height[i] = graph.scatter(node.parts) / total if own is None else own
             # Rounding only: a parent holds its children, so its scatter is no smaller.
             height[i] = max(height[i], *(height[index[id(c)]] for c in node.children))
         else:

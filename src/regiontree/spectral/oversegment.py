@@ -38,12 +38,14 @@ MAX_DENSE_PARTS = 4096  # the tree's own matrices are parts x parts, float64: 13
 class OversegmentSettings:
     """Attributes: method; parts, the number of parts aimed at (>= 1; fewer come back from fewer
     patches; none, felzenszwalb and quickshift have no use for it); restarts of k-means; solver of
-    simultaneous, ``auto`` or the dense ``reference``."""
+    simultaneous, ``auto`` or the dense ``reference``; vectors, its number of eigenvectors, None for
+    as many as parts."""
 
     method: Method = "simultaneous"
     parts: int = 200
     restarts: int = 1
     solver: Literal["auto", "reference"] = "auto"
+    vectors: int | None = None
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
@@ -54,6 +56,8 @@ class OversegmentSettings:
             raise SettingsError(f"solver must be auto or reference, got {self.solver!r}")
         check_number("parts", self.parts, 1, MAX_DENSE_PARTS, whole=True)
         check_number("restarts", self.restarts, 1, 1000, whole=True)
+        if self.vectors is not None:
+            check_number("vectors", self.vectors, 1, 100_000, whole=True)
 
     @property
     def needs_pixels(self) -> bool:
@@ -116,10 +120,11 @@ def oversegment(
         return torch.arange(n, device=unit.device)
     if settings.method == "features":
         return kmeans(unit, k, seed=seed, n_init=settings.restarts).labels
+    v = min(settings.vectors or k, n)
     if settings.solver == "reference":
-        vectors = reference_eigenvectors(dense_affinity(unit, affinity_settings), k).vectors.float()
+        vectors = reference_eigenvectors(dense_affinity(unit, affinity_settings), v).vectors.float()
     else:
-        vectors = leading_eigenvectors(affinity, k, seed=seed).vectors
+        vectors = leading_eigenvectors(affinity, v, seed=seed).vectors
     length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     rows = vectors / length.clamp_min(1e-12)
     return kmeans(rows, k, seed=seed, n_init=settings.restarts).labels

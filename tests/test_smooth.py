@@ -1,0 +1,66 @@
+"""Edge-aware smoothing: the formula, what it keeps and what it removes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import blocks
+
+from regiontree.spectral.smooth import smooth_features
+
+
+def unit(array: np.ndarray) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.from_numpy(array).double(), dim=-1)
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (1, 6), (6, 1), (1, 1), (2, 2)])
+def test_one_step_is_the_formula(shape: tuple[int, int]) -> None:
+    features = unit(np.random.default_rng(0).normal(size=(*shape, 4)))
+    expected = torch.empty_like(features)
+    for y in range(shape[0]):
+        for x in range(shape[1]):
+            total = torch.zeros(4, dtype=torch.float64)
+            for b in range(max(0, y - 1), min(shape[0], y + 2)):
+                for a in range(max(0, x - 1), min(shape[1], x + 2)):
+                    cosine = features[y, x] @ features[b, a]
+                    total += torch.exp((cosine - 1) / 0.3) * features[b, a]
+            expected[y, x] = total / total.norm()
+    found = smooth_features(features, steps=1, temperature=0.3)
+    assert torch.allclose(found, expected, atol=1e-12)
+
+
+def test_steps_follow_one_another() -> None:
+    features = unit(np.random.default_rng(1).normal(size=(6, 5, 8)))
+    once = smooth_features(features, steps=1)
+    assert torch.equal(smooth_features(once, steps=2), smooth_features(features, steps=3))
+    assert torch.equal(smooth_features(features, steps=0), features)
+
+
+def test_noise_goes_and_borders_stay() -> None:
+    clean, noisy = unit(blocks(noise=0.0)), unit(blocks(noise=0.06))
+    smooth = smooth_features(noisy, steps=3)
+
+    def off(features: torch.Tensor) -> float:
+        return float(1 - (features * clean).sum(-1).mean())
+
+    assert off(smooth) < 0.4 * off(noisy)
+    # Beside the border between the halves nothing has leaked across.
+    column = smooth.shape[1] // 2
+    for x in (column - 1, column):
+        assert float((smooth[:, x] * clean[:, x]).sum(-1).min()) > 0.97
+    across = (smooth[:, column - 1] * smooth[:, column]).sum(-1)
+    assert float(across.max()) < 0.2
+
+
+def test_what_is_equal_stays_equal_and_the_input_is_not_touched() -> None:
+    features = unit(np.ones((4, 4, 3)))
+    before = features.clone()
+    assert torch.allclose(smooth_features(features, steps=5), features, atol=1e-12)
+    assert torch.equal(features, before)
+
+
+def test_it_stays_on_its_device_and_in_its_precision() -> None:
+    on_meta = smooth_features(torch.empty(4, 5, 6, device="meta"), steps=2)
+    assert on_meta.device.type == "meta"
+    assert on_meta.dtype == torch.float32

@@ -1,0 +1,147 @@
+"""Spectral Ward: the linkage against SciPy's and against its definition, the tree on clear scenes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import blocks
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.cluster.hierarchy import linkage
+
+from regiontree import RegionParser
+from regiontree.errors import SettingsError
+from regiontree.hierarchy import PartGraph, SpectralWard, StopReason
+from regiontree.hierarchy.ward import spectral_rows, ward_merges
+
+
+def graph_of(means: np.ndarray, count: np.ndarray) -> PartGraph:
+    return PartGraph(
+        weights=np.zeros((len(count), len(count))), count=count, sums=means * count[:, None]
+    )
+
+
+def members(pairs: np.ndarray, k: int) -> list[frozenset[int]]:
+    groups = [frozenset([i]) for i in range(k)]
+    for a, b in pairs.tolist():
+        groups.append(groups[a] | groups[b])
+    return groups[k:]
+
+
+@given(st.integers(2, 40), st.integers(1, 5), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_equal_weights_give_scipys_linkage(k: int, v: int, seed: int) -> None:
+    rows = np.random.default_rng(seed).normal(size=(k, v))
+    pairs, costs = ward_merges(rows, np.ones(k, dtype=np.int64))
+    theirs = linkage(rows, "ward")
+    assert members(pairs, k) == members(theirs[:, :2].astype(int), k)
+    # SciPy's distance is the root of twice the increase of the sum of squares.
+    assert np.allclose(np.sqrt(2 * costs), theirs[:, 2])
+
+
+@given(st.integers(2, 12), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_a_weight_is_so_many_equal_points(k: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, count = rng.normal(size=(k, 3)), rng.integers(1, 5, k)
+    pairs, costs = ward_merges(rows, count)
+    _, repeated = ward_merges(np.repeat(rows, count, axis=0), np.ones(count.sum(), dtype=int))
+    assert np.allclose(costs, repeated[len(repeated) - len(costs) :])
+    assert len(pairs) == k - 1
+
+
+@given(st.integers(2, 14), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_each_merge_is_the_cheapest_by_definition(k: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, count = rng.normal(size=(k, 2)), rng.integers(1, 9, k)
+    pairs, costs = ward_merges(rows, count)
+
+    def scatter(group: frozenset[int]) -> float:
+        index = sorted(group)
+        mean = np.average(rows[index], axis=0, weights=count[index])
+        return float((count[index] * ((rows[index] - mean) ** 2).sum(axis=1)).sum())
+
+    groups = [frozenset([i]) for i in range(k)]
+    alive = set(range(k))
+    for (a, b), cost in zip(pairs.tolist(), costs.tolist(), strict=True):
+        increase = {
+            (i, j): scatter(groups[i] | groups[j]) - scatter(groups[i]) - scatter(groups[j])
+            for i in alive
+            for j in alive
+            if i < j
+        }
+        assert cost == pytest.approx(min(increase.values()), abs=1e-9)
+        alive -= {a, b}
+        alive.add(len(groups))
+        groups.append(groups[a] | groups[b])
+
+
+def test_points_in_one_place_merge_at_no_cost() -> None:
+    pairs, costs = ward_merges(np.zeros((5, 2)), np.arange(1, 6))
+    assert costs.tolist() == [0.0] * 4
+    assert members(pairs, 5)[-1] == frozenset(range(5))
+
+
+def test_rows_are_the_spectral_embedding_of_the_patches() -> None:
+    """For parts of equal patches, distances of rows are those of the patches' eigenvectors."""
+    rng = np.random.default_rng(3)
+    means = rng.normal(size=(6, 4))
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    count = rng.integers(1, 6, 6)
+    patches = np.repeat(means, count, axis=0)
+    distance = 1 - patches @ patches.T
+    weights = 1 - distance / distance.max()
+    degree = np.sqrt(weights.sum(axis=1))
+    values, vectors = np.linalg.eigh(weights / np.outer(degree, degree))
+    values, vectors = values[::-1][:4].clip(0), vectors[:, ::-1][:, :4]
+    expected = vectors * values**0.25
+    first = np.concatenate([[0], np.cumsum(count)[:-1]])
+    expected = expected[first]
+    found = spectral_rows(graph_of(means, count), 4, 0.25)
+    assert np.allclose(found @ found.T, expected @ expected.T, atol=1e-9)
+
+
+def test_the_tree_of_a_clear_scene() -> None:
+    parser = RegionParser(
+        backbone="precomputed", tree="ward", parts=12, vectors=6, smoothing=0, device="cpu"
+    )
+    tree = parser.build(blocks())
+    halves = tree.cut(n_regions=2)
+    assert len(np.unique(halves[:, :8])) == len(np.unique(halves[:, 8:])) == 1
+    three = tree.cut(n_regions=3)
+    assert len(np.unique(three[:8, 8:])) == len(np.unique(three[8:, 8:])) == 1
+    assert three[0, 15] != three[15, 15]
+    assert tree.height[tree.root] == 1
+    assert tree.n_nodes == 2 * tree.n_leaves - 1
+    assert set(tree.stop[: tree.n_leaves]) == {StopReason.SINGLE_PART}
+
+
+def test_every_number_of_regions_can_be_cut() -> None:
+    parser = RegionParser(
+        backbone="precomputed", tree="ward", parts=20, vectors=10, smoothing=1, device="cpu"
+    )
+    tree = parser.build(blocks(noise=0.3))
+    for count in range(1, tree.n_leaves + 1):
+        assert len(tree.cut_nodes(n_regions=count)) == count
+
+
+def test_one_part_is_one_region() -> None:
+    hierarchy = SpectralWard().build(graph_of(np.ones((1, 3)), np.array([4])), seed=0)
+    assert hierarchy.parents.tolist() == [0]
+
+
+def test_parts_that_are_all_alike_still_make_a_tree() -> None:
+    hierarchy = SpectralWard().build(graph_of(np.ones((4, 3)) / 3**0.5, np.full(4, 2)), seed=0)
+    assert len(hierarchy.parents) == 7
+    assert np.isfinite(hierarchy.height).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"vectors": 0}, "vectors"), ({"power": -1}, "power"), ({"smoothing": -1}, "smoothing"),
+     ({"vectors": 2.5}, "vectors"), ({"smoothing": True}, "smoothing")],
+)  # fmt: skip
+def test_wrong_settings_are_named(changes: dict, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        RegionParser(backbone="precomputed", tree="ward", **changes)
