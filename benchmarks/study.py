@@ -370,6 +370,8 @@ def print_choice(results: Mapping[str, Result], bootstrap: Bootstrap) -> None:
             [key, percent(float(over_sets(areas[key]))), difference, percent(by_nh), seconds]
         )
     print_table(["setting", "NM (T)", "less the default's", "NH (T)", "s/image"], rows)
+    if len(areas["ward"]) < 2:
+        return  # no other data set to choose on
     means = {key: {name: rows.mean() for name, rows in sets.items()} for key, sets in areas.items()}
     print("### Settings chosen on the other data sets: area of NM (T), grid\n")
     rows, picked, scores = [], [], []
@@ -458,7 +460,8 @@ def main() -> None:
         works, track(done(works, given.jobs), "images", len(works), console=bar), strict=True
     ):
         found[work.name].append(each)
-    covering = {key: [each[key] for each in found.pop(BSDS, [])] for key in trees}
+    people = found.pop(BSDS, [])
+    covering = {key: [each[key] for each in people] for key in trees if people}
     results = {key: Result() for key in dict.fromkeys([*keys, *tried])}
     for name, images in found.items():
         # An image without any class but the background is scored by no method.
@@ -480,7 +483,7 @@ def main() -> None:
             print_sets(shown)
         if tried:
             print_choice(results, bootstrap)
-    if any(covering.values()):
+    if covering:
         print_covering(covering)
     print_closing()
 

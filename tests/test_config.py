@@ -35,6 +35,8 @@ EXPECTED = Settings(
     parts=200,
     restarts=10,
     solver="auto",
+    smoothing=0,
+    vectors=None,
     tree="recursive",
     levels=9,
     max_ways=10,
@@ -184,6 +186,9 @@ def test_every_key_of_a_published_config_arrives(home):
             overclustering="features",
             parts=50,
             restarts=10,
+            smoothing=0,
+            vectors=None,
+            tree="recursive",
             levels=5,
             max_ways=4,
             min_parts=2,
@@ -561,17 +566,18 @@ def test_a_name_is_a_config(home):
         stages=("extract_features", "semantic_ncuts", "create_stats"),
         settings=Settings(),
         protocols=("pixel",),
-        variant=VARIANT,
+        variant=(*VARIANT[:-1], "ward"),
     )
     assert experiment.trees_dir == Path(
-        "results/voc12/embedded/ncuts/all/simultaneous/symmetrical/cosine/maxgap/topdown/trees"
+        "results/voc12/embedded/ncuts/all/simultaneous/symmetrical/cosine/maxgap/ward/trees"
     )
     assert experiment.results_file(0).name == "results_voc12_all_0.json"
 
 
 def test_variant_follows_the_settings(home):
     experiment = load_own(
-        "dataset: x\nsettings: {overclustering: features, distance: euclidean, heuristic: fiedler}"
+        "dataset: x\nsettings: {overclustering: features, distance: euclidean, heuristic: fiedler,"
+        " tree: recursive}"
     )
     assert experiment.variant == ("kmeans", "symmetrical", "euclidean", "fiedler", "topdown")
 

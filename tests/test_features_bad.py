@@ -22,9 +22,10 @@ from regiontree.backbones.precomputed import check_features, read_features
 from regiontree.errors import FeatureError, RegionTreeError, SettingsError
 
 
-@pytest.fixture(scope="module")
-def parser() -> RegionParser:
-    return RegionParser(backbone="precomputed", device="cpu")
+@pytest.fixture(scope="module", params=["recursive", "ward"])
+def parser(request) -> RegionParser:
+    """Without smoothing, which would mix patches that a test means to be of one kind."""
+    return RegionParser(backbone="precomputed", device="cpu", tree=request.param, smoothing=0)
 
 
 def grid(rows: int = 4, columns: int = 5, dim: int = 6, seed: int = 0) -> np.ndarray:
@@ -396,8 +397,18 @@ def test_an_unknown_setting_is_told_its_neighbour(wrong, near):
 def test_a_setting_like_no_other():
     with pytest.raises(SettingsError, match=r"unknown setting 'zzz'$"):
         RegionParser(backbone="precomputed", zzz=1)
-    with pytest.raises(SettingsError, match="unknown preset 'fast'; known: default, published"):
-        RegionParser(backbone="precomputed", preset="fast")
+    with pytest.raises(SettingsError, match="unknown preset 'slow'; known: default, fast, publ"):
+        RegionParser(backbone="precomputed", preset="slow")
+
+
+def test_a_setting_that_only_another_tree_reads_is_refused():
+    said = "levels is a setting of tree 'recursive', and 'ward' has no use for it"
+    with pytest.raises(SettingsError, match=said):
+        RegionParser(backbone="precomputed", levels=4)
+    with pytest.raises(SettingsError, match="power is a setting of tree 'ward'"):
+        RegionParser(backbone="precomputed", preset="published", power=0.5)
+    both = RegionParser(backbone="precomputed", tree="recursive", levels=4)
+    assert RegionParser(**both.settings.as_dict()).settings == both.settings
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,13 @@ from regiontree.errors import RegionTreeError, SettingsError
 from regiontree.settings import PRESETS, Settings
 
 PRECOMPUTED = {"backbone": "precomputed", "device": "cpu"}
+# The published way, whose stops are known, and the default's on scenes as small as these.
+RECURSIVE = {"tree": "recursive", "smoothing": 0, "vectors": None}
+WARD = {"tree": "ward", "smoothing": 0, "vectors": 4}
 
 
 def parser(**changes) -> RegionParser:
-    return RegionParser(**{**PRECOMPUTED, **changes})
+    return RegionParser(**{**PRECOMPUTED, **RECURSIVE, **changes})
 
 
 def test_a_known_scene_falls_apart_as_it_should():
@@ -80,21 +83,26 @@ def test_features_of_ones_own_need_no_network_and_name_none(monkeypatch, tmp_pat
         {"solver": "reference"},
         {"overclustering": "features"},
         {"overclustering": "none", "max_perturbation": 1e9},
+        {"parts": 20, **WARD},
+        {"parts": 20, **WARD, "affinity": "exp", "sigma": 0.4},
+        {"overclustering": "none", **WARD},
     ],
     ids=str,
 )
 def test_every_choice_finds_the_halves(changes):
-    tree = parser(**{"parts": 4, "max_perturbation": 1e9, **changes}).build(blocks())
+    bound = {} if changes.get("tree") == "ward" else {"max_perturbation": 1e9}
+    tree = parser(**{"parts": 4, **bound, **changes}).build(blocks())
     left = np.zeros((16, 16), bool)
     left[:, :8] = True
     overlaps = [(m & left).sum() / (m | left).sum() for m in tree.masks()]
     assert max(overlaps) > 0.9
 
 
-def test_permuting_the_patches_permutes_the_tree():
-    """Nothing depends on where a patch lies: mirrored features give the mirrored partition."""
+@pytest.mark.parametrize("way", [{"max_perturbation": 1e9}, {**WARD, "smoothing": 2}], ids=str)
+def test_permuting_the_patches_permutes_the_tree(way):
+    """Nothing depends on left and right: mirrored features give the mirrored partition."""
     features = blocks(noise=0.0)
-    settings = {"parts": 3, "max_perturbation": 1e9}
+    settings = {"parts": 3, **way}
     plain = parser(**settings).build(features)
     mirrored = parser(**settings).build(features[:, ::-1].copy())
     for depth in (1, 2):
@@ -109,10 +117,12 @@ def test_torch_and_numpy_features_give_the_same_tree():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 @pytest.mark.parametrize(
-    "changes", [{}, {"affinity": "exp"}, {"overclustering": "features"}], ids=str
+    "changes",
+    [{}, {"affinity": "exp"}, {"overclustering": "features"}, {**WARD, "smoothing": 2}],
+    ids=str,
 )
 def test_cuda_builds_the_trees_of_the_cpu_and_the_same_each_time(changes):
-    settings = {"parts": 4, "max_perturbation": 1e9, **changes}
+    settings = {"parts": 4, **changes}
     here = parser(**settings).build(blocks())
     there, again = (parser(**{**settings, "device": "cuda"}).build(blocks()) for _ in range(2))
     assert there == again
@@ -239,7 +249,7 @@ def test_presets_name_only_settings_and_published_names_all_that_the_paper_fixes
     ("changes", "said"),
     [
         ({"part": 10}, "unknown setting 'part'; did you mean 'parts'?"),
-        ({"preset": "papers"}, "unknown preset 'papers'; known: default, published"),
+        ({"preset": "papers"}, "unknown preset 'papers'; known: default, fast, published"),
         ({"tree": "oak"}, "unknown tree 'oak'; known: recursive"),
         ({"parts": 0}, "parts must be a whole number in [1, 4096], got 0"),
         ({"parts": True}, "parts must be a whole number"),

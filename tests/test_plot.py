@@ -21,7 +21,7 @@ from regiontree.plot import (
 @pytest.fixture(scope="module")
 def tree() -> RegionTree:
     parser = RegionParser(backbone="precomputed", parts=24, overclustering="features", device="cpu",
-                          max_perturbation=1e9)  # fmt: skip
+                          max_perturbation=1e9, tree="recursive", smoothing=0)  # fmt: skip
     return parser.build(blocks(20, 30), image_size=(100, 150))
 
 

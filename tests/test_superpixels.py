@@ -173,7 +173,7 @@ def test_without_the_extra_one_line_says_what_to_install(method, monkeypatch):
 
 
 def parser(method: str, **changes) -> RegionParser:
-    defaults = {"backbone": "precomputed", "device": "cpu", "max_perturbation": 1e9}
+    defaults = {"backbone": "precomputed", "device": "cpu", "smoothing": 0}
     return RegionParser(**{**defaults, "overclustering": method, **changes})
 
 

@@ -104,15 +104,13 @@ def test_arrays_that_contradict_each_other_are_refused(changed, message):
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda t: t.cut(), "exactly one of n_regions, height and depth; got none"),
-        (lambda t: t.cut(n_regions=2, depth=1), "exactly one of .*; got n_regions, depth"),
+        (lambda t: t.cut(n_regions=2, depth=1), "one of n_regions.*; got n_regions, depth"),
         (lambda t: t.cut(n_regions=0), "n_regions must be a number of at least 1, got 0"),
         (lambda t: t.cut(n_regions="3"), "n_regions must be a number of at least 1, got '3'"),
         (lambda t: t.cut(n_regions=True), "n_regions must be a number .*, got True"),
         (lambda t: t.cut(height=-0.1), "height must be a number of at least 0, got -0.1"),
         (lambda t: t.cut(height=float("nan")), "height must be a number of at least 0, got nan"),
         (lambda t: t.cut(depth=-1), "depth must be a number of at least 0, got -1"),
-        (lambda t: t.prune(), "exactly one of n_regions, height and depth; got none"),
         (lambda t: t.prune(min_area=0), "min_area must be at least 1 pixel, got 0"),
         (lambda t: t.prune(min_area="2"), "min_area must be at least 1 pixel, got '2'"),
         (lambda t: t.prune(min_area=2, depth=1), "min_area or one criterion of a cut, not both"),
@@ -273,6 +271,18 @@ def test_print_ends_at_a_cut_when_asked_and_says_what_is_left_out():
         "   ├─ 3   25.0%      2   0.000  deepest level allowed",
         "   └─ 4   25.0%      2   0.250  … 2 more below",
     ]
+
+
+def test_a_cut_without_a_criterion_is_at_the_natural_height_of_the_meta():
+    tree = hand_tree()
+    assert tree.cut_nodes().tolist() == [0, 1, 2, 3]  # it names none: all leaves
+    meta = {**tree.meta, "natural_height": 0.3}
+    natural = dataclasses.replace(tree, meta=meta)
+    assert natural.cut_nodes().tolist() == natural.cut_nodes(height=0.3).tolist() == [0, 3, 4]
+    assert natural.prune().n_leaves == 3
+    broken = dataclasses.replace(tree, meta={"natural_height": "low"})
+    with pytest.raises(TreeError, match="height must be a number"):
+        broken.cut()
 
 
 def test_salient_nodes_hold_together_longest():

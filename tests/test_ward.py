@@ -1,4 +1,4 @@
-"""Spectral Ward: the linkage against SciPy's and against its definition, the tree on clear scenes."""
+"""Spectral Ward: its linkage against SciPy's and its definition, its trees on clear scenes."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_rows_are_the_spectral_embedding_of_the_patches() -> None:
 
 def test_the_tree_of_a_clear_scene() -> None:
     parser = RegionParser(
-        backbone="precomputed", tree="ward", parts=12, vectors=6, smoothing=0, device="cpu"
+        backbone="precomputed", tree="ward", parts=30, vectors=6, smoothing=0, device="cpu"
     )
     tree = parser.build(blocks())
     halves = tree.cut(n_regions=2)
@@ -131,10 +131,15 @@ def test_one_part_is_one_region() -> None:
     assert hierarchy.parents.tolist() == [0]
 
 
-def test_parts_that_are_all_alike_still_make_a_tree() -> None:
-    hierarchy = SpectralWard().build(graph_of(np.ones((4, 3)) / 3**0.5, np.full(4, 2)), seed=0)
-    assert len(hierarchy.parents) == 7
-    assert np.isfinite(hierarchy.height).all()
+def test_parts_that_nothing_tells_apart_are_one_region() -> None:
+    alike = SpectralWard().build(graph_of(np.ones((4, 3)) / 3**0.5, np.full(4, 2)), seed=0)
+    assert len(alike.parents) == 1
+    two_kinds = np.eye(2)[[0, 1, 0, 1, 1]]
+    hierarchy = SpectralWard().build(graph_of(two_kinds, np.arange(1, 6)), seed=0)
+    assert len(hierarchy.parents) == 3
+    leaf = hierarchy.leaf_of_part
+    assert leaf[0] == leaf[2] != leaf[1] == leaf[3] == leaf[4]
+    assert set(hierarchy.stop[:2]) == {StopReason.UNIFORM}
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def segment(
     paths: Annotated[list[str], typer.Argument(help="Image files, folders or glob patterns.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the trees.")],
     preset: Annotated[
-        str, typer.Option(help="default, or published: every setting of the paper at once.")
+        str, typer.Option(help="default; fast; or published: every setting of the paper at once.")
     ] = "default",
     backbone: Annotated[
         str | None,
@@ -71,19 +71,21 @@ def segment(
     dtype: Annotated[
         str | None, typer.Option(help="auto, float32, bfloat16 or float16.  [default: auto]")
     ] = None,
-    tree: Annotated[str | None, typer.Option(help="Tree builder.  [default: recursive]")] = None,
+    tree: Annotated[
+        str | None, typer.Option(help="Tree builder: ward or recursive.  [default: ward]")
+    ] = None,
     parts: Annotated[
-        int | None, typer.Option(help="Parts that patches are grouped into.  [default: 200]")
+        int | None, typer.Option(help="Parts that patches are grouped into.  [default: 400]")
     ] = None,
     max_ncut: Annotated[
         float | None,
-        typer.Option(help="A division needs a mean normalised cut below this.  [default: 0.8]"),
+        typer.Option(help="Tree recursive: a division needs a normalised cut below it.  [0.8]"),
     ] = None,
     max_perturbation: Annotated[
         float | None,
-        typer.Option(help="Regions less stable than this stay whole.  [default: 80]"),
+        typer.Option(help="Tree recursive: regions less stable than this stay whole.  [80]"),
     ] = None,
-    levels: Annotated[int | None, typer.Option(help="Deepest level.  [default: 9]")] = None,
+    levels: Annotated[int | None, typer.Option(help="Tree recursive: deepest level.  [9]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of every random step.  [default: 1234]")] = None,
     max_pixels: Annotated[
         int | None, typer.Option(help="Refuse larger images.  [default: 150000000]")

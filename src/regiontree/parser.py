@@ -48,7 +48,7 @@ class RegionParser:
 
     Parameters
     ----------
-    preset : {"default", "published"}
+    preset : {"default", "fast", "published"}
     device : str
         auto, cpu, cuda, cuda:N or mps.
     max_pixels : int
@@ -272,6 +272,7 @@ class RegionParser:
             "software": f"regiontree {__version__}",
             "backbone": backbone,
             "settings": self.settings.as_dict(),
+            "natural_height": self.settings.builder().natural_height,
             "image": {"size": list(size), "grid": list(grid), **(source or {})},
         }
 

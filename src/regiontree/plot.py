@@ -110,22 +110,30 @@ def hierarchy_picture(
     image: Any = None,
     *,
     truth: NDArray[np.int32] | None = None,
+    n_regions: int = 100,
     width: int = 640,
 ) -> Image.Image:
-    """Photograph, all leaves in hierarchy colours, and the tree as an icicle beside them.
+    """Photograph, regions in hierarchy colours, and the tree as an icicle beside them.
+
+    Of a tree with more leaves, the cut into `n_regions` is shown and what lies above it.
 
     Borders in the middle panel are the stronger, the higher in the tree the two sides part. In the
     icicle the root is at the left, a node's children stand to its right, and a node is as tall
     as its area. `truth`, a mask (H, W) of ids, is drawn last.
     """
+    whole = tree
+    tree = tree if tree.n_leaves <= n_regions else tree.prune(n_regions=n_regions)
     size = _fitted(tree.shape, width)
     labels = nearest(tree.labels, size)
     colors = hierarchy_colors(tree)
     photo = _photo(image, size)
     leaves = _overlay(colors[labels], labels, photo, tint=0.72, strength=_border_strength(tree))
+    shown = f"{_regions(tree.n_leaves)}, {tree.n_nodes} nodes"
+    if tree is not whole:
+        shown = f"{tree.n_leaves} of {_regions(whole.n_leaves)}"
     panels = [(Image.fromarray(photo), "photograph")] if image is not None else []
     panels += [
-        (leaves, f"{_regions(tree.n_leaves)}, {tree.n_nodes} nodes"),
+        (leaves, shown),
         (_icicle(tree, colors, size), f"tree, depth {tree.depth}"),
     ]
     if truth is not None:

@@ -66,15 +66,17 @@ class RegionTree:
     parents : (N,) int32
         Parent of each node; ``parents[i] > i`` but for the root, ``parents[N - 1] == N - 1``.
     height : (N,) float32
-        >= 0 and never above the parent's. The builders of this package use the share of the
-        image's feature scatter that lies within the node: 1 at the root, 0 at leaves.
+        >= 0 and never above the parent's: 1 at the root and 0 at leaves of this package's trees.
+        Ward's is the square root of a merge's cost as a share of the last merge's; the recursion's
+        the share of the image's feature scatter that lies within the node.
     ncut : (N,) float32
         Normalised cut of the node against its siblings when its parent was divided, 0 to 1; 0 at
         the root and where the builder makes no use of it.
     stop : (N,) uint8
         :class:`~regiontree.hierarchy.base.StopReason`: why a leaf was not divided.
     embedding : (N, d) float16 or None
-        Unit-length mean patch feature of each node.
+        Unit-length mean of each node's patch features, as the tree was built on them: smoothed, if
+        the settings say so.
     meta : mapping of JSON values
         Software version, backbone, settings, image size and source digest. Copied by way of JSON,
         so that it reads back from a file as it is here: tuples become lists.
@@ -291,7 +293,7 @@ class RegionTree:
         height: float | None = None,
         depth: int | None = None,
     ) -> NDArray[np.int64]:
-        """The nodes of a cut, ascending. Exactly one criterion is given.
+        """The nodes of a cut, ascending. At most one criterion is given.
 
         Parameters
         ----------
@@ -303,6 +305,9 @@ class RegionTree:
         depth
             Every node above that depth is divided, >= 0.
 
+        Without one, the cut is at the natural granularity of the tree: at ``natural_height`` of its
+        meta, which its builder put there, or 0, at all leaves.
+
         Notes
         -----
         Regions of any two cuts of a tree are nested or disjoint; by the same criterion, the finer
@@ -310,12 +315,12 @@ class RegionTree:
         """
         given = [(k, v) for k, v in (("n_regions", n_regions), ("height", height), ("depth", depth))
                  if v is not None]  # fmt: skip
-        if len(given) != 1:
+        if len(given) > 1:
             raise TreeError(
-                "a cut needs exactly one of n_regions, height and depth; got "
-                + (", ".join(k for k, _ in given) or "none")
+                "a cut takes one of n_regions, height and depth; got "
+                + ", ".join(k for k, _ in given)
             )
-        name, value = given[0]
+        name, value = given[0] if given else ("height", self.meta.get("natural_height", 0.0))
         least = 1 if name == "n_regions" else 0
         if not (_is_number(value) and value >= least):
             raise TreeError(f"cut: {name} must be a number of at least {least}, got {value!r}")

@@ -141,10 +141,16 @@ class TreeBuilder(Protocol):
     """One way to build a tree: a frozen dataclass whose fields are its settings.
 
     Fields that :class:`regiontree.settings.Settings` has too are filled from there.
+
+    ``natural_height`` is where its trees are cut when nobody says how: every node above it is
+    divided. It is 0 for a builder that stops by itself.
     """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def natural_height(self) -> float: ...
 
     def build(self, graph: PartGraph, *, seed: int) -> Hierarchy: ...
 

@@ -72,6 +72,7 @@ class RecursivePartition:
     heuristic: Literal["maxgap", "fiedler"] = "maxgap"
     n_init: int = 10
     name: str = "recursive"
+    natural_height: float = 0.0
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -10,7 +10,7 @@
    adds least to the squared distances from group means, ``n_a n_b / (n_a + n_b) |c_a - c_b|^2``.
    A merge never costs less than those below it, so the cost is a height as it is.
 
-One tree holds every granularity: each of its n - 1 merges is a division when read from the top.
+One tree holds every granularity: each of its merges is a division when read from the top.
 
 References: Ward, JASA 1963; Mullner, arXiv:1109.2378 (row minima); the scaling of eigenvectors as
 in diffusion maps, Coifman and Lafon, ACHA 2006.
@@ -35,20 +35,25 @@ from regiontree.spectral.threads import one_thread
 
 __all__ = ["SpectralWard", "spectral_rows", "ward_merges"]
 
+_ROUNDING = 1e-9  # share of the largest eigenvalue below which the others are zero
+_NOTHING = 1e-10  # share of the last merge's cost below which another costs nothing
+
 
 @dataclass(frozen=True, slots=True)
 class SpectralWard:
     """Attributes: vectors, leading eigenvectors used, >= 1, or None for all of them; power of their
-    eigenvalues, >= 0."""
+    eigenvalues, >= 0; natural_height, where the tree is cut when nobody says how."""
 
     vectors: int | None = 50
     power: float = 0.25
     name: str = "ward"
+    natural_height: float = 1 / 3
 
     def __post_init__(self) -> None:
         if self.vectors is not None:
             check_number("vectors", self.vectors, 1, 100_000, whole=True)
         check_number("power", self.power, 0, 100)
+        check_number("natural_height", self.natural_height, 0, 1)
 
     def build(self, graph: PartGraph, *, seed: int) -> Hierarchy:
         """Nothing is random: the seed has no effect."""
@@ -58,9 +63,12 @@ class SpectralWard:
             with one_thread():
                 rows = spectral_rows(graph, self.vectors, self.power)
             pairs, costs = ward_merges(rows, graph.count)
-            highest = float(costs[-1]) or 1.0
+            highest = float(costs[-1])
             for (a, b), cost in zip(pairs.tolist(), costs.tolist(), strict=True):
                 parts = np.concatenate([nodes[a].parts, nodes[b].parts])
+                if cost <= _NOTHING * highest:  # nothing tells the two apart: one region
+                    nodes.append(Node(parts, stop=StopReason.UNIFORM, height=0.0))
+                    continue
                 children = [nodes[a], nodes[b]]
                 # A root: twice the distance of group means is twice the height.
                 nodes.append(Node(parts, children=children, height=(cost / highest) ** 0.5))
@@ -77,7 +85,9 @@ def spectral_rows(graph: PartGraph, vectors: int | None, power: float) -> FloatA
     weights = affinity * np.outer(count, count)
     degree = np.sqrt(weights.sum(axis=1))
     values, u = np.linalg.eigh(weights / np.outer(degree, degree))
-    values, u = np.clip(values[::-1][:vectors], 0.0, None), u[:, ::-1][:, :vectors]
+    values, u = values[::-1][:vectors], u[:, ::-1][:, :vectors]
+    # What rounding leaves of a zero must not be raised to a small power.
+    values = np.where(values > _ROUNDING * values[0], values, 0.0)
     rows: FloatArray = u * values**power / scale[:, None]
     return rows
 
