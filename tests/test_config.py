@@ -19,7 +19,8 @@ from regiontree.experiments.config import Experiment, load_experiment
 from regiontree.experiments.published import Published
 from regiontree.settings import Settings
 
-OWN = sorted((ROOT / "configs").glob("*.yaml"))
+PRESETS_OF_OURS = ("default", "fast")
+OWN = [p for p in sorted((ROOT / "configs").glob("*.yaml")) if p.stem not in PRESETS_OF_OURS]
 PAGE = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
 
 # What the published settings mean here, written out by hand: no preset is asked.
@@ -515,6 +516,13 @@ def test_datasets_json_has_no_place_in_our_own_format(home):
 
 
 # -- our own format -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PRESETS_OF_OURS)
+def test_our_own_presets_have_a_config_each(name):
+    experiment = load_experiment(ROOT / "configs" / f"{name}.yaml")
+    assert experiment.settings == Settings.make(name)
+    assert 24 in experiment.budgets
 
 
 @pytest.mark.parametrize("path", OWN, ids=lambda path: path.stem)
