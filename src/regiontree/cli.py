@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -295,11 +294,8 @@ def _run(parser: Any, jobs: list[Job], out: Path, *, overwrite: bool, pictures: 
     )
 
     from regiontree.batch import Outcome, segment
+    from regiontree.signals import interruptible
 
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
     console = Console(stderr=True)
     progress = Progress(
         TextColumn("{task.description}"),
@@ -313,25 +309,23 @@ def _run(parser: Any, jobs: list[Job], out: Path, *, overwrite: bool, pictures: 
         disable=not console.is_terminal,
     )
     done: list[float] = []
-    try:
-        with progress:
-            task = progress.add_task("parsing", total=len(jobs), rate="- images/s")
+    with interruptible() as check, progress:
+        task = progress.add_task("parsing", total=len(jobs), rate="- images/s")
 
-            def advance(outcome: Outcome) -> None:
-                if outcome.seconds is not None:
-                    done.append(outcome.seconds)
-                rate = f"{len(done) / sum(done):.2f} images/s" if sum(done) else "- images/s"
-                progress.update(task, advance=1, rate=rate)
-                if outcome.status == "failed":
-                    console.print(
-                        f"failed: {outcome.error}", markup=False, highlight=False, soft_wrap=True
-                    )
+        def advance(outcome: Outcome) -> None:
+            if outcome.seconds is not None:
+                done.append(outcome.seconds)
+            rate = f"{len(done) / sum(done):.2f} images/s" if sum(done) else "- images/s"
+            progress.update(task, advance=1, rate=rate)
+            if outcome.status == "failed":
+                console.print(
+                    f"failed: {outcome.error}", markup=False, highlight=False, soft_wrap=True
+                )
+            check()
 
-            return segment(
-                parser, jobs, out, overwrite=overwrite, pictures=pictures, on_outcome=advance
-            )
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        return segment(
+            parser, jobs, out, overwrite=overwrite, pictures=pictures, on_outcome=advance
+        )
 
 
 def _report(summary: Summary, out: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from regiontree.experiments.report import Report
 from regiontree.experiments.run import Plan
 from regiontree.experiments.scoring import Scoring
 from regiontree.experiments.stages import Outcome
+from regiontree.signals import interruptible
 
 __all__ = ["datasets", "evaluate", "run"]
 
@@ -40,7 +40,8 @@ def run(plan: Plan, *, device: str, overwrite: bool, as_json: bool) -> int:
     """Run a plan behind a progress bar on standard error; its exit code."""
     crew = open_crew(device)
     try:
-        with _interruptible(), _bar("images", len(plan.dataset.samples), show=not crew.rank) as bar:
+        count = len(plan.dataset.samples)
+        with interruptible() as check, _bar("images", count, show=not crew.rank) as bar:
 
             def start(plan: Plan, size: int | None) -> None:
                 bar.say(plan.text(size))
@@ -48,6 +49,7 @@ def run(plan: Plan, *, device: str, overwrite: bool, as_json: bool) -> int:
             def advance(ticket: int, outcome: Outcome) -> None:
                 # Tickets count the images of all processes, so they tell how far the run is.
                 bar.reach(ticket + 1, f"failed: {outcome.error}" if outcome.error else None)
+                check()
 
             result = experiments.run(
                 plan, crew, device=device, overwrite=overwrite, on_start=start, on_outcome=advance
@@ -185,17 +187,3 @@ def _bar(what: str, total: int, *, show: bool) -> Iterator[_Bar]:
     )
     with progress:
         yield _Bar(progress, progress.add_task(what, total=total))
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM as Ctrl-C: torchrun and batch systems stop processes with it."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
