@@ -9,6 +9,7 @@ import brute_force
 import numpy as np
 import pytest
 import yaml
+from conftest import ROOT
 from PIL import Image
 from test_experiments import make_data, run_config
 from trees import random_tree
@@ -138,7 +139,10 @@ def test_no_trees_at_all(made: tuple[Path, Path], tmp_path: Path) -> None:
     assert "nothing could be scored" in said
 
 
-def test_the_catalogue_is_listed_explained_and_checked(tmp_path: Path) -> None:
+def test_the_catalogue_is_listed_explained_and_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
     runner = CliRunner()
     listed = runner.invoke(app, ["datasets"])
     assert "voc12" in listed.stdout
@@ -147,6 +151,11 @@ def test_the_catalogue_is_listed_explained_and_checked(tmp_path: Path) -> None:
     missing = runner.invoke(app, ["datasets", "voc12", "--check", "--root", str(tmp_path)])
     assert missing.exit_code == 1
     assert "missing:" in missing.stdout
+    planned = runner.invoke(
+        app, ["run", "configs/voc12.yaml", "--root", str(tmp_path), "--dry-run"]
+    )
+    assert planned.exit_code == 0
+    assert "hint      regiontree datasets voc12" in planned.stdout
     near = runner.invoke(app, ["datasets", "cityscape"])
     assert near.exit_code == 2
     assert "did you mean 'cityscapes'" in near.stderr

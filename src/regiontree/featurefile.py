@@ -5,8 +5,9 @@ header, which photograph (size, sha256), which network (name, sha256 of its weig
 which settings shaped them. Reading it back compares all of that, so features of another photograph,
 network or size are never mistaken for these. 840 x 840 pixels of a ViT-S/14 take 2.8 MB.
 
-Half precision keeps the direction of a feature to about 2e-4 (:func:`save_features` refuses values
-that do not fit), which moves NMCovering by less than its own noise: docs/decisions.md.
+Half precision keeps the direction of a feature to a cosine of 0.999999 (:func:`save_features`
+refuses values that do not fit). That is enough to change details of a tree, though not its quality:
+docs/decisions.md.
 """
 
 from __future__ import annotations

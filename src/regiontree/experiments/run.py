@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from regiontree.backbones.registry import BACKBONES
-from regiontree.datasets.catalog import open_dataset
+from regiontree.datasets.catalog import CATALOGUE, open_dataset
 from regiontree.datasets.dataset import Dataset, Sample
 from regiontree.datasets.published import published_dataset
 from regiontree.datasets.spec import DatasetSpec
@@ -83,6 +83,10 @@ class Plan:
             lines.append(f"disk      {self._disk(bytes_per_image)}")
         lines += [f"note      {remark}" for remark in self.remarks]
         lines += [f"missing   {said}" for said in self.missing]
+        if not data.samples and data.name in CATALOGUE:
+            lines.append(
+                f"hint      regiontree datasets {data.name} says what to get, and from where"
+            )
         return "\n".join(lines)
 
     def _labels(self) -> str:
