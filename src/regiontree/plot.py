@@ -245,8 +245,9 @@ def _overlay(
 def _annotation(truth: NDArray[np.int32], photo: Rgb) -> Image.Image:
     """Ids in colours; an id has the same colour in every picture, near ids have far ones."""
     ids, index = np.unique(truth, return_inverse=True)
-    turns = (np.mod(ids, 4096) * 0.618034) % 1.0  # the golden ratio spreads successive ids
-    light = 0.62 + 0.2 * ((np.mod(ids, 4096) // 3) % 2)
+    # Two ratios that are not of small numbers: ids near in hue are apart in lightness.
+    turns = (np.mod(ids, 4096) * 0.618034) % 1.0
+    light = 0.48 + 0.42 * ((np.mod(ids, 4096) * 0.754878) % 1.0)
     colors = _oklch_to_srgb(light, np.full(len(ids), 0.13), 2 * np.pi * turns)
     return _overlay(colors[index.reshape(truth.shape)], truth, photo, tint=0.72)
 
