@@ -79,3 +79,12 @@ def test_a_dry_run_accepts_every_published_config_and_says_what_is_missing(
     refused = call("run", "--conf", f"configs/{name}.json", cwd=published)
     assert refused.returncode == 2
     assert not (published / "data").exists()
+
+
+def test_the_working_folder_of_that_code_is_found_from_elsewhere(
+    published: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    said = call("run", published / "configs" / "voc12.json", "--dry-run", cwd=elsewhere)
+    assert said.returncode == 0, said.stderr
+    assert "3 images" in said.stdout

@@ -118,7 +118,9 @@ def prepare(experiment: Experiment) -> Plan:
     """
     remarks: list[str] = list(experiment.remarks)
     if experiment.datasets_config is not None:
-        search = [experiment.root or Path()]
+        # Paths in it start where that code ran: here, or beside or above the file itself.
+        beside = experiment.datasets_config.parent
+        search = [experiment.root] if experiment.root else [Path(), beside.parent, beside]
         dataset, found = published_dataset(
             experiment.datasets_config, experiment.dataset, experiment.split or "", search=search
         )
