@@ -286,7 +286,7 @@ def test_a_cut_without_a_criterion_is_at_the_natural_height_of_the_meta():
 
 
 def test_salient_nodes_hold_together_longest():
-    # height[parent] - height[node]: 0 has 1 - 0, 5 and 3 have 1 - .5 and .5 - 0, 4, 1, 2 have .25
+    # height[parent]^2 - height[node]^2: 0 has 1, 5 has 3/4, 3 has 1/4, 4 has 3/16, 1 and 2 1/16
     assert hand_tree().salient(3) == [0, 5, 3]
     assert hand_tree().salient(99) == [0, 5, 3, 4, 1, 2]
     with pytest.raises(TreeError, match="at least 1"):
@@ -302,7 +302,7 @@ def test_salient_nodes_are_the_most_persistent(tree, k):
     assert tree.root not in found
 
     def persistence(node):
-        return tree.height[tree.parents[node]] - tree.height[node]
+        return float(tree.height[tree.parents[node]]) ** 2 - float(tree.height[node]) ** 2
 
     left = set(range(tree.root)) - set(found)
     assert all(persistence(i) >= persistence(j) for i in found for j in left)
