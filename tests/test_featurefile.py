@@ -73,6 +73,14 @@ def test_not_finite_on_disk_is_noticed(tmp_path: Path) -> None:
         load_features(path)
 
 
+def test_a_file_that_does_not_say_what_it_is_of_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_features(path, features(), SETTINGS)
+    path.write_bytes(path.read_bytes().replace(b'\\"source\\"', b'\\"sauce_\\"'))
+    with pytest.raises(FeatureError, match="does not say what it was made from"):
+        read_features_meta(path)
+
+
 def test_other_versions_and_absent_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_features(path, features(), SETTINGS)

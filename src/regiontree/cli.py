@@ -283,44 +283,19 @@ def _clear_errors() -> Iterator[None]:
 
 def _run(parser: Any, jobs: list[Job], out: Path, *, overwrite: bool, pictures: bool) -> Summary:
     """Run the batch behind a progress bar on standard error."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     from regiontree.batch import Outcome, segment
+    from regiontree.progress import progress_bar
     from regiontree.signals import interruptible
 
-    console = Console(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
     done: list[float] = []
-    with interruptible() as check, progress:
-        task = progress.add_task("parsing", total=len(jobs), rate="- images/s")
+    with interruptible() as check, progress_bar("parsing", len(jobs)) as bar:
 
         def advance(outcome: Outcome) -> None:
             if outcome.seconds is not None:
                 done.append(outcome.seconds)
             rate = f"{len(done) / sum(done):.2f} images/s" if sum(done) else "- images/s"
-            progress.update(task, advance=1, rate=rate)
-            if outcome.status == "failed":
-                console.print(
-                    f"failed: {outcome.error}", markup=False, highlight=False, soft_wrap=True
-                )
+            said = f"failed: {outcome.error}" if outcome.status == "failed" else None
+            bar.reach(bar.reached + 1, said, rate=rate)
             check()
 
         return segment(

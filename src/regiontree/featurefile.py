@@ -105,6 +105,8 @@ def read_features_meta(path: Path) -> dict[str, Any]:
         raise FeatureError(f"{path}: damaged or not a feature file; delete it") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT or not right or not whole:
         raise FeatureError(f"{path}: damaged or not a feature file; delete it")
+    if not all(isinstance(meta.get(key), dict) for key in ("source", "backbone", "settings")):
+        raise FeatureError(f"{path}: does not say what it was made from; delete it")
     if meta.get("format_version") != FORMAT_VERSION:
         raise FeatureError(
             f"{path}: feature file of version {meta.get('format_version')!r}, this program reads "

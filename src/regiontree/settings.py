@@ -128,11 +128,11 @@ class Settings:
     def _check_used(self, changes: Mapping[str, Any]) -> None:
         """That no setting was changed in vain: one that only other tree builders read."""
         usual = {field.name: field.default for field in dataclasses.fields(self)}
+        shared = {field.name for field in dataclasses.fields(OversegmentSettings)}
         for name in changes:
             readers = [tree for tree in BUILDERS if name in _fields_of(tree)]
-            shared = name in ("vectors", "seed")  # read by the over-clustering too
             changed = getattr(self, name) != usual[name]
-            if readers and self.tree not in readers and changed and not shared:
+            if readers and self.tree not in readers and changed and name not in shared:
                 raise SettingsError(
                     f"{name} is a setting of tree {readers[0]!r}, and {self.tree!r} has no use for "
                     f"it; leave it out or set tree to {readers[0]!r}"

@@ -113,7 +113,7 @@ def prepare(experiment: Experiment) -> Plan:
 
     Raises
     ------
-    ConfigError, DataError
+    ConfigError
         The data set is unknown or contradicts itself; missing files are no error here.
     """
     remarks: list[str] = list(experiment.remarks)
@@ -267,23 +267,21 @@ class _Found:
     by_id: dict[str, Path] = field(default_factory=dict)
     by_stem: dict[str, list[Path]] = field(default_factory=dict)
 
-    def of(self, sample: Sample) -> Path:
-        """The tree of a sample, by its id, else by the last part of it.
+    def of(self, sample: Sample) -> Path | None:
+        """The tree of a sample, by its id, else by the last part of it; None if it has none.
 
         Raises
         ------
         TreeFileError
-            There is none, or several.
+            There are several.
         """
         if sample.id in self.by_id:
             return self.by_id[sample.id]
         names = {sample.id.rsplit("/", 1)[-1], sample.image.stem}
         found = sorted({path for name in names for path in self.by_stem.get(name, ())})
-        if not found:
-            raise TreeFileError(f"{sample.id}: no tree of that name")
         if len(found) > 1:
             raise TreeFileError(f"{sample.id}: several trees of that name: {found[0]}, {found[1]}")
-        return found[0]
+        return found[0] if found else None
 
 
 def _find_trees(paths: Sequence[Path]) -> _Found:
@@ -331,11 +329,10 @@ def evaluate(
         error = None
         try:
             path = found.of(sample)
-        except TreeFileError as said:
-            (absent if "no tree" in str(said) else failed).append(str(said))
-            on_image(None)
-            continue
-        try:
+            if path is None:
+                absent.append(sample.id)
+                on_image(None)
+                continue
             tree = read_any_tree(path)
             _check_photograph(path, tree.meta.get("image", {}), sample)
             records.append(scoring.record(sample.id, tree, dataset.truths(sample)))
@@ -345,7 +342,7 @@ def evaluate(
             failed.append(error)
         on_image(error)
     if absent:
-        some = ", ".join(said.split(":")[0] for said in absent[:3])
+        some = ", ".join(absent[:3])
         more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
         failed.append(f"{len(absent)} images have no tree: {some}{more}")
     if not records:

@@ -42,12 +42,10 @@ _RECORD_FORMAT = "regiontree-scores 1"
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of an image: stages done now (seconds of each), stages kept, or an error."""
+    """What became of an image: seconds of each stage that was done now, and an error if any."""
 
     image: str
     seconds: dict[str, float] = field(default_factory=dict)
-    kept: list[str] = field(default_factory=list)
-    failed: str | None = None
     error: str | None = None
 
 
@@ -121,12 +119,10 @@ class Pipeline:
             except (RegionTreeError, OSError, MemoryError, RuntimeError, ValueError) as error:
                 # RuntimeError is how torch reports what it cannot do with one image.
                 said = str(error) if isinstance(error, RegionTreeError) else repr(error)
-                outcome.failed, outcome.error = name, f"{sample.id}: {name}: {said}"
+                outcome.error = f"{sample.id}: {name}: {said}"
                 return outcome
             if fresh:
                 outcome.seconds[name] = round(time.perf_counter() - start, 4)
-            else:
-                outcome.kept.append(name)
         if outcome.seconds:
             self._log(outcome)
         return outcome
@@ -138,7 +134,7 @@ class Pipeline:
                 found = read_features_meta(path)
                 if not self._differences(found, sample) and found["backbone"] == self._backbone():
                     return False
-            except (FeatureError, KeyError):
+            except FeatureError:
                 pass  # damaged: made again
         settings = feature_settings(self.experiment.settings.as_dict())
         save_features(path, self.parser.extract(sample.image), settings)

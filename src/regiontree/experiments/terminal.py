@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from regiontree.datasets.catalog import CATALOGUE, check_dataset, entry, open_dataset
 from regiontree.distributed import open_crew
@@ -29,6 +16,7 @@ from regiontree.experiments.report import Report
 from regiontree.experiments.run import Plan
 from regiontree.experiments.scoring import Scoring
 from regiontree.experiments.stages import Outcome
+from regiontree.progress import progress_bar
 from regiontree.signals import interruptible
 
 __all__ = ["datasets", "evaluate", "run"]
@@ -41,7 +29,7 @@ def run(plan: Plan, *, device: str, overwrite: bool, as_json: bool) -> int:
     crew = open_crew(device)
     try:
         count = len(plan.dataset.samples)
-        with interruptible() as check, _bar("images", count, show=not crew.rank) as bar:
+        with interruptible() as check, progress_bar("images", count, show=not crew.rank) as bar:
 
             def start(plan: Plan, size: int | None) -> None:
                 bar.say(plan.text(size))
@@ -93,7 +81,7 @@ def evaluate(
         raise SettingsError(f"budgets must be whole numbers with commas, got {budgets!r}") from None
     data = open_dataset(dataset, split, root)
     scoring = Scoring(data.labels, protocols, cast(Any, match), threshold, steps)
-    with _bar("images", len(data.samples), show=True) as bar:
+    with progress_bar("images", len(data.samples)) as bar:
         report = experiments.evaluate(
             trees, data, scoring, on_image=lambda said: bar.reach(bar.reached + 1, said)
         )
@@ -152,38 +140,3 @@ def _show(report: Report, as_json: bool) -> None:
         print(json.dumps(report.as_dict(), indent=1))
     else:
         report.print(sys.stdout)
-
-
-@dataclass(slots=True)
-class _Bar:
-    """A progress bar that messages are printed above."""
-
-    progress: Progress
-    task: TaskID
-    reached: int = 0
-
-    def say(self, text: str) -> None:
-        self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def reach(self, count: int, said: str | None = None) -> None:
-        self.reached = count
-        self.progress.update(self.task, completed=count)
-        if said:
-            self.say(said)
-
-
-@contextlib.contextmanager
-def _bar(what: str, total: int, *, show: bool) -> Iterator[_Bar]:
-    console = Console(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TaskProgressColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not (show and console.is_terminal),
-    )
-    with progress:
-        yield _Bar(progress, progress.add_task(what, total=total))

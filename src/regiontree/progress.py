@@ -1,0 +1,59 @@
+"""A progress bar on standard error, with messages above it; on a file, only the messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+__all__ = ["Bar", "progress_bar"]
+
+
+@dataclass(slots=True)
+class Bar:
+    """What has been reached of a total, and a rate beside it."""
+
+    progress: Progress
+    task: TaskID
+    reached: int = 0
+
+    def say(self, text: str) -> None:
+        """Print a message above the bar."""
+        self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def reach(self, count: int, said: str | None = None, *, rate: str = "") -> None:
+        """Move to `count`, with a message if there is one."""
+        self.reached = count
+        self.progress.update(self.task, completed=count, rate=rate)
+        if said:
+            self.say(said)
+
+
+@contextmanager
+def progress_bar(what: str, total: int, *, show: bool = True) -> Iterator[Bar]:
+    """A bar for the block; messages are printed even if it is not to be shown."""
+    console = Console(stderr=True)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not (show and console.is_terminal),
+    )
+    with progress:
+        yield Bar(progress, progress.add_task(what, total=total, rate=""))
