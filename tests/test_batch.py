@@ -16,9 +16,10 @@ from conftest import EXAMPLE, blocks
 from PIL import Image
 
 from regiontree import RegionTree
-from regiontree.batch import find_photos, plan
+from regiontree.batch import plan
 from regiontree.errors import SettingsError
 from regiontree.images import IMAGE_SUFFIXES
+from regiontree.inputs import find_files
 
 FEATURES = ("--backbone", "precomputed", "--device", "cpu")
 
@@ -58,20 +59,20 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_folders_are_searched_to_any_depth(photos):
-    found = [str(file.relative_to(photos)) for file, _ in find_photos([photos], IMAGE_SUFFIXES)]
+    found = [str(file.relative_to(photos)) for file, _ in find_files([photos], IMAGE_SUFFIXES)]
     assert found == ["a.PNG", "b.jpg", str(Path("deep/er/c.webp"))]
 
 
 def test_patterns_and_files_mix_and_nothing_is_done_twice(photos):
     given = [photos / "b.jpg", f"{photos}/*.jpg", f"{photos}/**/*.webp", photos]
-    names = [file.name for file, _ in find_photos(given, IMAGE_SUFFIXES)]
+    names = [file.name for file, _ in find_files(given, IMAGE_SUFFIXES)]
     assert names == ["b.jpg", "c.webp", "a.PNG"]
 
 
 def test_a_file_with_pattern_characters_is_a_file(tmp_path):
     odd = tmp_path / "photo[1].jpg"
     odd.write_bytes(b"x")
-    assert find_photos([odd], IMAGE_SUFFIXES) == [(odd, tmp_path)]
+    assert find_files([odd], IMAGE_SUFFIXES) == [(odd, tmp_path)]
 
 
 def test_names_below_a_folder_are_kept(photos, tmp_path):

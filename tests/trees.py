@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from regiontree.hierarchy.base import StopReason
+from regiontree.stop import StopReason
 from regiontree.tree import RegionTree
 
 LEAF_REASONS = [reason for reason in StopReason if reason != StopReason.INNER]

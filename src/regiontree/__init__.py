@@ -16,9 +16,9 @@ from regiontree._version import __version__
 
 if TYPE_CHECKING:
     from regiontree.errors import RegionTreeError
-    from regiontree.hierarchy.base import StopReason
     from regiontree.parser import RegionParser, parse
     from regiontree.settings import Settings
+    from regiontree.stop import StopReason
     from regiontree.tree import RegionTree
 
 __all__ = [
@@ -36,7 +36,7 @@ _HOME = {
     "RegionTree": "regiontree.tree",
     "RegionTreeError": "regiontree.errors",
     "Settings": "regiontree.settings",
-    "StopReason": "regiontree.hierarchy.base",
+    "StopReason": "regiontree.stop",
     "parse": "regiontree.parser",
 }
 

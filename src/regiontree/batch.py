@@ -22,13 +22,12 @@ from regiontree.backbones.precomputed import FEATURE_SUFFIXES
 from regiontree.errors import RegionTreeError, SettingsError, TreeFileError
 from regiontree.files import atomic_write, sha256_of
 from regiontree.images import IMAGE_SUFFIXES
+from regiontree.inputs import SUMMARY_NAME, find_files
 from regiontree.parser import RegionParser
-from regiontree.plot import save_pictures
+from regiontree.pictures import save_pictures
 from regiontree.treefile import read_meta
 
-__all__ = ["SUMMARY_NAME", "Job", "Outcome", "Summary", "find_photos", "plan", "segment"]
-
-SUMMARY_NAME = "summary.json"
+__all__ = ["Job", "Outcome", "Summary", "plan", "segment"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,55 +80,6 @@ class Summary:
         }
 
 
-def find_photos(
-    paths: Sequence[str | Path], suffixes: frozenset[str], out: Path | None = None
-) -> list[tuple[Path, Path]]:
-    """Files meant by a list of files, folders (searched to any depth) and glob patterns.
-
-    Returns
-    -------
-    list of (file, root)
-        In order, each file once; its name below `root` is kept in the output folder. A path that
-        names nothing comes back as itself, to fail with its own message. Hidden files and the
-        output folder are left out of folders.
-    """
-    results = None if out is None else Path(os.path.abspath(out))
-    found: dict[Path, Path] = {}
-    for given in paths:
-        text = str(given)
-        path = Path(text)
-        if path.is_dir():
-            inside = _inside(path, suffixes, results)
-            for file in inside:
-                found.setdefault(file, path)
-            if not inside:
-                found.setdefault(path, path.parent)
-        elif not path.exists() and glob.has_magic(text):
-            matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
-            for file in [match for match in matches if match.is_file()] or [path]:
-                found.setdefault(file, file.parent)
-        else:
-            found.setdefault(path, path.parent)
-    unique: dict[str, tuple[Path, Path]] = {}
-    for file, root in found.items():
-        unique.setdefault(os.path.abspath(file), (file, root))
-    return list(unique.values())
-
-
-def _inside(folder: Path, suffixes: frozenset[str], results: Path | None) -> list[Path]:
-    """Files below a folder with one of the suffixes, but hidden ones and those of `results`."""
-    here = Path(os.path.abspath(folder))
-    skipped = results if results is not None and here in results.parents else None
-    return [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in suffixes
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and not (skipped is not None and skipped in Path(os.path.abspath(file)).parents)
-    ]
-
-
 def plan(
     paths: Sequence[str | Path], out: Path, suffixes: frozenset[str], *, pictures: bool = False
 ) -> list[Job]:
@@ -138,7 +88,7 @@ def plan(
     ``a/b/photo.jpg`` from folder ``a`` goes to ``out/b/photo.npz``. Where two would meet, both keep
     their suffix (``photo.jpg.npz``), and failing that also their folders.
     """
-    photos = find_photos(paths, suffixes, out)
+    photos = find_files(paths, suffixes, out)
     if not photos:
         raise SettingsError("no input: name at least one file, folder or pattern")
     if out.is_file():

@@ -9,6 +9,7 @@ __all__ = [
     "BackboneError",
     "ConfigError",
     "DataError",
+    "ExportError",
     "FeatureError",
     "ImageError",
     "MissingExtraError",
@@ -17,6 +18,7 @@ __all__ = [
     "SolverError",
     "TreeError",
     "TreeFileError",
+    "ViewError",
     "check_number",
 ]
 
@@ -35,6 +37,14 @@ class ConfigError(SettingsError):
 
 class DataError(RegionTreeError, ValueError):
     """A data set, a ground truth or a label tree is missing, damaged or does not fit."""
+
+
+class ExportError(RegionTreeError, ValueError):
+    """A tree cannot be written in the format asked for, with the options given."""
+
+
+class ViewError(RegionTreeError):
+    """A page cannot be made or served."""
 
 
 class ImageError(RegionTreeError):

@@ -43,7 +43,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from regiontree.errors import TreeError
-from regiontree.hierarchy.base import StopReason
+from regiontree.stop import StopReason
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -73,7 +73,7 @@ class RegionTree:
         Normalised cut of the node against its siblings when its parent was divided, 0 to 1; 0 at
         the root and where the builder makes no use of it.
     stop : (N,) uint8
-        :class:`~regiontree.hierarchy.base.StopReason`: why a leaf was not divided.
+        :class:`~regiontree.stop.StopReason`: why a leaf was not divided.
     embedding : (N, d) float16 or None
         Unit-length mean of each node's patch features, as the tree was built on them: smoothed, if
         the settings say so.
@@ -486,11 +486,11 @@ class RegionTree:
         return int(count[node])
 
     def show(self, image: Any = None, *, n_regions: int = 16) -> Image.Image:
-        """A picture of the hierarchy: see :func:`regiontree.plot.overview`.
+        """A picture of the hierarchy: see :func:`regiontree.pictures.overview`.
 
         A Pillow image, which notebooks display by themselves; call ``.show()`` on it elsewhere.
         """
-        from regiontree.plot import overview
+        from regiontree.pictures import overview
 
         return overview(self, image, n_regions=n_regions)
 

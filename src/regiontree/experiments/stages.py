@@ -199,7 +199,7 @@ class Pipeline:
 
     def _strip(self, sample: Sample, path: Path) -> None:
         """Photograph, hierarchy, leaves and annotation in a row."""
-        from regiontree.plot import hierarchy_picture
+        from regiontree.pictures import hierarchy_picture
 
         truth = self.dataset.truths(sample)[0] if sample.masks else None
         tree = load_tree(self.tree_path(sample))

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from regiontree.files import atomic_write
-from regiontree.hierarchy.base import StopReason
 from regiontree.images import load_image, nearest
+from regiontree.stop import StopReason
 from regiontree.tree import RegionTree
 
 __all__ = [

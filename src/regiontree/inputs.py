@@ -1,0 +1,61 @@
+"""The files that a command is given: single ones, folders, patterns."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["SUMMARY_NAME", "find_files"]
+
+SUMMARY_NAME = "summary.json"  # beside the results of a batch: what was made from what
+
+
+def find_files(
+    paths: Sequence[str | Path], suffixes: frozenset[str], out: Path | None = None
+) -> list[tuple[Path, Path]]:
+    """Files meant by a list of files, folders (searched to any depth) and glob patterns.
+
+    Returns
+    -------
+    list of (file, root)
+        In order, each file once; its name below `root` is kept in the output folder. A path that
+        names nothing comes back as itself, to fail with its own message. Hidden files and the
+        output folder are left out of folders.
+    """
+    results = None if out is None else Path(os.path.abspath(out))
+    found: dict[Path, Path] = {}
+    for given in paths:
+        text = str(given)
+        path = Path(text)
+        if path.is_dir():
+            inside = _inside(path, suffixes, results)
+            for file in inside:
+                found.setdefault(file, path)
+            if not inside:
+                found.setdefault(path, path.parent)
+        elif not path.exists() and glob.has_magic(text):
+            matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
+            for file in [match for match in matches if match.is_file()] or [path]:
+                found.setdefault(file, file.parent)
+        else:
+            found.setdefault(path, path.parent)
+    unique: dict[str, tuple[Path, Path]] = {}
+    for file, root in found.items():
+        unique.setdefault(os.path.abspath(file), (file, root))
+    return list(unique.values())
+
+
+def _inside(folder: Path, suffixes: frozenset[str], results: Path | None) -> list[Path]:
+    """Files below a folder with one of the suffixes, but hidden ones and those of `results`."""
+    here = Path(os.path.abspath(folder))
+    skipped = results if results is not None and here in results.parents else None
+    return [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.suffix.lower() in suffixes
+        and file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and not (skipped is not None and skipped in Path(os.path.abspath(file)).parents)
+    ]

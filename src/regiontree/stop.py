@@ -1,0 +1,47 @@
+"""Why a branch of a tree ends: what builders record and every view of a tree says in words."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["StopReason"]
+
+
+class StopReason(IntEnum):
+    """Why a node was not divided further."""
+
+    INNER = 0
+    """It was divided."""
+    SINGLE_PART = 1
+    """It holds no more than ``min_points`` parts."""
+    MAX_LEVELS = 2
+    """It sits at the deepest level allowed."""
+    UNSTABLE = 3
+    """Its eigengap is too small for the perturbation that a division means."""
+    HIGH_CUT = 4
+    """Every division tried had a mean normalised cut at or above the limit."""
+    NO_DIVISION = 5
+    """Its eigenvectors put all parts on one side: nothing to divide along."""
+    UNIFORM = 6
+    """The image has one colour only, or all its patches are equal."""
+    PRUNED = 7
+    """It was divided in the tree that this one was pruned from."""
+    UNKNOWN = 8
+    """The tree's maker did not say."""
+
+    @property
+    def sentence(self) -> str:
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    StopReason.INNER: "divided",
+    StopReason.SINGLE_PART: "a single part",
+    StopReason.MAX_LEVELS: "deepest level allowed",
+    StopReason.UNSTABLE: "eigengap too small to be stable",
+    StopReason.HIGH_CUT: "no division below the normalised-cut limit",
+    StopReason.NO_DIVISION: "no dividing eigenvector",
+    StopReason.UNIFORM: "uniform",
+    StopReason.PRUNED: "pruned",
+    StopReason.UNKNOWN: "not recorded",
+}
