@@ -147,6 +147,131 @@ def show(
 
 
 @app.command()
+def view(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Photographs or trees (.npz), or folders of them.")
+    ],
+    images: Annotated[
+        list[Path] | None, typer.Option(help="Where the trees' photographs lie; several times.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write one self-contained page instead of serving.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 picks a free one.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    longest: Annotated[int, typer.Option(help="Longer side of the picture in pixels.")] = 1600,
+    preset: Annotated[str, typer.Option(help="For photographs: default, fast or published.")] = (
+        "default"
+    ),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the page.")] = False,
+) -> None:
+    """Look at photographs and their trees in the browser.
+
+    Photographs are parsed first. Exit code: 0 fine, 1 some inputs failed, 2 nothing to show.
+    """
+    with _clear_errors():
+        from regiontree.viewer import command
+
+        code = command.view(
+            paths, images=images or (), html=html, host=host, port=port, open_browser=browser,
+            longest=longest, overwrite=overwrite,
+            parser_options={"preset": preset, "device": device},
+        )  # fmt: skip
+    raise typer.Exit(code)
+
+
+@app.command()
+def gallery(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Photographs or trees (.npz), or folders of them.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the site.")],
+    images: Annotated[
+        list[Path] | None, typer.Option(help="Where the trees' photographs lie; several times.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Of the site.")] = None,
+    longest: Annotated[int, typer.Option(help="Longer side of the pictures in pixels.")] = 1280,
+    preset: Annotated[str, typer.Option(help="For photographs: default, fast or published.")] = (
+        "default"
+    ),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make every page again.")] = False,
+) -> None:
+    """Make a static site of many images and their trees, for any web host.
+
+    Pages that are there and up to date are kept. Exit code: 0 all done, 1 some inputs failed, 2
+    nothing to show, 130 interrupted.
+    """
+    with _clear_errors():
+        from regiontree.viewer import command
+
+        code = command.gallery(
+            paths, out, images=images or (), title=title, longest=longest, overwrite=overwrite,
+            parser_options={"preset": preset, "device": device},
+        )  # fmt: skip
+    raise typer.Exit(code)
+
+
+@app.command()
+def export(
+    trees: Annotated[list[Path], typer.Argument(help="Trees (.npz), folders or patterns of them.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="coco, panoptic, labels-png, labels-tiff, stack, ome-tiff, geojson, label-studio, "
+            "newick, graphml, higra or masks."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="File or folder; beside the trees if not given."),
+    ] = None,
+    images: Annotated[
+        list[Path] | None, typer.Option(help="Where the trees' photographs lie; several times.")
+    ] = None,
+    regions: Annotated[int | None, typer.Option(help="The cut into so many regions.")] = None,
+    height: Annotated[float | None, typer.Option(help="The cut at that height.")] = None,
+    depth: Annotated[int | None, typer.Option(help="The cut at that depth.")] = None,
+    salient: Annotated[int | None, typer.Option(help="coco: only so many salient nodes.")] = None,
+    all_nodes: Annotated[
+        bool, typer.Option("--all-nodes", help="Every node, not only a cut.")
+    ] = False,
+    granularities: Annotated[
+        str | None, typer.Option(help="stack, ome-tiff: numbers of regions.  [2,4,8,16,32,64]")
+    ] = None,
+    transform: Annotated[
+        str | None, typer.Option(help="geojson: a,b,c,d,e,f; else the GeoTIFF's own.")
+    ] = None,
+    crs: Annotated[str | None, typer.Option(help="geojson: of the transform, like EPSG:32633.")] = (
+        None
+    ),
+    url_prefix: Annotated[
+        str | None, typer.Option(help="label-studio: what image names start with.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
+    ] = False,
+) -> None:
+    """Write trees in the formats of other programs.
+
+    Exit code: 0 all done, 1 some trees failed, 2 nothing could be done, 130 interrupted.
+    """
+    with _clear_errors():
+        from regiontree.export import command
+
+        code = command.run(
+            trees, to, out, images=images or (), n_regions=regions, height=height, depth=depth,
+            granularities=granularities, all_nodes=all_nodes, salient=salient,
+            transform=transform, crs=crs, url_prefix=url_prefix, overwrite=overwrite,
+            as_json=as_json,
+        )  # fmt: skip
+    raise typer.Exit(code)
+
+
+@app.command()
 def run(
     config: Annotated[
         Path | None, typer.Argument(help="YAML or JSON: ours, or of the published code.")

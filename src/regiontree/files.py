@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and their digests."""
+"""Files and folders written whole or not at all, and the digests of files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-__all__ = ["atomic_write", "sha256_of"]
+__all__ = ["atomic_folder", "atomic_write", "sha256_of"]
 
 
 def sha256_of(path: Path) -> str:
@@ -37,6 +37,27 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A new folder that takes its name only when the block ends without an error.
+
+    One that has the name already stays until then, and is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name[:40]}.", dir=path.parent) as workplace:
+        new, old = Path(workplace) / "new", Path(workplace) / "old"
+        new.mkdir()  # with the permissions of any new folder, which the temporary one has not
+        yield new
+        try:
+            if path.exists():
+                path.rename(old)
+            new.rename(path)
+        except BaseException:
+            if old.exists() and not path.exists():
+                old.rename(path)
+            raise
 
 
 def _umask() -> int:

@@ -27,13 +27,20 @@ __all__ = [
     "GRANULARITIES",
     "cut_picture",
     "cut_strip",
+    "distinct_cuts",
+    "drawn_size",
+    "fitted_size",
     "hierarchy_colors",
     "hierarchy_picture",
-    "overview",
+    "nodes_of_leaves",
+    "overlay",
+    "photo_pixels",
+    "region_count",
     "save_pictures",
 ]
 
 GRANULARITIES = (2, 4, 8, 16, 32, 64)
+_STRETCH = 12  # a picture's longer side is at most so many times its shorter
 _PAPER = (255, 255, 255)
 _INK = (32, 34, 38)
 
@@ -80,10 +87,9 @@ def cut_picture(
     width
         Longer side of the picture in pixels.
     """
-    size = _fitted(tree.shape, width)
-    nodes = tree.cut_nodes(n_regions=n_regions)
-    labels = nearest(tree.cut(n_regions=n_regions), size)
-    return _overlay(hierarchy_colors(tree)[nodes][labels], labels, _photo(image, size))
+    size = fitted_size(tree.shape, width)
+    nodes = nodes_of_leaves(tree, tree.cut_nodes(n_regions=n_regions))[nearest(tree.labels, size)]
+    return overlay(hierarchy_colors(tree)[nodes], nodes, photo_pixels(image, size))
 
 
 def cut_strip(
@@ -97,11 +103,13 @@ def cut_strip(
 
     `width` is the longer side of one panel.
     """
-    size = _fitted(tree.shape, width)
-    panels = [(Image.fromarray(_photo(image, size)), "photograph")] if image is not None else []
-    for count in _distinct(tree, granularities):
+    size = fitted_size(tree.shape, width)
+    panels = (
+        [(Image.fromarray(photo_pixels(image, size)), "photograph")] if image is not None else []
+    )
+    for count in distinct_cuts(tree, granularities):
         found = len(tree.cut_nodes(n_regions=count))
-        panels.append((cut_picture(tree, image, n_regions=count, width=width), _regions(found)))
+        panels.append((cut_picture(tree, image, n_regions=count, width=width), region_count(found)))
     return _in_a_row(panels)
 
 
@@ -123,14 +131,14 @@ def hierarchy_picture(
     """
     whole = tree
     tree = tree if tree.n_leaves <= n_regions else tree.prune(n_regions=n_regions)
-    size = _fitted(tree.shape, width)
+    size = fitted_size(tree.shape, width)
     labels = nearest(tree.labels, size)
     colors = hierarchy_colors(tree)
-    photo = _photo(image, size)
-    leaves = _overlay(colors[labels], labels, photo, tint=0.72, strength=_border_strength(tree))
-    shown = f"{_regions(tree.n_leaves)}, {tree.n_nodes} nodes"
+    photo = photo_pixels(image, size)
+    leaves = overlay(colors[labels], labels, photo, tint=0.72, strength=_border_strength(tree))
+    shown = f"{region_count(tree.n_leaves)}, {tree.n_nodes} nodes"
     if tree is not whole:
-        shown = f"{tree.n_leaves} of {_regions(whole.n_leaves)}"
+        shown = f"{tree.n_leaves} of {region_count(whole.n_leaves)}"
     panels = [(Image.fromarray(photo), "photograph")] if image is not None else []
     panels += [
         (leaves, shown),
@@ -139,19 +147,6 @@ def hierarchy_picture(
     if truth is not None:
         panels.append((_annotation(nearest(truth, size), photo), "annotation"))
     return _in_a_row(panels)
-
-
-def overview(tree: RegionTree, image: Any = None, *, n_regions: int = 16) -> Image.Image:
-    """One cut beside the whole hierarchy: what ``tree.show()`` returns."""
-    hierarchy = hierarchy_picture(tree, image, width=480)
-    size = _fitted(tree.shape, 480)
-    found = len(tree.cut_nodes(n_regions=n_regions))
-    cut = cut_picture(tree, image, n_regions=n_regions, width=480)
-    framed = _in_a_row([(cut, _regions(found))])
-    both = Image.new("RGB", (hierarchy.width + size[1] + 12, hierarchy.height), _PAPER)
-    both.paste(hierarchy, (0, 0))
-    both.paste(framed, (hierarchy.width - 12, 0))
-    return both
 
 
 def save_pictures(
@@ -170,7 +165,7 @@ def save_pictures(
         "hierarchy": hierarchy_picture(tree, image),
         "cuts": cut_strip(tree, image, granularities=granularities),
     }
-    for count in _distinct(tree, granularities):
+    for count in distinct_cuts(tree, granularities):
         found = len(tree.cut_nodes(n_regions=count))
         pictures[f"cut-{found:03}"] = cut_picture(tree, image, n_regions=count, width=1024)
     written = []
@@ -182,10 +177,30 @@ def save_pictures(
     return written
 
 
-# -- pieces ---------------------------------------------------------------------------------------
+# -- shared with figures and pages ----------------------------------------------------------------
 
 
-def _distinct(tree: RegionTree, granularities: Sequence[int]) -> list[int]:
+def drawn_size(shape: tuple[int, int], longest: int) -> tuple[int, int]:
+    """(h, w) to draw an image of (H, W) at: `longest` pixels long, and never a hairline."""
+    height, width = fitted_size(shape, longest)
+    least = longest // _STRETCH
+    return max(height, least), max(width, least)
+
+
+def nodes_of_leaves(tree: RegionTree, nodes: NDArray[np.int64]) -> NDArray[np.int32]:
+    """The one of `nodes` that each leaf lies in, (L,) int32; -1 where none.
+
+    Indexed with leaf labels at any resolution it draws a cut, without cutting every pixel first.
+    """
+    found: NDArray[np.int32] = np.full(tree.n_nodes, -1, np.int32)
+    found[nodes] = nodes
+    for i in range(tree.n_nodes - 2, -1, -1):
+        if found[i] < 0:
+            found[i] = found[tree.parents[i]]
+    return found[: tree.n_leaves]
+
+
+def distinct_cuts(tree: RegionTree, granularities: Sequence[int]) -> list[int]:
     """The counts whose cut differs from the one before."""
     kept: dict[int, int] = {}
     for count in sorted(granularities):
@@ -194,16 +209,16 @@ def _distinct(tree: RegionTree, granularities: Sequence[int]) -> list[int]:
     return sorted(kept.values())
 
 
-def _regions(count: int) -> str:
+def region_count(count: int) -> str:
     return "1 region" if count == 1 else f"{count} regions"
 
 
-def _fitted(shape: tuple[int, int], longest: int) -> tuple[int, int]:
+def fitted_size(shape: tuple[int, int], longest: int) -> tuple[int, int]:
     scale = longest / max(shape)
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
-def _photo(image: Any, size: tuple[int, int]) -> Rgb:
+def photo_pixels(image: Any, size: tuple[int, int]) -> Rgb:
     if image is None:
         return np.full((*size, 3), 255, np.uint8)
     rgb = load_image(image, cover=size).rgb
@@ -211,7 +226,7 @@ def _photo(image: Any, size: tuple[int, int]) -> Rgb:
     return np.asarray(pixels)
 
 
-def _overlay(
+def overlay(
     colors: Rgb,
     labels: NDArray[np.int32],
     photo: Rgb,
@@ -242,6 +257,9 @@ def _overlay(
     return Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
 
 
+# -- pieces ---------------------------------------------------------------------------------------
+
+
 def _annotation(truth: NDArray[np.int32], photo: Rgb) -> Image.Image:
     """Ids in colours; an id has the same colour in every picture, near ids have far ones."""
     ids, index = np.unique(truth, return_inverse=True)
@@ -249,7 +267,7 @@ def _annotation(truth: NDArray[np.int32], photo: Rgb) -> Image.Image:
     turns = (np.mod(ids, 4096) * 0.618034) % 1.0
     light = 0.48 + 0.42 * ((np.mod(ids, 4096) * 0.754878) % 1.0)
     colors = _oklch_to_srgb(light, np.full(len(ids), 0.13), 2 * np.pi * turns)
-    return _overlay(colors[index.reshape(truth.shape)], truth, photo, tint=0.72)
+    return overlay(colors[index.reshape(truth.shape)], truth, photo, tint=0.72)
 
 
 def _border_strength(tree: RegionTree) -> NDArray[np.float64]:

@@ -46,7 +46,7 @@ from regiontree.errors import TreeError
 from regiontree.stop import StopReason
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from matplotlib.figure import Figure
 
 __all__ = ["RegionTree"]
 
@@ -485,14 +485,25 @@ class RegionTree:
             count[self.parents[i]] += count[i] + 1
         return int(count[node])
 
-    def show(self, image: Any = None, *, n_regions: int = 16) -> Image.Image:
-        """A picture of the hierarchy: see :func:`regiontree.pictures.overview`.
+    def show(self, image: Any = None, *, n_regions: int = 16) -> Figure:
+        """Photograph, cut, hierarchy and tree in one figure: :func:`regiontree.plot.overview`.
 
-        A Pillow image, which notebooks display by themselves; call ``.show()`` on it elsewhere.
+        A Matplotlib figure, which notebooks display by themselves; call ``.savefig(path)`` on it
+        elsewhere. `image`: path, Pillow image or array; None draws plain colours.
+
+        Raises
+        ------
+        MissingExtraError
+            Matplotlib, of the extra ``plot``, is not installed.
         """
-        from regiontree.pictures import overview
+        from regiontree.plot import overview
 
         return overview(self, image, n_regions=n_regions)
+
+    def _repr_html_(self) -> str:
+        from regiontree.notebook import tree_html
+
+        return tree_html(self)
 
     def save(self, path: str | Path) -> Path:
         """Write the tree to one ``.npz`` file; see :mod:`regiontree.treefile`."""
@@ -506,6 +517,70 @@ class RegionTree:
         from regiontree.treefile import load_tree
 
         return load_tree(path)
+
+    # -- for other programs: formats are described in regiontree.export, options where each is from
+
+    def to_coco(self, name: str | None = None, **options: Any) -> dict[str, Any]:
+        """A COCO data set of the nodes: :func:`regiontree.export.coco.to_coco`."""
+        from regiontree.export.coco import to_coco
+
+        return to_coco(self, name, **options)
+
+    def to_panoptic(
+        self, name: str | None = None, **cut: Any
+    ) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+        """A cut as COCO panoptic: :func:`regiontree.export.panoptic.to_panoptic`."""
+        from regiontree.export.panoptic import to_panoptic
+
+        return to_panoptic(self, name, **cut)
+
+    def to_label_studio(self, name: str | None = None, **options: Any) -> dict[str, Any]:
+        """A Label Studio task: :func:`regiontree.export.labelstudio.to_label_studio`."""
+        from regiontree.export.labelstudio import to_label_studio
+
+        return to_label_studio(self, name, **options)
+
+    def to_label_image(self, **cut: Any) -> NDArray[np.uint16]:
+        """A cut, regions from 1: :func:`regiontree.export.labelmap.to_label_image`."""
+        from regiontree.export.labelmap import to_label_image
+
+        return to_label_image(self, **cut)
+
+    def to_label_stack(self, **options: Any) -> NDArray[np.uint16]:
+        """Cuts, coarse to fine: :func:`regiontree.export.labelmap.to_label_stack`."""
+        from regiontree.export.labelmap import to_label_stack
+
+        return to_label_stack(self, **options)
+
+    def to_geojson(self, **options: Any) -> dict[str, Any]:
+        """Polygons: :func:`regiontree.export.geojson.to_geojson`."""
+        from regiontree.export.geojson import to_geojson
+
+        return to_geojson(self, **options)
+
+    def to_newick(self) -> str:
+        """The tree alone, as text: :func:`regiontree.export.newick.to_newick`."""
+        from regiontree.export.newick import to_newick
+
+        return to_newick(self)
+
+    def to_networkx(self) -> Any:
+        """A ``networkx.DiGraph``: :func:`regiontree.export.graph.to_networkx`."""
+        from regiontree.export.graph import to_networkx
+
+        return to_networkx(self)
+
+    def to_higra(self) -> tuple[Any, Any, Any]:
+        """Higra tree, altitudes, leaf map: :func:`regiontree.export.higra.to_higra`."""
+        from regiontree.export.higra import to_higra
+
+        return to_higra(self)
+
+    def to_masks(self, folder: str | Path) -> Path:
+        """A PNG of every node, into a folder: :func:`regiontree.export.masks.write_masks`."""
+        from regiontree.export.masks import write_masks
+
+        return write_masks(self, folder)
 
     def _checked(self, node: int) -> int:
         node = _whole("a node", node)

@@ -33,7 +33,7 @@ from regiontree.errors import RegionTreeError, TreeError, TreeFileError
 from regiontree.files import atomic_write
 from regiontree.tree import RegionTree
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "load_tree", "read_meta", "save_tree"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "load_structure", "load_tree", "read_meta", "save_tree"]
 
 FORMAT = "regiontree"
 FORMAT_VERSION = 1
@@ -140,6 +140,26 @@ def read_meta(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     with _opened(path) as archive:
         return _read_meta(archive, path)
+
+
+def load_structure(path: str | Path) -> RegionTree:
+    """The tree over an image of one pixel a leaf: all that does not depend on pixels, at once.
+
+    Nodes, heights, stop reasons, cuts and meta are those of the tree; areas and masks are not.
+    Errors as :func:`load_tree`; damage to the pixels goes unnoticed.
+    """
+    path = Path(path)
+    with _opened(path) as archive:
+        meta = _read_meta(archive, path)
+        arrays = {
+            name: _read_array(archive, path, name, *_MEMBERS[name])
+            for name in ("parents", "height", "ncut", "stop")
+        }
+    leaves = np.arange(np.count_nonzero(arrays["stop"]), dtype=np.int32)
+    try:
+        return RegionTree(labels=leaves[None], meta=meta, **arrays)
+    except TreeError as error:
+        raise TreeFileError(f"{path}: {error}") from error
 
 
 @contextmanager

@@ -1,0 +1,284 @@
+"""COCO instance annotations: one data set of many photographs, one annotation a node.
+
+The format of cocodataset.org/#format-data, as ``pycocotools`` reads it: a mask is run lengths down
+the columns in COCO's own compressed text. To COCO's fields an annotation adds its place in the
+tree: ``node`` (its number there), ``parent_id`` (the annotation of the smallest written node around
+it, null at the top), and ``level``, ``height``, ``ncut`` and ``stop`` as the tree has them.
+
+Only leaves are encoded, all of them from one pass over the image; the run lengths of every other
+node are its children's, merged. No mask is ever made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regiontree._version import __version__
+from regiontree.errors import ExportError, MissingExtraError
+from regiontree.export.graph import node_attributes
+from regiontree.files import atomic_write
+from regiontree.sources import Source
+from regiontree.tree import RegionTree
+
+__all__ = [
+    "CATEGORY",
+    "INFO",
+    "chosen_nodes",
+    "json_items",
+    "nodes_around",
+    "photo_name",
+    "to_coco",
+    "write_coco",
+    "write_data_set",
+]
+
+INFO = {"description": "Nested regions of photographs, by regiontree", "version": __version__}
+CATEGORY = {"id": 1, "name": "region", "supercategory": "region"}
+
+
+def to_coco(
+    tree: RegionTree,
+    name: str | None = None,
+    *,
+    n_regions: int | None = None,
+    height: float | None = None,
+    depth: int | None = None,
+    salient: int | None = None,
+    all_nodes: bool = False,
+) -> dict[str, Any]:
+    """A COCO data set of one photograph.
+
+    Parameters
+    ----------
+    name
+        The tree's name, of which its folder is taken: see :func:`photo_name`.
+    n_regions, height, depth
+        Only the regions of that cut; see :meth:`RegionTree.cut`.
+    salient
+        Only so many nodes, the likeliest things and parts first; see :meth:`RegionTree.salient`.
+    all_nodes
+        With a cut: also the nodes above it, but for the root.
+
+    Without any of these, all nodes but the root; a tree of one node then has no annotation.
+
+    Returns
+    -------
+    dict
+        ``info``, ``licenses``, ``images``, ``categories`` (of one, "region") and ``annotations``,
+        whose ids count from 1. Areas and boxes (x, y, width, height) are in pixels.
+
+    Raises
+    ------
+    ExportError
+        `salient` with any of the others.
+    TreeError
+        Not a criterion that a cut takes; `salient` below 1.
+    MissingExtraError
+        pycocotools is not installed.
+
+    Examples
+    --------
+    >>> tree = RegionTree(labels=[[0, 0, 1], [2, 2, 2]], parents=[3, 3, 4, 4, 4],
+    ...                   height=[0, 0, 0, .5, 1])
+    >>> leaf = to_coco(tree)["annotations"][0]
+    >>> leaf["segmentation"], leaf["bbox"], leaf["parent_id"]
+    ({'size': [2, 3], 'counts': '01102'}, [0, 0, 2, 1], 4)
+    """
+    nodes = chosen_nodes(
+        tree,
+        n_regions=n_regions,
+        height=height,
+        depth=depth,
+        salient=salient,
+        all_nodes=all_nodes or (n_regions, height, depth, salient) == (None,) * 4,
+    )
+    masks = _pycocotools()
+    rles = _run_lengths(tree, masks)
+    id_of = {node: number for number, node in enumerate(nodes, 1)}
+    around = nodes_around(tree, nodes)
+    annotations = [
+        {
+            "id": id_of[node],
+            "image_id": 1,
+            "category_id": CATEGORY["id"],
+            "segmentation": {**rles[node], "counts": rles[node]["counts"].decode("ascii")},
+            "bbox": [int(side) for side in masks.toBbox(rles[node])],
+            "iscrowd": 0,
+            "parent_id": id_of.get(around[node]),
+            "node": node,
+            **node_attributes(tree, node),
+        }
+        for node in nodes
+    ]
+    rows, columns = tree.shape
+    image = {"id": 1, "file_name": photo_name(tree, name), "width": columns, "height": rows}
+    return {
+        "info": INFO,
+        "licenses": [],
+        "images": [image],
+        "categories": [CATEGORY],
+        "annotations": annotations,
+    }
+
+
+def write_coco(parts: Iterable[dict[str, Any]], path: str | Path) -> Path:
+    """Write the data sets of many photographs, each from :func:`to_coco`, as one; gives the path.
+
+    Images are numbered in their order, annotations through all of them. One part is in memory at a
+    time: annotations are written, one a line, as they come.
+    """
+    images: list[dict[str, Any]] = []
+
+    def annotations() -> Iterator[dict[str, Any]]:
+        before = 0
+        for number, part in enumerate(parts, 1):
+            images.append({**part["images"][0], "id": number})
+            for one in part["annotations"]:
+                parent = one["parent_id"]
+                yield {
+                    **one,
+                    "id": one["id"] + before,
+                    "image_id": number,
+                    "parent_id": None if parent is None else parent + before,
+                }
+            before += len(part["annotations"])
+
+    path = Path(path)
+    with atomic_write(path) as file:
+        write_data_set(file, [CATEGORY], annotations(), images)
+    return path
+
+
+# -- shared with the other formats of annotations -------------------------------------------------
+
+
+def photo_name(tree: RegionTree, name: str | None = None) -> str:
+    """File name of the photograph that a tree was made from.
+
+    Trees repeat the folders of their photographs, so it lies in the folder of `name`, which is the
+    path of the tree below the folder of all trees, with slashes and without suffix:
+    ``a/photo`` made from ``photo.jpg`` gives ``a/photo.jpg``. A tree that does not know its
+    photograph has `name` itself, or ``image``.
+    """
+    path = PurePosixPath(name or "image")
+    return str(path.parent / PurePosixPath(Source(tree, Path(path)).name).name)
+
+
+def chosen_nodes(
+    tree: RegionTree,
+    *,
+    n_regions: int | None = None,
+    height: float | None = None,
+    depth: int | None = None,
+    salient: int | None = None,
+    all_nodes: bool = False,
+) -> list[int]:
+    """The nodes to write: the regions of a cut, by default the natural one, ascending.
+
+    With `all_nodes` those above them, too, but for the root; without a cut, all nodes but the root.
+    With `salient` so many salient nodes, the likeliest first.
+
+    Raises
+    ------
+    ExportError
+        `salient` with any of the others.
+    TreeError
+        Not a criterion that a cut takes; `salient` below 1.
+    """
+    no_cut = n_regions is None and height is None and depth is None
+    if salient is not None:
+        if all_nodes or not no_cut:
+            raise ExportError("salient chooses the nodes by itself; give no cut and no all_nodes")
+        return tree.salient(salient)
+    if all_nodes and no_cut:
+        return list(range(tree.root))
+    chosen = np.zeros(tree.n_nodes, dtype=bool)
+    chosen[tree.cut_nodes(n_regions=n_regions, height=height, depth=depth)] = True
+    if all_nodes:
+        for node in range(tree.root):
+            chosen[tree.parents[node]] |= chosen[node]
+        chosen[tree.root] = False
+    nodes: list[int] = np.flatnonzero(chosen).tolist()
+    return nodes
+
+
+def nodes_around(tree: RegionTree, nodes: list[int]) -> list[int]:
+    """Of every node of the tree, the smallest of `nodes` that holds it and more; -1 without one."""
+    chosen = set(nodes)
+    around = [-1] * tree.n_nodes
+    parents = tree.parents.tolist()
+    for node in range(tree.root - 1, -1, -1):
+        parent = parents[node]
+        around[node] = parent if parent in chosen else around[parent]
+    return around
+
+
+def write_data_set(
+    file: IO[bytes],
+    categories: list[dict[str, Any]],
+    annotations: Iterable[dict[str, Any]],
+    images: list[dict[str, Any]],
+) -> None:
+    """A data set of any of COCO's kinds; `images` may be filled as the annotations are made."""
+    head = {"info": INFO, "licenses": [], "categories": categories}
+    file.write(json.dumps(head).encode()[:-1] + b', "annotations": [')
+    file.writelines(json_items(annotations))
+    file.write(b'\n], "images": [')
+    file.writelines(json_items(images))
+    file.write(b"\n]}\n")
+
+
+def json_items(items: Iterable[Any]) -> Iterator[bytes]:
+    """The inside of a JSON array, an item a line; in ASCII, whatever code a reader expects."""
+    for number, item in enumerate(items):
+        text = json.dumps(item, allow_nan=False, separators=(",", ":"))
+        yield (b",\n" if number else b"\n") + text.encode()
+
+
+# -- run lengths ----------------------------------------------------------------------------------
+
+
+def _pycocotools() -> Any:
+    if find_spec("pycocotools") is None:
+        raise MissingExtraError("COCO needs pycocotools: pip install 'regiontree[export]'")
+    import pycocotools.mask
+
+    return pycocotools.mask
+
+
+def _run_lengths(tree: RegionTree, masks: Any) -> list[dict[str, Any]]:
+    """Mask of each node as pycocotools holds it: size (H, W), compressed counts."""
+    height, width = tree.shape
+    start, end, leaf = _runs_down_columns(tree.labels)
+    order = np.argsort(leaf, kind="stable")
+    edges = np.stack([start, end], axis=1)[order]
+    rles: list[dict[str, Any]] = []
+    for own in np.split(edges, np.searchsorted(leaf[order], np.arange(1, tree.n_leaves))):
+        counts = np.diff(own.reshape(-1), prepend=0, append=tree.labels.size)
+        counts = counts if counts[-1] else counts[:-1]  # as COCO ends a mask that ends the image
+        rles.append(masks.frPyObjects({"size": [height, width], "counts": counts}, height, width))
+    for node in range(tree.n_leaves, tree.n_nodes):
+        rles.append(masks.merge([rles[child] for child in tree.children(node)]))
+    return rles
+
+
+def _runs_down_columns(
+    labels: NDArray[np.int32],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+    """Start, end (exclusive) and leaf of every run of one leaf, pixels counted down the columns.
+
+    A run may go on from the foot of a column to the head of the next. Changes are looked for along
+    the rows, as they lie in memory, and sorted: 50 megapixels take four times as long to transpose.
+    """
+    height = labels.shape[0]
+    row, column = np.nonzero(labels[1:] != labels[:-1])
+    heads = 1 + np.flatnonzero(labels[0, 1:] != labels[-1, :-1])
+    start = np.sort(np.concatenate([[0], heads * height, column * height + row + 1]))
+    return start, np.append(start[1:], labels.size), labels[start % height, start // height]

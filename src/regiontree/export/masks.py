@@ -1,0 +1,60 @@
+"""A folder of masks: one PNG a node, and the tree beside them as JSON.
+
+What any program can read, at the price of size and time: ``0007.png`` is node 7, white inside and
+black outside, 1 bit a pixel; numbers have as many digits as the root's. ``tree.json`` holds
+``image`` (what the tree says of its photograph, or null), ``size`` ([height, width] in pixels), and
+lists of N numbers: ``parents`` (the root's is itself), ``height``, ``area`` (pixels) and ``level``
+(0 at the root).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from regiontree.errors import ExportError
+from regiontree.export.graph import node_attributes
+from regiontree.files import atomic_folder
+from regiontree.tree import RegionTree
+
+__all__ = ["write_masks"]
+
+_TREE_JSON = "tree.json"
+
+
+def write_masks(tree: RegionTree, path: str | Path) -> Path:
+    """Write the mask of every node, the root's too, and ``tree.json``; gives the folder's path.
+
+    The folder has its name only when it is whole. A folder of masks of that name is replaced.
+
+    Raises
+    ------
+    ExportError
+        Something else has that name.
+    """
+    path = Path(path)
+    if path.exists() and not _is_of_masks(path):
+        raise ExportError(f"{path}: exists and is no folder of masks; choose another name")
+    rows = [node_attributes(tree, node) for node in range(tree.n_nodes)]
+    described = {
+        "image": tree.meta.get("image"),
+        "size": list(tree.shape),
+        "parents": tree.parents.tolist(),
+        **{key: [row[key] for row in rows] for key in ("height", "area", "level")},
+    }
+    digits = len(str(tree.root))
+    with atomic_folder(path) as folder:
+        for node, mask in enumerate(tree.masks()):
+            Image.fromarray(mask).save(folder / f"{node:0{digits}}.png")
+        (folder / _TREE_JSON).write_text(json.dumps(described), encoding="ascii")
+    return path
+
+
+def _is_of_masks(path: Path) -> bool:
+    """Whether a folder holds a tree and masks, and nothing besides."""
+    names = {file.name for file in path.iterdir()} if path.is_dir() else set()
+    return _TREE_JSON in names and all(
+        name.endswith(".png") and name[:-4].isdecimal() for name in names - {_TREE_JSON}
+    )

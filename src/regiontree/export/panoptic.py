@@ -1,0 +1,148 @@
+"""COCO panoptic segmentation: a PNG of segment numbers for each photograph, one JSON for all.
+
+The format of cocodataset.org/#format-data: the segment of a pixel is R + 256 G + 65536 B of its
+colour, and ``segments_info`` of the JSON lists the segments. They are the regions of a cut. Number
+0 means no segment, so a segment's number is its node's plus one: it leads back to the tree, and a
+region that is in two cuts has one number in both.
+
+Every segment is of the one category "region", a thing: an image has many.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import find_objects
+
+from regiontree.errors import ExportError
+from regiontree.export.coco import CATEGORY, INFO, photo_name, write_data_set
+from regiontree.files import atomic_folder, atomic_write
+from regiontree.tree import RegionTree
+
+__all__ = ["to_panoptic", "write_panoptic"]
+
+_THING = {**CATEGORY, "isthing": 1}
+
+
+def to_panoptic(
+    tree: RegionTree,
+    name: str | None = None,
+    *,
+    n_regions: int | None = None,
+    height: float | None = None,
+    depth: int | None = None,
+) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+    """A panoptic data set of one photograph, and its picture of segments.
+
+    Parameters
+    ----------
+    name
+        The tree's name; its PNG has the same. See :func:`regiontree.export.coco.photo_name`.
+    n_regions, height, depth
+        See :meth:`RegionTree.cut`; without one, the natural cut.
+
+    Returns
+    -------
+    dict
+        ``info``, ``licenses``, ``images``, ``categories`` and ``annotations``, one of each of the
+        last three. A segment has ``id``, ``category_id``, ``area``, ``bbox`` (x, y, width, height
+        in pixels) and ``iscrowd``.
+    (H, W, 3) uint8
+        The number of each pixel's segment, least byte first.
+
+    Raises
+    ------
+    TreeError
+        Not a criterion that a cut takes.
+
+    Examples
+    --------
+    >>> tree = RegionTree(labels=[[0, 0, 1], [2, 2, 2]], parents=[3, 3, 4, 4, 4],
+    ...                   height=[0, 0, 0, .5, 1])
+    >>> data, picture = to_panoptic(tree, n_regions=2)
+    >>> picture[:, :, 0]
+    array([[4, 4, 4],
+           [3, 3, 3]], dtype=uint8)
+    >>> data["annotations"][0]["segments_info"][0]
+    {'id': 3, 'category_id': 1, 'area': 3, 'bbox': [0, 1, 3, 1], 'iscrowd': 0}
+    """
+    nodes = tree.cut_nodes(n_regions=n_regions, height=height, depth=depth)
+    regions = tree.cut(n_regions=n_regions, height=height, depth=depth)
+    segments = [
+        {
+            "id": node + 1,
+            "category_id": CATEGORY["id"],
+            "area": int(tree.area[node]),
+            "bbox": [x.start, y.start, x.stop - x.start, y.stop - y.start],
+            "iscrowd": 0,
+        }
+        for node, (y, x) in zip(nodes.tolist(), find_objects(regions + 1), strict=True)
+    ]
+    colours = (nodes[:, None] + 1 >> [0, 8, 16]).astype(np.uint8)
+    rows, columns = tree.shape
+    photo = photo_name(tree, name)
+    mask = f"{name}.png" if name else str(Path(photo).with_suffix(".png"))
+    return {
+        "info": INFO,
+        "licenses": [],
+        "images": [{"id": 1, "file_name": photo, "width": columns, "height": rows}],
+        "categories": [_THING],
+        "annotations": [{"image_id": 1, "file_name": mask, "segments_info": segments}],
+    }, colours[regions]
+
+
+def write_panoptic(
+    parts: Iterable[tuple[dict[str, Any], NDArray[np.uint8]]], path: str | Path
+) -> Path:
+    """Write many photographs, each from :func:`to_panoptic`, as one data set; gives the path.
+
+    The pictures lie in a folder beside the JSON, of its name without suffix, and a data set of that
+    name is replaced. Images are numbered in their order. One part is in memory at a time.
+
+    Raises
+    ------
+    ExportError
+        The folder holds other files, or `path` has no suffix.
+    """
+    path = Path(path)
+    folder = path.with_suffix("")
+    if folder == path:
+        raise ExportError(f"{path}: give it a suffix: its folder of pictures has the name without")
+    _check_replaceable(folder, path)
+    images: list[dict[str, Any]] = []
+
+    def annotations() -> Iterator[dict[str, Any]]:
+        for number, (data, picture) in enumerate(parts, 1):
+            (annotation,) = data["annotations"]
+            images.append({**data["images"][0], "id": number})
+            place = pictures / annotation["file_name"]
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(place)
+            yield {**annotation, "image_id": number}
+
+    with atomic_write(path) as file, atomic_folder(folder) as pictures:
+        write_data_set(file, [_THING], annotations(), images)
+    return path
+
+
+def _check_replaceable(folder: Path, path: Path) -> None:
+    """Raise an ExportError if a folder holds more than the pictures that the JSON beside it lists.
+
+    It may be the folder of the photographs.
+    """
+    try:
+        listed = {one["file_name"] for one in json.loads(path.read_bytes())["annotations"]}
+    except (OSError, ValueError, LookupError, TypeError):
+        listed = set()
+    for file in folder.rglob("*"):
+        if file.is_file() and file.relative_to(folder).as_posix() not in listed:
+            raise ExportError(
+                f"{folder}: holds {file.name}, which is no picture of {path.name}, and would be "
+                "replaced; choose another name"
+            )

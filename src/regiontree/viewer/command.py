@@ -1,0 +1,371 @@
+"""The commands ``view`` and ``gallery``: photographs and trees in, pages out.
+
+Photographs are parsed first, trees are taken as they are, and a photograph whose tree is among the
+inputs is not parsed again. What `view` parses it keeps in a temporary folder while it runs, and
+nowhere else; `gallery` keeps trees in the site, where the next run finds them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from regiontree.errors import (
+    BackboneError,
+    RegionTreeError,
+    SettingsError,
+    ViewError,
+    check_number,
+)
+from regiontree.files import atomic_write
+from regiontree.images import IMAGE_SUFFIXES
+from regiontree.inputs import find_files
+from regiontree.progress import progress_bar
+from regiontree.signals import interruptible
+from regiontree.sources import TREE_SUFFIX, Outline, Places, open_outline, open_source
+from regiontree.viewer.gallery import MANIFEST, Gallery, stems
+from regiontree.viewer.page import page_html
+from regiontree.viewer.server import check_installed, listen, serve
+
+__all__ = ["gallery", "view"]
+
+_DRAWN = re.compile(r"(.+)\.(?:hierarchy|cuts|cut-\d{3,})\.png")  # what segment --pictures writes
+_NOTHING: Mapping[str, Any] = {}
+
+
+def view(
+    paths: Sequence[str | Path],
+    *,
+    images: Sequence[str | Path] = (),
+    html: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    open_browser: bool = True,
+    longest: int = 1600,
+    overwrite: bool = False,
+    parser_options: Mapping[str, Any] = _NOTHING,
+) -> int:
+    """Show photographs and trees in the browser, or write the page of a single one.
+
+    Parameters
+    ----------
+    paths
+        Photographs, trees (``.npz``), folders of either or both, glob patterns.
+    images
+        Photographs of the trees, or folders to look for them in.
+    html
+        File to write the page to, instead of serving.
+    host, port, open_browser, longest
+        See :mod:`regiontree.viewer.server`.
+    overwrite
+        Replace `html` if it is there.
+    parser_options
+        Of :class:`regiontree.RegionParser`.
+
+    Returns
+    -------
+    int
+        Exit code: 0; 1 if the page was written though some inputs failed; 130 if interrupted before
+        there was anything to see.
+
+    Raises
+    ------
+    RegionTreeError
+        There is nothing to show, or no way to.
+    """
+    check_number("longest", longest, 1, 65_535, whole=True)
+    if html is None:
+        check_installed()
+    elif html.is_dir() or (html.exists() and not overwrite):
+        raise ViewError(f"{html}: is there already; choose another name or pass --overwrite")
+    with (
+        listen(host, port) if html is None else nullcontext() as listener,  # now, not at the end
+        interruptible() as check,
+        tempfile.TemporaryDirectory(prefix="regiontree-") as folder,
+    ):
+        session = Path(folder)
+        try:
+            inputs = _Inputs.read(paths, images, check)
+            count = len(inputs.trees) + len(inputs.unparsed)
+            if html is not None and count > 1:
+                raise ViewError(
+                    f"--html writes the page of one image, and there are {count:,}; "
+                    "'regiontree gallery' makes a site of them"
+                )
+            trees = {file: session / f"{i}.npz" for i, file in enumerate(inputs.unparsed)}
+            inputs.parse(trees, session, parser_options, check)
+            outlines = list(inputs.outlines().values())
+            inputs.tell()
+            if html is not None:
+                source = open_source(outlines[0].path, images=inputs.places)
+                with atomic_write(html) as file:
+                    file.write(page_html(source, longest=longest).encode())
+                _say(f"wrote {html}")
+                return 1 if inputs.failed else 0
+            if trees:
+                _say("Trees made now last until it stops; 'regiontree segment' makes lasting ones.")
+            assert listener is not None
+            serve(
+                outlines, listener, host=host, title=_title(paths), open_browser=open_browser,
+                longest=longest, images=inputs.places,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            _say("interrupted")
+            return 130
+    return 0
+
+
+def gallery(
+    paths: Sequence[str | Path],
+    out: Path,
+    *,
+    images: Sequence[str | Path] = (),
+    title: str | None = None,
+    longest: int = 1280,
+    overwrite: bool = False,
+    parser_options: Mapping[str, Any] = _NOTHING,
+) -> int:
+    """Make a static site of photographs and trees, or bring it up to date.
+
+    Parameters
+    ----------
+    paths, images, parser_options
+        As of `view`.
+    out
+        Folder of the site: new, empty, or of an earlier run. See :mod:`regiontree.viewer.gallery`.
+    title
+        Of the index; the name of the input folder if None.
+    longest
+        Sides of the pictures in pixels at the most.
+    overwrite
+        Make every tree and page again.
+
+    Returns
+    -------
+    int
+        Exit code: 0; 1 if some inputs failed; 130 if interrupted.
+
+    Raises
+    ------
+    RegionTreeError
+        There is nothing to show, or `out` holds something else.
+    """
+    check_number("longest", longest, 1, 65_535, whole=True)
+    site = Gallery(out)
+    with interruptible() as check, tempfile.TemporaryDirectory(prefix="regiontree-") as folder:
+        try:
+            inputs = _Inputs.read(paths, images, check, out)
+            named = dict(zip(inputs.files, stems(inputs.files), strict=True))
+            site.claim(named.values())
+            trees = {file: site.tree(named[file]) for file in inputs.unparsed}
+            inputs.parse(trees, Path(folder), parser_options, check, overwrite=overwrite)
+            outlines = {named[file]: outline for file, outline in inputs.outlines().items()}
+            with progress_bar("pages", len(outlines)) as bar:
+
+                def advance() -> None:
+                    bar.reach(bar.reached + 1)
+                    check()
+
+                written = site.write(
+                    outlines, title=_title(paths) if title is None else title, longest=longest,
+                    overwrite=overwrite, keep=set(named.values()), on_page=advance,
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            _say("interrupted: run the same command again to do the rest")
+            return 130
+        except OSError as error:
+            raise ViewError(
+                f"{error.filename or out}: cannot be written ({error.strerror})"
+            ) from error
+    inputs.failed += written.failed
+    inputs.tell()
+    if not written.shown:
+        raise ViewError(f"nothing to show of {len(inputs.failed)} inputs")
+    kept = len(written.shown) - len(written.made)
+    counts = f"{len(written.made)} made, {kept} kept, {len(written.removed)} removed"
+    _say(f"pages: {counts}; open {out / 'index.html'}")
+    return 1 if inputs.failed else 0
+
+
+# -- pieces ---------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Inputs:
+    """What the paths mean.
+
+    Attributes
+    ----------
+    files : list of Path
+        Trees, good or bad, and photographs without one, in order.
+    trees : dict of Path to Outline
+        The tree of each file, once it has one.
+    places : Places
+        Where photographs lie.
+    failed : list of str
+        A sentence for each input that is of no use.
+    """
+
+    files: list[Path]
+    places: Places
+    trees: dict[Path, Outline] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(
+        cls,
+        paths: Sequence[str | Path],
+        images: Sequence[str | Path],
+        check: Callable[[], None],
+        out: Path | None = None,
+    ) -> _Inputs:
+        """Look at every tree; `check` is called between two of them.
+
+        Raises
+        ------
+        RegionTreeError
+            There is nothing of use.
+        """
+        for given in images:
+            if not os.path.exists(given):
+                raise SettingsError(f"--images {given}: no such file or folder; check the path")
+        found = [file for file, _ in find_files(paths, IMAGE_SUFFIXES | {TREE_SUFFIX}, out)]
+        if not found:
+            raise SettingsError("no input: name at least one photograph, tree (.npz) or folder")
+        if out is not None and (own := [file for file in found if _below(file, out)]):
+            raise ViewError(f"{own[0]}: lies in the gallery itself; name where it was made from")
+        files = [file for file in found if file.is_file()]
+        trees = {file for file in files if file.suffix.lower() == TREE_SUFFIX}
+        photos = [file for file in files if file not in trees and not _drawn(file, trees)]
+        inputs = cls([], Places.of([*images, *photos]))
+        inputs.failed += [
+            f"{file}: holds no photographs and no trees"
+            if file.is_dir()
+            else f"{file}: no such file or folder, and no file matches it"
+            for file in found
+            if not file.is_file()
+        ]
+        with progress_bar("reading", len(trees)) as bar:
+            for tree in (file for file in files if file in trees):
+                inputs._open(tree, tree)
+                bar.reach(bar.reached + 1)
+                check()
+        whole = {
+            os.path.abspath(tree.photo)
+            for tree in inputs.trees.values()
+            if tree.photo and not tree.notice
+        }
+        unparsed = {photo for photo in photos if os.path.abspath(photo) not in whole}
+        inputs.files = [file for file in files if file in trees or file in unparsed]
+        inputs._require(inputs.trees or unparsed)
+        return inputs
+
+    @property
+    def unparsed(self) -> list[Path]:
+        """Photographs without a tree."""
+        return [
+            file
+            for file in self.files
+            if file not in self.trees and file.suffix.lower() != TREE_SUFFIX
+        ]
+
+    def parse(
+        self,
+        outputs: Mapping[Path, Path],
+        folder: Path,
+        options: Mapping[str, Any],
+        check: Callable[[], None],
+        *,
+        overwrite: bool = False,
+    ) -> None:
+        """Make the trees of photographs, but those that are there and up to date.
+
+        `outputs` says where each goes, `folder` is for the summary of the batch.
+        """
+        if not outputs:
+            return
+        from regiontree.batch import Job, Outcome, segment
+        from regiontree.parser import RegionParser
+
+        jobs = [Job(photo, tree) for photo, tree in outputs.items()]
+        try:
+            parser = RegionParser(**options)
+            with progress_bar("parsing", len(jobs)) as bar:
+
+                def advance(outcome: Outcome) -> None:
+                    bar.reach(bar.reached + 1)
+                    check()
+
+                summary = segment(parser, jobs, folder, overwrite=overwrite, on_outcome=advance)
+        except BackboneError as error:
+            if not self.trees:
+                raise
+            self.failed.append(f"{len(jobs)} photographs without a tree: {error}")
+            return
+        if summary.interrupted:
+            raise KeyboardInterrupt
+        for job, outcome in zip(jobs, summary.outcomes, strict=True):
+            if outcome.error is not None:
+                self.failed.append(outcome.error)
+            else:
+                self._open(outputs[job.source], job.source)
+
+    def outlines(self) -> dict[Path, Outline]:
+        """The trees in the order of the inputs.
+
+        Raises
+        ------
+        ViewError
+            There are none.
+        """
+        self._require(self.trees)
+        return {file: self.trees[file] for file in self.files if file in self.trees}
+
+    def tell(self) -> None:
+        """Say what failed."""
+        if self.failed:
+            _say(f"{len(self.failed)} failed:")
+        for said in self.failed:
+            _say(f"  {said}")
+
+    def _require(self, some: object) -> None:
+        if not some and len(self.failed) == 1:
+            raise ViewError(self.failed[0])
+        if not some:
+            self.tell()
+            raise ViewError("nothing to show")
+
+    def _open(self, tree: Path, file: Path) -> None:
+        try:
+            self.trees[file] = open_outline(tree, images=self.places)
+        except RegionTreeError as error:
+            self.failed.append(str(error))
+
+
+def _drawn(file: Path, trees: set[Path]) -> bool:
+    """Whether a picture was drawn from a tree: beside it, or as a gallery's thumbnail."""
+    drawn = _DRAWN.fullmatch(file.name)
+    if drawn and file.with_name(drawn[1] + TREE_SUFFIX) in trees:
+        return True
+    return file.parent.name == "thumbs" and (file.parent.parent / MANIFEST).is_file()
+
+
+def _below(file: Path, folder: Path) -> bool:
+    return Path(os.path.abspath(folder)) in Path(os.path.abspath(file)).parents
+
+
+def _title(paths: Sequence[str | Path]) -> str:
+    """The name of the input folder, if there is one only."""
+    only = os.path.abspath(paths[0])
+    return (len(paths) == 1 and os.path.isdir(only) and os.path.basename(only)) or "Regions"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
