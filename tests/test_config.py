@@ -45,6 +45,7 @@ EXPECTED = Settings(
     max_ncut=0.8,
     max_perturbation=80.0,
     heuristic="maxgap",
+    refine="none",
     seed=1234,
 )
 VARIANT = ("simultaneous", "symmetrical", "cosine", "maxgap", "topdown")
@@ -196,6 +197,7 @@ def test_every_key_of_a_published_config_arrives(home):
             max_ncut=0.7,
             max_perturbation=60.0,
             heuristic="fiedler",
+            refine="none",
             seed=7,
         ),
         protocols=("grid", "pixel"),
@@ -368,7 +370,7 @@ def test_without_parts_there_is_nothing_to_merge(home):
     assert load(config).unsupported == ()
 
 
-@pytest.mark.parametrize("stage", ["postprocess_crf", "density_projection", "postprocess_ncuts"])
+@pytest.mark.parametrize("stage", ["density_projection", "postprocess_ncuts"])
 def test_stages_that_cannot_be_run_are_fine_until_scheduled(home, stage):
     config = changed(**{f"tasks__{stage}": {"output_folder": "x"}})
     assert load(config).unsupported == ()
@@ -473,8 +475,20 @@ def test_an_override_that_changes_nothing_is_not_worth_a_remark(home):
 
 
 def test_leaving_out_a_stage_leaves_out_what_it_cannot_do(home):
-    config = changed(schedule=["semantic_ncuts", "postprocess_crf"])
+    config = changed(schedule=["semantic_ncuts", "postprocess_ncuts"])
     assert load(config, stages=["trees"]).unsupported == ()
+
+
+def test_a_scheduled_crf_refines_the_leaves_and_has_the_trees(home):
+    config = changed(schedule=["semantic_ncuts", "postprocess_crf"])
+    crf, plain = load(config), load(changed(schedule=["semantic_ncuts"]))
+    assert crf.unsupported == ()
+    assert (crf.settings.refine, plain.settings.refine) == ("crf", "none")
+    folder = crf.folders["postprocess_crf"]
+    assert crf.trees_dir.relative_to(crf.features_dir.parent).parts[0] == folder
+    assert plain.trees_dir.relative_to(plain.features_dir.parent).parts[0] != folder
+    assert any(remark.startswith("postprocess_crf: leaves are refined") for remark in crf.remarks)
+    assert load(config, refine="guided").settings.refine == "guided"
 
 
 def test_overrides_of_our_own_format(home):
@@ -603,9 +617,10 @@ def test_a_data_set_may_be_a_file_or_inline(home):
     assert outside.features_dir == Path("results/----..--x/embedded/features")
 
 
-def test_crf_of_our_own_is_refused_too(home):
-    (sentence,) = load_own("dataset: x\nstages: [trees, postprocess_crf]").unsupported
-    assert sentence.startswith("stages: postprocess_crf is not available")
+def test_refinement_of_our_own_is_a_setting(home):
+    assert load_own("dataset: x").settings.refine == "guided"
+    assert load_own("dataset: x\nsettings: {refine: crf, crf_steps: 3}").settings.crf_steps == 3
+    assert load_own("dataset: x", refine="none").settings.refine == "none"
 
 
 def test_numbers_as_python_writes_them(home):

@@ -85,6 +85,10 @@ def segment(
         typer.Option(help="Tree recursive: regions less stable than this stay whole.  [80]"),
     ] = None,
     levels: Annotated[int | None, typer.Option(help="Tree recursive: deepest level.  [9]")] = None,
+    refine: Annotated[
+        str | None,
+        typer.Option(help="Borders to pixels: none, guided or crf.  [default: guided]"),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of every random step.  [default: 1234]")] = None,
     max_pixels: Annotated[
         int | None, typer.Option(help="Refuse larger images.  [default: 150000000]")
@@ -102,11 +106,10 @@ def segment(
     Finished images are skipped when run again. Bad images are reported at the end; the rest goes
     on. Exit code: 0 all done, 1 some failed, 2 nothing could be done, 130 interrupted.
     """
-    given = {
-        "backbone": backbone, "size": size, "dtype": dtype, "tree": tree, "parts": parts,
-        "max_ncut": max_ncut, "max_perturbation": max_perturbation, "levels": levels, "seed": seed,
-    }  # fmt: skip
-    changes = {name: value for name, value in given.items() if value is not None}
+    changes = _options(
+        backbone=backbone, size=size, dtype=dtype, tree=tree, parts=parts, max_ncut=max_ncut,
+        max_perturbation=max_perturbation, levels=levels, refine=refine, seed=seed,
+    )  # fmt: skip
     with _clear_errors():
         from regiontree.batch import plan, suffixes_for
         from regiontree.images import MAX_PIXELS
@@ -164,6 +167,9 @@ def view(
     preset: Annotated[str, typer.Option(help="For photographs: default, fast or published.")] = (
         "default"
     ),
+    refine: Annotated[
+        str | None, typer.Option(help="For photographs: none, guided or crf.  [default: guided]")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the page.")] = False,
 ) -> None:
@@ -177,7 +183,7 @@ def view(
         code = command.view(
             paths, images=images or (), html=html, host=host, port=port, open_browser=browser,
             longest=longest, overwrite=overwrite,
-            parser_options={"preset": preset, "device": device},
+            parser_options=_options(preset=preset, device=device, refine=refine),
         )  # fmt: skip
     raise typer.Exit(code)
 
@@ -196,6 +202,9 @@ def gallery(
     preset: Annotated[str, typer.Option(help="For photographs: default, fast or published.")] = (
         "default"
     ),
+    refine: Annotated[
+        str | None, typer.Option(help="For photographs: none, guided or crf.  [default: guided]")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make every page again.")] = False,
 ) -> None:
@@ -209,7 +218,7 @@ def gallery(
 
         code = command.gallery(
             paths, out, images=images or (), title=title, longest=longest, overwrite=overwrite,
-            parser_options={"preset": preset, "device": device},
+            parser_options=_options(preset=preset, device=device, refine=refine),
         )  # fmt: skip
     raise typer.Exit(code)
 
@@ -295,6 +304,9 @@ def run(
         typer.Option(help="features, trees or evaluate; may be given several times."),
     ] = None,
     size: Annotated[str | None, typer.Option(help="Long side, or HEIGHTxWIDTH.")] = None,
+    refine: Annotated[
+        str | None, typer.Option(help="none, guided or crf, instead of the config's.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo finished images.")] = False,
     dry_run: Annotated[
@@ -322,7 +334,7 @@ def run(
         assert path is not None
         experiment = load_experiment(
             path, model=model, output=output, dataset=dataset, split=split, root=root,
-            datasets_config=datasets_config, stages=stage or None, size=size,
+            datasets_config=datasets_config, stages=stage or None, size=size, refine=refine,
         )  # fmt: skip
         plan = prepare(experiment)
         if dry_run:
@@ -393,6 +405,11 @@ def main() -> None:
 
 
 # -- pieces ---------------------------------------------------------------------------------------
+
+
+def _options(**given: Any) -> dict[str, Any]:
+    """Those that were given."""
+    return {name: value for name, value in given.items() if value is not None}
 
 
 @contextmanager

@@ -7,6 +7,7 @@ photograph -> pixels fitted to a patch grid        (images)
            -> parts, from its leading eigenvectors (spectral.oversegment)
               or from the pixels themselves    (spectral.superpixels)
            -> a tree over the parts                (hierarchy)
+           -> its leaves' borders moved to the photograph's edges (refine)
            -> the tree over the image's own pixels (tree)
 """
 
@@ -30,7 +31,8 @@ from regiontree.backbones.unfold import Unfolded
 from regiontree.errors import FeatureError, SettingsError
 from regiontree.featurefile import Features
 from regiontree.hierarchy import Hierarchy, PartGraph, StopReason
-from regiontree.images import MAX_PIXELS, LoadedImage, grid_of, load_image, nearest, to_pixels
+from regiontree.images import MAX_PIXELS, LoadedImage, Size, grid_of, load_image, nearest, to_pixels
+from regiontree.refine import PatchLeaves
 from regiontree.settings import Settings
 from regiontree.spectral.affinity import EQUAL, make_affinity, max_cosine_distance, unit_rows
 from regiontree.spectral.oversegment import oversegment, part_graph
@@ -106,7 +108,7 @@ class RegionParser:
         RegionTreeError
             A subclass that says what is wrong with the photograph, the features or the settings.
         """
-        rgb = self.pixels(photo) if self.settings.needs_pixels else None
+        rgb = self.pixels(photo)
         extracted = self.extract(photo)
         return self.build(
             extracted.patches,
@@ -150,20 +152,28 @@ class RegionParser:
             load_image(photo, max_pixels=self.max_pixels, cover=self.settings.size)
         )
 
-    def pixels(self, photo: Photo) -> NDArray[np.uint8]:
-        """The photograph at the resolution of `settings.size`: (H, W, 3) uint8, for `build`.
+    def pixels(self, photo: Photo) -> NDArray[np.uint8] | None:
+        """The photograph as `build` wants it: (H, W, 3) uint8, or None if it has no use for it.
 
-        Only overclusterings of the image need it (`settings.needs_pixels`). This is what the
-        network sees, up to the rounding of the sides to whole patches: no network is needed, so
-        stored features of any patch size give the tree that the photograph gives.
+        That is what the network sees, up to the rounding of the sides to whole patches; for
+        refinements that ask for more, the photograph's own size, if that is within their
+        ``long_side``. No network is needed, so stored features give the tree that the photograph
+        gives.
         """
-        if self.settings.backbone == "precomputed":
+        needed, refinement = self.settings.needs_pixels, self.settings.refinement()
+        if self.settings.backbone == "precomputed" and needed:
             raise SettingsError(
                 f"overclustering {self.settings.overclustering!r} divides the photograph, and "
                 "backbone 'precomputed' has only features; use precomputed:FOLDER"
             )
-        size = self.settings.size
-        image = load_image(photo, max_pixels=self.max_pixels, cover=size)
+        if not needed and (refinement is None or self.settings.backbone == "precomputed"):
+            return None
+        size: Size = self.settings.size
+        if not needed and refinement is not None and refinement.long_side is not None:
+            image = load_image(photo, max_pixels=self.max_pixels, cover=refinement.long_side)
+            size = min(refinement.long_side, max(image.size))
+        else:
+            image = load_image(photo, max_pixels=self.max_pixels, cover=size)
         if isinstance(size, int):
             scale = size / max(image.size)
             size = max(1, round(image.size[0] * scale)), max(1, round(image.size[1] * scale))
@@ -188,7 +198,8 @@ class RegionParser:
             (h, w, d), floating, finite.
         rgb
             (H, W, 3) uint8, the photograph at any resolution of at least (h, w): see `pixels`.
-            Needed only for overclusterings of the image.
+            Overclusterings of the image need it. Without it leaves stay on the patch grid, whatever
+            `settings.refine` says; ``meta["refined"]`` tells.
         image_size
             (H, W) of the image they belong to, at least (h, w); the patch grid itself if None.
         source, backbone
@@ -209,7 +220,9 @@ class RegionParser:
             smooth = smooth_features(unit.reshape(h, w, d), steps=settings.smoothing)
             unit = smooth.reshape(h * w, d)
         largest = max_cosine_distance(unit)
-        meta = self._meta(size, (h, w), source, backbone)
+        refinement = None if rgb is None else settings.refinement()
+        refined = "none" if refinement is None else settings.refine
+        meta = self._meta(size, (h, w), source, backbone) | {"refined": refined}
         if largest < EQUAL:
             return _whole(size, meta)
         affinity_settings = settings.affinity_settings()
@@ -226,14 +239,25 @@ class RegionParser:
         graph = part_graph(unit, affinity, parts)
         hierarchy = settings.builder().build(graph, seed=settings.seed)
 
-        leaf_of_patch = hierarchy.leaf_of_part[parts.cpu().numpy()].reshape(h, w)
+        embedding = _node_embeddings(hierarchy, graph)
+        leaf_of_patch = hierarchy.leaf_of_part[parts.cpu().numpy()].reshape(h, w).astype(np.int32)
+        if refinement is None or rgb is None:
+            labels = nearest(leaf_of_patch, size)
+        else:
+            leaves = PatchLeaves(
+                leaf_of_patch,
+                hierarchy.parents.astype(np.int32),
+                unit.reshape(h, w, d).float(),
+                torch.from_numpy(embedding[: leaf_of_patch.max() + 1]).to(unit.device).float(),
+            )
+            labels = refinement.refine(leaves, rgb, size)
         return RegionTree(
-            labels=nearest(leaf_of_patch.astype(np.int32), size),
+            labels=labels,
             parents=hierarchy.parents,
             height=hierarchy.height,
             ncut=hierarchy.ncut,
             stop=hierarchy.stop,
-            embedding=_node_embeddings(hierarchy, graph),
+            embedding=embedding,
             meta=meta,
         )
 

@@ -13,6 +13,8 @@ from regiontree.backbones.unfold import check_window
 from regiontree.errors import SettingsError, check_number
 from regiontree.hierarchy import BUILDERS, TreeBuilder
 from regiontree.images import Size, parse_size
+from regiontree.refine import REFINEMENTS, LeafCrf, Refinement
+from regiontree.refine.crf import CrfSettings
 from regiontree.spectral.affinity import AffinitySettings
 from regiontree.spectral.oversegment import Method, OversegmentSettings
 
@@ -48,6 +50,13 @@ class Settings:
         See :class:`~regiontree.hierarchy.ward.SpectralWard`.
     levels, max_ways, min_parts, max_ncut, max_perturbation, heuristic
         See :class:`~regiontree.hierarchy.recursive.RecursivePartition`.
+    refine : str
+        How leaves come from patches to pixels: a name in :data:`regiontree.refine.REFINEMENTS`, or
+        none: each pixel takes the leaf of its patch.
+    crf_temperature, crf_smooth_xy, crf_smooth_weight, crf_edge_xy, crf_edge_rgb, crf_edge_weight,
+    crf_steps
+        See :class:`~regiontree.refine.leafcrf.LeafCrf` and
+        :class:`~regiontree.refine.crf.CrfSettings`.
     seed : int
         Of every random step.
     """
@@ -75,6 +84,14 @@ class Settings:
     max_ncut: float = 0.8
     max_perturbation: float = 80.0
     heuristic: Literal["maxgap", "fiedler"] = "maxgap"
+    refine: str = "guided"
+    crf_temperature: float = 0.1
+    crf_smooth_xy: float = 1.0
+    crf_smooth_weight: float = 3.0
+    crf_edge_xy: float = 67.0
+    crf_edge_rgb: float = 3.0
+    crf_edge_weight: float = 4.0
+    crf_steps: int = 10
     seed: int = 1234
 
     def __post_init__(self) -> None:
@@ -95,6 +112,8 @@ class Settings:
         self.oversegment_settings()
         for name in {self.tree, *BUILDERS}:  # also of builders that are not asked to build
             self.builder(name)
+        self.refinement()
+        self._crf()  # also if it is not asked for
 
     def _check_unfold(self) -> None:
         """That kernel and stride go together; multiples of the patch wait for the backbone."""
@@ -130,8 +149,13 @@ class Settings:
         usual = {field.name: field.default for field in dataclasses.fields(self)}
         shared = {field.name for field in dataclasses.fields(OversegmentSettings)}
         for name in changes:
-            readers = [tree for tree in BUILDERS if name in _fields_of(tree)]
             changed = getattr(self, name) != usual[name]
+            if name.startswith("crf_") and self.refine != "crf" and changed:
+                raise SettingsError(
+                    f"{name} is a setting of refine 'crf', and {self.refine!r} has no use for it; "
+                    "leave it out or set refine to 'crf'"
+                )
+            readers = [tree for tree in BUILDERS if name in _fields_of(tree)]
             if readers and self.tree not in readers and changed and name not in shared:
                 raise SettingsError(
                     f"{name} is a setting of tree {readers[0]!r}, and {self.tree!r} has no use for "
@@ -145,6 +169,30 @@ class Settings:
         return OversegmentSettings(
             self.overclustering, self.parts, self.restarts, self.solver, self.vectors
         )
+
+    def refinement(self) -> Refinement | None:
+        """How leaves come to pixels; None: they stay on the patch grid."""
+        if self.refine == "none":
+            return None
+        if self.refine not in REFINEMENTS:
+            raise SettingsError(
+                f"unknown refine {self.refine!r}; known: none, {', '.join(REFINEMENTS)}"
+            )
+        return self._crf() if self.refine == "crf" else REFINEMENTS[self.refine]()
+
+    def _crf(self) -> Refinement:
+        try:
+            field = CrfSettings(
+                smooth_xy=self.crf_smooth_xy,
+                smooth_weight=self.crf_smooth_weight,
+                edge_xy=self.crf_edge_xy,
+                edge_rgb=self.crf_edge_rgb,
+                edge_weight=self.crf_edge_weight,
+                steps=self.crf_steps,
+            )
+            return LeafCrf(self.crf_temperature, field)
+        except SettingsError as error:  # which says what is wrong with smooth_xy
+            raise SettingsError(f"crf_{error}") from error
 
     @property
     def needs_pixels(self) -> bool:
@@ -213,6 +261,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_ncut": 0.8,
         "max_perturbation": 80.0,
         "heuristic": "maxgap",
+        "refine": "none",
         "seed": 1234,
     },
 }

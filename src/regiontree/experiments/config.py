@@ -50,6 +50,7 @@ def load_experiment(
     datasets_config: str | Path | None = None,
     stages: Sequence[str] | None = None,
     size: Size | str | None = None,
+    refine: str | None = None,
 ) -> Experiment:
     """Read a config; what else is given takes the place of what the config says.
 
@@ -62,7 +63,7 @@ def load_experiment(
         See :class:`Experiment`.
     stages
         Published names, or ``features``, ``trees``, ``evaluate``.
-    size
+    size, refine
         See :class:`~regiontree.settings.Settings`.
 
     Raises
@@ -81,6 +82,7 @@ def load_experiment(
         "datasets_config": None if datasets_config is None else str(datasets_config),
         "stages": None if stages is None else list(stages),
         "size": size,
+        "refine": refine,
     }
     given = {key: value for key, value in given.items() if value is not None}
     if "schedule" in raw or "tasks" in raw:
@@ -113,8 +115,9 @@ def _from_published(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> E
         if stage not in config.tasks.model_fields_set
     ]
     changes = settings_of(config)
-    if "size" in given:
-        changes["size"] = ("size", given["size"])
+    for key in ("size", "refine"):
+        if key in given:
+            changes[key] = (key, given[key])
     settings = _settings("published", changes, mistakes)
     resize = config.tasks.extract_features.resize
     if settings is not None and settings.size != tuple(resize):
@@ -170,8 +173,9 @@ def _from_own(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> Experim
     changes = {name: (f"settings.{name}", value) for name, value in (config.settings or {}).items()}
     if "model" in given:
         changes["backbone"] = ("model", given["model"])
-    if "size" in given:
-        changes["size"] = ("size", given["size"])
+    for key in ("size", "refine"):
+        if key in given:
+            changes[key] = (key, given[key])
     settings = _settings(config.preset, changes, mistakes)
     dataset, data = config.dataset, config.dataset
     if isinstance(data, dict):
@@ -205,9 +209,6 @@ def _from_own(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> Experim
         save_strips=config.pictures,
         variant=(method, "symmetrical", settings.distance, settings.heuristic, merging),
         remarks=tuple(remarks),
-        unsupported=("stages: postprocess_crf is not available in this version; leave it out",)
-        if "postprocess_crf" in stages
-        else (),
     )
 
 

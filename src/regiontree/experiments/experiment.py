@@ -100,11 +100,11 @@ class Experiment:
 
     @property
     def trees_dir(self) -> Path:
-        return self._of_variant("semantic_ncuts") / "trees"
+        return self._of_variant(self._trees) / "trees"
 
     @property
     def pictures_dir(self) -> Path:
-        return self._of_variant("semantic_ncuts") / "imgs"
+        return self._of_variant(self._trees) / "imgs"
 
     @property
     def stats_dir(self) -> Path:
@@ -120,6 +120,11 @@ class Experiment:
         """Scores over all classes and their ancestors."""
         name = f"results_hier_{self._data_set}_{self.match}_{self.threshold}.json"
         return self.stats_dir / name
+
+    @property
+    def _trees(self) -> str:
+        """The stage that leaves the trees that are scored."""
+        return "postprocess_crf" if "postprocess_crf" in self.stages else "semantic_ncuts"
 
     @property
     def _data_set(self) -> str:

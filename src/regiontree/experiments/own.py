@@ -54,7 +54,7 @@ class Own(Section):
     preset: Text = "default"
     settings: dict[str, Any] | None = None
     stages: Annotated[
-        Listed[Literal["extract_features", "semantic_ncuts", "postprocess_crf", "create_stats"]],
+        Listed[Literal["extract_features", "semantic_ncuts", "create_stats"]],
         BeforeValidator(_stages),
         Field(min_length=1),
     ] = ("extract_features", "semantic_ncuts", "create_stats")

@@ -195,6 +195,8 @@ def settings_of(config: Published) -> dict[str, tuple[str, Any]]:
     if features.unfold:
         found["kernel"] = ("tasks.extract_features.kernel", features.kernel)
         found["stride"] = ("tasks.extract_features.stride", features.stride)
+    if "postprocess_crf" in config.schedule:
+        found["refine"] = ("schedule", "crf")
     return found
 
 
@@ -203,7 +205,7 @@ def unsupported_in(config: Published) -> list[str]:
     said = [
         f"schedule: {stage} is not available in this version; take it out of the schedule"
         for stage in dict.fromkeys(config.schedule)
-        if stage in ("postprocess_crf", "density_projection", "postprocess_ncuts")
+        if stage in ("density_projection", "postprocess_ncuts")
     ]
     makes_trees = "semantic_ncuts" in config.schedule
     key = "tasks.semantic_ncuts"
@@ -245,6 +247,11 @@ def remarks_on(config: Published) -> list[str]:
         for stage in STAGES
         if stage in config.schedule
     }
+    if "postprocess_crf" in config.schedule:
+        said.append(
+            "postprocess_crf: leaves are refined as the tree is made, so its trees lie below "
+            f"{config.tasks.postprocess_crf.output_folder} only; specks go to their surroundings"
+        )
     afresh = [key for key, task in scheduled.items() if getattr(task, "resume", True) is False]
     if afresh:
         said.append(

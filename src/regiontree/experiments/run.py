@@ -65,6 +65,7 @@ class Plan:
         places = {
             "extract_features": experiment.features_dir,
             "semantic_ncuts": experiment.trees_dir,
+            "postprocess_crf": experiment.trees_dir,
             "create_stats": experiment.stats_dir,
         }
         lines = [

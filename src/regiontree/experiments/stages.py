@@ -83,6 +83,9 @@ class Pipeline:
         self.scoring = scoring
         self.overwrite = overwrite
         self.parser = RegionParser(device=device, **experiment.settings.as_dict())
+        stages = {*experiment.stages}
+        if "postprocess_crf" in stages:  # done as the tree is made
+            stages.add("semantic_ncuts")
         self.stages: dict[str, Callable[[Sample], bool]] = {
             name: stage
             for name, stage in {
@@ -90,7 +93,7 @@ class Pipeline:
                 "semantic_ncuts": self._tree,
                 "create_stats": self._score,
             }.items()
-            if name in experiment.stages
+            if name in stages
         }
 
     # -- where things are -------------------------------------------------------------------------
@@ -182,13 +185,12 @@ class Pipeline:
                     f"{source}: features of {', '.join(changed)}; schedule extract_features too"
                 )
             kept = load_features(source)
-            rgb = self.parser.pixels(sample.image) if self.parser.settings.needs_pixels else None
             tree = self.parser.build(
                 kept.patches,
                 image_size=kept.image_size,
                 source={**kept.source, "features_sha256": digest},
                 backbone=kept.backbone,
-                rgb=rgb,
+                rgb=self.parser.pixels(sample.image),
             )
             tree.save(path)
         strip = self.strip_path(sample)

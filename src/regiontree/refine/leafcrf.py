@@ -1,0 +1,87 @@
+"""Leaves refined by a fully connected CRF, as the published ``postprocess_crf`` does.
+
+A pixel's energy for a leaf is ``-log softmax(cos(f, e) / temperature)`` over all leaves: f is the
+patch features resized bicubically to the photograph, e the leaf's mean feature. The field
+(:mod:`regiontree.refine.crf`) finds the labels.
+
+Resized features of a whole photograph would be hundreds of megabytes, so they are made a few rows
+at a time: bicubic weights of rows and columns are two small matrices.
+
+Reference: Rossetti and Pirri, NeurIPS 2024, supplement; parameters of the field as in
+:class:`~regiontree.refine.crf.CrfSettings`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate, normalize
+
+from regiontree.errors import check_number
+from regiontree.images import nearest
+from regiontree.refine.base import PatchLeaves
+from regiontree.refine.crf import CrfSettings, check_memory, crf
+from regiontree.refine.regions import keep_leaves, merge_specks
+
+__all__ = ["LeafCrf", "leaf_energies"]
+
+_ROWS = 16  # of pixels whose features are made at once
+_LONG_SIDE = 2048  # sides above it are reduced: the field's cost is that of pixels times leaves
+
+
+@dataclass(frozen=True, slots=True)
+class LeafCrf:
+    """Attributes: temperature of the energies' softmax, > 0; settings of the field; specks,
+    components smaller than this many patches go to their surroundings, 0 as published."""
+
+    temperature: float = 0.1
+    settings: CrfSettings = field(default_factory=CrfSettings)
+    specks: float = 0.5
+    long_side: int | None = _LONG_SIDE
+
+    def __post_init__(self) -> None:
+        check_number("temperature", self.temperature, 1e-4, 1e4)
+        check_number("specks", self.specks, 0, 1e6)
+
+    def refine(
+        self, leaves: PatchLeaves, rgb: NDArray[np.uint8], size: tuple[int, int]
+    ) -> NDArray[np.int32]:
+        """As :meth:`regiontree.refine.base.Refinement.refine`.
+
+        Raises
+        ------
+        SettingsError
+            The field may need more memory than its settings allow; nothing was computed yet.
+        """
+        shape = rgb.shape[0], rgb.shape[1]
+        check_memory(shape, len(leaves.embedding), self.settings)
+        labels = crf(leaf_energies(leaves, shape, self.temperature), rgb, self.settings)
+        patch = shape[0] * shape[1] / leaves.leaf.size
+        labels = merge_specks(labels, leaves.parents, round(self.specks * patch))
+        return keep_leaves(nearest(labels, size), leaves.leaf)
+
+
+def leaf_energies(leaves: PatchLeaves, shape: tuple[int, int], temperature: float) -> Tensor:
+    """Energies (L, H, W) float32 of the leaves at each pixel, a pixel's side by side in memory."""
+    features, embedding = leaves.features, leaves.embedding
+    h, w, d = features.shape
+    down = _bicubic(shape[0], h, features)  # (H, h)
+    across = _bicubic(shape[1], w, features)  # (W, w)
+    flat = features.reshape(h, w * d)
+    energies = features.new_empty(*shape, len(embedding))
+    for top in range(0, shape[0], _ROWS):
+        rows = (down[top : top + _ROWS] @ flat).view(-1, w, d)
+        pixels = normalize(torch.matmul(across, rows), dim=2)  # (rows, W, d)
+        cosine = pixels @ embedding.T
+        energies[top : top + _ROWS] = -torch.log_softmax(cosine / temperature, dim=2)
+    return energies.permute(2, 0, 1)
+
+
+def _bicubic(new: int, old: int, like: Tensor) -> Tensor:
+    """Weights (new, old) of bicubic interpolation along one axis."""
+    one = torch.eye(old, dtype=like.dtype, device=like.device)[None, None]
+    return interpolate(one, size=(new, old), mode="bicubic", align_corners=False)[0, 0]

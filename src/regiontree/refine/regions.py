@@ -1,0 +1,188 @@
+"""Regions of a label map: what hangs together, specks, and leaves that must not vanish.
+
+A tree's leaf may lie in several places, and so does a region of any label map: each place is a
+*component*, pixels of one label joined through their sides. What moves borders, finely or roughly,
+leaves components of a few pixels behind, which :func:`merge_specks` gives to their surroundings,
+and may move the last pixel of a small leaf, which :func:`keep_leaves` gives back.
+
+No pixel is visited by a loop: components are joined from runs, the unbroken stretches of a label
+within a row, of which a photograph of 700,000 pixels and 400 leaves has some 25,000.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+__all__ = ["components", "keep_leaves", "merge_specks", "patch_centres"]
+
+Labels = NDArray[np.int32]
+
+
+def components(labels: Labels) -> Labels:
+    """Component of each pixel, (H, W) int32, numbered from 0 in the order of their first pixels.
+
+    Parameters
+    ----------
+    labels
+        (H, W); pixels of equal label that share a side belong together.
+
+    Examples
+    --------
+    >>> components(np.array([[7, 7, 5], [5, 7, 5], [5, 5, 7]], np.int32))
+    array([[0, 0, 1],
+           [2, 0, 1],
+           [2, 2, 3]], dtype=int32)
+    """
+    starts = np.ones(labels.shape, bool)
+    starts[:, 1:] = labels[:, 1:] != labels[:, :-1]
+    run = np.cumsum(starts, dtype=np.int32).reshape(labels.shape) - 1
+    # One link where two runs first touch; where both go on to the right, it is the same link.
+    touch = labels[1:] == labels[:-1]
+    touch[:, 1:] &= starts[1:, 1:] | starts[:-1, 1:] | ~touch[:, :-1]
+    above, below = run[:-1][touch], run[1:][touch]
+    n = int(run[-1, -1]) + 1
+    links = coo_array((np.ones(len(above), np.int8), (above, below)), shape=(n, n))
+    found = connected_components(links, directed=False)[1]
+    # Runs are numbered row by row, so the order of first runs is the order of first pixels.
+    _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
+    order = np.empty(len(first), np.int32)
+    order[first.argsort()] = np.arange(len(first), dtype=np.int32)
+    numbered: Labels = order[inverse][run]
+    return numbered
+
+
+def merge_specks(labels: Labels, parents: NDArray[np.integer], min_pixels: int) -> Labels:
+    """Give each component of fewer than `min_pixels` pixels to the most alike of its neighbours.
+
+    The largest component of a leaf stays whatever its size, the first of equals, so that no leaf
+    vanishes. Of the leaves around a speck that is taken which the tree joins first to the speck's
+    own: its sibling, else one below the same grandparent, and so on upwards; of equals that with
+    the longest common border, then the lowest. Specks amid specks wait until one beside them has
+    found its place.
+
+    Parameters
+    ----------
+    labels
+        (H, W), the leaf of each pixel.
+    parents
+        (N,) as in :class:`~regiontree.tree.RegionTree`: leaves first, each parent after its
+        children, the root last and its own parent.
+    min_pixels
+        Size from which a component is no speck; 0 or 1 changes nothing.
+
+    Returns
+    -------
+    (H, W) int32, a new array.
+
+    Examples
+    --------
+    Leaves 1 and 2 are siblings, so the lone 1 goes to 2, although it touches more of 0:
+
+    >>> labels = np.array([[0, 0, 0, 0, 1], [0, 1, 2, 0, 1]], np.int32)
+    >>> merge_specks(labels, np.array([4, 3, 3, 4, 4]), 2)
+    array([[0, 0, 0, 0, 1],
+           [0, 2, 2, 0, 1]], dtype=int32)
+    """
+    part = components(labels)
+    size = np.bincount(part.ravel())
+    leaf = np.empty(len(size), np.int32)
+    leaf[part.ravel()] = labels.ravel()
+    speck = size < min_pixels
+    by_size = np.lexsort((np.arange(len(size)), -size, leaf))
+    speck[by_size[np.unique(leaf[by_size], return_index=True)[1]]] = False
+    if not speck.any():
+        return labels.astype(np.int32)
+    a, b, border = _touching(part, speck)
+    while speck.any():
+        ready = speck[a] & ~speck[b]
+        joined = _joined(parents, leaf[a[ready]], leaf[b[ready]])
+        # The first of each component in this order is where it goes.
+        order = np.lexsort((leaf[b[ready]], -border[ready], joined, a[ready]))
+        moved, at = np.unique(a[ready][order], return_index=True)
+        leaf[moved] = leaf[b[ready][order[at]]]
+        speck[moved] = False
+    merged: Labels = leaf[part]
+    return merged
+
+
+def keep_leaves(labels: Labels, leaf_of_patch: Labels) -> Labels:
+    """Give leaves without a pixel the centres of their patches back.
+
+    Parameters
+    ----------
+    labels
+        (H, W), the leaf of each pixel; no side shorter than the patch grid's.
+    leaf_of_patch
+        (h, w), the leaf of each patch.
+
+    Returns
+    -------
+    (H, W) int32, in which every leaf of `leaf_of_patch` has a pixel; `labels` itself if they had.
+
+    Examples
+    --------
+    >>> keep_leaves(np.array([[3, 3, 3, 3]], np.int32), np.array([[3, 1]], np.int32))
+    array([[3, 3, 3, 1]], dtype=int32)
+    """
+    wanted = np.unique(leaf_of_patch)
+    rows, columns = patch_centres(leaf_of_patch.shape, labels.shape)
+    kept = labels
+    # Centres of patches are different pixels: what is given back is never taken again.
+    given = np.zeros(leaf_of_patch.shape, bool)
+    while len(missing := wanted[~_present(kept, int(wanted[-1]))[wanted]]):
+        if kept is labels:
+            kept = labels.copy()
+        given |= np.isin(leaf_of_patch, missing)
+        patch_row, patch_column = given.nonzero()
+        kept[rows[patch_row], columns[patch_column]] = leaf_of_patch[given]
+    return kept
+
+
+def _present(labels: Labels, last: int) -> NDArray[np.bool_]:
+    """Which of the labels 0 to `last` or more there are; no sorting of 100 million pixels."""
+    found = np.zeros(max(last, int(labels.max())) + 1, bool)
+    for row in labels:
+        found[row] = True
+    return found
+
+
+def patch_centres(
+    grid: tuple[int, int], size: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows (h,) and columns (w,) of the pixels that the centres of (h, w) patches lie in.
+
+    On (H, W) pixels with ``H >= h`` and ``W >= w`` these are different pixels, each of which
+    :func:`~regiontree.images.nearest` gives to the patch whose centre it holds.
+    """
+    height, width = (
+        (2 * np.arange(cells, dtype=np.int64) + 1) * pixels // (2 * cells)
+        for cells, pixels in zip(grid, size, strict=True)
+    )
+    return height, width
+
+
+def _touching(part: Labels, wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ...]:
+    """Pairs (a, b) of touching components with a `wanted`, and the sides of pixels in between."""
+    n = len(wanted)
+    pairs = []
+    for one, other in ((part[:, 1:], part[:, :-1]), (part[1:], part[:-1])):
+        for a, b in ((one, other), (other, one)):
+            meet = (a != b) & wanted[a]
+            pairs.append(a[meet].astype(np.int64) * n + b[meet])
+    key, border = np.unique(np.concatenate(pairs), return_counts=True)
+    return key // n, key % n, border
+
+
+def _joined(parents: NDArray[np.integer], a: Labels, b: Labels) -> NDArray[np.int64]:
+    """The lowest node above both, of each pair of leaves.
+
+    Parents come after their children, so of two different nodes the lower index climbs.
+    """
+    low, high = np.minimum(a, b).astype(np.int64), np.maximum(a, b).astype(np.int64)
+    while (apart := low != high).any():
+        up = np.where(apart, parents[low], low)
+        low, high = np.minimum(up, high), np.maximum(up, high)
+    return low
