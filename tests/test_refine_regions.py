@@ -10,7 +10,13 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from regiontree.images import nearest
-from regiontree.refine.regions import components, keep_leaves, merge_specks, patch_centres
+from regiontree.refine.regions import (
+    components,
+    keep_leaves,
+    merge_specks,
+    patch_centres,
+    trim_threads,
+)
 
 maps = arrays(np.int32, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, 3))
 # Leaves 0 and 1 are siblings, 2 and 3 are siblings.
@@ -108,15 +114,62 @@ def test_every_leaf_keeps_a_pixel(grid: tuple[int, int], more: tuple[int, int], 
     leaf = np.array([random.randrange(5) for _ in range(grid[0] * grid[1])], np.int32).reshape(grid)
     labels = np.full(size, random.choice(np.unique(leaf).tolist()), np.int32)
     before = labels.copy()
-    kept = keep_leaves(labels, leaf)
+    kept = keep_leaves(labels, leaf, np.full(6, 5))
     assert set(np.unique(kept)) == set(np.unique(leaf))
     assert np.array_equal(labels, before)
-    assert (kept != labels).sum() <= leaf.size
+    assert (kept != labels).sum() == len(np.unique(leaf)) - 1  # one pixel each
 
 
 def test_leaves_that_are_there_are_left_alone() -> None:
     labels = np.array([[1, 1, 1, 0]], np.int32)
-    assert keep_leaves(labels, np.array([[0, 1]], np.int32)) is labels
+    assert keep_leaves(labels, np.array([[0, 1]], np.int32), np.full(3, 2)) is labels
+
+
+def test_a_leaf_comes_back_where_its_next_of_kin_is() -> None:
+    """Leaf 0's patches lie in 2, in its sibling 1, and in 1 again: the first of these it is."""
+    leaf = np.array([[0, 0, 0, 2]], np.int32)
+    labels = np.array([[2, 1, 1, 2]], np.int32)
+    assert keep_leaves(labels, leaf, PARENTS).tolist() == [[2, 0, 1, 2]]
+
+
+def test_a_pixel_given_back_may_cost_another_leaf_its_last_which_then_gets_one() -> None:
+    leaf = np.array([[0, 1, 1]], np.int32)
+    labels = np.array([[1, 2, 2]], np.int32)  # the last pixel of 1 is in the patch of 0
+    assert set(keep_leaves(labels, leaf, PARENTS)[0].tolist()) == {0, 1, 2}
+
+
+@given(maps, st.integers(2, 4))
+def test_a_region_keeps_the_squares_that_fit_and_the_rest_goes_to_the_nearest(
+    labels: np.ndarray, width: int
+) -> None:
+    height, length = labels.shape
+    kept = np.zeros(labels.shape, bool)
+    for y in range(height - width + 1):
+        for x in range(length - width + 1):
+            window = slice(y, y + width), slice(x, x + width)
+            kept[window] |= bool((labels[window] == labels[y, x]).all())
+    trimmed = trim_threads(labels, width)
+    assert trimmed.dtype == np.int32
+    if not kept.any():
+        assert np.array_equal(trimmed, labels)
+        return
+    ys, xs = kept.nonzero()
+    for y, x in np.ndindex(labels.shape):
+        distance = (ys - y) ** 2 + (xs - x) ** 2
+        nearest_ones = distance == distance.min()
+        assert trimmed[y, x] in labels[ys[nearest_ones], xs[nearest_ones]]
+
+
+def test_threads_of_a_pixel_go_and_right_angles_stay() -> None:
+    labels = np.zeros((9, 12), np.int32)
+    labels[3:, 4:8] = 1
+    expected = labels.copy()
+    labels[5, 8:] = 1  # a thread to the right
+    trimmed = trim_threads(labels, 3)
+    assert trimmed[5, 8] in (0, 1)  # as near to one as to the other
+    trimmed[5, 8] = 0
+    assert np.array_equal(trimmed, expected)
+    assert np.array_equal(trim_threads(labels, 1), labels)
 
 
 @given(

@@ -13,7 +13,7 @@ share their water, so where nothing is to be found nothing is decided.
    them, make a graph, whose edges are as high as the lowest pass between two basins.
 3. The spanning forest of least height, a tree for each spring, is the watershed: each basin joins
    the spring that it reaches over the lowest passes.
-4. Specks go to their surroundings, and a leaf that lost its last pixel gets one back.
+4. Threads and specks go to their surroundings, and a leaf that lost its last pixel gets one back.
 
 Only the leaf of pixels changes: the tree, and that parents are unions of their children, stays as
 it is. benchmarks/refine.py measures what it gains.
@@ -35,7 +35,7 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from regiontree.errors import FeatureError, check_number
 from regiontree.images import nearest
 from regiontree.refine.base import PatchLeaves
-from regiontree.refine.regions import Labels, keep_leaves, merge_specks, patch_centres
+from regiontree.refine.regions import Labels, keep_leaves, merge_specks, patch_centres, trim_threads
 
 __all__ = ["Guided", "edge_height", "lab_colours", "refine_leaves", "watershed"]
 
@@ -54,6 +54,8 @@ class Guided:
         Weight of the fine one, >= 0.
     bowl : float
         Height of a bowl at its rim, as a difference of L*a*b* over two pixels, >= 0.
+    threads : float
+        What is thinner than this many sides of a patch is given to what is beside it, 0 to 1.
     specks : float
         Components smaller than this many patches are given to their surroundings, >= 0.
     """
@@ -62,6 +64,7 @@ class Guided:
     fine: float = 0.07
     detail: float = 0.3
     bowl: float = 0.5
+    threads: float = 0.25
     specks: float = 0.5
     long_side: int | None = None
 
@@ -70,6 +73,7 @@ class Guided:
         check_number("fine", self.fine, 0, 4)
         check_number("detail", self.detail, 0, 1000)
         check_number("bowl", self.bowl, 0, 1000)
+        check_number("threads", self.threads, 0, 1)
         check_number("specks", self.specks, 0, 1e6)
 
     def refine(self, leaves: PatchLeaves, rgb: NDArray[np.uint8], size: tuple[int, int]) -> Labels:
@@ -147,8 +151,9 @@ def refine_leaves(
     height += settings.bowl * (rows[:, None] + columns)
     y, x = patch_centres(leaf.shape, shape)
     labels = leaf.reshape(-1)[watershed(height, (y[:, None] * shape[1] + x).reshape(-1))]
+    labels = trim_threads(labels, round(settings.threads * patch))
     labels = merge_specks(labels, parents, round(settings.specks * patch**2))
-    return keep_leaves(nearest(labels, size), leaf)
+    return keep_leaves(nearest(labels, size), leaf, parents)
 
 
 def edge_height(colours: FloatImage, blur: float) -> FloatImage:

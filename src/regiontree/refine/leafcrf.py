@@ -62,7 +62,7 @@ class LeafCrf:
         labels = crf(leaf_energies(leaves, shape, self.temperature), rgb, self.settings)
         patch = shape[0] * shape[1] / leaves.leaf.size
         labels = merge_specks(labels, leaves.parents, round(self.specks * patch))
-        return keep_leaves(nearest(labels, size), leaves.leaf)
+        return keep_leaves(nearest(labels, size), leaves.leaf, leaves.parents)
 
 
 def leaf_energies(leaves: PatchLeaves, shape: tuple[int, int], temperature: float) -> Tensor:

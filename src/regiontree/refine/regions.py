@@ -2,8 +2,8 @@
 
 A tree's leaf may lie in several places, and so does a region of any label map: each place is a
 *component*, pixels of one label joined through their sides. What moves borders, finely or roughly,
-leaves components of a few pixels behind, which :func:`merge_specks` gives to their surroundings,
-and may move the last pixel of a small leaf, which :func:`keep_leaves` gives back.
+leaves threads and specks behind, which :func:`trim_threads` and :func:`merge_specks` give to their
+surroundings, and may move the last pixel of a small leaf, which :func:`keep_leaves` gives back.
 
 No pixel is visited by a loop: components are joined from runs, the unbroken stretches of a label
 within a row, of which a photograph of 700,000 pixels and 400 leaves has some 25,000.
@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["components", "keep_leaves", "merge_specks", "patch_centres"]
+__all__ = ["components", "keep_leaves", "merge_specks", "patch_centres", "trim_threads"]
 
 Labels = NDArray[np.int32]
 
@@ -108,8 +109,63 @@ def merge_specks(labels: Labels, parents: NDArray[np.integer], min_pixels: int) 
     return merged
 
 
-def keep_leaves(labels: Labels, leaf_of_patch: Labels) -> Labels:
-    """Give leaves without a pixel the centres of their patches back.
+def trim_threads(labels: Labels, width: int) -> Labels:
+    """Give what is thinner than `width` pixels to what is beside it.
+
+    Of each region remains its opening by a square of `width` pixels a side: the pixels of some
+    square that lies within the region. All others take the nearest of these pixels' labels.
+    Straight borders and right angles stay where they are; a label that fits no square vanishes.
+
+    Parameters
+    ----------
+    labels
+        (H, W).
+    width
+        Side of the square; 0 or 1 changes nothing.
+
+    Returns
+    -------
+    (H, W) int32, a new array.
+
+    Examples
+    --------
+    >>> trim_threads(np.array([[0, 0, 0, 2], [0, 0, 0, 2]]), 2)
+    array([[0, 0, 0, 0],
+           [0, 0, 0, 0]], dtype=int32)
+    """
+    if width < 2 or width > min(labels.shape):
+        return labels.astype(np.int32)
+    square = _windows(labels[1:] == labels[:-1], width - 1, width)
+    square &= _windows(labels[:, 1:] == labels[:, :-1], width, width - 1)
+    if not square.any():
+        return labels.astype(np.int32)
+    # A pixel stays if one of the squares that hold it is all of one label.
+    around = np.zeros((labels.shape[0] + width - 1, labels.shape[1] + width - 1), bool)
+    around[width - 1 : 1 - width, width - 1 : 1 - width] = square
+    thin = _windows(~around, width, width)
+    nearest_kept = distance_transform_edt(thin, return_distances=False, return_indices=True)
+    trimmed: Labels = labels[tuple(nearest_kept)].astype(np.int32)
+    return trimmed
+
+
+def _windows(true: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    """Whether all of a window is true, by its first corner: (H - height + 1, W - width + 1)."""
+    rows, columns = true.shape[0] - height + 1, true.shape[1] - width + 1
+    down = np.ones((rows, true.shape[1]), bool)
+    for step in range(height):
+        down &= true[step : step + rows]
+    every = np.ones((rows, columns), bool)
+    for step in range(width):
+        every &= down[:, step : step + columns]
+    return every
+
+
+def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integer]) -> Labels:
+    """Give leaves without a pixel one back: the centre of one of their patches.
+
+    Of its patches that is taken whose pixel lies in the leaf's nearest relative, by the lowest node
+    above both, the first of equals: in all but the finest cuts it then cannot be told from what is
+    around it.
 
     Parameters
     ----------
@@ -117,6 +173,8 @@ def keep_leaves(labels: Labels, leaf_of_patch: Labels) -> Labels:
         (H, W), the leaf of each pixel; no side shorter than the patch grid's.
     leaf_of_patch
         (h, w), the leaf of each patch.
+    parents
+        (N,) as in :class:`~regiontree.tree.RegionTree`.
 
     Returns
     -------
@@ -124,20 +182,26 @@ def keep_leaves(labels: Labels, leaf_of_patch: Labels) -> Labels:
 
     Examples
     --------
-    >>> keep_leaves(np.array([[3, 3, 3, 3]], np.int32), np.array([[3, 1]], np.int32))
+    >>> keep_leaves(np.array([[3, 3, 3, 3]], np.int32), np.array([[3, 1]], np.int32), [4] * 5)
     array([[3, 3, 3, 1]], dtype=int32)
     """
-    wanted = np.unique(leaf_of_patch)
-    rows, columns = patch_centres(leaf_of_patch.shape, labels.shape)
+    parents = np.asarray(parents)
+    rows, columns = (
+        at.reshape(-1)
+        for at in np.meshgrid(*patch_centres(leaf_of_patch.shape, labels.shape), indexing="ij")
+    )
+    leaf = leaf_of_patch.reshape(-1)
+    wanted = np.unique(leaf)
     kept = labels
     # Centres of patches are different pixels: what is given back is never taken again.
-    given = np.zeros(leaf_of_patch.shape, bool)
     while len(missing := wanted[~_present(kept, int(wanted[-1]))[wanted]]):
         if kept is labels:
             kept = labels.copy()
-        given |= np.isin(leaf_of_patch, missing)
-        patch_row, patch_column = given.nonzero()
-        kept[rows[patch_row], columns[patch_column]] = leaf_of_patch[given]
+        patch = np.flatnonzero(np.isin(leaf, missing))
+        now = kept[rows[patch], columns[patch]]
+        order = np.lexsort((patch, _joined(parents, leaf[patch], now), leaf[patch]))
+        patch = patch[order][np.unique(leaf[patch][order], return_index=True)[1]]
+        kept[rows[patch], columns[patch]] = leaf[patch]
     return kept
 
 
