@@ -57,6 +57,10 @@ def test_each_command_runs(command, tmp_path):
     regiontree = [sys.executable, "-m", "regiontree"]
     if command[1] == "run":
         command = [*command, "--size", "140x140"]
+    elif command[1] in ("view", "gallery"):
+        shutil.copy(tmp_path / "photos/photo.jpg", tmp_path)
+        page = ["--html", "page.html"] if command[1] == "view" else []  # a server would not end
+        command = [*command, "--preset", "fast", *page]
     elif command[1] != "segment":
         prepare = [*regiontree, "segment", "photos", "-o", "trees", "--size", "140"]
         subprocess.run(prepare, cwd=tmp_path, check=True)

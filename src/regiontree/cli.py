@@ -23,6 +23,18 @@ EXIT_FAILED = 1  # some inputs failed; the rest is done
 EXIT_USAGE = 2  # nothing could be done: a wrong option, no weights, no such device
 EXIT_INTERRUPTED = 130
 
+# What several commands take.
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Images = Annotated[
+    list[Path] | None, typer.Option(help="Where the trees' photographs lie; several times.")
+]
+Paths = Annotated[
+    list[Path], typer.Argument(help="Photographs or trees (.npz), or folders of them.")
+]
+Refine = Annotated[
+    str | None, typer.Option(help="Borders to pixels: none, guided or crf.  [default: guided]")
+]
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -66,7 +78,7 @@ def segment(
         str | None,
         typer.Option(help="Long side in pixels (aspect kept), or HEIGHTxWIDTH.  [default: 840]"),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Device = "auto",
     dtype: Annotated[
         str | None, typer.Option(help="auto, float32, bfloat16 or float16.  [default: auto]")
     ] = None,
@@ -85,10 +97,7 @@ def segment(
         typer.Option(help="Tree recursive: regions less stable than this stay whole.  [80]"),
     ] = None,
     levels: Annotated[int | None, typer.Option(help="Tree recursive: deepest level.  [9]")] = None,
-    refine: Annotated[
-        str | None,
-        typer.Option(help="Borders to pixels: none, guided or crf.  [default: guided]"),
-    ] = None,
+    refine: Refine = None,
     seed: Annotated[int | None, typer.Option(help="Of every random step.  [default: 1234]")] = None,
     max_pixels: Annotated[
         int | None, typer.Option(help="Refuse larger images.  [default: 150000000]")
@@ -151,12 +160,8 @@ def show(
 
 @app.command()
 def view(
-    paths: Annotated[
-        list[Path], typer.Argument(help="Photographs or trees (.npz), or folders of them.")
-    ],
-    images: Annotated[
-        list[Path] | None, typer.Option(help="Where the trees' photographs lie; several times.")
-    ] = None,
+    paths: Paths,
+    images: Images = None,
     html: Annotated[
         Path | None, typer.Option(help="Write one self-contained page instead of serving.")
     ] = None,
@@ -164,13 +169,9 @@ def view(
     port: Annotated[int, typer.Option(help="0 picks a free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
     longest: Annotated[int, typer.Option(help="Longer side of the picture in pixels.")] = 1600,
-    preset: Annotated[str, typer.Option(help="For photographs: default, fast or published.")] = (
-        "default"
-    ),
-    refine: Annotated[
-        str | None, typer.Option(help="For photographs: none, guided or crf.  [default: guided]")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    preset: Annotated[str, typer.Option(help="For photographs: as of segment.")] = "default",
+    refine: Refine = None,
+    device: Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the page.")] = False,
 ) -> None:
     """Look at photographs and their trees in the browser.
@@ -190,22 +191,14 @@ def view(
 
 @app.command()
 def gallery(
-    paths: Annotated[
-        list[Path], typer.Argument(help="Photographs or trees (.npz), or folders of them.")
-    ],
+    paths: Paths,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the site.")],
-    images: Annotated[
-        list[Path] | None, typer.Option(help="Where the trees' photographs lie; several times.")
-    ] = None,
+    images: Images = None,
     title: Annotated[str | None, typer.Option(help="Of the site.")] = None,
     longest: Annotated[int, typer.Option(help="Longer side of the pictures in pixels.")] = 1280,
-    preset: Annotated[str, typer.Option(help="For photographs: default, fast or published.")] = (
-        "default"
-    ),
-    refine: Annotated[
-        str | None, typer.Option(help="For photographs: none, guided or crf.  [default: guided]")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    preset: Annotated[str, typer.Option(help="For photographs: as of segment.")] = "default",
+    refine: Refine = None,
+    device: Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make every page again.")] = False,
 ) -> None:
     """Make a static site of many images and their trees, for any web host.
@@ -237,9 +230,7 @@ def export(
         Path | None,
         typer.Option("--out", "-o", help="File or folder; beside the trees if not given."),
     ] = None,
-    images: Annotated[
-        list[Path] | None, typer.Option(help="Where the trees' photographs lie; several times.")
-    ] = None,
+    images: Images = None,
     regions: Annotated[int | None, typer.Option(help="The cut into so many regions.")] = None,
     height: Annotated[float | None, typer.Option(help="The cut at that height.")] = None,
     depth: Annotated[int | None, typer.Option(help="The cut at that depth.")] = None,
@@ -307,7 +298,7 @@ def run(
     refine: Annotated[
         str | None, typer.Option(help="none, guided or crf, instead of the config's.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo finished images.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the config, say what would run and is missing.")
