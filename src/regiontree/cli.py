@@ -78,6 +78,10 @@ def segment(
         str | None,
         typer.Option(help="Long side in pixels (aspect kept), or HEIGHTxWIDTH.  [default: 840]"),
     ] = None,
+    views: Annotated[
+        int | None,
+        typer.Option(help="How often the network sees the image: 1, 2 or 4.  [default: 1]"),
+    ] = None,
     device: Device = "auto",
     dtype: Annotated[
         str | None, typer.Option(help="auto, float32, bfloat16 or float16.  [default: auto]")
@@ -116,8 +120,9 @@ def segment(
     on. Exit code: 0 all done, 1 some failed, 2 nothing could be done, 130 interrupted.
     """
     changes = _options(
-        backbone=backbone, size=size, dtype=dtype, tree=tree, parts=parts, max_ncut=max_ncut,
-        max_perturbation=max_perturbation, levels=levels, refine=refine, seed=seed,
+        backbone=backbone, size=size, views=views, dtype=dtype, tree=tree, parts=parts,
+        max_ncut=max_ncut, max_perturbation=max_perturbation, levels=levels, refine=refine,
+        seed=seed,
     )  # fmt: skip
     with _clear_errors():
         from regiontree.batch import plan, suffixes_for

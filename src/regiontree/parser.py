@@ -28,6 +28,7 @@ from regiontree._version import __version__
 from regiontree.backbones import Backbone, load_backbone, pick_device, pick_dtype
 from regiontree.backbones.precomputed import check_features, find_features, read_features
 from regiontree.backbones.unfold import Unfolded
+from regiontree.backbones.views import Views
 from regiontree.errors import FeatureError, SettingsError
 from regiontree.featurefile import Features
 from regiontree.hierarchy import Hierarchy, PartGraph, StopReason
@@ -86,7 +87,8 @@ class RegionParser:
         dtype = pick_dtype(self.settings.dtype, self.device)
         network = load_backbone(self.settings.backbone, self.device, dtype)
         kernel, stride = self.settings.kernel, self.settings.stride
-        return Unfolded(network, kernel, stride) if kernel and stride else network
+        seen = Unfolded(network, kernel, stride) if kernel and stride else network
+        return Views(seen, self.settings.views) if self.settings.views > 1 else seen
 
     @property
     def is_precomputed(self) -> bool:

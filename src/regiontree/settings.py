@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 
 from regiontree.backbones.base import DTYPES
 from regiontree.backbones.unfold import check_window
+from regiontree.backbones.views import VIEWS
 from regiontree.errors import SettingsError, check_number
 from regiontree.hierarchy import BUILDERS, TreeBuilder
 from regiontree.images import Size, parse_size
@@ -37,6 +38,9 @@ class Settings:
         Size of overlapping crops whose features are averaged, and the step between them, in pixels,
         multiples of the patch; an int is both sides. None, both or neither: the image as a whole.
         See :class:`~regiontree.backbones.unfold.Unfolded`.
+    views : {1, 2, 4}
+        How often the network sees the image: once; also mirrored; moved by half patches, which
+        makes a grid twice as fine. See :class:`~regiontree.backbones.views.Views`.
     smoothing : int
         Steps of edge-aware smoothing of the features, 0 to 100. See
         :func:`~regiontree.spectral.smooth.smooth_features`.
@@ -66,6 +70,7 @@ class Settings:
     dtype: str = "auto"
     kernel: tuple[int, int] | None = None
     stride: tuple[int, int] | None = None
+    views: int = 1
     smoothing: int = 2
     affinity: Literal["minmax", "exp"] = "minmax"
     distance: Literal["cosine", "euclidean"] = "cosine"
@@ -99,6 +104,7 @@ class Settings:
         for name in ("kernel", "stride"):
             object.__setattr__(self, name, _window(name, getattr(self, name)))
         self._check_unfold()
+        self._check_views()
         check_number("seed", self.seed, 0, 2**63, whole=True, below=True)
         check_number("smoothing", self.smoothing, 0, 100, whole=True)
         if self.dtype != "auto" and self.dtype not in DTYPES:
@@ -127,6 +133,15 @@ class Settings:
             raise SettingsError(
                 "kernel and stride are how a network sees the image; backbone "
                 f"{self.backbone!r} runs none: leave them out"
+            )
+
+    def _check_views(self) -> None:
+        if isinstance(self.views, bool) or self.views not in VIEWS:
+            raise SettingsError(f"views must be 1, 2 or 4, got {self.views!r}")
+        if self.views > 1 and self.backbone.partition(":")[0] == "precomputed":
+            raise SettingsError(
+                f"views are how a network sees the image; backbone {self.backbone!r} runs none: "
+                "leave them out"
             )
 
     @classmethod

@@ -35,7 +35,8 @@ from regiontree.treefile import load_tree, read_meta
 __all__ = ["Outcome", "Pipeline", "feature_settings", "read_records", "work"]
 
 # Of all settings, those that shape features rather than the tree built over them.
-_FEATURE_SETTINGS = ("size", "dtype", "kernel", "stride")
+_FEATURE_SETTINGS = ("size", "dtype", "kernel", "stride", "views")
+_UNSAID = {"views": 1}  # of files that were written before there was the setting
 _LOG = "log.jsonl"
 _RECORD_FORMAT = "regiontree-scores 1"
 
@@ -146,10 +147,11 @@ class Pipeline:
     def _differences(self, found: dict[str, Any], sample: Sample) -> list[str]:
         """Why features are not those of this photograph and these settings."""
         wanted = feature_settings(self.experiment.settings.as_dict())
+        there = {**_UNSAID, **found["settings"]}
         differences = [
-            f"{name} {found['settings'].get(name)} instead of {value}"
+            f"{name} {there.get(name)} instead of {value}"
             for name, value in wanted.items()
-            if found["settings"].get(name) != value
+            if there.get(name) != value
         ]
         if found["source"].get("sha256") != sha256_of(sample.image):
             differences.append("another photograph")
