@@ -1,17 +1,22 @@
 """What does moving leaves from patch grid to the edges of the photograph gain, and at what cost?
 
-Reads the trees that ``results.py --preset default`` left in ``--output``, at most ``--images`` of
-each data set in the order of the hash of their ids. Only the leaf of pixels differs between the
-ways; the tree is the same.
+Reads the features that ``results.py --preset default`` left in ``--output``, at most ``--images``
+of each data set in the order of the hash of their ids, and builds their trees anew on the patch
+grid. Only the leaf of pixels differs between the ways; the tree is the same.
 
-- patch grid: each pixel takes the leaf of the patch that it lies in.
+- patch grid: each pixel takes the leaf of the patch that it lies in (``--refine none``).
 - bilinear: of the leaves of the four patches around it, the one that bilinear weights favour.
 - coarse edges, fine edges: the watershed of :mod:`regiontree.refine.guided` on one of its two edge
-  images only. guided: on both, as it is used; once more without the removal of specks, and with
-  deeper bowls around the middles of patches.
+  images only. guided: on both, as it is used; once more with deeper bowls around the middles of
+  patches, without the removal of specks, without that of threads, and twice as fine: on the
+  photograph at up to twice the size that the network sees, where the photograph has those pixels.
+- crf: the fully connected CRF of :mod:`regiontree.refine.leafcrf` on the photograph's own size, as
+  ``--refine crf`` runs it. It takes seconds an image, so only the first ``--crf-images`` of each
+  data set are done, and compared with the other ways on the same images in a table of their own.
 - within reach: knows the truth. Each pixel takes its own patch's leaf if the class that most of
   this leaf's pixels are of is the pixel's, else the first leaf in the 3 x 3 patches around it of
-  which that is so. What is above this would need another tree.
+  which that is so. What is above this would need another tree. Its means are without BSDS500,
+  which has no classes.
 
 Scores are of the full size of the photograph, means over images, then over data sets:
 
@@ -25,8 +30,9 @@ Scores are of the full size of the photograph, means over images, then over data
 - covering: BSDS500, each image at its own best scale; its boundary F is against the finest
   annotator.
 
-Times are of an 840 x 840 photograph with --threads threads, the ways in turn; memory is the most a
-fresh process held above what it held before.
+Times are of an 840 x 840 photograph with --threads threads, the ways in turn, 5 turns after an
+untimed one, but for the CRF, which is timed once; memory is the most a fresh process held above
+what it held before. Trees have 400 leaves, or as many as the row says.
 
     python benchmarks/refine.py --output results/default
 """
@@ -35,7 +41,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +54,7 @@ from _common import (
     REPOSITORY,
     PeakMemory,
     arguments,
+    features_of,
     interleave,
     is_child,
     ms,
@@ -55,18 +63,25 @@ from _common import (
     print_heading,
     print_table,
     run_child,
+    seconds,
 )
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.ndimage import distance_transform_edt
 from study import chosen_samples
+from torch import Tensor
 
 from regiontree import RegionParser, RegionTree
 from regiontree.datasets.catalog import open_dataset
 from regiontree.datasets.dataset import Dataset
+from regiontree.errors import SettingsError
+from regiontree.featurefile import load_features
 from regiontree.images import load_image, nearest
 from regiontree.metrics import CoveringMetric, budget_nodes, contingency, region_counts
 from regiontree.metrics.score import score_regions
-from regiontree.refine.guided import Guided, refine_leaves
+from regiontree.refine import Guided, LeafCrf, PatchLeaves, Refinement
+from regiontree.spectral.affinity import unit_rows
+from regiontree.spectral.smooth import smooth_features
 
 SUBSETS = REPOSITORY / "benchmarks" / "subsets"
 BUDGET = 24
@@ -76,22 +91,38 @@ VOID = 6
 MEASURES = ("NM", "NH", "NM all", "covering", "F2", "F5", "best F2", "best F5")
 
 Labels = NDArray[np.int32]
-Way = Callable[[Labels, RegionTree, NDArray[np.uint8], tuple[int, int]], Labels]
+Picture = NDArray[np.uint8]
 
 
 # -- the ways -------------------------------------------------------------------------------------
 
 
-def patch_grid(leaf: Labels, tree: RegionTree, rgb: Any, size: tuple[int, int]) -> Labels:
-    return nearest(leaf, size)
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Attributes: the leaves of patches; size (H, W) wanted; the photograph as the network sees it
+    (view), at up to twice that (fine), and at its own size as the CRF takes it (own)."""
+
+    leaves: PatchLeaves
+    size: tuple[int, int]
+    view: Picture
+    fine: Picture
+    own: Picture
 
 
-def bilinear(leaf: Labels, tree: RegionTree, rgb: Any, size: tuple[int, int]) -> Labels:
+Way = Callable[[Given], Labels]
+
+
+def patch_grid(given: Given) -> Labels:
+    return nearest(given.leaves.leaf, given.size)
+
+
+def bilinear(given: Given) -> Labels:
+    leaf = given.leaves.leaf
     weights: list[NDArray[np.float64]] = []
     around: list[Labels] = []
     (top, down), (left, right) = (
         np.divmod((np.arange(new) + 0.5) * old / new - 0.5, 1)
-        for new, old in zip(size, leaf.shape, strict=True)
+        for new, old in zip(given.size, leaf.shape, strict=True)
     )
     for row, column in np.ndindex(2, 2):
         y = np.clip(top + row, 0, leaf.shape[0] - 1).astype(np.intp)
@@ -105,21 +136,22 @@ def bilinear(leaf: Labels, tree: RegionTree, rgb: Any, size: tuple[int, int]) ->
     return np.choose(np.argmax(votes, axis=0), around)
 
 
-def guided(
-    leaf: Labels, tree: RegionTree, rgb: NDArray[np.uint8], size: tuple[int, int], **changes: float
-) -> Labels:
-    return refine_leaves(leaf, tree.parents, rgb, size, settings=Guided(**changes))
+def refined(given: Given, by: Refinement, photograph: str = "view") -> Labels:
+    return by.refine(given.leaves, getattr(given, photograph), given.size)
 
 
 WAYS: dict[str, Way] = {
     "patch grid": patch_grid,
     "bilinear": bilinear,
-    "coarse edges": partial(guided, detail=0),
-    "fine edges": partial(guided, coarse=Guided().fine, detail=0),
-    "guided, deeper bowls": partial(guided, bowl=1),
-    "guided, specks kept": partial(guided, specks=0),
-    "guided": guided,
+    "coarse edges": partial(refined, by=Guided(detail=0)),
+    "fine edges": partial(refined, by=Guided(coarse=Guided().fine, detail=0)),
+    "guided, deeper bowls": partial(refined, by=Guided(bowl=1)),
+    "guided, specks kept": partial(refined, by=Guided(specks=0)),
+    "guided, threads kept": partial(refined, by=Guided(threads=0)),
+    "guided, twice as fine": partial(refined, by=Guided(), photograph="fine"),
+    "guided": partial(refined, by=Guided()),
 }
+crf: Way = partial(refined, by=LeafCrf(), photograph="own")
 
 
 def within_reach(leaf: Labels, classes: Labels) -> Labels:
@@ -204,25 +236,69 @@ def scores_of(
     return [nm, nh, nm_all, covering, *asked, *best.tolist()]
 
 
-def scored(dataset: Dataset, files: dict[str, Path], limit: int) -> dict[str, NDArray[np.float64]]:
-    """Mean of each measure over the images of a data set, for each way."""
-    parser = RegionParser(backbone="precomputed:-")
-    rows: dict[str, list[list[float]]] = {}
+Scores = dict[str, list[float]]  # of each way
+
+
+def scored(
+    dataset: Dataset, folder: Path, limit: int, crf_limit: int
+) -> tuple[list[Scores], list[Scores], int]:
+    """Scores of a data set's images, those of them larger than the view, and how many of
+    `crf_limit` the CRF refused."""
+    parser, crf_parser = (
+        RegionParser(backbone="precomputed:-", refine=r) for r in ("guided", "crf")
+    )
+    every: list[Scores] = []
+    larger: list[Scores] = []
+    refused = 0
     for sample in chosen_samples(dataset, limit):
-        if sample.id not in files:
+        file = folder / f"{sample.id}.safetensors"
+        if not file.exists():
             continue
-        tree = RegionTree.load(files[sample.id])
-        height, width = tree.meta["image"]["grid"]
-        leaf = nearest(tree.labels, (height, width))
-        rgb, masks = parser.pixels(sample.image), dataset.truths(sample)
+        stored = load_features(file)
+        tree, leaves = built(stored.patches, parser)
+        masks = dataset.truths(sample)
+        view, size = parser.pixels(sample.image), masks[0].shape
+        side = min(max(stored.image_size), 2 * max(view.shape))
+        fine = view
+        if side > max(view.shape):
+            fine = RegionParser(backbone="precomputed:-", size=side).pixels(sample.image)
+        given = Given(leaves, size, view, fine, crf_parser.pixels(sample.image))
         truth = Truth(masks[-1], dataset)
-        made = {name: way(leaf, tree, rgb, masks[0].shape) for name, way in WAYS.items()}
+        made = {name: way(given) for name, way in WAYS.items()}
         if dataset.labels is not None:
-            made["within reach"] = within_reach(leaf, truth.classes)
-        for name, labels in made.items():
-            found = scores_of(labels, tree, dataset, masks, truth)
-            rows.setdefault(name, []).append(found)
-    return {name: _mean(found) for name, found in rows.items()}
+            made["within reach"] = within_reach(leaves.leaf, truth.classes)
+        if len(every) < crf_limit:
+            try:
+                made["crf"] = crf(given)
+            except SettingsError:
+                refused += 1
+        found = {
+            name: scores_of(labels, tree, dataset, masks, truth) for name, labels in made.items()
+        }
+        every.append(found)
+        if fine is not view:
+            larger.append(found)
+    return every, larger, refused
+
+
+def built(features: Tensor, parser: RegionParser) -> tuple[RegionTree, PatchLeaves]:
+    """The tree of patch features, not refined, and what the parser would give a refinement."""
+    tree = parser.build(features)
+    unit = unit_rows(features.flatten(0, 1)).view(features.shape)
+    smooth = smooth_features(unit, steps=parser.settings.smoothing)
+    embedding = tree.embedding[: tree.n_leaves].astype(np.float32)
+    return tree, PatchLeaves(tree.labels, tree.parents, smooth, torch.from_numpy(embedding))
+
+
+def means(
+    found: dict[str, list[Scores]], way: str, among: str | None = None
+) -> NDArray[np.float64] | None:
+    """Means over images, then over data sets, of a way's scores where there are `among`'s too."""
+    sets = [
+        [scores[way] for scores in images if way in scores and (among or way) in scores]
+        for images in found.values()
+    ]
+    return _mean([_mean(rows) for rows in sets if rows]) if any(sets) else None
 
 
 def _mean(rows: list[Any]) -> NDArray[np.float64]:
@@ -236,72 +312,109 @@ def _mean(rows: list[Any]) -> NDArray[np.float64]:
 # -- the cost -------------------------------------------------------------------------------------
 
 
-def photograph() -> tuple[Labels, RegionTree, NDArray[np.uint8], tuple[int, int]]:
-    """A photograph at 840 x 840 with a tree of 400 leaves, each 3 x 3 patches."""
-    rgb = np.asarray(load_image(photographs(1)[0].source).rgb)
-    rgb = np.stack([nearest(channel.astype(np.int32), (840, 840)) for channel in np.moveaxis(
-        rgb, 2, 0)], axis=2).astype(np.uint8)  # fmt: skip
-    leaf = np.arange(400, dtype=np.int32).reshape(20, 20).repeat(3, axis=0).repeat(3, axis=1)
-    parents = np.full(401, 400, np.int32)
-    tree = RegionTree(
-        labels=leaf, parents=parents, height=np.append(np.zeros(400), 1).astype(np.float32)
-    )
-    return leaf, tree, rgb, (840, 840)
+def photograph(*parts: int) -> list[Given]:
+    """A photograph at 840 x 840, with the leaves of its own tree of so many parts, for each."""
+    photo = photographs(1)[0]
+    features = features_of([photo], 840)[0]
+    picture = Image.fromarray(load_image(photo.source).rgb)
+    view, fine = (np.asarray(picture.resize((side, side))) for side in (840, 1680))
+    parsers = [RegionParser(backbone="precomputed:-", parts=count) for count in parts]
+    return [Given(built(features, each)[1], (840, 840), view, fine, view) for each in parsers]
+
+
+# Each with the parts of its tree.
+COSTS = {name: (way, 400) for name, way in WAYS.items()}
+COSTS |= {"crf": (crf, 400), "crf, 20 leaves": (crf, 20)}
 
 
 def memory(name: str, threads: int) -> dict[str, Any]:
     torch.set_num_threads(threads)
-    given = photograph()
+    way, parts = COSTS[name]
+    given = photograph(parts)[0]
     with PeakMemory() as used:
-        WAYS[name](*given)
+        way(given)
     return {"extra": used.extra}
+
+
+def print_costs(threads: int) -> None:
+    sizes = sorted({parts for _, parts in COSTS.values()})
+    given = dict(zip(sizes, photograph(*sizes), strict=True))
+    ways = {name: partial(way, given[parts]) for name, (way, parts) in COSTS.items()}
+    times = interleave({name: ways[name] for name in WAYS}, 5)
+    times |= {name: [seconds(way)] for name, way in ways.items() if name not in times}
+    rows = []
+    for name, taken in times.items():
+        extra = run_child(__file__, "memory", name=name, threads=threads)["extra"]
+        rows.append([name, ms(taken), f"{extra / MB:.0f}"])
+    print_table(["way", "ms", "MB"], rows)
+
+
+# -- what is printed ------------------------------------------------------------------------------
 
 
 def percent(values: NDArray[np.float64]) -> list[str]:
     return ["" if np.isnan(value) else f"{100 * value:.1f}" for value in values]
 
 
+def print_means(
+    found: dict[str, list[Scores]], ways: Iterable[str], among: str | None = None
+) -> None:
+    rows = {way: means(found, way, among) for way in ways}
+    print_table(
+        ["way", *MEASURES],
+        [[way, *percent(row)] for way, row in rows.items() if row is not None],
+    )
+
+
+def print_sets(found: dict[str, list[Scores]], ways: Iterable[str]) -> None:
+    """A row for each data set, the ways side by side."""
+    rows = []
+    for name, images in found.items():
+        each = [row for way in ways if (row := means({name: images}, way)) is not None]
+        columns = zip(*map(percent, each), strict=True)
+        rows.append([f"{name} ({len(images)})", *(" / ".join(filter(None, c)) for c in columns)])
+    print_table(["data set (images)", *MEASURES], rows)
+
+
 def main() -> None:
     options = arguments(__doc__)
     options.add_argument("--output", type=Path, default=Path("results/default"))
     options.add_argument("--images", type=int, default=5, help="of each data set")
+    options.add_argument("--crf-images", type=int, default=2, help="those of them for the CRF")
     options.add_argument("--threads", type=int, default=2)
     given = options.parse_args()
     torch.set_num_threads(given.threads)
     print_heading("refine.py")
     root = Path(os.environ.get("REGIONTREE_DATA", REPOSITORY.parent / "shared" / "data"))
-    found = {}
+    found: dict[str, list[Scores]] = {}
+    larger: dict[str, list[Scores]] = {}
+    refused = 0
     for spec in sorted(SUBSETS.glob("*.yaml")):
+        folder = given.output / spec.stem / "embedded" / "features"
+        if not folder.is_dir():
+            continue
         dataset = open_dataset(spec, None, root)
-        files = {path.stem: path for path in (given.output / spec.stem).rglob("trees/*.npz")}
-        if scores := scored(dataset, files, given.images):
-            found[spec.stem] = scores
+        every, large, no = scored(dataset, folder, given.images, given.crf_images)
+        refused += no
+        found |= {spec.stem: every} if every else {}
+        larger |= {spec.stem: large} if large else {}
     if not found:
-        sys.exit(f"no trees in {given.output}: run results.py --preset default first")
+        sys.exit(f"no features in {given.output}: run results.py --preset default first")
 
     print("### Means over data sets\n")
-    ways = list(WAYS) if list(found) == ["bsds500"] else [*WAYS, "within reach"]
-    rows = [
-        [way, *percent(_mean([scores[way] for scores in found.values() if way in scores]))]
-        for way in ways
-    ]
-    print_table(["way", *MEASURES], rows)
+    print_means(found, [*WAYS, "within reach"])
     print("### Data sets: patch grid / guided / within reach\n")
-    shown = [name for name in ("patch grid", "guided", "within reach") if name in ways]
-    rows = []
-    for name, scores in found.items():
-        columns = zip(*(percent(scores[way]) for way in shown if way in scores), strict=True)
-        rows.append([name, *(" / ".join(filter(None, column)) for column in columns)])
-    print_table(["data set", *MEASURES], rows)
-
+    print_sets(found, ("patch grid", "guided", "within reach"))
+    if larger:
+        print("### Photographs larger than the network's view: guided / guided, twice as fine\n")
+        print_sets(larger, ("guided", "guided, twice as fine"))
+    if done := sum("crf" in scores for images in found.values() for scores in images):
+        print(f"### The CRF's {done} images: means over data sets\n")
+        print_means(found, ("patch grid", "guided", "crf"), among="crf")
+    if refused:
+        print(f"Photographs too large for the CRF's limit of memory: {refused}\n")
     print("### Cost of an 840 x 840 photograph\n")
-    image = photograph()
-    times = interleave({name: partial(way, *image) for name, way in WAYS.items()}, 5)
-    rows = []
-    for name, taken in times.items():
-        extra = run_child(__file__, "memory", name=name, threads=given.threads)["extra"]
-        rows.append([name, ms(taken), f"{extra / MB:.0f}"])
-    print_table(["way", "ms", "MB"], rows)
+    print_costs(given.threads)
     print_closing()
 
 
