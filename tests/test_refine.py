@@ -149,6 +149,7 @@ def test_presets():
         ({"crf_steps": 3}, "crf_steps is a setting of refine 'crf', and 'guided' has no use"),
         ({"refine": "crf", "crf_edge_rgb": 0}, "crf_edge_rgb must be a number"),
         ({"refine": "crf", "crf_temperature": -1}, "crf_temperature must be a number"),
+        ({"refine": "crf", "backbone": "precomputed"}, "refine 'crf' needs the photograph"),
         ({"refine": "none", "crf_smooth_xy": -1}, "crf_smooth_xy must be a number"),
     ],
 )

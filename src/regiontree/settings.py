@@ -163,6 +163,11 @@ class Settings:
         """That no setting was changed in vain: one that only other tree builders read."""
         usual = {field.name: field.default for field in dataclasses.fields(self)}
         shared = {field.name for field in dataclasses.fields(OversegmentSettings)}
+        if self.backbone == "precomputed" and self.refine not in ("none", usual["refine"]):
+            raise SettingsError(
+                f"refine {self.refine!r} needs the photograph, and backbone 'precomputed' has only "
+                "features; use precomputed:FOLDER"
+            )
         for name in changes:
             changed = getattr(self, name) != usual[name]
             if name.startswith("crf_") and self.refine != "crf" and changed:
