@@ -26,7 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A data set's description, and the folder of its trees."""
     folder = tmp_path_factory.mktemp("evaluate")
     config = make_data(folder, 4)
-    plan, _ = run_config(config)
+    plan, _ = run_config(config, refine="none")  # leaves on the patch grid
     description = folder / "set.yaml"
     description.write_text(yaml.safe_dump(yaml.safe_load(config.read_text())["dataset"]))
     return description, plan.experiment.trees_dir

@@ -200,7 +200,7 @@ class TestPhotographs:
         features = whole.features(EXAMPLE)
         assert features.shape == (20, 20, 384)
         assert features.dtype == torch.float32
-        again = whole.build(features, image_size=(512, 512))
+        again = whole.build(features, image_size=(512, 512), rgb=whole.pixels(EXAMPLE))
         assert np.array_equal(again.labels, whole.parse(EXAMPLE).labels)
 
     def test_aspect_ratio_is_kept_unless_a_square_is_asked_for(self):

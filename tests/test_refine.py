@@ -128,6 +128,12 @@ def test_without_the_photograph_leaves_stay_on_the_grid():
     assert np.array_equal(tree.labels, plain.labels)
 
 
+def test_on_the_patch_grid_itself_there_is_nothing_to_refine_to():
+    tree = parser().build(patches(), rgb=photo())
+    assert tree.meta["refined"] == "none"
+    assert np.array_equal(tree.labels, parser(refine="none").build(patches()).labels)
+
+
 def test_pixels_are_those_that_the_refinement_wants():
     large = np.zeros((600, 3000, 3), np.uint8)
     assert parser(refine="none").pixels(large) is None

@@ -222,7 +222,8 @@ class RegionParser:
             smooth = smooth_features(unit.reshape(h, w, d), steps=settings.smoothing)
             unit = smooth.reshape(h * w, d)
         largest = max_cosine_distance(unit)
-        refinement = None if rgb is None else settings.refinement()
+        # On the patch grid itself there is nothing to refine to.
+        refinement = None if rgb is None or size == (h, w) else settings.refinement()
         refined = "none" if refinement is None else settings.refine
         meta = self._meta(size, (h, w), source, backbone) | {"refined": refined}
         if largest < EQUAL:
