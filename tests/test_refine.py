@@ -14,7 +14,7 @@ from regiontree import RegionParser
 from regiontree.errors import SettingsError
 from regiontree.images import nearest
 from regiontree.refine import REFINEMENTS, Guided, LeafCrf, PatchLeaves
-from regiontree.refine.crf import CrfSettings
+from regiontree.refine.crf import CrfSettings, memory_needed
 from regiontree.refine.leafcrf import leaf_energies
 from regiontree.settings import Settings
 
@@ -89,10 +89,29 @@ def test_energies_are_those_of_features_resized_as_a_whole():
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
 
 
+def test_a_photograph_too_large_for_the_field_is_reduced(monkeypatch):
+    shapes = []
+    real = leaf_energies
+
+    def seen(given, shape, temperature):
+        shapes.append(shape)
+        return real(given, shape, temperature)
+
+    monkeypatch.setattr("regiontree.refine.leafcrf.leaf_energies", seen)
+    full = memory_needed((280, 336), 2, CrfSettings())
+    half = LeafCrf(settings=CrfSettings(memory_limit=0.6 * full))
+    labels = half.refine(leaves(), photo(280, 336, 180), (280, 336))
+    ((height, width),) = shapes
+    assert 0.3 < height * width / (280 * 336) < 0.6
+    assert memory_needed((height, width), 2, CrfSettings()) <= 0.6 * full
+    assert labels.shape == (280, 336)
+    assert (labels != (np.arange(336) >= 180)).mean() < 0.02
+
+
 def test_a_crf_too_large_is_refused_before_anything_is_computed(monkeypatch):
     monkeypatch.setattr("regiontree.refine.leafcrf.leaf_energies", None)
     small = LeafCrf(settings=CrfSettings(memory_limit=1e5))
-    with pytest.raises(SettingsError, match=r"2 labels on 70 x 84 pixels may need 0\.0 GB, above"):
+    with pytest.raises(SettingsError, match=r"2 labels on 10 x 12 pixels may need 0\.0 GB, above"):
         small.refine(leaves(), photo(), (70, 84))
 
 

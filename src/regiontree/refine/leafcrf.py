@@ -18,13 +18,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from regiontree.errors import check_number
 from regiontree.images import nearest
 from regiontree.refine.base import PatchLeaves
-from regiontree.refine.crf import CrfSettings, check_memory, crf
+from regiontree.refine.crf import CrfSettings, check_memory, crf, memory_needed
 from regiontree.refine.regions import keep_leaves, merge_specks
 
 __all__ = ["LeafCrf", "leaf_energies"]
@@ -52,17 +53,37 @@ class LeafCrf:
     ) -> NDArray[np.int32]:
         """As :meth:`regiontree.refine.base.Refinement.refine`.
 
+        A photograph for which the field may need more memory than its settings allow is reduced
+        until it does not.
+
         Raises
         ------
         SettingsError
-            The field may need more memory than its settings allow; nothing was computed yet.
+            It would need too much at one pixel a patch, too; nothing was computed yet.
         """
+        rgb = self._fitting(rgb, leaves.leaf.shape, len(leaves.embedding))
         shape = rgb.shape[0], rgb.shape[1]
         check_memory(shape, len(leaves.embedding), self.settings)
         labels = crf(leaf_energies(leaves, shape, self.temperature), rgb, self.settings)
         patch = shape[0] * shape[1] / leaves.leaf.size
         labels = merge_specks(labels, leaves.parents, round(self.specks * patch))
         return keep_leaves(nearest(labels, size), leaves.leaf, leaves.parents)
+
+    def _fitting(
+        self, rgb: NDArray[np.uint8], grid: tuple[int, ...], n_leaves: int
+    ) -> NDArray[np.uint8]:
+        """The photograph, reduced if it must be, to no fewer pixels a side than patches."""
+        shape = rgb.shape[0], rgb.shape[1]
+        needed = memory_needed(shape, n_leaves, self.settings)
+        if needed <= self.settings.memory_limit:
+            return rgb
+        # Memory is that of one pixel and as much again for each further one.
+        fixed = memory_needed((1, 1), n_leaves, self.settings)
+        share = max(0.0, self.settings.memory_limit - fixed) / (needed - fixed)
+        height, width = (
+            max(cells, int(side * share**0.5)) for side, cells in zip(shape, grid, strict=True)
+        )
+        return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def leaf_energies(leaves: PatchLeaves, shape: tuple[int, int], temperature: float) -> Tensor:
