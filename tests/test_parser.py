@@ -324,3 +324,21 @@ def test_public_names_are_what_they_were():
         assert getattr(regiontree, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'segment'"):
         regiontree.segment  # noqa: B018
+
+
+@pytest.mark.usefixtures("embedded_installed")
+def test_a_photograph_is_decoded_once(monkeypatch):
+    from regiontree import images
+
+    decoded = []
+    real = images._from_path
+    monkeypatch.setattr(images, "_from_path", lambda *a: decoded.append(a[0]) or real(*a))
+    parser = RegionParser(size=140, device="cpu")
+    tree = parser.parse(EXAMPLE)
+    assert decoded == [EXAMPLE]
+    extracted = parser.extract(EXAMPLE)
+    again = parser.build(
+        extracted.patches, rgb=parser.pixels(EXAMPLE), image_size=extracted.image_size,
+        source=extracted.source, backbone=extracted.backbone,
+    )  # fmt: skip
+    assert tree == again

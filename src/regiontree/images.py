@@ -162,7 +162,7 @@ def nearest(labels: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int3
 
 
 def load_image(
-    source: str | Path | Image.Image | NDArray[Any],
+    source: str | Path | Image.Image | NDArray[Any] | LoadedImage,
     *,
     max_pixels: int = MAX_PIXELS,
     cover: Size | None = None,
@@ -173,7 +173,7 @@ def load_image(
     ----------
     source
         A path, a Pillow image, or an array: (H, W) grey or (H, W, 1/3/4) of uint8, bool, uint16 or
-        float. Float colour arrays are in [0, 1].
+        float. Float colour arrays are in [0, 1]. What was loaded before comes back as it is.
     max_pixels
         Larger images are refused: decoding takes 3 to 4 bytes a pixel, and small files can claim
         any size.
@@ -186,6 +186,8 @@ def load_image(
     ImageError
         Naming the file: missing, empty, not an image, truncated, too large.
     """
+    if isinstance(source, LoadedImage):
+        return source
     if isinstance(source, str | Path):
         return _from_path(Path(source), max_pixels, cover)
     if isinstance(source, Image.Image):

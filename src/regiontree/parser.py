@@ -43,7 +43,7 @@ from regiontree.tree import RegionTree
 
 __all__ = ["RegionParser", "parse"]
 
-Photo = str | Path | Image.Image | NDArray[Any]
+Photo = str | Path | Image.Image | NDArray[Any] | LoadedImage
 
 
 class RegionParser:
@@ -110,6 +110,10 @@ class RegionParser:
         RegionTreeError
             A subclass that says what is wrong with the photograph, the features or the settings.
         """
+        refinement = self.settings.refinement()
+        if not self.is_precomputed and (refinement is None or refinement.long_side is None):
+            # Decoded once for the network and for what else looks at it.
+            photo = load_image(photo, max_pixels=self.max_pixels, cover=self.settings.size)
         rgb = self.pixels(photo)
         extracted = self.extract(photo)
         return self.build(
