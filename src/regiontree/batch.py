@@ -25,6 +25,7 @@ from regiontree.images import IMAGE_SUFFIXES
 from regiontree.inputs import SUMMARY_NAME, find_files
 from regiontree.parser import RegionParser
 from regiontree.pictures import save_pictures
+from regiontree.settings import UNSAID
 from regiontree.treefile import read_meta
 
 __all__ = ["Job", "Outcome", "Summary", "plan", "segment"]
@@ -239,7 +240,7 @@ def _is_finished(job: Job, parser: RegionParser) -> bool:
     of_folder = parser.settings.backbone.startswith("precomputed:")
     if of_folder and image.get("features_sha256") != sha256_of(parser.features_file(job.source)):
         return False  # other features of the same photograph
-    before, now = meta.get("settings", {}), parser.settings.as_dict()
+    before, now = {**UNSAID, **meta.get("settings", {})}, parser.settings.as_dict()
     changed = [key for key in now if before.get(key) != now[key]]
     if changed:
         differences = ", ".join(f"{key} {before.get(key)} -> {now[key]}" for key in changed)

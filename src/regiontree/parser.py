@@ -85,7 +85,8 @@ class RegionParser:
     def backbone(self) -> Backbone:
         """The network, loaded when first needed."""
         dtype = pick_dtype(self.settings.dtype, self.device)
-        network = load_backbone(self.settings.backbone, self.device, dtype)
+        spec = self.settings.feature_spec()
+        network = load_backbone(self.settings.backbone, self.device, dtype, spec)
         kernel, stride = self.settings.kernel, self.settings.stride
         seen = Unfolded(network, kernel, stride) if kernel and stride else network
         return Views(seen, self.settings.views) if self.settings.views > 1 else seen

@@ -6,9 +6,10 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import index
 from typing import Any, Literal, cast
 
-from regiontree.backbones.base import DTYPES
+from regiontree.backbones.base import DTYPES, Facet, FeatureSpec, Positions
 from regiontree.backbones.unfold import check_window
 from regiontree.backbones.views import VIEWS
 from regiontree.errors import SettingsError, check_number
@@ -19,7 +20,16 @@ from regiontree.refine.crf import CrfSettings
 from regiontree.spectral.affinity import AffinitySettings
 from regiontree.spectral.oversegment import Method, OversegmentSettings
 
-__all__ = ["PRESETS", "Settings"]
+__all__ = ["PRESETS", "UNSAID", "Settings"]
+
+# What came later than the first trees, and how those were made: their records do not say it.
+UNSAID: dict[str, Any] = {
+    "views": 1,
+    "layers": None,
+    "facet": "token",
+    "positions": "upstream",
+    "refine": "none",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,9 @@ class Settings:
     views : {1, 2, 4}
         How often the network sees the image: once; also mirrored; moved by half patches, which
         makes a grid twice as fine. See :class:`~regiontree.backbones.views.Views`.
+    layers, facet, positions
+        Which of the network's features are taken: see
+        :class:`~regiontree.backbones.base.FeatureSpec`.
     smoothing : int
         Steps of edge-aware smoothing of the features, 0 to 100. See
         :func:`~regiontree.spectral.smooth.smooth_features`.
@@ -71,6 +84,9 @@ class Settings:
     kernel: tuple[int, int] | None = None
     stride: tuple[int, int] | None = None
     views: int = 1
+    layers: tuple[int, ...] | None = None
+    facet: Facet = "token"
+    positions: Positions = "upstream"
     smoothing: int = 2
     affinity: Literal["minmax", "exp"] = "minmax"
     distance: Literal["cosine", "euclidean"] = "cosine"
@@ -103,8 +119,11 @@ class Settings:
         object.__setattr__(self, "size", parse_size(self.size))
         for name in ("kernel", "stride"):
             object.__setattr__(self, name, _window(name, getattr(self, name)))
+        if self.layers is not None:
+            object.__setattr__(self, "layers", _layers(self.layers))
         self._check_unfold()
         self._check_views()
+        self._check_features()
         check_number("seed", self.seed, 0, 2**63, whole=True, below=True)
         check_number("smoothing", self.smoothing, 0, 100, whole=True)
         if self.dtype != "auto" and self.dtype not in DTYPES:
@@ -144,6 +163,16 @@ class Settings:
                 "leave them out"
             )
 
+    def _check_features(self) -> None:
+        if (
+            self.feature_spec() != FeatureSpec()
+            and self.backbone.partition(":")[0] == "precomputed"
+        ):
+            raise SettingsError(
+                "layers, facet and positions are of a network; backbone "
+                f"{self.backbone!r} runs none: leave them out"
+            )
+
     @classmethod
     def make(cls, preset: str = "default", **changes: Any) -> Settings:
         """A preset with some settings changed; an unknown name is an error that suggests one."""
@@ -181,6 +210,9 @@ class Settings:
                     f"{name} is a setting of tree {readers[0]!r}, and {self.tree!r} has no use for "
                     f"it; leave it out or set tree to {readers[0]!r}"
                 )
+
+    def feature_spec(self) -> FeatureSpec:
+        return FeatureSpec(self.layers, self.facet, self.positions)
 
     def affinity_settings(self) -> AffinitySettings:
         return AffinitySettings(self.affinity, self.distance, self.sigma, self.threshold)
@@ -231,7 +263,7 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """JSON values; equal dictionaries mean equal trees on the same machine."""
         settings = dataclasses.asdict(self)
-        for name in ("size", "kernel", "stride"):
+        for name in ("size", "kernel", "stride", "layers"):
             if isinstance(settings[name], tuple):
                 settings[name] = list(settings[name])
         return settings
@@ -240,6 +272,19 @@ class Settings:
 def _fields_of(tree: str) -> set[str]:
     """Settings that a tree builder reads."""
     return {field.name for field in dataclasses.fields(cast(Any, BUILDERS[tree]))} - {"name"}
+
+
+def _layers(value: Any) -> tuple[int, ...]:
+    """Numbers of blocks: one, several, or written with commas."""
+    try:
+        given = value.split(",") if isinstance(value, str) else value
+        if isinstance(given, int):
+            given = [given]
+        return tuple(int(layer) if isinstance(layer, str) else index(layer) for layer in given)
+    except (TypeError, ValueError):
+        raise SettingsError(
+            f"layers must be numbers of blocks like -1 or 9,12, got {value!r}"
+        ) from None
 
 
 def _window(name: str, value: Any) -> tuple[int, int] | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from regiontree.errors import BackboneError
+from regiontree.errors import BackboneError, SettingsError
 
-__all__ = ["DTYPES", "Backbone", "pick_device", "pick_dtype"]
+__all__ = ["DTYPES", "Backbone", "FeatureSpec", "pick_device", "pick_dtype"]
 
+Facet = Literal["token", "key", "query", "value"]
+Positions = Literal["upstream", "published"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -41,6 +44,53 @@ class Backbone(Protocol):
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32 on `device`."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """Which of a network's many features are a patch's feature.
+
+    Attributes
+    ----------
+    layers : tuple of int or None
+        Blocks whose output is taken, 1 the first, -1 the last; several are each scaled to unit
+        length and concatenated. None: the last.
+    facet : {"token", "key", "query", "value"}
+        The block's output after the network's final norm, or what its attention makes of its input.
+    positions : {"upstream", "published"}
+        How position embeddings are brought to another grid: as the network's own library does, or
+        as the published code does. They are the same on the grid that the network was trained on.
+    """
+
+    layers: tuple[int, ...] | None = None
+    facet: Facet = "token"
+    positions: Positions = "upstream"
+
+    def __post_init__(self) -> None:
+        for name, kind in (("facet", Facet), ("positions", Positions)):
+            if (value := getattr(self, name)) not in get_args(kind):
+                raise SettingsError(
+                    f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}"
+                )
+        if self.layers is not None and (not self.layers or 0 in self.layers):
+            raise SettingsError(
+                f"layers must be numbers of blocks, 1 the first and -1 the last, got {self.layers}"
+            )
+
+    def blocks(self, depth: int) -> list[int]:
+        """The layers as indices from 0 into a network of that many blocks.
+
+        Raises
+        ------
+        SettingsError
+            It has fewer.
+        """
+        found = [depth - 1] if self.layers is None else []
+        for layer in self.layers or ():
+            if not 1 <= abs(layer) <= depth:
+                raise SettingsError(f"layer {layer} is none of the network's {depth}")
+            found.append(layer - 1 if layer > 0 else depth + layer)
+        return found
 
 
 def pick_device(name: str | torch.device) -> torch.device:

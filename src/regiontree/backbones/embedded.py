@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regiontree.backbones.base import FeatureSpec
 from regiontree.backbones.vit import VisionTransformer, VitShape
 from regiontree.errors import BackboneError, MissingExtraError
 from regiontree.files import atomic_write, sha256_of
@@ -55,7 +56,9 @@ class EmbeddedBackbone:
     patch = SHAPE.patch
     dim = SHAPE.width
 
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, device: torch.device, dtype: torch.dtype, spec: FeatureSpec | None = None
+    ) -> None:
         self.device = device
         self.dtype = dtype
         with torch.device("meta"):

@@ -7,18 +7,20 @@ from collections.abc import Callable
 
 import torch
 
-from regiontree.backbones.base import Backbone
+from regiontree.backbones.base import Backbone, FeatureSpec
 from regiontree.backbones.embedded import EmbeddedBackbone
 from regiontree.errors import BackboneError
 
 __all__ = ["BACKBONES", "load_backbone"]
 
-BACKBONES: dict[str, Callable[[torch.device, torch.dtype], Backbone]] = {
+BACKBONES: dict[str, Callable[[torch.device, torch.dtype, FeatureSpec], Backbone]] = {
     "embedded": EmbeddedBackbone,
 }
 
 
-def load_backbone(name: str, device: torch.device, dtype: torch.dtype) -> Backbone:
+def load_backbone(
+    name: str, device: torch.device, dtype: torch.dtype, spec: FeatureSpec | None = None
+) -> Backbone:
     """The backbone of that name, ready to run.
 
     Raises
@@ -33,4 +35,4 @@ def load_backbone(name: str, device: torch.device, dtype: torch.dtype) -> Backbo
             f"unknown backbone {name!r}{hint} Known names: {', '.join(BACKBONES)}, precomputed, "
             "precomputed:FOLDER"
         )
-    return BACKBONES[name](device, dtype)
+    return BACKBONES[name](device, dtype, spec or FeatureSpec())

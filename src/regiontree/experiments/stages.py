@@ -30,13 +30,15 @@ from regiontree.experiments.scoring import Scoring
 from regiontree.featurefile import load_features, read_features_meta, save_features
 from regiontree.files import atomic_write, sha256_of
 from regiontree.parser import RegionParser
+from regiontree.settings import UNSAID
 from regiontree.treefile import load_tree, read_meta
 
 __all__ = ["Outcome", "Pipeline", "feature_settings", "read_records", "work"]
 
 # Of all settings, those that shape features rather than the tree built over them.
-_FEATURE_SETTINGS = ("size", "dtype", "kernel", "stride", "views")
-_UNSAID = {"views": 1}  # of files that were written before there was the setting
+_FEATURE_SETTINGS = (
+    "size", "dtype", "kernel", "stride", "views", "layers", "facet", "positions",
+)  # fmt: skip
 _LOG = "log.jsonl"
 _RECORD_FORMAT = "regiontree-scores 1"
 
@@ -147,7 +149,7 @@ class Pipeline:
     def _differences(self, found: dict[str, Any], sample: Sample) -> list[str]:
         """Why features are not those of this photograph and these settings."""
         wanted = feature_settings(self.experiment.settings.as_dict())
-        there = {**_UNSAID, **found["settings"]}
+        there = {**UNSAID, **found["settings"]}
         differences = [
             f"{name} {there.get(name)} instead of {value}"
             for name, value in wanted.items()
