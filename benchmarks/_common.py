@@ -115,7 +115,7 @@ def features_of(photos: Iterable[Photo], size: int, *, dtype: str = "float32") -
 
 @lru_cache(maxsize=2)
 def _parser(size: int, dtype: str) -> RegionParser:
-    return RegionParser(size=(size, size), dtype=dtype, device="cpu")
+    return RegionParser(size=(size, size), views=1, dtype=dtype, device="cpu")
 
 
 # -- time -----------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def test_the_python_runs_as_written(tmp_path, monkeypatch):
     for block in code("python"):
         exec(compile(block, "README.md", "exec"), names)  # our own file
     assert (tmp_path / "photo.npz").is_file()
-    assert names["features"].shape == (60, 60, 384)
+    assert names["features"].shape == (74, 74, 384)
     assert names["tree"].shape == (512, 512)
 
 

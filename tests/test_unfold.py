@@ -172,8 +172,10 @@ def test_settings_are_equal_however_they_are_written():
 @pytest.mark.usefixtures("embedded_installed")
 class TestPhotographs:
     def test_crops_give_other_features_of_the_same_things(self):
-        whole = RegionParser(size=280, device="cpu", dtype="float32")
-        crops = RegionParser(size=280, device="cpu", dtype="float32", kernel=140, stride=70)
+        whole = RegionParser(size=280, device="cpu", dtype="float32", views=1)
+        crops = RegionParser(
+            size=280, device="cpu", dtype="float32", kernel=140, stride=70, views=1
+        )
         a, b = whole.features(EXAMPLE), crops.features(EXAMPLE)
         assert a.shape == b.shape == (20, 20, 384)
         cosine = functional.cosine_similarity(a, b, dim=-1)
@@ -185,8 +187,8 @@ class TestPhotographs:
 
     def test_meta_tells_and_a_batch_does_not_mix_them(self, tmp_path):
         jobs = plan([str(EXAMPLE)], tmp_path, IMAGE_SUFFIXES)
-        plain = RegionParser(size=140, device="cpu")
-        crops = RegionParser(size=140, device="cpu", kernel=70, stride=42)
+        plain = RegionParser(size=140, device="cpu", views=1)
+        crops = RegionParser(size=140, device="cpu", kernel=70, stride=42, views=1)
         assert segment(plain, jobs, tmp_path).outcomes[0].status == "done"
         refused = segment(crops, jobs, tmp_path).outcomes[0]
         assert refused.status == "failed"
@@ -197,4 +199,4 @@ class TestPhotographs:
 
     def test_the_patch_is_known_when_the_network_is(self):
         with pytest.raises(SettingsError, match=r"kernel 100x100 is not a multiple .*; 98x98 is"):
-            RegionParser(size=140, device="cpu", kernel=100, stride=14).parse(EXAMPLE)
+            RegionParser(size=140, device="cpu", kernel=100, stride=14, views=1).parse(EXAMPLE)

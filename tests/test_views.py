@@ -8,7 +8,7 @@ import torch
 
 from regiontree import RegionParser
 from regiontree.backbones.views import Views
-from regiontree.errors import SettingsError
+from regiontree.errors import BackboneError, SettingsError
 
 
 class Network:
@@ -82,12 +82,18 @@ def test_name_and_digest_say_what_was_run():
     [
         ({"views": 3}, "views must be 1, 2 or 4, got 3"),
         ({"views": True}, "views must be 1, 2 or 4, got True"),
-        ({"views": 4, "backbone": "precomputed:x"}, "views are how a network sees the image"),
+        ({"views": 2, "backbone": "precomputed:x"}, "views are how a network sees the image"),
     ],
 )
 def test_wrong_numbers_of_views_are_refused(changes, said):
     with pytest.raises(SettingsError, match=said):
         RegionParser(**changes, device="cpu")
+
+
+def test_patches_without_a_middle_have_no_four_views():
+    assert Views(Network(7), 2).patch == 7
+    with pytest.raises(BackboneError, match="mean has patches of 7 pixels; use 1 or 2 views"):
+        Views(Network(7), 4)
 
 
 @pytest.mark.usefixtures("embedded_installed")

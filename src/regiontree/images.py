@@ -43,6 +43,7 @@ __all__ = [
     "MAX_PIXELS",
     "LoadedImage",
     "Size",
+    "fitted",
     "grid_of",
     "load_image",
     "nearest",
@@ -109,6 +110,12 @@ def parse_size(text: str | int | tuple[int, int]) -> Size:
     if not all(1 <= side <= 65_536 for side in sides):
         raise SettingsError(f"size must be between 1 and 65536 pixels, got {text!r}")
     return size
+
+
+def fitted(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """(H, W) in the proportions of `size` with the long side asked for, at least a pixel each."""
+    scale = long_side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def grid_of(image_size: tuple[int, int], size: Size, patch: int) -> tuple[int, int]:

@@ -32,7 +32,16 @@ from regiontree.backbones.views import Views
 from regiontree.errors import FeatureError, SettingsError
 from regiontree.featurefile import Features
 from regiontree.hierarchy import Hierarchy, PartGraph, StopReason
-from regiontree.images import MAX_PIXELS, LoadedImage, Size, grid_of, load_image, nearest, to_pixels
+from regiontree.images import (
+    MAX_PIXELS,
+    LoadedImage,
+    Size,
+    fitted,
+    grid_of,
+    load_image,
+    nearest,
+    to_pixels,
+)
 from regiontree.refine import PatchLeaves
 from regiontree.settings import Settings
 from regiontree.spectral.affinity import EQUAL, make_affinity, max_cosine_distance, unit_rows
@@ -42,6 +51,10 @@ from regiontree.spectral.superpixels import check_installed
 from regiontree.tree import RegionTree
 
 __all__ = ["RegionParser", "parse"]
+
+# Long side in pixels that photographs are decoded at for a network that sees them smaller: what the
+# default refinement asks for, so that one decoding serves both.
+_DECODED = 840
 
 Photo = str | Path | Image.Image | NDArray[Any] | LoadedImage
 
@@ -111,10 +124,9 @@ class RegionParser:
         RegionTreeError
             A subclass that says what is wrong with the photograph, the features or the settings.
         """
-        refinement = self.settings.refinement()
-        if not self.is_precomputed and (refinement is None or refinement.long_side is None):
+        if not self.is_precomputed and self._beyond() is None:
             # Decoded once for the network and for what else looks at it.
-            photo = load_image(photo, max_pixels=self.max_pixels, cover=self.settings.size)
+            photo = load_image(photo, max_pixels=self.max_pixels, cover=self._cover())
         rgb = self.pixels(photo)
         extracted = self.extract(photo)
         return self.build(
@@ -137,7 +149,7 @@ class RegionParser:
             named = Path(str(photo)).name
             source: dict[str, Any] = {"name": named, "sha256": digest}
             return Features(features, grid, source, {"name": "precomputed"})
-        image = load_image(photo, max_pixels=self.max_pixels, cover=self.settings.size)
+        image = load_image(photo, max_pixels=self.max_pixels, cover=self._cover())
         source = {"name": image.name, "sha256": image.digest}
         if self.is_precomputed:
             if not isinstance(photo, str | Path):
@@ -155,16 +167,13 @@ class RegionParser:
         """Patch features of a photograph: (h, w, d) float32 on the parser's device."""
         if self.settings.backbone == "precomputed":
             return self._read(photo)[0]
-        return self._forward(
-            load_image(photo, max_pixels=self.max_pixels, cover=self.settings.size)
-        )
+        return self._forward(load_image(photo, max_pixels=self.max_pixels, cover=self._cover()))
 
     def pixels(self, photo: Photo) -> NDArray[np.uint8] | None:
         """The photograph as `build` wants it: (H, W, 3) uint8, or None if it has no use for it.
 
-        That is what the network sees, up to the rounding of the sides to whole patches; for
-        refinements that ask for more, the photograph's own size, if that is within their
-        ``long_side``. No network is needed, so stored features give the tree that the photograph
+        That is as its refinement asks, or as the network sees it, up to the rounding of the sides
+        to whole patches. No network is needed, so stored features give the tree that the photograph
         gives.
         """
         needed, refinement = self.settings.needs_pixels, self.settings.refinement()
@@ -175,16 +184,12 @@ class RegionParser:
             )
         if not needed and (refinement is None or self.settings.backbone == "precomputed"):
             return None
-        size: Size = self.settings.size
-        if not needed and refinement is not None and refinement.long_side is not None:
-            image = load_image(photo, max_pixels=self.max_pixels, cover=refinement.long_side)
-            size = min(refinement.long_side, max(image.size))
-        else:
-            image = load_image(photo, max_pixels=self.max_pixels, cover=size)
-        if isinstance(size, int):
-            scale = size / max(image.size)
-            size = max(1, round(image.size[0] * scale)), max(1, round(image.size[1] * scale))
-        resized = Image.fromarray(image.rgb).resize(size[::-1], Image.Resampling.BILINEAR)
+        image = load_image(photo, max_pixels=self.max_pixels, cover=self._beyond() or self._cover())
+        size = self.settings.size
+        seen = fitted(image.size, size) if isinstance(size, int) else size
+        if not needed and refinement is not None:
+            seen = refinement.photo_size(image.size, seen)
+        resized = Image.fromarray(image.rgb).resize(seen[::-1], Image.Resampling.BILINEAR)
         return np.asarray(resized)
 
     @torch.inference_mode()
@@ -274,6 +279,21 @@ class RegionParser:
     def _forward(self, image: LoadedImage) -> Tensor:
         grid = grid_of(image.size, self.settings.size, self.backbone.patch)
         return self.backbone.features(to_pixels(image, grid, self.backbone.patch)[None])[0]
+
+    def _cover(self) -> Size:
+        """What a photograph is decoded at, the same whatever the refinement: so are features."""
+        size = self.settings.size
+        if isinstance(size, int):
+            return max(size, _DECODED)
+        return fitted(size, max(*size, _DECODED))
+
+    def _beyond(self) -> Size | None:
+        """What the refinement wants it decoded at, if that is more."""
+        refinement, cover = self.settings.refinement(), self._cover()
+        if refinement is None:
+            return None
+        most = cover if isinstance(cover, int) else max(cover)
+        return refinement.long_side if refinement.long_side > most else None
 
     def _read(self, photo: Photo) -> tuple[Tensor, str]:
         if not isinstance(photo, str | Path):

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from regiontree.backbones.base import Backbone
+from regiontree.errors import BackboneError
 
 __all__ = ["VIEWS", "Views"]
 
@@ -31,9 +32,19 @@ class Views:
     With 4, ``patch`` is half the network's: a feature for each half patch a side. Its digest is
     that of the weights; its name says the views, so that neither trees nor stored features pass for
     those of one view.
+
+    Raises
+    ------
+    BackboneError
+        4 views of a network whose patch has no half in whole pixels.
     """
 
     def __init__(self, backbone: Backbone, views: int) -> None:
+        if views == 4 and backbone.patch % 2:
+            raise BackboneError(
+                f"4 views are half a patch apart, and {backbone.name} has patches of "
+                f"{backbone.patch} pixels; use 1 or 2 views"
+            )
         self._backbone = backbone
         self._views = views
         self.name = f"{backbone.name} ({views} views)"

@@ -1,6 +1,6 @@
 """Patch grid to pixels: refinements side by side behind one protocol (:mod:`.base`).
 
-To add one: a frozen dataclass with ``long_side`` and ``refine`` in a file of its own, a line in
+To add one: a frozen dataclass with what the protocol asks for in a file of its own, a line in
 :data:`REFINEMENTS`, and its settings, if it has any, in :class:`regiontree.settings.Settings`.
 """
 

@@ -43,8 +43,17 @@ class Refinement(Protocol):
     """One way of refining, with its settings."""
 
     @property
-    def long_side(self) -> int | None:
-        """Longest side in pixels at which it wants the photograph; None: as the network sees it."""
+    def long_side(self) -> int:
+        """In pixels: a photograph decoded to cover it, and what the network sees, is enough."""
+
+    def photo_size(self, own: tuple[int, int], seen: tuple[int, int]) -> tuple[int, int]:
+        """(H', W') at which it wants the photograph.
+
+        Parameters
+        ----------
+        own, seen
+            (H, W) of the photograph itself, and as the network sees it.
+        """
 
     def refine(
         self, leaves: PatchLeaves, rgb: NDArray[np.uint8], size: tuple[int, int]

@@ -33,7 +33,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from regiontree.errors import FeatureError, check_number
-from regiontree.images import nearest
+from regiontree.images import fitted, nearest
 from regiontree.refine.base import PatchLeaves
 from regiontree.refine.regions import Labels, keep_leaves, merge_specks, patch_centres, trim_threads
 
@@ -44,7 +44,7 @@ FloatImage = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Guided:
-    """The refinement with its settings; it takes the photograph as the network sees it.
+    """The refinement with its settings.
 
     Attributes
     ----------
@@ -58,6 +58,8 @@ class Guided:
         What is thinner than this many sides of a patch is given to what is beside it, 0 to 1.
     specks : float
         Components smaller than this many patches are given to their surroundings, >= 0.
+    long_side : int
+        Of the photograph in pixels, unless the network sees it larger.
     """
 
     coarse: float = 0.3
@@ -66,7 +68,7 @@ class Guided:
     bowl: float = 0.5
     threads: float = 0.25
     specks: float = 0.5
-    long_side: int | None = None
+    long_side: int = 840
 
     def __post_init__(self) -> None:
         check_number("coarse", self.coarse, 0, 4)
@@ -75,6 +77,10 @@ class Guided:
         check_number("bowl", self.bowl, 0, 1000)
         check_number("threads", self.threads, 0, 1)
         check_number("specks", self.specks, 0, 1e6)
+
+    def photo_size(self, own: tuple[int, int], seen: tuple[int, int]) -> tuple[int, int]:
+        """As the network sees it, enlarged to the long side."""
+        return fitted(seen, max(*seen, self.long_side))
 
     def refine(self, leaves: PatchLeaves, rgb: NDArray[np.uint8], size: tuple[int, int]) -> Labels:
         """As :meth:`regiontree.refine.base.Refinement.refine`; see :func:`refine_leaves`."""

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from regiontree.errors import check_number
-from regiontree.images import nearest
+from regiontree.images import fitted, nearest
 from regiontree.refine.base import PatchLeaves
 from regiontree.refine.crf import CrfSettings, check_memory, crf, memory_needed
 from regiontree.refine.regions import keep_leaves, merge_specks
@@ -42,11 +42,15 @@ class LeafCrf:
     temperature: float = 0.1
     settings: CrfSettings = field(default_factory=CrfSettings)
     specks: float = 0.5
-    long_side: int | None = _LONG_SIDE
+    long_side: int = _LONG_SIDE
 
     def __post_init__(self) -> None:
         check_number("temperature", self.temperature, 1e-4, 1e4)
         check_number("specks", self.specks, 0, 1e6)
+
+    def photo_size(self, own: tuple[int, int], seen: tuple[int, int]) -> tuple[int, int]:
+        """Its own, as published, up to the long side."""
+        return fitted(own, min(max(own), self.long_side))
 
     def refine(
         self, leaves: PatchLeaves, rgb: NDArray[np.uint8], size: tuple[int, int]
