@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import html
 import http.client
@@ -30,12 +31,12 @@ from regiontree import RegionTree
 from regiontree.errors import MissingExtraError, SettingsError, ViewError
 from regiontree.pictures import cut_picture
 from regiontree.sources import open_outline, open_source
+from regiontree.viewer import listening, server
 from regiontree.viewer import page as viewer_page
-from regiontree.viewer import server
 from regiontree.viewer.page import Links, page_html
 
 pytest.importorskip("starlette", reason="the extra 'viewer' is not installed")
-pytest.importorskip("uvicorn", reason="the extra 'viewer' is not installed")
+uvicorn = pytest.importorskip("uvicorn", reason="the extra 'viewer' is not installed")
 pytest_plugins = ["browser"]
 
 TOKEN = "a_token-OF-twenty-two"
@@ -596,6 +597,74 @@ def test_packages_that_are_not_installed_are_named(monkeypatch):
     monkeypatch.setattr(server, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'regiontree\[viewer\]'"):
         server.check_installed()
+
+
+# -- starting and stopping ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def died(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """What threads died of, once those that the test has started have ended."""
+    died: list[Any] = []
+    before = set(threading.enumerate())
+    monkeypatch.setattr(threading, "excepthook", lambda thread: died.append(thread.exc_value))
+    yield died
+    until(lambda: set(threading.enumerate()) <= before)
+    assert died == []
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server takes a while to start."""
+    real = uvicorn.Server.startup
+
+    async def startup(self: uvicorn.Server, **options: Any) -> None:
+        await asyncio.sleep(0.3)
+        await real(self, **options)
+
+    monkeypatch.setattr(uvicorn.Server, "startup", startup)
+
+
+def test_it_is_up_when_its_address_is_told(trees, slow, monkeypatch):
+    made, real = [], uvicorn.Server.__init__
+    monkeypatch.setattr(
+        uvicorn.Server, "__init__", lambda self, config: (made.append(self), real(self, config))[1]
+    )
+    with running(trees):
+        assert [server.started for server in made] == [True]
+
+
+@pytest.mark.parametrize("patience", [3.0, 0.0])  # 0: as if a second interruption followed at once
+def test_an_interruption_while_it_starts(trees, slow, died, monkeypatch, patience):
+    monkeypatch.setattr(listening, "_PATIENCE", patience)
+    real = threading.Thread.start
+
+    def start(self: threading.Thread) -> None:
+        real(self)
+        raise KeyboardInterrupt  # the thread is there, but nobody has been told
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(KeyboardInterrupt), running(trees):
+        pytest.fail("the block begins")
+
+
+def test_a_second_interruption_while_it_stops(trees, died, monkeypatch):
+    monkeypatch.setattr(listening, "_PATIENCE", 0.0)
+    with running(trees) as site:
+        assert site.get("").status == 200
+
+
+def test_interrupted_before_it_is_up_it_has_shown_nothing(trees, slow, died, monkeypatch, capsys):
+    real = uvicorn.Server.startup
+
+    async def startup(self: uvicorn.Server, **options: Any) -> None:
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+        await real(self, **options)
+
+    monkeypatch.setattr(uvicorn.Server, "startup", startup)
+    with server.listen("127.0.0.1", 0) as listener, pytest.raises(KeyboardInterrupt):
+        server.serve([open_outline(trees[0])], listener, host="localhost", title="")
+    assert capsys.readouterr().out == ""
 
 
 # -- a process ------------------------------------------------------------------------------------

@@ -5,6 +5,9 @@ The message names the argument or file, says what was found, and says what to do
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 __all__ = [
     "BackboneError",
     "ConfigError",
@@ -20,6 +23,7 @@ __all__ = [
     "TreeFileError",
     "ViewError",
     "check_number",
+    "nearest_name",
 ]
 
 
@@ -89,3 +93,17 @@ def check_number(
         ends = [f"{end:g}" if isinstance(end, float) else str(end) for end in (low, high)]
         interval = f"[{ends[0]}, {ends[1]}{')' if below else ']'}"
         raise SettingsError(f"{name} must be a {what} in {interval}, got {value!r}")
+
+
+def nearest_name(name: object, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The nearest of `known`, to end a sentence with; nothing where none is near.
+
+    `cutoff` is the likeness in [0, 1] that makes a name near: see `difflib.get_close_matches`.
+
+    Examples
+    --------
+    >>> nearest_name("part", ["parts", "refine"]), nearest_name("colour", ["parts", "refine"])
+    ("; did you mean 'parts'?", '')
+    """
+    near = get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
+    return f"; did you mean {near[0]!r}?" if near else ""

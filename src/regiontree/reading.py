@@ -8,7 +8,6 @@ mistakes come back at once, one sentence each, in the words of the file
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -22,9 +21,9 @@ import yaml
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from regiontree.errors import ConfigError, RegionTreeError
+from regiontree.errors import ConfigError, RegionTreeError, nearest_name
 
-__all__ = ["Listed", "Place", "Section", "did_you_mean", "nearest", "read_mapping", "read_nodes",
+__all__ = ["Listed", "Place", "Section", "nearest", "read_mapping", "read_nodes",
            "read_text", "refuse", "shown", "validated"]  # fmt: skip
 
 MAX_BYTES = 16 << 20  # those that exist have 10 kB; a file named by mistake may have gigabytes
@@ -257,13 +256,7 @@ def nearest(name: object, known: Iterable[object]) -> str:
     ("; did you mean 'split'?", '; known: dataset, split')
     """
     names = [str(one) for one in known]
-    return did_you_mean(name, names) or f"; known: {', '.join(names)}"
-
-
-def did_you_mean(name: object, known: Sequence[str]) -> str:
-    """The nearest of `known` as a suggestion, or nothing where none is near."""
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return nearest_name(name, names) or f"; known: {', '.join(names)}"
 
 
 _EXPECTED = {
@@ -334,7 +327,7 @@ def _mistake(model: type[Section], path: _Path, item: ErrorDetails) -> str:
         return f"unknown key {key}{nearest(path[-1], _names_at(model, path[:-1]))}"
     if kind == "literal_error":
         names = re.findall(r"'([^']*)'", context["expected"])
-        return f"{key} must be {context['expected']}, {got}{did_you_mean(value, names)}"
+        return f"{key} must be {context['expected']}, {got}{nearest_name(value, names)}"
     if kind == "value_error":
         # A whole section is too much to show; what is wrong in it is in the sentence.
         sentence = f"{key} {context['error']}".lstrip()

@@ -35,8 +35,8 @@ from pathlib import Path
 import yaml
 
 from regiontree.datasets.labels import Kind, Label, LabelTree, Names, first_clash, prefixes
-from regiontree.errors import DataError
-from regiontree.reading import did_you_mean, nearest, read_nodes, read_text
+from regiontree.errors import DataError, nearest_name
+from regiontree.reading import nearest, read_nodes, read_text
 
 __all__ = ["read_published", "read_table", "read_yaml", "written"]
 
@@ -261,7 +261,7 @@ class _Draft:
             if not named:
                 known = [*nodes, *(node[-1] for node in nodes.values())]
                 raise DataError(
-                    f"{where}: no label is called {entry!r}{did_you_mean(entry, known)}"
+                    f"{where}: no label is called {entry!r}{nearest_name(entry, known)}"
                 )
             if entry not in nodes and len(named) > 1:
                 raise DataError(f"{where}: {entry!r} may be {' or '.join(named)}; write which")

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from regiontree.errors import DataError, check_number
+from regiontree.errors import DataError, check_number, nearest_name
 from regiontree.metrics.classes import ClassTree
-from regiontree.reading import did_you_mean
 
 __all__ = ["ALIASES", "LABEL_TREES", "Kind", "Label", "LabelTree", "Names", "first_clash",
            "load_label_tree", "prefixes"]  # fmt: skip
@@ -233,7 +232,7 @@ def load_label_tree(name_or_path: str | Path) -> LabelTree:
         return LabelTree.from_yaml(_FOLDER / f"{name}.yaml")
     file = Path(name_or_path)
     known = [*LABEL_TREES, *ALIASES]
-    hint = did_you_mean(file.stem, known)
+    hint = nearest_name(file.stem, known)
     suffix = file.suffix.lower()
     if suffix not in (".txt", ".yaml", ".yml", ".json"):
         raise DataError(

@@ -14,7 +14,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
 from itertools import chain
@@ -23,7 +22,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from regiontree.errors import ExportError, MissingExtraError, RegionTreeError, TreeFileError
+from regiontree.errors import (
+    ExportError,
+    MissingExtraError,
+    RegionTreeError,
+    TreeFileError,
+    nearest_name,
+)
 from regiontree.export import FORMATS, Format
 from regiontree.export.coco import chosen_nodes
 from regiontree.progress import progress_bar
@@ -177,10 +182,8 @@ def _summary(
 def _format(name: str) -> Format:
     if name in FORMATS:
         return FORMATS[name]
-    (nearest,) = get_close_matches(name, FORMATS, n=1, cutoff=0.0)
-    raise ExportError(
-        f"no format {name!r}; did you mean {nearest!r}? There are {', '.join(FORMATS)}"
-    )
+    hint = nearest_name(name, FORMATS, cutoff=0.0)
+    raise ExportError(f"no format {name!r}{hint} There are {', '.join(FORMATS)}")
 
 
 def _options(form: Format, **given: Any) -> dict[str, Any]:
