@@ -108,14 +108,14 @@ def _synthetic(seed: int) -> Image.Image:
 
 
 def features_of(photos: Iterable[Photo], size: int, *, dtype: str = "float32") -> list[Tensor]:
-    """Features of the embedded backbone on size x size pixels, (h, w, 384) float32 each."""
+    """Tokens of the embedded backbone on size x size pixels, (h, w, 384) float32 each."""
     parser = _parser(size, dtype)
     return [parser.features(photo.source) for photo in photos]
 
 
 @lru_cache(maxsize=2)
 def _parser(size: int, dtype: str) -> RegionParser:
-    return RegionParser(size=(size, size), views=1, dtype=dtype, device="cpu")
+    return RegionParser(size=(size, size), views=1, facet="token", dtype=dtype, device="cpu")
 
 
 # -- time -----------------------------------------------------------------------------------------

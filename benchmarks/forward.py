@@ -65,7 +65,7 @@ def main() -> None:
     def without(context: Callable[[], torch.no_grad]) -> Callable[[], Tensor]:
         def way() -> Tensor:
             with context():
-                features: Tensor = single._model(normalised)
+                features: Tensor = single.model(normalised)
                 return features
 
         return way

@@ -13,9 +13,11 @@ from conftest import EXAMPLE
 
 import regiontree.backbones.embedded as embedded
 from regiontree.backbones import load_backbone, pick_device, pick_dtype
+from regiontree.backbones.base import FeatureSpec
 from regiontree.backbones.embedded import EmbeddedBackbone, content_digest
+from regiontree.backbones.huggingface import HuggingFaceBackbone
 from regiontree.backbones.vit import VisionTransformer, VitShape
-from regiontree.errors import BackboneError, MissingExtraError
+from regiontree.errors import BackboneError, MissingExtraError, SettingsError
 from regiontree.images import grid_of, load_image, to_pixels
 
 CPU = torch.device("cpu")
@@ -56,10 +58,13 @@ def library_with(weights: dict[str, torch.Tensor], depth: int, **shape: int):
     return theirs
 
 
+SMALL = VitShape(width=24, depth=3, heads=4, patch=14, positions=5)
+
+
 def small_pair(seed: int = 0):
     """A small random encoder of ours and the library's with the same weights."""
     torch.manual_seed(seed)
-    ours = VisionTransformer(VitShape(width=24, depth=3, heads=4, patch=14, positions=5)).eval()
+    ours = VisionTransformer(SMALL).eval()
     for parameter in ours.parameters():
         parameter.data = torch.randn_like(parameter) * 0.2
     theirs = library_with(
@@ -86,8 +91,57 @@ def test_patches_come_back_where_they_were():
     assert divmod(int(change.argmax()), 3) == (3, 1)
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        FeatureSpec(),
+        FeatureSpec(layers=(1,)),
+        FeatureSpec(layers=(-1, 2)),
+        FeatureSpec(facet="key"),
+        FeatureSpec(layers=(2,), facet="query"),
+        FeatureSpec(layers=(1, 3), facet="value"),
+        FeatureSpec(positions="published"),
+        FeatureSpec(layers=(2, 1), facet="key", positions="published"),
+    ],
+    ids=str,
+)
+def test_encoder_and_backbone_of_the_library_agree_on_every_spec(spec, tmp_path):
+    ours, theirs = small_pair()
+    theirs.save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": false}')
+    other = HuggingFaceBackbone(tmp_path, CPU, torch.float32, spec, name="same", digest="")
+    encoder = VisionTransformer(SMALL, spec).eval()
+    encoder.load_state_dict({name: ours.state_dict()[name] for name in encoder.state_dict()})
+    assert len(encoder.blocks) == max(spec.blocks(3)) + 1
+    for rows, columns in ((5, 5), (3, 8), (7, 6)):
+        pixels = torch.rand(2, 3, rows * 14, columns * 14)
+        found = encoder(pixels)
+        assert encoder.dim == other.dim
+        assert found.shape == (2, rows, columns, other.dim)
+        torch.testing.assert_close(found, other.features(pixels), atol=2e-5, rtol=1e-4)
+
+
 @pytest.mark.usefixtures("embedded_installed")
 class TestEmbedded:
+    def test_a_layer_on_the_way_is_the_same_with_fewer_blocks(self):
+        """What a hook sees in the whole network, from one that ends there."""
+        pixels = torch.rand(1, 3, 28, 42)
+        whole = EmbeddedBackbone(CPU, torch.float32)
+        seen = []
+        whole.model.blocks[8].register_forward_hook(lambda *call: seen.append(call[2]))
+        whole.features(pixels)
+        expected = whole.model.norm(seen[0])[:, 1:].reshape(1, 2, 3, 384)
+        ninth = EmbeddedBackbone(CPU, torch.float32, FeatureSpec(layers=(9,)))
+        assert len(ninth.model.blocks) == 9
+        assert torch.equal(ninth.features(pixels), expected)
+        both = EmbeddedBackbone(CPU, torch.float32, FeatureSpec(layers=(9, -1), facet="key"))
+        assert both.dim == both.features(pixels).shape[-1] == 768
+
+    def test_a_size_that_is_no_multiple_is_an_error(self):
+        backbone = EmbeddedBackbone(CPU, torch.float32)
+        with pytest.raises(SettingsError, match="size 28x43 is not a multiple of the backbone's p"):
+            backbone.features(torch.rand(1, 3, 28, 43))
+
     def test_weights_are_taken_out_of_the_package_and_kept(self, tmp_path, monkeypatch):
         monkeypatch.setenv("REGIONTREE_CACHE", str(tmp_path))
         first = EmbeddedBackbone(CPU, torch.float32)
@@ -143,7 +197,7 @@ class TestEmbedded:
             "def refuse(*a, **k): raise AssertionError('network used')\n"
             "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
             "import regiontree\n"
-            f"tree = regiontree.parse({str(EXAMPLE)!r}, size=140)\n"
+            f"tree = regiontree.parse({str(EXAMPLE)!r}, size=140, views=1)\n"
             "print(json.dumps(tree.meta['backbone']))\n"
         )
         done = subprocess.run(

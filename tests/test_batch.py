@@ -7,15 +7,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import EXAMPLE, blocks
 from PIL import Image
 
-from regiontree import RegionTree
+from regiontree import RegionParser, RegionTree, batch, images
 from regiontree.batch import plan
 from regiontree.errors import SettingsError
 from regiontree.images import IMAGE_SUFFIXES
@@ -324,3 +327,84 @@ def test_photographs_with_their_own_features(tmp_path):
     assert "0 done, 1 skipped" in run(*again).stderr
     feature_file(tmp_path / "features/photo.npy", seed=3)  # new features: the tree is stale
     assert "1 done, 0 skipped" in run(*again).stderr
+
+
+# -- with the next photographs decoded meanwhile, as beside a GPU ---------------------------------
+
+
+class Colours:
+    """Colours of patches: a network that takes no time."""
+
+    name, digest, patch, dim = "colours", "1", 8, 3
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(pixels, 8).permute(0, 2, 3, 1) + 0.1
+
+
+@pytest.fixture(params=[0, 2])
+def ahead(request, monkeypatch) -> int:
+    monkeypatch.setattr(batch, "feed", partial(batch.feed, ahead=request.param))
+    return request.param
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    for i in range(5):
+        photo = Image.fromarray(rng.integers(0, 255, (40, 64, 3), np.uint8))
+        photo.save(tmp_path / "in" / f"{i}.png")
+    (tmp_path / "in" / "1.png").write_bytes(b"\x89PNG cut short")
+    return tmp_path
+
+
+def in_process(folder: Path, **more: object) -> batch.Summary:
+    parser = RegionParser(backbone=Colours(), size=64, views=1, parts=8)
+    jobs = plan([folder / "in"], folder / "out", IMAGE_SUFFIXES)
+    return batch.segment(parser, jobs, folder / "out", **more)
+
+
+def test_decoding_ahead_changes_neither_order_nor_trees(folder, ahead):
+    summary = in_process(folder)
+    assert [Path(o.source).name for o in summary.outcomes] == [f"{i}.png" for i in range(5)]
+    assert [o.status for o in summary.outcomes] == ["done", "failed", "done", "done", "done"]
+    alone = RegionParser(backbone=Colours(), size=64, views=1, parts=8)
+    for i in (0, 2, 3, 4):
+        tree, expected = (
+            RegionTree.load(folder / f"out/{i}.npz"),
+            alone.parse(folder / f"in/{i}.png"),
+        )
+        assert np.array_equal(tree.labels, expected.labels)
+        assert tree.meta == expected.meta
+    (folder / "out/3.npz").unlink()
+    again = in_process(folder)
+    assert [o.status for o in again.outcomes] == ["skipped", "failed", "skipped", "done", "skipped"]
+
+
+def test_each_photograph_is_decoded_once_and_finished_ones_not_at_all(folder, ahead, monkeypatch):
+    decoded: list[str] = []
+    real = images._from_path
+
+    def counted(path: Path, *rest: object):
+        decoded.append(path.name)
+        return real(path, *rest)
+
+    monkeypatch.setattr(images, "_from_path", counted)
+    in_process(folder)
+    assert sorted(decoded) == [f"{i}.png" for i in range(5)]
+    decoded.clear()
+    in_process(folder)
+    assert decoded == ["1.png"]  # the one without a tree
+
+
+def test_an_interruption_keeps_what_is_done_and_leaves_no_thread(folder, ahead):
+    def stop(outcome: batch.Outcome) -> None:
+        if outcome.source.endswith("2.png"):
+            raise KeyboardInterrupt
+
+    summary = in_process(folder, on_outcome=stop)
+    assert summary.interrupted
+    assert [Path(o.source).name for o in summary.outcomes] == ["0.png", "1.png", "2.png"]
+    assert not [t for t in threading.enumerate() if t.name.startswith("regiontree-decoding")]
+    assert sorted(p.name for p in (folder / "out").glob("*.npz")) == ["0.npz", "2.npz"]

@@ -289,7 +289,7 @@ def test_missing_data_is_said_before_anything_runs(pets: Path) -> None:
 def test_a_model_that_is_not_here_is_said_before_anything_runs(pets: Path) -> None:
     plan = prepare(load_experiment(pets, model="dinov9_vith1"))
     assert "dinov9_vith1" in plan.missing[0]
-    assert "--model embedded" in plan.missing[0]
+    assert "did you mean 'dinov3_vits16'?" in plan.missing[0]
 
 
 # -- the command, its processes and its end -------------------------------------------------------
@@ -369,5 +369,5 @@ def test_features_say_what_they_are_of(pets: Path) -> None:
     plan, _ = run_config(pets, stages=["features"])
     meta = read_features_meta(plan.experiment.features_dir / "p000.safetensors")
     assert meta["backbone"] == {"name": "precomputed"}
-    assert meta["settings"]["size"] == 840
+    assert meta["settings"]["size"] == 518
     assert len(meta["source"]["sha256"]) == 64

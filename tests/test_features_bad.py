@@ -358,7 +358,9 @@ def test_features_are_found_by_the_photographs_name(photo, tmp_path, name):
 
 def test_features_that_are_not_in_the_folder(photo, tmp_path):
     (tmp_path / "dog.npy").write_bytes(npy(grid()))
-    with pytest.raises(FeatureError, match=r"holds no cat\.npy or cat\.npz for .*cat\.jpg"):
+    with pytest.raises(
+        FeatureError, match=r"holds no cat\.npy, \.npz or \.safetensors for .*cat\.jpg"
+    ):
         RegionParser(backbone=f"precomputed:{tmp_path}").parse(photo)
     with pytest.raises(FeatureError, match=r"nowhere: is not a folder, so it has no cat\.npy"):
         RegionParser(backbone=f"precomputed:{tmp_path}/nowhere").parse(photo)

@@ -68,16 +68,21 @@ def test_the_published_command_gives_the_published_files(
     "name", ["voc12", "coco_stuff", "coco_things", "cityscapes", "partimagenet", "pascalpart"]
 )
 def test_a_dry_run_accepts_every_published_config_and_says_what_is_missing(
-    published: Path, name: str
+    published: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(published / "hub"))
     said = call("run", "--conf", f"configs/{name}.json", "--dry-run", cwd=published)
     assert said.returncode == 0, said.stderr
     assert "create_stats -> data/" in said.stdout
-    assert "missing   model 'dinov2_vitb14_reg' is not available" in said.stdout
+    assert "the weights of dinov2_vitb14_reg are not on this machine" in said.stdout
     assert ("3 images" in said.stdout) == (name == "voc12")
     assert ("is in none of the folders searched" in said.stdout) == (name != "voc12")
     refused = call("run", "--conf", f"configs/{name}.json", cwd=published)
     assert refused.returncode == 2
+    if name == "voc12":
+        assert "facebook/dinov2-with-registers-base" in refused.stderr
+        assert "Without network there are embedded, precomputed:FOLDER" in refused.stderr
     assert not (published / "data").exists()
 
 

@@ -45,13 +45,13 @@ def options(tmp_path: Path, photos: Path) -> dict[str, Any]:
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the photographs that are parsed."""
-    names, real = [], RegionParser.parse
+    names, real = [], RegionParser.finish
 
-    def parse(self: RegionParser, photo: Path) -> RegionTree:
+    def finish(self: RegionParser, photo: Path, *rest: Any) -> RegionTree:
         names.append(Path(photo).name)
-        return real(self, photo)
+        return real(self, photo, *rest)
 
-    monkeypatch.setattr(RegionParser, "parse", parse)
+    monkeypatch.setattr(RegionParser, "finish", finish)
     return names
 
 
@@ -273,10 +273,10 @@ def test_a_size_out_of_range_is_told_of_before_anything_is_parsed(photos, parsed
 
 
 def test_an_interruption_while_parsing(photos, options, served, monkeypatch, tmp_path, capsys):
-    def interrupted(self: RegionParser, photo: Path) -> RegionTree:
+    def interrupted(self: RegionParser, photo: Path, *rest: Any) -> RegionTree:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(RegionParser, "parse", interrupted)
+    monkeypatch.setattr(RegionParser, "finish", interrupted)
     assert command.view([photos], parser_options=options) == 130
     assert command.gallery([photos], tmp_path / "site", parser_options=options) == 130
     assert "run the same command again" in capsys.readouterr().err
@@ -357,15 +357,15 @@ def test_a_gallery_keeps_the_trees_that_it_makes(photos, options, parsed, site, 
 
 
 def test_an_interrupted_gallery_does_not_parse_again(photos, options, site, monkeypatch):
-    real, names = RegionParser.parse, []
+    real, names = RegionParser.finish, []
 
-    def parse(self: RegionParser, photo: Path) -> RegionTree:
+    def finish(self: RegionParser, photo: Path, *rest: Any) -> RegionTree:
         names.append(photo.name)
         if names.count("c.png") == 1 and photo.name == "c.png":
             raise KeyboardInterrupt
-        return real(self, photo)
+        return real(self, photo, *rest)
 
-    monkeypatch.setattr(RegionParser, "parse", parse)
+    monkeypatch.setattr(RegionParser, "finish", finish)
     assert gallery([photos], site, options) == 130
     assert gallery([photos], site, options) == 0
     assert names == ["a.png", "b.png", "c.png", "c.png"]

@@ -2,7 +2,8 @@
 
 A photograph is finished when its tree file exists, was made from the same bytes and with the same
 settings. Tree files appear under their names only when complete, so an interruption at any moment
-loses at most the photograph being worked on, and running again does the rest.
+loses at most the photograph being worked on, and running again does the rest. With a GPU, the next
+photographs are decoded while a tree is built.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ import json
 import os
 import time
 import zipfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from regiontree.backbones.feeding import Fed, feed
 from regiontree.backbones.precomputed import FEATURE_SUFFIXES
-from regiontree.errors import RegionTreeError, SettingsError, TreeFileError
+from regiontree.errors import FeatureError, RegionTreeError, SettingsError, TreeFileError
+from regiontree.featurefile import Features
 from regiontree.files import atomic_write, sha256_of
 from regiontree.images import IMAGE_SUFFIXES
 from regiontree.inputs import SUMMARY_NAME, find_files
@@ -158,7 +162,7 @@ def segment(
     pictures: bool = False,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Summary:
-    """Run jobs one after the other and write ``summary.json`` beside their trees.
+    """Run jobs in their order and write ``summary.json`` beside their trees.
 
     Raises
     ------
@@ -168,9 +172,10 @@ def segment(
     summary = Summary(planned=len(jobs))
     start = time.perf_counter()
     try:
-        for outcome in _outcomes(parser, jobs, overwrite, pictures):
-            summary.outcomes.append(outcome)
-            on_outcome(outcome)
+        with closing(_outcomes(parser, jobs, overwrite, pictures)) as outcomes:
+            for outcome in outcomes:
+                summary.outcomes.append(outcome)
+                on_outcome(outcome)
     except KeyboardInterrupt:
         summary.interrupted = True
     finally:
@@ -183,36 +188,53 @@ def segment(
 
 def _outcomes(
     parser: RegionParser, jobs: Sequence[Job], overwrite: bool, pictures: bool
-) -> Iterator[Outcome]:
-    for job in jobs:
-        source = str(job.source)
-        if job.output is None:
-            yield Outcome(source, "failed", error=job.error)
-            continue
-        try:
-            if not overwrite and _is_finished(job, parser):
-                yield Outcome(source, "skipped", str(job.output))
-                continue
-        except (RegionTreeError, OSError) as error:
-            yield Outcome(source, "failed", str(job.output), error=str(error))
-            continue
-        if not parser.is_precomputed:
-            parser.backbone  # noqa: B018 - load it now: if it cannot load, nothing can be done
-        start = time.perf_counter()
-        try:
-            tree = parser.parse(job.source)
-            tree.save(job.output)
-            if pictures:
-                photo = None if parser.settings.backbone == "precomputed" else job.source
-                save_pictures(tree, photo, job.output.with_suffix(""))
-        except (RegionTreeError, OSError, MemoryError, RuntimeError, ValueError) as error:
-            # RuntimeError is how torch reports what it cannot do with one image (memory above all).
-            said = str(error) if isinstance(error, RegionTreeError) else f"{job.source}: {error!r}"
-            said = said if source in said else f"{source}: {said}"
-            yield Outcome(source, "failed", error=said)
-            continue
-        seconds = round(time.perf_counter() - start, 3)
-        yield Outcome(source, "done", str(job.output), tree.n_nodes, tree.n_leaves, seconds)
+) -> Generator[Outcome, None, None]:
+    begun: deque[tuple[Job, Outcome | None]] = deque()
+
+    def photos() -> Iterator[Path | None]:
+        for job in jobs:
+            begun.append((job, _settled(job, parser, overwrite)))
+            yield None if begun[-1][1] else job.source
+
+    # A tree takes longer than its share of a batch could save.
+    with closing(feed(parser, photos(), batch=1)) as feeding:
+        for fed in feeding:
+            job, settled = begun.popleft()
+            yield settled or _done(job, parser, fed, pictures)
+
+
+def _settled(job: Job, parser: RegionParser, overwrite: bool) -> Outcome | None:
+    """What is to be said of a job without doing it; None: it is to be done."""
+    source = str(job.source)
+    if job.output is None:
+        return Outcome(source, "failed", error=job.error)
+    try:
+        if not overwrite and _is_finished(job, parser):
+            return Outcome(source, "skipped", str(job.output))
+    except (RegionTreeError, OSError) as error:
+        return Outcome(source, "failed", str(job.output), error=str(error))
+    return None
+
+
+def _done(job: Job, parser: RegionParser, fed: Fed, pictures: bool) -> Outcome:
+    """The job's tree, built and saved, once its features are there."""
+    assert job.output is not None
+    source, start = str(job.source), time.perf_counter()
+    try:
+        if not isinstance(fed.features, Features):
+            raise fed.features or FeatureError(f"{source}: has no features")
+        tree = parser.finish(job.source, fed.features, fed.image)
+        tree.save(job.output)
+        if pictures:
+            photo = None if parser.settings.backbone == "precomputed" else job.source
+            save_pictures(tree, photo, job.output.with_suffix(""))
+    except (RegionTreeError, OSError, MemoryError, RuntimeError, ValueError) as error:
+        # RuntimeError is how torch reports what it cannot do with one image (memory above all).
+        said = str(error) if isinstance(error, RegionTreeError) else f"{job.source}: {error!r}"
+        said = said if source in said else f"{source}: {said}"
+        return Outcome(source, "failed", error=said)
+    seconds = round(fed.seconds + time.perf_counter() - start, 3)
+    return Outcome(source, "done", str(job.output), tree.n_nodes, tree.n_leaves, seconds)
 
 
 def _is_finished(job: Job, parser: RegionParser) -> bool:

@@ -24,6 +24,9 @@ EXIT_USAGE = 2  # nothing could be done: a wrong option, no weights, no such dev
 EXIT_INTERRUPTED = 130
 
 # What several commands take.
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile the network first: for many photographs.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Images = Annotated[
     list[Path] | None, typer.Option(help="Where the trees' photographs lie; several times.")
@@ -70,22 +73,39 @@ def segment(
     backbone: Annotated[
         str | None,
         typer.Option(
-            help="embedded; precomputed: inputs are feature files (.npy, .npz); "
-            "precomputed:FOLDER: features lie in FOLDER under the images' names."
+            help="A name (regiontree backbones lists them), a hub's owner/model, a model's folder, "
+            "onnx:FILE; precomputed: inputs are feature files; precomputed:FOLDER: they lie in "
+            "FOLDER under the images' names.  [default: embedded]"
         ),
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option(help="Long side in pixels (aspect kept), or HEIGHTxWIDTH.  [default: 840]"),
+        typer.Option(help="Long side in pixels (aspect kept), or HEIGHTxWIDTH.  [default: 518]"),
     ] = None,
     views: Annotated[
         int | None,
-        typer.Option(help="How often the network sees the image: 1, 2 or 4.  [default: 1]"),
+        typer.Option(help="How often the network sees the image: 1, 2 or 4.  [default: 4]"),
+    ] = None,
+    kernel: Annotated[
+        str | None, typer.Option(help="See the image in overlapping crops of that size, averaged.")
+    ] = None,
+    stride: Annotated[
+        str | None, typer.Option(help="From one crop to the next; goes with kernel.")
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="Blocks whose features are taken, like 9,12.  [-1: the last]")
+    ] = None,
+    facet: Annotated[
+        str | None, typer.Option(help="token, key, query or value.  [default: value]")
+    ] = None,
+    positions: Annotated[
+        str | None, typer.Option(help="Interpolated as upstream or as published.  [upstream]")
     ] = None,
     device: Device = "auto",
     dtype: Annotated[
         str | None, typer.Option(help="auto, float32, bfloat16 or float16.  [default: auto]")
     ] = None,
+    compile: Compile = False,
     tree: Annotated[
         str | None, typer.Option(help="Tree builder: ward or recursive.  [default: ward]")
     ] = None,
@@ -120,9 +140,9 @@ def segment(
     on. Exit code: 0 all done, 1 some failed, 2 nothing could be done, 130 interrupted.
     """
     changes = _options(
-        backbone=backbone, size=size, views=views, dtype=dtype, tree=tree, parts=parts,
-        max_ncut=max_ncut, max_perturbation=max_perturbation, levels=levels, refine=refine,
-        seed=seed,
+        backbone=backbone, size=size, views=views, kernel=kernel, stride=stride, layers=layers,
+        facet=facet, positions=positions, dtype=dtype, tree=tree, parts=parts, max_ncut=max_ncut,
+        max_perturbation=max_perturbation, levels=levels, refine=refine, seed=seed,
     )  # fmt: skip
     with _clear_errors():
         from regiontree.batch import plan, suffixes_for
@@ -130,8 +150,9 @@ def segment(
         from regiontree.parser import RegionParser
 
         parser = RegionParser(
-            preset=preset, device=device, max_pixels=max_pixels or MAX_PIXELS, **changes
-        )
+            preset=preset, device=device, max_pixels=max_pixels or MAX_PIXELS, compile=compile,
+            **changes,
+        )  # fmt: skip
         jobs = plan(paths, out, suffixes_for(parser), pictures=pictures)
         summary = _run(parser, jobs, out, overwrite=overwrite, pictures=pictures)
     _report(summary, out)
@@ -304,6 +325,7 @@ def run(
         str | None, typer.Option(help="none, guided or crf, instead of the config's.")
     ] = None,
     device: Device = "auto",
+    compile: Compile = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo finished images.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the config, say what would run and is missing.")
@@ -336,7 +358,9 @@ def run(
         if dry_run:
             typer.echo(plan.text())
             return
-        raise typer.Exit(terminal.run(plan, device=device, overwrite=overwrite, as_json=as_json))
+        raise typer.Exit(terminal.run(
+            plan, device=device, compile=compile, overwrite=overwrite, as_json=as_json
+        ))  # fmt: skip
 
 
 @app.command()
@@ -390,6 +414,23 @@ def datasets(
         from regiontree.experiments import terminal
 
         raise typer.Exit(terminal.datasets(name, split, root, check=check))
+
+
+@app.command()
+def backbones(
+    name: Annotated[str | None, typer.Argument(help="One of them, or owner/model.")] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch its weights, for machines without network.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print as JSON to standard output.")
+    ] = False,
+) -> None:
+    """List the networks known by name, and which of them are on this machine."""
+    with _clear_errors():
+        from regiontree.backbones import command
+
+        raise typer.Exit(command.backbones(name, download=download, as_json=as_json))
 
 
 def main() -> None:

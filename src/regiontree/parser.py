@@ -26,6 +26,7 @@ from torch import Tensor
 
 from regiontree._version import __version__
 from regiontree.backbones import Backbone, load_backbone, pick_device, pick_dtype
+from regiontree.backbones.feeding import OwnModel, compiled, run_batch
 from regiontree.backbones.precomputed import check_features, find_features, read_features
 from regiontree.backbones.unfold import Unfolded
 from regiontree.backbones.views import Views
@@ -65,10 +66,14 @@ class RegionParser:
     Parameters
     ----------
     preset : {"default", "fast", "published"}
+    backbone : str or Backbone
+        A name, or a model of your own: see :class:`~regiontree.backbones.feeding.OwnModel`.
     device : str
         auto, cpu, cuda, cuda:N or mps.
     max_pixels : int
         Larger images are refused.
+    compile : bool
+        Whether torch's compiler makes the network faster: worth a minute or more, for many images.
     **changes
         Any attribute of :class:`~regiontree.settings.Settings`; an unknown one is an error.
 
@@ -84,22 +89,42 @@ class RegionParser:
         self,
         *,
         preset: str = "default",
+        backbone: str | Backbone | None = None,
         device: str = "auto",
         max_pixels: int = MAX_PIXELS,
+        compile: bool = False,
         **changes: Any,
     ) -> None:
+        self._own = None
+        if isinstance(backbone, str):
+            changes["backbone"] = backbone
+        elif backbone is not None:
+            self._own = OwnModel(backbone)
+            changes = self._own.settings(device, changes)
         self.settings = Settings.make(preset, **changes)
-        self.device = pick_device(device)
+        self.device = self._own.device if self._own else pick_device(device)
         self.max_pixels = max_pixels
+        self.compile = compile
         if self.settings.needs_pixels:
             check_installed(self.settings.overclustering)  # now, not after the network has run
 
     @cached_property
     def backbone(self) -> Backbone:
         """The network, loaded when first needed."""
-        dtype = pick_dtype(self.settings.dtype, self.device)
-        spec = self.settings.feature_spec()
-        network = load_backbone(self.settings.backbone, self.device, dtype, spec)
+        network: Backbone
+        if self._own:
+            network = self._own
+        else:
+            dtype = pick_dtype(self.settings.dtype, self.device)
+            spec = self.settings.feature_spec()
+            network = load_backbone(self.settings.backbone, self.device, dtype, spec)
+            if self.settings.dtype != "auto" and network.dtype != dtype:
+                raise SettingsError(
+                    f"dtype {self.settings.dtype!r} cannot be had of backbone {network.name!r}, "
+                    f"which computes in {str(network.dtype).removeprefix('torch.')}; leave it out"
+                )
+        if self.compile:
+            network = compiled(network)
         kernel, stride = self.settings.kernel, self.settings.stride
         seen = Unfolded(network, kernel, stride) if kernel and stride else network
         return Views(seen, self.settings.views) if self.settings.views > 1 else seen
@@ -124,24 +149,31 @@ class RegionParser:
         RegionTreeError
             A subclass that says what is wrong with the photograph, the features or the settings.
         """
-        if not self.is_precomputed and self._beyond() is None:
-            # Decoded once for the network and for what else looks at it.
-            photo = load_image(photo, max_pixels=self.max_pixels, cover=self._cover())
-        rgb = self.pixels(photo)
-        extracted = self.extract(photo)
+        image = None if self.is_precomputed else self.load(photo)
+        return self.finish(photo, self.extract(image or photo), image)
+
+    def finish(
+        self, photo: Photo, extracted: Features, image: LoadedImage | None = None
+    ) -> RegionTree:
+        """The second half of :meth:`parse`: the tree of what :meth:`extract` gave.
+
+        `image` is the photograph as :meth:`load` gave it, if it is still there: unless what looks
+        at it wants it finer, it is not decoded again.
+        """
         return self.build(
             extracted.patches,
-            rgb=rgb,
+            rgb=self.pixels(image if image is not None and self._beyond() is None else photo),
             image_size=extracted.image_size,
             source=extracted.source,
             backbone=extracted.backbone,
         )
 
     @torch.inference_mode()
-    def extract(self, photo: Photo) -> Features:
+    def extract(self, photo: Photo, *, patches: Tensor | None = None) -> Features:
         """The first half of :meth:`parse`: patch features, and what they are of and from.
 
         :func:`regiontree.featurefile.save_features` keeps them for later; `build` does the rest.
+        `patches`, if given, are what the network made of the photograph, in a batch say.
         """
         if self.settings.backbone == "precomputed":
             features, digest = self._read(photo)
@@ -149,7 +181,7 @@ class RegionParser:
             named = Path(str(photo)).name
             source: dict[str, Any] = {"name": named, "sha256": digest}
             return Features(features, grid, source, {"name": "precomputed"})
-        image = load_image(photo, max_pixels=self.max_pixels, cover=self._cover())
+        image = self.load(photo)
         source = {"name": image.name, "sha256": image.digest}
         if self.is_precomputed:
             if not isinstance(photo, str | Path):
@@ -158,16 +190,25 @@ class RegionParser:
             source["features_sha256"] = digest
             return Features(features, image.size, source, {"name": "precomputed"})
         backbone = self.backbone_meta()  # loads it, whatever the image
-        if image.is_uniform:  # one region, which no network is needed to say
-            return Features(torch.ones(1, 1, 1), image.size, source, backbone)
-        return Features(self._forward(image), image.size, source, backbone)
+        if patches is None:  # of one colour: one region, which no network is needed to say
+            patches = torch.ones(1, 1, 1) if image.is_uniform else self._forward(image)
+        return Features(patches, image.size, source, backbone)
 
     @torch.inference_mode()
     def features(self, photo: Photo) -> Tensor:
         """Patch features of a photograph: (h, w, d) float32 on the parser's device."""
         if self.settings.backbone == "precomputed":
             return self._read(photo)[0]
-        return self._forward(load_image(photo, max_pixels=self.max_pixels, cover=self._cover()))
+        return self._forward(self.load(photo))
+
+    def load(self, photo: Photo) -> LoadedImage:
+        """The photograph, decoded as finely as the network needs it."""
+        return load_image(photo, max_pixels=self.max_pixels, cover=self._cover())
+
+    def network_input(self, image: LoadedImage) -> Tensor:
+        """What the network sees of it: (3, h * patch, w * patch) in [0, 1]."""
+        patch = self.backbone.patch
+        return to_pixels(image, grid_of(image.size, self.settings.size, patch), patch)
 
     def pixels(self, photo: Photo) -> NDArray[np.uint8] | None:
         """The photograph as `build` wants it: (H, W, 3) uint8, or None if it has no use for it.
@@ -277,8 +318,7 @@ class RegionParser:
     # -- the small print --------------------------------------------------------------------------
 
     def _forward(self, image: LoadedImage) -> Tensor:
-        grid = grid_of(image.size, self.settings.size, self.backbone.patch)
-        return self.backbone.features(to_pixels(image, grid, self.backbone.patch)[None])[0]
+        return run_batch(self.backbone, self.network_input(image)[None])[0]
 
     def _cover(self) -> Size:
         """What a photograph is decoded at, the same whatever the refinement: so are features."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
@@ -12,7 +12,7 @@ from regiontree.errors import BackboneError, SettingsError
 
 __all__ = ["DTYPES", "Backbone", "FeatureSpec", "pick_device", "pick_dtype"]
 
-Facet = Literal["token", "key", "query", "value"]
+Facet = Literal["auto", "token", "key", "query", "value"]
 Positions = Literal["upstream", "published"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -55,8 +55,10 @@ class FeatureSpec:
     layers : tuple of int or None
         Blocks whose output is taken, 1 the first, -1 the last; several are each scaled to unit
         length and concatenated. None: the last.
-    facet : {"token", "key", "query", "value"}
+    facet : {"token", "key", "query", "value", "auto"}
         The block's output after the network's final norm, or what its attention makes of its input.
+        auto: the values, which follow regions best (docs/decisions.md), of networks that have
+        attention, else the tokens.
     positions : {"upstream", "published"}
         How position embeddings are brought to another grid: as the network's own library does, or
         as the published code does. They are the same on the grid that the network was trained on.
@@ -76,6 +78,17 @@ class FeatureSpec:
             raise SettingsError(
                 f"layers must be numbers of blocks, 1 the first and -1 the last, got {self.layers}"
             )
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it asks for nothing in particular."""
+        return replace(self, facet="token") == FeatureSpec() and self.facet in ("auto", "token")
+
+    def facet_of(self, *, attention: bool) -> str:
+        """The facet, of a network with attention or without."""
+        if self.facet == "auto":
+            return "value" if attention else "token"
+        return self.facet
 
     def blocks(self, depth: int) -> list[int]:
         """The layers as indices from 0 into a network of that many blocks.

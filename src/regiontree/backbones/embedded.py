@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regiontree.backbones.base import FeatureSpec
-from regiontree.backbones.vit import VisionTransformer, VitShape
+from regiontree.backbones.vit import VisionTransformer, VitShape, check_size
 from regiontree.errors import BackboneError, MissingExtraError
 from regiontree.files import atomic_write, sha256_of
 
@@ -43,6 +43,11 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 class EmbeddedBackbone:
     """See the module's text and :class:`regiontree.backbones.base.Backbone`.
 
+    Attributes
+    ----------
+    model : torch.nn.Module
+        The encoder, from normalised pixels to features.
+
     Raises
     ------
     MissingExtraError
@@ -54,7 +59,6 @@ class EmbeddedBackbone:
     name = "embedded"
     digest = WEIGHTS_SHA256
     patch = SHAPE.patch
-    dim = SHAPE.width
 
     def __init__(
         self, device: torch.device, dtype: torch.dtype, spec: FeatureSpec | None = None
@@ -62,16 +66,21 @@ class EmbeddedBackbone:
         self.device = device
         self.dtype = dtype
         with torch.device("meta"):
-            model = VisionTransformer(SHAPE)
-        model.load_state_dict(_weights(), assign=True)
-        self._model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+            model = VisionTransformer(SHAPE, spec)
+        self.dim = model.dim
+        weights = _weights()
+        used = model.state_dict().keys()  # without the blocks that features do not need
+        model.load_state_dict({name: weights[name] for name in used}, assign=True)
+        self.model: torch.nn.Module = model.to(device=device, dtype=dtype).eval()
+        self.model.requires_grad_(False)
         self._mean = torch.tensor(IMAGENET_MEAN, device=device)[:, None, None]
         self._deviation = torch.tensor(IMAGENET_DEVIATION, device=device)[:, None, None]
 
     @torch.inference_mode()
     def features(self, pixels: Tensor) -> Tensor:
+        check_size(pixels, self.patch)
         pixels = (pixels.to(self.device) - self._mean) / self._deviation
-        features: Tensor = self._model(pixels.to(self.dtype))
+        features: Tensor = self.model(pixels.to(self.dtype))
         return features.float()
 
 

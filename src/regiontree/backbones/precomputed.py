@@ -1,8 +1,9 @@
 """Features from a file instead of a network: no model, no download, any source.
 
-A feature file is a ``.npy`` array or an ``.npz`` with an array ``features``: (h, w, d), floating,
-one unit of the patch grid an entry. What it is goes by its content, not its name. It is read
-without pickle and checked before use.
+A feature file is a ``.npy`` array, an ``.npz`` with an array ``features``, or a ``.safetensors``
+with a tensor ``features`` or a single one: (h, w, d), floating, one unit of the patch grid an
+entry. The files that ``regiontree run`` keeps features in are of the last kind. What a file is goes
+by its content, not its name. It is read without pickle and checked before use.
 """
 
 from __future__ import annotations
@@ -17,17 +18,21 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from regiontree.errors import FeatureError
 
 __all__ = ["FEATURE_SUFFIXES", "check_features", "find_features", "read_features"]
 
-FEATURE_SUFFIXES = frozenset({".npy", ".npz"})
-# What zipfile, its decompressors and NumPy's header parser raise on damaged or hostile files.
+FEATURE_SUFFIXES = frozenset({".npy", ".npz", ".safetensors"})
+# What is raised on damaged or hostile files by zipfile, its decompressors, safetensors and NumPy's
+# header parser.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
-           OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError,
-           RuntimeError, MemoryError)  # fmt: skip
+           SafetensorError, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError,
+           SyntaxError, RuntimeError, MemoryError)  # fmt: skip
+_NUMPY = (b"\x93NUMPY", b"PK")
 
 
 def read_features(path: str | Path) -> tuple[NDArray[np.floating[Any]], str]:
@@ -47,7 +52,11 @@ def read_features(path: str | Path) -> tuple[NDArray[np.floating[Any]], str]:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            features = _read_array(file, str(path))
+            start = file.read(9)
+            file.seek(0)
+            # A safetensors file begins with the length of its header, which is JSON.
+            safetensors = start[8:] == b"{" and not start.startswith(_NUMPY)
+            features = _read_tensor(path) if safetensors else _read_array(file, str(path))
     except FeatureError:
         raise
     except _DAMAGE as error:
@@ -55,12 +64,26 @@ def read_features(path: str | Path) -> tuple[NDArray[np.floating[Any]], str]:
     return check_features(features, str(path)), digest
 
 
+def _read_tensor(path: Path) -> NDArray[Any]:
+    with safe_open(path, "pt") as file:
+        names = file.keys()
+        if "features" not in names and len(names) != 1:
+            raise FeatureError(
+                f"{path}: has no tensor 'features' (it has {', '.join(names) or 'none'}); write it "
+                "with safetensors.torch.save_file({'features': ...}, path)"
+            )
+        tensor = file.get_tensor("features" if "features" in names else names[0])
+    # NumPy has no bfloat16.
+    array: NDArray[Any] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return array
+
+
 def _read_array(file: IO[bytes], name: str) -> Any:
     start = file.read(6)
     file.seek(0)
     if not start:
         raise FeatureError(f"{name}: is empty (0 bytes); write it again")
-    if not start.startswith((b"\x93NUMPY", b"PK")):
+    if not start.startswith(_NUMPY):
         # NumPy would take it for a pickle and suggest loading it as one.
         raise FeatureError(
             f"{name}: is not a NumPy file (it starts with {start!r}); write it with numpy.save"
@@ -101,10 +124,13 @@ def check_features(features: Any, name: str) -> NDArray[np.floating[Any]]:
 
 
 def find_features(folder: Path, image: Path) -> Path:
-    """The feature file in `folder` named like an image: ``photo.npy`` for ``photo.jpg``."""
+    """The feature file in `folder` named like an image: ``photo.npy`` for ``photo.jpg``.
+
+    Of several, the first of ``.npy``, ``.npz``, ``.safetensors``.
+    """
     for suffix in sorted(FEATURE_SUFFIXES):
         path = folder / f"{image.stem}{suffix}"
         if path.is_file():
             return path
     what = "holds no" if folder.is_dir() else "is not a folder, so it has no"
-    raise FeatureError(f"{folder}: {what} {image.stem}.npy or {image.stem}.npz for {image}")
+    raise FeatureError(f"{folder}: {what} {image.stem}.npy, .npz or .safetensors for {image}")

@@ -1,21 +1,19 @@
-"""Backbones by name."""
+"""Backbones by name: which class runs what the user wrote.
+
+``embedded`` comes with an extra, ``onnx:FILE`` is run as it is; every other name is of weights that
+transformers knows (:mod:`.catalog`, a hub's ``owner/model``, a folder), found by :mod:`.weights`.
+``precomputed`` runs no network and never comes here.
+"""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
 from regiontree.backbones.base import Backbone, FeatureSpec
-from regiontree.backbones.embedded import EmbeddedBackbone
-from regiontree.errors import BackboneError
 
-__all__ = ["BACKBONES", "load_backbone"]
-
-BACKBONES: dict[str, Callable[[torch.device, torch.dtype, FeatureSpec], Backbone]] = {
-    "embedded": EmbeddedBackbone,
-}
+__all__ = ["load_backbone"]
 
 
 def load_backbone(
@@ -26,13 +24,22 @@ def load_backbone(
     Raises
     ------
     BackboneError
-        No such name; the message lists the names and suggests the nearest.
+        No such name, and the message suggests the nearest; or its weights cannot be had.
     """
-    if name not in BACKBONES:
-        near = difflib.get_close_matches(name, [*BACKBONES, "precomputed"], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise BackboneError(
-            f"unknown backbone {name!r}{hint} Known names: {', '.join(BACKBONES)}, precomputed, "
-            "precomputed:FOLDER"
-        )
-    return BACKBONES[name](device, dtype, spec or FeatureSpec())
+    spec = spec or FeatureSpec()
+    if name == "embedded":
+        from regiontree.backbones.embedded import EmbeddedBackbone
+
+        return EmbeddedBackbone(device, dtype, spec)
+    kind, _, file = name.partition(":")
+    if kind == "onnx" and file:
+        from regiontree.backbones.onnxfile import OnnxBackbone
+
+        return OnnxBackbone(Path(file), device, dtype, spec)
+    from regiontree.backbones.huggingface import HuggingFaceBackbone
+    from regiontree.backbones.weights import find_model
+
+    found = find_model(name)
+    return HuggingFaceBackbone(
+        found.path, device, dtype, spec, name=found.name, digest=found.digest
+    )

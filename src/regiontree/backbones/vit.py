@@ -8,19 +8,27 @@ holds the two together to float32 rounding.
     for each block:  x += scale_1 * attention(norm_1(x));  x += scale_2 * mlp(norm_2(x))
     features = norm(x), class token dropped
 
+Other layers and facets than the last block's output are a matter of what is kept on the way:
+:class:`~regiontree.backbones.base.FeatureSpec` says which, and blocks after the last one that it
+names are not there at all.
+
 Reference: Dosovitskiy et al., ICLR 2021; Touvron et al. (LayerScale), ICCV 2021; Oquab et al.,
 DINOv2, TMLR 2024.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["VisionTransformer", "VitShape"]
+from regiontree.backbones.base import FeatureSpec
+from regiontree.errors import SettingsError
+
+__all__ = ["VisionTransformer", "VitShape", "check_size", "join_layers", "stretch_positions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,38 +67,94 @@ class _Block(nn.Module):
         out: Tensor = x + self.scale2 * self.fc2(functional.gelu(self.fc1(self.norm2(x))))
         return out
 
+    def part(self, x: Tensor, facet: str) -> Tensor:
+        """The queries, keys or values of the block's input, all heads side by side."""
+        width = x.shape[2]
+        start = ("query", "key", "value").index(facet) * width
+        rows = slice(start, start + width)
+        return functional.linear(self.norm1(x), self.qkv.weight[rows], self.qkv.bias[rows])
+
 
 class VisionTransformer(nn.Module):
-    """Pixels (B, 3, h * patch, w * patch), normalised -> patch features (B, h, w, width)."""
+    """Pixels (B, 3, h * patch, w * patch), normalised -> patch features (B, h, w, dim).
 
-    def __init__(self, shape: VitShape) -> None:
+    ``dim`` is the width, times the number of layers that `spec` names.
+    """
+
+    def __init__(self, shape: VitShape, spec: FeatureSpec | None = None) -> None:
         super().__init__()
         self.shape = shape
+        self.spec = spec = spec or FeatureSpec()
+        self.facet = spec.facet_of(attention=True)
+        self.wanted = spec.blocks(shape.depth)
+        self.dim = shape.width * len(self.wanted)
         self.patches = nn.Conv2d(3, shape.width, shape.patch, stride=shape.patch)
         self.class_token = nn.Parameter(torch.empty(1, 1, shape.width))
         self.positions = nn.Parameter(torch.empty(1, 1 + shape.positions**2, shape.width))
-        self.blocks = nn.ModuleList(_Block(shape) for _ in range(shape.depth))
+        self.blocks = nn.ModuleList(_Block(shape) for _ in range(max(self.wanted) + 1))
         self.norm = nn.LayerNorm(shape.width, eps=1e-6)
 
     def forward(self, pixels: Tensor) -> Tensor:
         grid = self.patches(pixels)
-        batch, width, rows, columns = grid.shape
+        batch, _, rows, columns = grid.shape
         tokens = grid.flatten(2).transpose(1, 2)
         tokens = torch.cat([self.class_token.expand(batch, -1, -1), tokens], dim=1)
-        tokens = tokens + self._positions_at(rows, columns)
-        for block in self.blocks:
+        published = self.spec.positions == "published"
+        tokens = tokens + stretch_positions(self.positions, 1, rows, columns, published)
+        kept: dict[int, Tensor] = {}
+        for i, block in enumerate(self.blocks):
+            if self.facet != "token" and i in self.wanted:
+                kept[i] = block.part(tokens, self.facet)  # type: ignore[operator]
+                if i + 1 == len(self.blocks):
+                    break
             tokens = block(tokens)
-        features: Tensor = self.norm(tokens)[:, 1:]
-        return features.reshape(batch, rows, columns, width)
+            if self.facet == "token" and i in self.wanted:
+                kept[i] = self.norm(tokens)
+        features = join_layers([kept[i][:, 1:] for i in self.wanted])
+        return features.reshape(batch, rows, columns, self.dim)
 
-    def _positions_at(self, rows: int, columns: int) -> Tensor:
-        """The table of positions stretched (bicubic, float32) to a grid, class position first."""
-        side = self.shape.positions
-        if (rows, columns) == (side, side):
-            return self.positions
-        table = self.positions[:, 1:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
-        table = functional.interpolate(
-            table, size=(rows, columns), mode="bicubic", align_corners=False
+
+def join_layers(layers: list[Tensor]) -> Tensor:
+    """Features (..., d) of several layers, each scaled to unit length, side by side; one as is."""
+    if len(layers) == 1:
+        return layers[0]
+    return torch.cat([functional.normalize(layer.float(), dim=-1) for layer in layers], dim=-1)
+
+
+def stretch_positions(
+    table: Tensor, prefix: int, rows: int, columns: int, published: bool = False
+) -> Tensor:
+    """A table of positions (1, prefix + side^2, d) stretched to a grid, bicubic in float32.
+
+    Returns (1, prefix + rows * columns, d). The first `prefix` positions belong to no patch and
+    stay; on the table's own grid all of it does.
+
+    Parameters
+    ----------
+    published
+        As the first DINO and DINOv2 repositories do: not to a size but by the factor (rows + 0.1) /
+        side, which was to keep floating point from losing a row, and samples the table up to 0.1 /
+        side of its spacing away from where the size would.
+    """
+    side = math.isqrt(table.shape[1] - prefix)
+    if (rows, columns) == (side, side):
+        return table
+    grid = table[:, prefix:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    if published:
+        factors = (rows + 0.1) / side, (columns + 0.1) / side
+        grid = functional.interpolate(grid, scale_factor=factors, mode="bicubic")
+    else:
+        grid = functional.interpolate(
+            grid, size=(rows, columns), mode="bicubic", align_corners=False
         )
-        table = table.flatten(2).transpose(1, 2).to(self.positions.dtype)
-        return torch.cat([self.positions[:, :1], table], dim=1)
+    patches = grid.flatten(2).transpose(1, 2).to(table.dtype)
+    return torch.cat([table[:, :prefix], patches], dim=1)
+
+
+def check_size(pixels: Tensor, patch: int) -> None:
+    """Raise a SettingsError unless an image (B, 3, height, width) consists of whole patches."""
+    height, width = pixels.shape[2:]
+    if height % patch or width % patch or not height * width:
+        raise SettingsError(
+            f"size {height}x{width} is not a multiple of the backbone's patch of {patch} pixels"
+        )

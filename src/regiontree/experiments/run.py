@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from regiontree.backbones.registry import BACKBONES
 from regiontree.datasets.catalog import CATALOGUE, open_dataset
 from regiontree.datasets.dataset import Dataset, Sample
 from regiontree.datasets.published import published_dataset
 from regiontree.datasets.spec import DatasetSpec
 from regiontree.distributed.base import Crew
 from regiontree.errors import (
+    BackboneError,
     ConfigError,
     DataError,
     MissingExtraError,
@@ -136,12 +136,7 @@ def prepare(experiment: Experiment) -> Plan:
         missing += dataset.problems or ["the data set has no images"]
     else:
         remarks += dataset.problems
-    name = experiment.settings.backbone
-    if name not in BACKBONES and name.partition(":")[0] != "precomputed":
-        missing.append(
-            f"model {name!r} is not available in this version; --model embedded runs without a "
-            f"network (available: {', '.join(BACKBONES)}, precomputed:FOLDER)"
-        )
+    remarks += _downloads(experiment.settings.backbone, missing)
     if experiment.settings.needs_pixels:
         try:
             check_installed(experiment.settings.overclustering)
@@ -180,11 +175,30 @@ class Result:
     files: tuple[Path, ...] = ()
 
 
+def _downloads(backbone: str, missing: list[str]) -> list[str]:
+    """What of the network is to be fetched, as a remark; a name that is none is missing."""
+    if backbone == "embedded" or backbone.partition(":")[0] in ("precomputed", "onnx"):
+        return []
+    from regiontree.backbones.weights import is_here
+
+    try:
+        if is_here(backbone):
+            return []
+    except BackboneError as error:
+        missing.append(str(error))
+        return []
+    return [
+        f"the weights of {backbone} are not on this machine and will be downloaded; --model "
+        "embedded runs without a network"
+    ]
+
+
 def run(
     plan: Plan,
     crew: Crew,
     *,
     device: str = "auto",
+    compile: bool = False,
     overwrite: bool = False,
     on_start: Callable[[Plan, int | None], None] = lambda plan, size: None,
     on_outcome: Callable[[int, Outcome], None] = lambda ticket, outcome: None,
@@ -202,7 +216,12 @@ def run(
         raise ConfigError("cannot run:\n" + "\n".join(f"  {said}" for said in plan.missing))
     experiment, dataset = plan.experiment, plan.dataset
     pipeline = Pipeline(
-        experiment, dataset, plan.scoring, device=crew.device or device, overwrite=overwrite
+        experiment,
+        dataset,
+        plan.scoring,
+        device=crew.device or device,
+        compile=compile,
+        overwrite=overwrite,
     )
     if crew.rank == 0:
         on_start(plan, _bytes_per_image(pipeline))

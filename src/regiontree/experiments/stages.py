@@ -4,8 +4,8 @@ Each stage leaves one file an image, written whole or not at all, and each file 
 made from: the photograph's sha256, the network's, the settings, the file of the stage before. A
 file that says the same as would be written now is kept; anything else is made again. So a run may
 be stopped at any moment and continued by running it again, and changed settings never meet stale
-work. All scheduled stages of an image are done before the next image is begun, which needs no
-waiting between stages.
+work. All scheduled stages of an image are done before the next one's tree is begun, which needs no
+waiting between stages; with a GPU, the next photographs are decoded meanwhile.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from regiontree._version import __version__
+from regiontree.backbones.feeding import Fed, feed
 from regiontree.datasets.dataset import Dataset, Sample
 from regiontree.distributed.base import Crew
 from regiontree.errors import DataError, FeatureError, RegionTreeError, TreeFileError
@@ -68,6 +71,8 @@ class Pipeline:
         How trees are scored; None where the data set has no ground truth.
     device
         Of the network and the spectra.
+    compile
+        Compile the network first.
     overwrite
         Make files again that could be kept.
     """
@@ -79,17 +84,18 @@ class Pipeline:
         scoring: Scoring | None,
         *,
         device: str = "auto",
+        compile: bool = False,
         overwrite: bool = False,
     ) -> None:
         self.experiment = experiment
         self.dataset = dataset
         self.scoring = scoring
         self.overwrite = overwrite
-        self.parser = RegionParser(device=device, **experiment.settings.as_dict())
+        self.parser = RegionParser(device=device, compile=compile, **experiment.settings.as_dict())
         stages = {*experiment.stages}
         if "postprocess_crf" in stages:  # done as the tree is made
             stages.add("semantic_ncuts")
-        self.stages: dict[str, Callable[[Sample], bool]] = {
+        self.stages: dict[str, Callable[[Sample, Fed], bool]] = {
             name: stage
             for name, stage in {
                 "extract_features": self._extract,
@@ -115,35 +121,54 @@ class Pipeline:
 
     # -- one image --------------------------------------------------------------------------------
 
-    def run(self, sample: Sample) -> Outcome:
-        """All scheduled stages of one image; what goes wrong is recorded, not raised."""
+    def run(self, sample: Sample, fed: Fed | None = None) -> Outcome:
+        """All scheduled stages of one image; what goes wrong is recorded, not raised.
+
+        `fed` is what the network made of its photograph, if it was fed with others: nothing where
+        that was not :meth:`wanted`.
+        """
+        if fed is None:
+            fed = next(feed(self.parser, [self.wanted(sample)]))
         outcome = Outcome(sample.id)
         for name, stage in self.stages.items():
             start = time.perf_counter()
             try:
-                fresh = stage(sample)
+                fresh = stage(sample, fed)
             except (RegionTreeError, OSError, MemoryError, RuntimeError, ValueError) as error:
                 # RuntimeError is how torch reports what it cannot do with one image.
                 said = str(error) if isinstance(error, RegionTreeError) else repr(error)
                 outcome.error = f"{sample.id}: {name}: {said}"
                 return outcome
             if fresh:
-                outcome.seconds[name] = round(time.perf_counter() - start, 4)
+                waited = fed.seconds if name == "extract_features" else 0.0
+                outcome.seconds[name] = round(waited + time.perf_counter() - start, 4)
         if outcome.seconds:
             self._log(outcome)
         return outcome
 
-    def _extract(self, sample: Sample) -> bool:
+    def wanted(self, sample: Sample) -> Path | None:
+        """The photograph, if the network is to see it: features are scheduled, and not there."""
         path = self.features_path(sample)
+        if "extract_features" not in self.stages:
+            return None
         if not self.overwrite and path.is_file():
             try:
                 found = read_features_meta(path)
                 if not self._differences(found, sample) and found["backbone"] == self._backbone():
-                    return False
-            except FeatureError:
-                pass  # damaged: made again
+                    return None
+            except (RegionTreeError, OSError, ValueError):
+                pass  # damaged: made again; or there is no photograph, which reading it will tell
+        return sample.image
+
+    def _extract(self, sample: Sample, fed: Fed) -> bool:
+        if fed.features is None:
+            return False
+        if isinstance(fed.features, Exception):
+            raise fed.features
         settings = feature_settings(self.experiment.settings.as_dict())
-        save_features(path, self.parser.extract(sample.image), settings)
+        save_features(
+            self.features_path(sample), fed.features, {**settings, "backbone": self._asked}
+        )
         return True
 
     def _differences(self, found: dict[str, Any], sample: Sample) -> list[str]:
@@ -161,13 +186,18 @@ class Pipeline:
             now = sha256_of(self.parser.features_file(sample.image))
             if found["source"].get("features_sha256") != now:
                 differences.append("another feature file")
-        name = self.experiment.settings.backbone.partition(":")[0]
-        before = str(found["backbone"].get("name")).partition(" ")[0]  # the rest is how it ran
-        if before != name:
-            differences.append(f"backbone {before} instead of {name}")
+        # Older files say only what the network calls itself, and after a space how it ran.
+        before = there.get("backbone", str(found["backbone"].get("name")).partition(" ")[0])
+        if before != self._asked:
+            differences.append(f"backbone {before} instead of {self._asked}")
         return differences
 
-    def _tree(self, sample: Sample) -> bool:
+    @property
+    def _asked(self) -> str:
+        """The backbone by the name that it was asked for, wherever feature files lie."""
+        return "precomputed" if self.parser.is_precomputed else self.experiment.settings.backbone
+
+    def _tree(self, sample: Sample, fed: Fed) -> bool:
         source, path = self.features_path(sample), self.tree_path(sample)
         if not source.is_file():
             raise FeatureError(f"{source}: no features; schedule extract_features before this")
@@ -189,14 +219,8 @@ class Pipeline:
                     f"{source}: features of {', '.join(changed)}; schedule extract_features too"
                 )
             kept = load_features(source)
-            tree = self.parser.build(
-                kept.patches,
-                image_size=kept.image_size,
-                source={**kept.source, "features_sha256": digest},
-                backbone=kept.backbone,
-                rgb=self.parser.pixels(sample.image),
-            )
-            tree.save(path)
+            kept = replace(kept, source={**kept.source, "features_sha256": digest})
+            self.parser.finish(sample.image, kept, fed.image).save(path)
         strip = self.strip_path(sample)
         if self.experiment.save_strips and not (done and strip.is_file()):
             self._strip(sample, strip)
@@ -213,7 +237,7 @@ class Pipeline:
         with atomic_write(path) as file:
             picture.save(file, format="PNG")
 
-    def _score(self, sample: Sample) -> bool:
+    def _score(self, sample: Sample, fed: Fed) -> bool:
         if self.scoring is None:
             raise DataError("this split has no ground truth; leave create_stats out")
         tree_path, path = self.tree_path(sample), self.record_path(sample)
@@ -288,10 +312,22 @@ def work(
 ) -> Iterator[Outcome]:
     """Run the images whose tickets fall to this process; `on_outcome` is told the ticket too."""
     samples = pipeline.dataset.samples
-    for ticket in crew.tickets(len(samples)):
-        outcome = pipeline.run(samples[ticket])
-        on_outcome(ticket, outcome)
-        yield outcome
+    taken: deque[int] = deque()
+
+    def photos() -> Iterator[Path | None]:
+        for ticket in crew.tickets(len(samples)):
+            taken.append(ticket)
+            yield pipeline.wanted(samples[ticket])
+
+    # A tree takes longer than its share of a batch could save, and its process should not take many
+    # tickets before it.
+    batch = None if pipeline.stages.keys() == {"extract_features"} else 1
+    with closing(feed(pipeline.parser, photos(), batch=batch)) as feeding:
+        for fed in feeding:
+            ticket = taken.popleft()
+            outcome = pipeline.run(samples[ticket], fed)
+            on_outcome(ticket, outcome)
+            yield outcome
 
 
 def read_records(pipeline: Pipeline, failed: Collection[str]) -> list[dict[str, Any]]:

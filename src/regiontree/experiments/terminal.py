@@ -24,7 +24,7 @@ __all__ = ["datasets", "evaluate", "run"]
 _MANY = 20  # failures told one by one on the terminal; all of them are in summary.md
 
 
-def run(plan: Plan, *, device: str, overwrite: bool, as_json: bool) -> int:
+def run(plan: Plan, *, device: str, compile: bool, overwrite: bool, as_json: bool) -> int:
     """Run a plan behind a progress bar on standard error; its exit code."""
     crew = open_crew(device)
     try:
@@ -40,8 +40,9 @@ def run(plan: Plan, *, device: str, overwrite: bool, as_json: bool) -> int:
                 check()
 
             result = experiments.run(
-                plan, crew, device=device, overwrite=overwrite, on_start=start, on_outcome=advance
-            )
+                plan, crew, device=device, compile=compile, overwrite=overwrite, on_start=start,
+                on_outcome=advance,
+            )  # fmt: skip
     except KeyboardInterrupt:
         if not crew.rank:
             _say("interrupted: run the same command again to do the rest")

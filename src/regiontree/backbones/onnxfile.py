@@ -1,0 +1,383 @@
+"""A network from an ONNX file, run by onnxruntime: whatever framework it was trained in.
+
+The file takes pixels (B, 3, H, W), float32 or float16, and gives patch features in one of three
+layouts, told apart by running it once or twice on an empty image:
+
+- tokens (B, prefix + h * w, d), patches row by row behind the class token and registers, if any;
+- a map (B, d, h, w), channels first;
+- a map (B, h, w, d), channels last.
+
+A file of one fixed size is run at that size, and its tokens split into the fewest in front and a
+grid of the rest. One of any size is run on 224 x 224 and 224 x 448 pixels: the tokens that come on
+top are a grid's, which gives the patch, and the rest of them are in front.
+
+What is not to be found out, the file may say itself, as text in its ``metadata_props``:
+
+=====================  ============================================================================
+regiontree.patch       side of a patch in pixels
+regiontree.prefix      tokens in front of the patches
+regiontree.mean, .std  per channel, with commas, of pixels in [0, 1]; ImageNet's if it does not say
+regiontree.output      name of the output to take; else ``last_hidden_state``, else the first one
+                       that holds patch features
+=====================  ============================================================================
+
+Format: https://onnx.ai/onnx/repo-docs/IR.html and ExternalData.html.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import gcd
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regiontree.backbones.base import FeatureSpec
+from regiontree.backbones.embedded import IMAGENET_DEVIATION, IMAGENET_MEAN
+from regiontree.errors import BackboneError, MissingExtraError, SettingsError
+from regiontree.files import sha256_of
+
+__all__ = ["OnnxBackbone"]
+
+_PROBE = 224  # pixels a side: a multiple of the patches in use, 7, 8, 14, 16, 28 and 32
+_LARGEST_PATCH = 64
+_LARGEST_PREFIX = 16  # beyond that, tokens that happen to be about as many as some grid's
+_DTYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
+
+Order = Literal["tokens", "channels first", "channels last"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where in an output the patch features are: `prefix` tokens in front of them, if tokens."""
+
+    output: str
+    order: Order
+    patch: int
+    prefix: int
+    dim: int
+
+
+class OnnxBackbone:
+    """See the module's text and :class:`regiontree.backbones.base.Backbone`.
+
+    Parameters
+    ----------
+    path
+        The file; its external data, if any, beside it.
+    device
+        CUDA needs an onnxruntime that has it; on any other device the file is run on the CPU, by
+        as many threads as torch has.
+    dtype
+        Not followed: a file computes in the precision it was exported in, and ``dtype`` of the
+        backbone says which.
+    spec
+        The default: a file gives the features that it was exported to give.
+
+    Raises
+    ------
+    MissingExtraError
+        onnxruntime or onnx is not installed.
+    BackboneError
+        Not a file that is understood; the message names it and says what to do.
+    SettingsError
+        Another `spec`, which cannot be followed.
+    """
+
+    def __init__(
+        self, path: Path, device: torch.device, dtype: torch.dtype, spec: FeatureSpec
+    ) -> None:
+        if not spec.is_usual:
+            raise SettingsError(
+                f"layers, facet and positions cannot be chosen of {path}: an ONNX file gives the "
+                "features it was exported to give; leave them out, or export others"
+            )
+        self._path = path
+        self._session = _open(path, device)
+        self._input, self._sides, self._one_by_one, self.dtype = _check_input(path, self._session)
+        said: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self._mean, self._deviation = (
+            torch.tensor(_numbers(path, said, f"regiontree.{key}", usual))[:, None, None]
+            for key, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_DEVIATION))
+        )
+        if not (self._deviation > 0).all():
+            raise BackboneError(f"{path}: regiontree.std in its metadata must be above 0")
+        self._layout = self._find_layout(said)
+        self.name = path.name
+        self.digest = _digest(path)
+        self.patch = self._layout.patch
+        self.dim = self._layout.dim
+        self.device = device
+
+    @torch.inference_mode()
+    def features(self, pixels: Tensor) -> Tensor:
+        """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32 on `device`.
+
+        Raises
+        ------
+        BackboneError
+            Pixels of another size than the file is fixed to, or that it fails on.
+        """
+        images, _, height, width = pixels.shape
+        tall, wide = (own or side for own, side in zip(self._sides, (height, width), strict=True))
+        if (tall, wide) != (height, width):
+            raise BackboneError(
+                f"{self._path}: takes images of {tall}x{wide} pixels only, got {height}x{width}; "
+                f"pass --size {tall}x{wide}, or export it for any size"
+            )
+        normal = ((pixels.to("cpu", torch.float32) - self._mean) / self._deviation).to(self.dtype)
+        batches = torch.split(normal, 1) if self._one_by_one else [normal]
+        found = torch.from_numpy(
+            np.concatenate([self._run([self._layout.output], batch)[0] for batch in batches])
+        )
+        layout = self._layout
+        grid = height // layout.patch, width // layout.patch
+        tokens = (images, layout.prefix + grid[0] * grid[1], layout.dim)
+        shapes = {
+            "tokens": tokens,
+            "channels first": (images, layout.dim, *grid),
+            "channels last": (images, *grid, layout.dim),
+        }
+        if tuple(found.shape) != shapes[layout.order]:
+            raise BackboneError(
+                f"{self._path}: gave shape {tuple(found.shape)} for {height}x{width} pixels, "
+                f"expected {shapes[layout.order]}; was it exported for one size? Then fix its size"
+            )
+        if layout.order == "tokens":
+            found = found[:, layout.prefix :].reshape(images, *grid, layout.dim)
+        elif layout.order == "channels first":
+            found = found.permute(0, 2, 3, 1)
+        return found.to(self.device, torch.float32).contiguous()
+
+    def _run(self, outputs: Sequence[str], pixels: Tensor) -> list[NDArray[Any]]:
+        try:
+            found: list[NDArray[Any]] = self._session.run(
+                list(outputs), {self._input: pixels.contiguous().numpy()}, _quiet_run()
+            )
+        except _runtime_errors() as error:
+            height, width = pixels.shape[2:]
+            if "llocat" in str(error):  # as torch says it, so that a smaller batch is tried
+                raise torch.OutOfMemoryError(f"{self._path}: {_brief(error)}") from error
+            raise BackboneError(
+                f"{self._path}: cannot be run on {height}x{width} pixels ({_brief(error)}); export "
+                "it for any size, or with its input fixed to the size it was made for"
+            ) from error
+        return found
+
+    def _find_layout(self, said: Mapping[str, str]) -> _Layout:
+        """What the outputs hold, from what the file says and from their shapes on empty images."""
+        patch, prefix = (
+            _whole(self._path, said, f"regiontree.{key}") for key in ("patch", "prefix")
+        )
+        names = [output.name for output in self._session.get_outputs()]
+        named = said.get("regiontree.output")
+        if named is not None and named not in names:
+            raise BackboneError(
+                f"{self._path}: has no output {named!r}, which regiontree.output in its metadata "
+                f"names; it has {', '.join(names)}"
+            )
+        wanted = [named] if named is not None else names
+        if "last_hidden_state" in wanted:
+            wanted.insert(0, wanted.pop(wanted.index("last_hidden_state")))
+        side = patch * max(1, _PROBE // patch) if patch else _PROBE
+        height, width = (own or side for own in self._sides)
+        sizes = [(height, width)]
+        if self._sides[1] is None:
+            sizes.append((height, 2 * width))
+        elif self._sides[0] is None:
+            sizes.append((2 * height, width))
+        ran = [self._run(wanted, torch.zeros(1, 3, *size, dtype=self.dtype)) for size in sizes]
+        for i, name in enumerate(wanted):
+            shapes = [outputs[i].shape for outputs in ran]
+            if found := _fit(name, sizes, shapes, patch, prefix):
+                return found
+        raise BackboneError(
+            f"{self._path}: holds no patch features: on {height}x{width} pixels it gives "
+            + ", ".join(f"{name} {out.shape}" for name, out in zip(wanted, ran[0], strict=True))
+            + "; export the tokens (B, tokens, d) or a map (B, d, h, w) of the last block, with "
+            "regiontree.patch and regiontree.prefix in its metadata if they are unusual"
+        )
+
+
+def _fit(
+    output: str,
+    sizes: Sequence[tuple[int, int]],
+    shapes: Sequence[tuple[int, ...]],
+    patch: int | None,
+    prefix: int | None,
+) -> _Layout | None:
+    """The layout that explains an output's shapes on images of those sizes; None if none does.
+
+    Examples
+    --------
+    >>> _fit("x", [(224, 224), (224, 448)], [(1, 257, 384), (1, 513, 384)], None, None)
+    _Layout(output='x', order='tokens', patch=14, prefix=1, dim=384)
+    >>> _fit("x", [(224, 224)], [(1, 768, 7, 7)], None, None)
+    _Layout(output='x', order='channels first', patch=32, prefix=0, dim=768)
+    >>> _fit("x", [(224, 224)], [(1, 1000)], None, None)
+    """
+    common = gcd(*(side for size in sizes for side in size))
+    likely = range(2, _LARGEST_PATCH + 1) if patch is None else [patch]
+    found = []
+    for side in likely:
+        if side < 1 or common % side:
+            continue
+        grids = [(height // side, width // side) for height, width in sizes]
+        if all(len(shape) == 4 for shape in shapes):
+            if all(shape[2:] == grid for shape, grid in zip(shapes, grids, strict=True)):
+                found.append(_Layout(output, "channels first", side, 0, shapes[0][1]))
+            elif all(shape[1:3] == grid for shape, grid in zip(shapes, grids, strict=True)):
+                found.append(_Layout(output, "channels last", side, 0, shapes[0][3]))
+        elif all(len(shape) == 3 for shape in shapes):
+            extra = {
+                shape[1] - rows * columns
+                for shape, (rows, columns) in zip(shapes, grids, strict=True)
+            }
+            if len(extra) == 1:
+                (front,) = extra
+                if front == prefix or (prefix is None and 0 <= front <= _LARGEST_PREFIX):
+                    found.append(_Layout(output, "tokens", side, front, shapes[0][2]))
+    return min(found, key=lambda layout: layout.prefix, default=None)
+
+
+def _open(path: Path, device: torch.device) -> Any:
+    """An onnxruntime session."""
+    if not path.is_file():
+        what = "is a folder; name the .onnx file in it" if path.is_dir() else "no such ONNX file"
+        raise BackboneError(f"{path}: {what}")
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingExtraError(
+            "running an ONNX file needs onnxruntime: pip install 'regiontree[onnx]'"
+        ) from None
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device.type == "cuda":
+        providers = [("CUDAExecutionProvider", {"device_id": device.index or 0}), *providers]
+    if device.type == "cuda" and providers[0][0] not in onnxruntime.get_available_providers():
+        raise BackboneError(
+            f"{path}: this onnxruntime does not run on CUDA; install onnxruntime-gpu in its place, "
+            "or use --device cpu"
+        )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what is wrong is raised; nothing is printed besides
+    options.intra_op_num_threads = torch.get_num_threads()
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except _runtime_errors() as error:
+        with path.open("rb") as file:
+            start = file.read(8)
+        raise BackboneError(
+            f"{path}: is no ONNX file, is damaged, or lacks its external data, which must lie "
+            f"beside it (it starts with {start!r}; {_brief(error)}); download or export it again"
+        ) from error
+    if device.type == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+        raise BackboneError(
+            f"{path}: onnxruntime could not start CUDA; its version and that of CUDA and cuDNN "
+            "must fit together; or use --device cpu"
+        )
+    return session
+
+
+def _check_input(
+    path: Path, session: Any
+) -> tuple[str, tuple[int | None, int | None], bool, torch.dtype]:
+    """The input's name, its fixed (height, width), whether it takes one image only, its dtype."""
+    inputs = session.get_inputs()
+    told = ", ".join(f"{given.name} {given.type} {given.shape}" for given in inputs)
+    wanted = "one input of pixels (B, 3, H, W), float32 or float16"
+    if len(inputs) != 1 or inputs[0].type not in _DTYPES or len(inputs[0].shape) != 4:
+        raise BackboneError(f"{path}: must have {wanted}; it has {told}; export it so")
+    batch, channels, *sides = (
+        side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape
+    )
+    if batch not in (None, 1) or channels not in (None, 3):
+        raise BackboneError(
+            f"{path}: must have {wanted}, B being any or 1; it has {told}; export it so"
+        )
+    return inputs[0].name, (sides[0], sides[1]), batch == 1, _DTYPES[inputs[0].type]
+
+
+def _numbers(
+    path: Path, said: Mapping[str, str], key: str, usual: tuple[float, ...]
+) -> tuple[float, ...]:
+    """Three numbers from the metadata."""
+    if key not in said:
+        return usual
+    try:
+        numbers = tuple(float(number) for number in said[key].split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3 or not np.isfinite(numbers).all():
+        raise BackboneError(
+            f"{path}: {key} in its metadata must be three numbers like 0.5,0.5,0.5, got "
+            f"{said[key]!r}"
+        )
+    return numbers
+
+
+def _whole(path: Path, said: Mapping[str, str], key: str) -> int | None:
+    """A whole number from the metadata."""
+    text = said.get(key)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) <= 1024):
+        raise BackboneError(
+            f"{path}: {key} in its metadata must be a whole number up to 1024, got {text!r}"
+        )
+    return int(text)
+
+
+def _digest(path: Path) -> str:
+    """sha256 of the file, or of the digests of it and its external data in order of name."""
+    try:
+        import onnx
+        from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+    except ImportError:
+        raise MissingExtraError(
+            "reading an ONNX file needs onnx: pip install 'regiontree[onnx]'"
+        ) from None
+    graph = onnx.load(str(path), load_external_data=False).graph
+    outside = {
+        ExternalDataInfo(tensor).location
+        for tensor in graph.initializer
+        if uses_external_data(tensor)
+    }
+    if not outside:
+        return sha256_of(path)
+    state = hashlib.sha256(sha256_of(path).encode())
+    for name in sorted(outside):  # inside the file's folder: onnxruntime opens no others
+        state.update(sha256_of(path.parent / name).encode())
+    return state.hexdigest()
+
+
+def _runtime_errors() -> tuple[type[Exception], ...]:
+    """What onnxruntime raises; its own errors have no base class but Exception."""
+    from onnxruntime.capi import (
+        onnxruntime_pybind11_state as state,
+    )
+
+    own = (state.EPFail, state.Fail, state.InvalidArgument, state.InvalidGraph,
+           state.InvalidProtobuf, state.NoModel, state.NoSuchFile, state.NotImplemented,
+           state.RuntimeException)  # fmt: skip
+    return (*own, RuntimeError, ValueError)
+
+
+def _quiet_run() -> Any:
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4
+    return options
+
+
+def _brief(error: Exception) -> str:
+    """The last part of onnxruntime's message, in one line."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else f"...{text[-200:]}"
