@@ -20,12 +20,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from PIL import Image
+
 from regiontree.backbones.feeding import Fed, feed
 from regiontree.backbones.precomputed import FEATURE_SUFFIXES
+from regiontree.backbones.tiles import Tiled, memory_needed
 from regiontree.errors import FeatureError, RegionTreeError, SettingsError, TreeFileError
 from regiontree.featurefile import Features
 from regiontree.files import atomic_write, sha256_of
-from regiontree.images import IMAGE_SUFFIXES
+from regiontree.images import IMAGE_SUFFIXES, grid_of
 from regiontree.inputs import SUMMARY_NAME, find_files
 from regiontree.parser import RegionParser
 from regiontree.pictures import save_pictures
@@ -151,6 +154,30 @@ def plan(
 def suffixes_for(parser: RegionParser) -> frozenset[str]:
     """What counts as input in a folder: photographs, or feature files for ``precomputed``."""
     return FEATURE_SUFFIXES if parser.settings.backbone == "precomputed" else IMAGE_SUFFIXES
+
+
+def largest(parser: RegionParser, jobs: Sequence[Job]) -> str | None:
+    """With tiles, what the largest photograph will take, from its header alone."""
+    if not isinstance(parser.backbone if parser.settings.tiles else None, Tiled):
+        return None
+    sizes = []
+    for job in jobs:
+        try:
+            with Image.open(job.source) as image:
+                sizes.append((image.size[::-1], job.source))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            continue  # said when its turn comes
+    if not sizes:
+        return None
+    size, source = max(sizes, key=lambda found: found[0][0] * found[0][1])
+    network = parser.backbone
+    assert isinstance(network, Tiled)
+    grid = grid_of(size, parser.seen_size(size), network.patch)
+    memory = memory_needed(size, grid, network.dim, parser.settings.parts) / 1e9
+    return (
+        f"largest: {source}, {size[1]} x {size[0]}: {network.tiles(grid)} tiles, "
+        f"{grid[1]} x {grid[0]} patches, up to {memory:.1f} GB of memory"
+    )
 
 
 def segment(

@@ -86,6 +86,10 @@ def segment(
         int | None,
         typer.Option(help="How often the network sees the image: 1, 2 or 4.  [default: 4]"),
     ] = None,
+    tiles: Annotated[
+        str | None,
+        typer.Option(help="Also see it in tiles: long side in pixels, or own for its own size."),
+    ] = None,
     kernel: Annotated[
         str | None, typer.Option(help="See the image in overlapping crops of that size, averaged.")
     ] = None,
@@ -140,12 +144,13 @@ def segment(
     on. Exit code: 0 all done, 1 some failed, 2 nothing could be done, 130 interrupted.
     """
     changes = _options(
-        backbone=backbone, size=size, views=views, kernel=kernel, stride=stride, layers=layers,
-        facet=facet, positions=positions, dtype=dtype, tree=tree, parts=parts, max_ncut=max_ncut,
-        max_perturbation=max_perturbation, levels=levels, refine=refine, seed=seed,
+        backbone=backbone, size=size, views=views, tiles=tiles, kernel=kernel, stride=stride,
+        layers=layers, facet=facet, positions=positions, dtype=dtype, tree=tree, parts=parts,
+        max_ncut=max_ncut, max_perturbation=max_perturbation, levels=levels, refine=refine,
+        seed=seed,
     )  # fmt: skip
     with _clear_errors():
-        from regiontree.batch import plan, suffixes_for
+        from regiontree.batch import largest, plan, suffixes_for
         from regiontree.images import MAX_PIXELS
         from regiontree.parser import RegionParser
 
@@ -154,6 +159,8 @@ def segment(
             **changes,
         )  # fmt: skip
         jobs = plan(paths, out, suffixes_for(parser), pictures=pictures)
+        if said := largest(parser, jobs):
+            typer.echo(said, err=True)
         summary = _run(parser, jobs, out, overwrite=overwrite, pictures=pictures)
     _report(summary, out)
     if as_json:

@@ -144,14 +144,17 @@ def grid_of(image_size: tuple[int, int], size: Size, patch: int) -> tuple[int, i
     return min(rows, height), min(columns, width)
 
 
-def to_pixels(image: LoadedImage, grid: tuple[int, int], patch: int) -> Tensor:
-    """The image resized to ``grid * patch``: (3, rows * patch, columns * patch) in [0, 1]."""
+def to_pixels(
+    image: LoadedImage, grid: tuple[int, int], patch: int, *, floating: bool = True
+) -> Tensor:
+    """The image resized to ``grid * patch``: (3, rows * patch, columns * patch) in [0, 1], or as
+    uint8."""
     import torch
 
     height, width = grid[0] * patch, grid[1] * patch
     resized = Image.fromarray(image.rgb).resize((width, height), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)
-    return pixels.float().div_(255.0)
+    return pixels.float().div_(255.0) if floating else pixels
 
 
 def nearest(labels: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:

@@ -28,6 +28,7 @@ from regiontree._version import __version__
 from regiontree.backbones import Backbone, load_backbone, pick_device, pick_dtype
 from regiontree.backbones.feeding import OwnModel, compiled, run_batch
 from regiontree.backbones.precomputed import check_features, find_features, read_features
+from regiontree.backbones.tiles import Tiled
 from regiontree.backbones.unfold import Unfolded
 from regiontree.backbones.views import Views
 from regiontree.errors import FeatureError, SettingsError
@@ -127,7 +128,10 @@ class RegionParser:
             network = compiled(network)
         kernel, stride = self.settings.kernel, self.settings.stride
         seen = Unfolded(network, kernel, stride) if kernel and stride else network
-        return Views(seen, self.settings.views) if self.settings.views > 1 else seen
+        whole = Views(seen, self.settings.views) if self.settings.views > 1 else seen
+        if self.settings.tiles is None or not isinstance(self.settings.size, int):
+            return whole
+        return Tiled(network, whole, size=self.settings.size)
 
     @property
     def is_precomputed(self) -> bool:
@@ -208,7 +212,15 @@ class RegionParser:
     def network_input(self, image: LoadedImage) -> Tensor:
         """What the network sees of it: (3, h * patch, w * patch) in [0, 1]."""
         patch = self.backbone.patch
-        return to_pixels(image, grid_of(image.size, self.settings.size, patch), patch)
+        grid = grid_of(image.size, self.seen_size(image.size), patch)
+        return to_pixels(image, grid, patch, floating=self.settings.tiles is None)
+
+    def seen_size(self, own: tuple[int, int]) -> Size:
+        """The size at which an image of (H, W) pixels is seen, by tiles if there are any."""
+        size, tiles = self.settings.size, self.settings.tiles
+        if tiles is None or not isinstance(size, int):
+            return size
+        return max(2 * size, max(own)) if tiles == "own" else tiles
 
     def pixels(self, photo: Photo) -> NDArray[np.uint8] | None:
         """The photograph as `build` wants it: (H, W, 3) uint8, or None if it has no use for it.
@@ -226,7 +238,7 @@ class RegionParser:
         if not needed and (refinement is None or self.settings.backbone == "precomputed"):
             return None
         image = load_image(photo, max_pixels=self.max_pixels, cover=self._beyond() or self._cover())
-        size = self.settings.size
+        size = self.seen_size(image.size)
         seen = fitted(image.size, size) if isinstance(size, int) else size
         if not needed and refinement is not None:
             seen = refinement.photo_size(image.size, seen)
@@ -320,9 +332,14 @@ class RegionParser:
     def _forward(self, image: LoadedImage) -> Tensor:
         return run_batch(self.backbone, self.network_input(image)[None])[0]
 
-    def _cover(self) -> Size:
-        """What a photograph is decoded at, the same whatever the refinement: so are features."""
-        size = self.settings.size
+    def _cover(self) -> Size | None:
+        """What a photograph is decoded at, the same whatever the refinement: so are features.
+
+        None: its own size.
+        """
+        if self.settings.tiles == "own":
+            return None
+        size = self.settings.tiles or self.settings.size
         if isinstance(size, int):
             return max(size, _DECODED)
         return fitted(size, max(*size, _DECODED))
@@ -330,7 +347,7 @@ class RegionParser:
     def _beyond(self) -> Size | None:
         """What the refinement wants it decoded at, if that is more."""
         refinement, cover = self.settings.refinement(), self._cover()
-        if refinement is None:
+        if refinement is None or cover is None:
             return None
         most = cover if isinstance(cover, int) else max(cover)
         return refinement.long_side if refinement.long_side > most else None

@@ -27,6 +27,7 @@ UNSAID: dict[str, Any] = {
     "layers": None,
     "facet": "token",
     "positions": "upstream",
+    "tiles": None,
     "refine": "none",
 }
 
@@ -50,6 +51,9 @@ class Settings:
     views : {1, 2, 4}
         How often the network sees the image: once; also mirrored; four times, moved by half
         patches, which makes a grid twice as fine. See :class:`~regiontree.backbones.views.Views`.
+    tiles : int, "own" or None
+        Long side in pixels, at least twice `size`, at which the image is also seen in overlapping
+        tiles; own: its own size. See :class:`~regiontree.backbones.tiles.Tiled`.
     layers, facet, positions
         Which of the network's features are taken: see
         :class:`~regiontree.backbones.base.FeatureSpec`.
@@ -83,6 +87,7 @@ class Settings:
     kernel: tuple[int, int] | None = None
     stride: tuple[int, int] | None = None
     views: int = 4
+    tiles: int | Literal["own"] | None = None
     layers: tuple[int, ...] | None = None
     facet: Facet = "auto"
     positions: Positions = "upstream"
@@ -123,6 +128,7 @@ class Settings:
         self._check_unfold()
         self._check_views()
         self._check_features()
+        self._check_tiles()
         check_number("seed", self.seed, 0, 2**63, whole=True, below=True)
         check_number("smoothing", self.smoothing, 0, 100, whole=True)
         if self.dtype != "auto" and self.dtype not in DTYPES:
@@ -156,6 +162,23 @@ class Settings:
     def _check_views(self) -> None:
         if isinstance(self.views, bool) or self.views not in VIEWS:
             raise SettingsError(f"views must be 1, 2 or 4, got {self.views!r}")
+
+    def _check_tiles(self) -> None:
+        if self.tiles is None:
+            return
+        if not isinstance(self.size, int):
+            raise SettingsError("tiles keep an image's proportions: size must be a long side")
+        if self.tiles != "own":
+            try:
+                object.__setattr__(self, "tiles", int(self.tiles))
+            except (TypeError, ValueError):
+                raise SettingsError(
+                    f"tiles must be a long side in pixels or own, got {self.tiles!r}"
+                ) from None
+            check_number("tiles", self.tiles, 2 * self.size, 65_536, whole=True)
+        if self.kernel is not None or self.backbone.partition(":")[0] == "precomputed":
+            other = "kernel" if self.kernel is not None else f"backbone {self.backbone!r}"
+            raise SettingsError(f"tiles do not go with {other}; leave one of them out")
 
     def _check_features(self) -> None:
         is_precomputed = self.backbone.partition(":")[0] == "precomputed"

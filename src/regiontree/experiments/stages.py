@@ -40,7 +40,8 @@ __all__ = ["Outcome", "Pipeline", "feature_settings", "read_records", "work"]
 
 # Of all settings, those that shape features rather than the tree built over them.
 _FEATURE_SETTINGS = (
-    "size", "dtype", "kernel", "stride", "views", "layers", "facet", "positions",
+    "size", "dtype", "kernel", "stride", "views", "tiles", "layers", "facet",
+    "positions",
 )  # fmt: skip
 _LOG = "log.jsonl"
 _RECORD_FORMAT = "regiontree-scores 1"

@@ -35,11 +35,16 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from regiontree.errors import FeatureError, check_number
 from regiontree.images import fitted, nearest
 from regiontree.refine.base import PatchLeaves
+from regiontree.refine.blocks import Window, merge_specks_within, windows
 from regiontree.refine.regions import Labels, keep_leaves, merge_specks, patch_centres, trim_threads
 
 __all__ = ["Guided", "edge_height", "lab_colours", "refine_leaves", "watershed"]
 
 FloatImage = NDArray[np.float32]
+
+_WHOLE = 2048 * 2048  # pixels that are done at once
+_WINDOW = 1536  # pixels a side of a window, beside its margin
+_MARGIN = 8  # patches around a window: with fewer, its borders begin to tell (docs/tiles.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +110,9 @@ def refine_leaves(
         (N,) as in :class:`~regiontree.tree.RegionTree`.
     rgb
         (H', W', 3) uint8, the photograph at the resolution to work at, ``H' >= h``, ``W' >= w``.
-        Time and memory grow with its pixels, some 60 bytes each: for large photographs, a reduced
-        one, of 14 pixels a patch say.
+        Time grows with its pixels, and up to 4 million of them memory too, some 60 bytes each; a
+        larger one is done in windows (:mod:`regiontree.refine.blocks`), and takes 4 bytes a pixel
+        and some 300 MB.
     size
         (H, W) of the result, ``H >= h``, ``W >= w``: from `rgb`'s resolution by nearest neighbour.
 
@@ -145,21 +151,41 @@ def refine_leaves(
                 "pass the photograph at the size its features were taken at"
             )
     patch = (shape[0] * shape[1] / leaf.size) ** 0.5  # its side, in pixels
-    colours = lab_colours(rgb)
+    whole = shape[0] * shape[1] <= _WHOLE
+    side = max(leaf.shape) if whole else max(1, int(_WINDOW / patch))
+    merge = merge_specks if whole else merge_specks_within
+    labels = np.empty(shape, np.int32)
+    for window in windows(leaf.shape, shape, side, _MARGIN):
+        found = _flooded(leaf, rgb, window, settings)
+        found = trim_threads(found, round(settings.threads * patch))
+        found = merge(found, parents, round(settings.specks * patch**2))
+        labels[window.core] = found[window.inner]
+    return keep_leaves(labels if shape == size else nearest(labels, size), leaf, parents)
+
+
+def _flooded(leaf: Labels, rgb: NDArray[np.uint8], window: Window, settings: Guided) -> Labels:
+    """Leaves of a window's pixels, from its landscape and its patches' springs."""
+    shape = rgb.shape[:2]
+    patch = (shape[0] * shape[1] / leaf.size) ** 0.5
+    colours = lab_colours(rgb[window.pixels])
     height = edge_height(colours, settings.coarse * patch)
     if settings.detail:
         height += settings.detail * edge_height(colours, settings.fine * patch)
     rows, columns = (
         # Square of the distance to the spring, 1 at the rim.
-        (((2 * np.arange(pixels) + 1) * cells / pixels % 2 - 1) ** 2).astype(np.float32)
-        for cells, pixels in zip(leaf.shape, shape, strict=True)
+        (((2 * np.arange(pixels) + 1) * cells / pixels % 2 - 1) ** 2).astype(np.float32)[own]
+        for cells, pixels, own in zip(leaf.shape, shape, window.pixels, strict=True)
     )
     height += settings.bowl * (rows[:, None] + columns)
-    y, x = patch_centres(leaf.shape, shape)
-    labels = leaf.reshape(-1)[watershed(height, (y[:, None] * shape[1] + x).reshape(-1))]
-    labels = trim_threads(labels, round(settings.threads * patch))
-    labels = merge_specks(labels, parents, round(settings.specks * patch**2))
-    return keep_leaves(nearest(labels, size), leaf, parents)
+    y, x = (
+        at[cells] - own.start
+        for at, cells, own in zip(
+            patch_centres(leaf.shape, shape), window.cells, window.pixels, strict=True
+        )
+    )
+    springs = (y[:, None] * height.shape[1] + x).reshape(-1)
+    flooded: Labels = leaf[window.cells].reshape(-1)[watershed(height, springs)]
+    return flooded
 
 
 def edge_height(colours: FloatImage, blur: float) -> FloatImage:

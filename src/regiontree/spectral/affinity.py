@@ -51,6 +51,7 @@ __all__ = [
 # Below this largest distance all patches count as equal: float32 rounding of 1 - f.f alone is of
 # this size, and stretching it to [0, 1] would turn rounding into structure.
 EQUAL = 1e-6
+_SUM_ROWS = 65_536
 _BLOCK_ENTRIES = 4_000_000  # float32 entries of W held at once: 16 MB
 
 
@@ -120,9 +121,11 @@ def unit_rows(features: Tensor) -> Tensor:
             f"features must be a non-empty floating array (n, d), got "
             f"{tuple(features.shape)} {features.dtype}"
         )
-    # Scaling by the largest entry first keeps the squares of float16-sized values finite.
-    features = features.float()
-    scale = features.abs().amax(dim=1, keepdim=True)
+    if features.dtype == torch.float64:
+        features = features.float()
+    # Scaling by the largest entry first keeps the squares of float16-sized values finite. Both
+    # divisions are in place: of a million patches, another table of float32 would be gigabytes.
+    scale = features.abs().amax(dim=1, keepdim=True).float()
     if not bool(torch.isfinite(scale).all()):
         bad = int((~torch.isfinite(features)).any(dim=1).sum())
         raise FeatureError(
@@ -135,8 +138,9 @@ def unit_rows(features: Tensor) -> Tensor:
             f"features are all zero in {bad} of {len(features)} patches, so they have no "
             "direction to compare; remove or fill those patches"
         )
-    features = features / scale
-    unit: Tensor = features / torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    unit: Tensor = features.to(torch.float32, copy=True)
+    unit /= scale
+    unit /= torch.linalg.vector_norm(unit, dim=1, keepdim=True)
     return unit
 
 
@@ -217,7 +221,11 @@ class LowRankAffinity:
         self.a = 1.0 - self.b
 
     def degrees(self) -> Tensor:
-        total = self.unit.sum(dim=0, dtype=torch.float64).float()
+        # By blocks, since summing in float64 makes a float64 table of what is summed.
+        total = self.unit.new_zeros(self.unit.shape[1], dtype=torch.float64)
+        for start in range(0, self.n, _SUM_ROWS):
+            total += self.unit[start : start + _SUM_ROWS].sum(dim=0, dtype=torch.float64)
+        total = total.float()
         return (self.n * self.a + self.b * (self.unit @ total).double()).clamp_min_(1.0)
 
     def matmul(self, x: Tensor) -> Tensor:

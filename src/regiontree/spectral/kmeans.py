@@ -48,6 +48,7 @@ def kmeans(
     n_init: int = 1,
     max_iterations: int = 100,
     tolerance: float = 1e-3,
+    sample: int | None = None,
 ) -> KMeansResult:
     """Cluster points (n, p) into k non-empty clusters.
 
@@ -64,6 +65,9 @@ def kmeans(
     max_iterations, tolerance
         Stop when an iteration lowers the inertia by no more than that share of it. 0 means until
         nothing changes.
+    sample
+        Of more points than this, so many, drawn at random, find the centres, and every point then
+        goes to the nearest: its time no longer grows with the points but for that last pass.
 
     Raises
     ------
@@ -83,6 +87,20 @@ def kmeans(
     if not bool(torch.isfinite(square).all()):
         raise FeatureError("k-means: points are not finite")
     rng = torch.Generator().manual_seed(seed)
+    if sample is not None and n > max(sample, k):
+        some = torch.randperm(n, generator=rng)[: max(sample, k)].sort().values.to(points.device)
+        found = kmeans(
+            points[some],
+            k,
+            seed=seed,
+            n_init=n_init,
+            max_iterations=max_iterations,
+            tolerance=tolerance,
+        )
+        near, labels = _assign(points, found.centres[None])
+        inertia = max(0.0, float((near[0] + square).sum(dtype=torch.float64)))
+        every = KMeansResult(labels[0], found.centres, inertia, found.iterations)
+        return _without_empty(every, len(found.centres))
     taken = max(1, min(_TAKEN, k // 4))
     rounds = 1 + -(-(k - 1) // taken)
     shape = (n_init, rounds, 2 * taken)
@@ -180,15 +198,20 @@ def _assign(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     r, k, p = centres.shape
     offset = (centres * centres).sum(dim=2).reshape(-1)
     columns = centres.reshape(r * k, p).T
-    least, labels = [], []
-    step = max(256, _BLOCK_ENTRIES // (r * k))
-    for start in range(0, len(points), step):
-        block = points[start : start + step]
-        cost = torch.addmm(offset, block, columns, alpha=-2.0).reshape(len(block), r, k)
-        found = cost.min(dim=2)
-        least.append(found.values.T)
-        labels.append(found.indices.T)
-    return torch.cat(least, dim=1), torch.cat(labels, dim=1)
+    n = len(points)
+    step = min(n, max(256, _BLOCK_ENTRIES // (r * k)))
+    # Written into, not collected: small results kept between large ones that are freed would leave
+    # the allocator with gigabytes of gaps.
+    least = points.new_empty(r, n)
+    labels = torch.empty(r, n, dtype=torch.int64, device=points.device)
+    distances = points.new_empty(step, r * k)
+    for start in range(0, n, step):
+        block = slice(start, min(start + step, n))
+        cost = distances[: block.stop - start]
+        torch.addmm(offset, points[block], columns, alpha=-2.0, out=cost)
+        found = cost.reshape(-1, r, k).min(dim=2)
+        least[:, block], labels[:, block] = found.values.T, found.indices.T
+    return least, labels
 
 
 def _reseed(points: Tensor, misfit: Tensor, centres: Tensor, empty: Tensor) -> None:

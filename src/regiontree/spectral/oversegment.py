@@ -31,6 +31,7 @@ Method = Literal[
     "colours", "felzenszwalb", "slic", "quickshift", "watershed",
 ]  # fmt: skip
 
+_SAMPLE = 65_536  # patches that k-means finds its centres from: all, of a grid of 256 x 256
 MAX_DENSE_PARTS = 4096  # the tree's own matrices are parts x parts, float64: 134 MB each there
 
 
@@ -119,7 +120,7 @@ def oversegment(
             )
         return torch.arange(n, device=unit.device)
     if settings.method == "features":
-        return kmeans(unit, k, seed=seed, n_init=settings.restarts).labels
+        return kmeans(unit, k, seed=seed, n_init=settings.restarts, sample=_SAMPLE).labels
     v = min(settings.vectors or k, n)
     if settings.solver == "reference":
         vectors = reference_eigenvectors(dense_affinity(unit, affinity_settings), v).vectors.float()
@@ -127,7 +128,7 @@ def oversegment(
         vectors = leading_eigenvectors(affinity, v, seed=seed).vectors
     length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     rows = vectors / length.clamp_min(1e-12)
-    return kmeans(rows, k, seed=seed, n_init=settings.restarts).labels
+    return kmeans(rows, k, seed=seed, n_init=settings.restarts, sample=_SAMPLE).labels
 
 
 def part_graph(unit: Tensor, affinity: Affinity, labels: Tensor) -> PartGraph:

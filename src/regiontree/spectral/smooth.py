@@ -15,6 +15,8 @@ from torch import Tensor
 
 __all__ = ["smooth_features"]
 
+_BLOCK_ENTRIES = 16_000_000  # float32 entries smoothed at once: 64 MB, and a few times that beside
+
 
 def smooth_features(features: Tensor, *, steps: int, temperature: float = 0.1) -> Tensor:
     """Smooth features over the patch grid.
@@ -32,18 +34,30 @@ def smooth_features(features: Tensor, *, steps: int, temperature: float = 0.1) -
     -------
     (h, w, d), of unit length.
     """
-    smooth = features
+    h, w, d = features.shape
+    rows = max(1, _BLOCK_ENTRIES // (w * d))
+    smooth = features.clone()
     for _ in range(steps):
-        total = smooth.clone()
-        # Each pair of neighbours is met once and serves both.
-        for dy, dx in ((0, 1), (1, -1), (1, 0), (1, 1)):
-            here, there = _pair(dy, dx)
-            a, b = smooth[here], smooth[there]
-            weight = (((a * b).sum(-1, keepdim=True) - 1) / temperature).exp()
-            total[here] += weight * b
-            total[there] += weight * a
-        smooth = torch.nn.functional.normalize(total, dim=-1)
+        above = smooth[:0]  # the row before the block, as it was before this step
+        for top in range(0, h, rows):
+            block = torch.cat([above, smooth[top : top + rows + 1]])
+            above = smooth[top + rows - 1 : top + rows].clone()
+            first = min(top, 1)
+            smooth[top : top + rows] = _smoothed(block, temperature)[first : first + rows]
     return smooth
+
+
+def _smoothed(features: Tensor, temperature: float) -> Tensor:
+    """One step, (h, w, d)."""
+    total = features.clone()
+    # Each pair of neighbours is met once and serves both.
+    for dy, dx in ((0, 1), (1, -1), (1, 0), (1, 1)):
+        here, there = _pair(dy, dx)
+        a, b = features[here], features[there]
+        weight = (((a * b).sum(-1, keepdim=True) - 1) / temperature).exp()
+        total[here] += weight * b
+        total[there] += weight * a
+    return torch.nn.functional.normalize(total, dim=-1)
 
 
 def _pair(dy: int, dx: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
