@@ -157,8 +157,12 @@ def test_pixels_are_those_that_the_refinement_wants():
     large = np.zeros((600, 3000, 3), np.uint8)
     assert parser(refine="none").pixels(large) is None
     assert parser().pixels(large).shape == (170, 840, 3)
-    assert parser(size=1000).pixels(large).shape == (200, 1000, 3)  # as the network sees it
-    assert parser(size=(700, 350)).pixels(large).shape == (840, 420, 3)
+    assert RegionParser(size=1000, device="cpu").pixels(large).shape == (
+        200,
+        1000,
+        3,
+    )  # as the network sees it
+    assert RegionParser(size=(700, 350), device="cpu").pixels(large).shape == (840, 420, 3)
     assert parser(refine="crf").pixels(large).shape == (410, 2048, 3)
     assert parser(refine="crf").pixels(large[:, :500]).shape == (600, 500, 3)  # its own size
     assert RegionParser(backbone="precomputed").pixels("features.npy") is None
