@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -100,16 +102,42 @@ def test_it_is_the_weighted_sum_of_whole_and_tiles():
             seen = functional.normalize(seen.flip(1) if flip else seen, dim=2)
             weight = torch.from_numpy(np.outer(down[i], across[j]))[:, :, None]
             detail[top : top + tile, left : left + tile] += weight * seen
+    detail = functional.normalize(detail, dim=2)
     small = functional.interpolate(floating, size=(16, 24), mode="bilinear", antialias=True)
-    context = functional.normalize(network.features(small)[0], dim=2).permute(2, 0, 1)[None]
-    context = functional.interpolate(context, size=(h, w), mode="bilinear")[0].permute(1, 2, 0)
-    expected = 0.3 * functional.normalize(context, dim=2)
-    expected += 0.7 * functional.normalize(detail, dim=2)
-    expected = functional.normalize(expected, dim=2)
+    context = functional.normalize(network.features(small)[0], dim=2)
+    pooled = functional.adaptive_avg_pool2d(detail.permute(2, 0, 1)[None], (8, 12))[0]
+    pooled = functional.normalize(pooled.permute(1, 2, 0), dim=2)
+    expected = torch.empty_like(detail)
+    for y, x in np.ndindex(h, w):
+        # Where its centre lies among those of the whole's patches, and which of them it lies in.
+        down, across = (y + 0.5) * 8 / h - 0.5, (x + 0.5) * 12 / w - 0.5
+        around = torch.zeros(8)
+        for i, j in np.ndindex(3, 3):
+            row = min(max(math.floor(down + 0.5) + i - 1, 0), 7)
+            column = min(max(math.floor(across + 0.5) + j - 1, 0), 11)
+            like = float(detail[y, x] @ pooled[row, column])
+            near = -((row - down) ** 2) - (column - across) ** 2
+            around += math.exp(near + (like - 1) / tiles._LIKENESS) * context[row, column]
+        around = functional.normalize(around, dim=0)
+        expected[y, x] = functional.normalize(0.3 * around + 0.7 * detail[y, x], dim=0)
     torch.testing.assert_close(tiled.features(floating)[0], expected, rtol=0, atol=1e-5)
     # Bytes are reduced by Pillow, which rounds to bytes again.
     torch.testing.assert_close(tiled.features(pixels)[0], expected, rtol=0, atol=1e-2)
     assert isinstance(tiled, Backbone)
+
+
+@pytest.mark.parametrize("border", [16, 19, 20, 23])
+def test_borders_of_the_whole_become_as_sharp_as_tiles_see_them(border):
+    """The whole knows left and right in cells of ten patches, its second cell mixed."""
+    one, other = torch.eye(4)[:2]
+    detail = torch.where(torch.arange(40)[:, None] < border, torch.eye(4)[2], torch.eye(4)[3])
+    detail = detail.expand(30, 40, 4).contiguous()
+    share = torch.tensor([1.0, min(1, border / 10 - 1), max(0, border / 10 - 2), 0.0])[:, None]
+    context = functional.normalize(share * one + (1 - share) * other, dim=1).expand(3, 4, 4)
+    pooled = tiles._pooled(detail, (3, 4))
+    found = tiles._upsampled(context.contiguous(), pooled, detail, 0, 30)
+    side = (found @ one > found @ other).float()
+    assert torch.equal(side, (torch.arange(40) < border).float().expand(30, 40))
 
 
 def test_no_view_is_larger_than_a_tile_or_the_whole():

@@ -13,10 +13,13 @@ as anywhere else, and no seam shows. Every other tile is seen mirrored, in the m
 chequerboard: what a network's features hold of a patch's place in the tile, which is no property of
 what it shows, cancels where tiles overlap.
 
-A patch's feature is ``context * c + (1 - context) * d``, both of unit length, c the whole's,
-resampled bilinearly, d the tiles'. Both come from one network and so from one space: a sum needs
-half the memory of the two side by side, and scored no worse. Nine tenths of context scored best:
-what a tile shows of itself alone divides one thing into many (docs/tiles.md).
+A patch's feature is ``context * c + (1 - context) * d``, both of unit length: d the tiles', and c
+the whole's, brought to the tiles' finer grid by joint bilateral upsampling (Kopf et al., SIGGRAPH
+2007): of the nine patches of the whole around, those count most that are near and whose mean d is
+like the patch's own. So a border in the whole, a patch wide there, becomes as sharp as tiles see
+it; resampled bilinearly it would become a broad band of neither side, and trees worse than without
+tiles (docs/tiles.md). c and d come from one network and so from one space: their sum needs half the
+memory of the two side by side.
 
 Memory beyond pixels and result is that of one row of tiles.
 """
@@ -30,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import adaptive_avg_pool1d, interpolate, normalize
 
 from regiontree.backbones.base import Backbone
 from regiontree.errors import SettingsError, check_number
@@ -40,6 +43,8 @@ __all__ = ["TILE", "Tiled", "memory_needed", "tile_starts"]
 
 TILE = 518  # pixels a side: what DINOv2 was trained at
 _OVERLAP = 1 / 3  # of a tile's side, at least
+_LIKENESS = 0.03  # fall of the cosine at which a patch of the whole counts 1/e as much
+_BLOCK_ENTRIES = 4_000_000  # values that are mixed at once: 16 MB as float32
 _HALF = 64_000_000  # values of a result above which it is float16: 256 MB as float32
 # Bytes that neither photograph nor patches change: torch, a network of 22 million weights, a row of
 # tiles, the blocks and windows that the tree and its refinement work in.
@@ -78,7 +83,7 @@ class Tiled:
         *,
         size: int = TILE,
         tile: int = TILE,
-        context: float = 0.9,
+        context: float = 0.75,
     ) -> None:
         check_number("size", size, 1, 65_536, whole=True)
         check_number("tile", tile, 2 * backbone.patch, 65_536, whole=True)
@@ -129,10 +134,14 @@ class Tiled:
         result = torch.empty(h, w, self.dim, dtype=kind, device=self.device)
         context = self._seen_whole(pixels)
         for top, detail in self._rows(pixels, h, w):
-            block = slice(top, top + len(detail))
-            around = normalize(_resampled(context, (h, w), block), dim=2)
-            mixed = self._context * around + (1 - self._context) * normalize(detail, dim=2)
-            result[block] = normalize(mixed, dim=2)
+            result[top : top + len(detail)] = normalize(detail, dim=2)
+        pooled = _pooled(result, context.shape[:2])
+        rows = max(1, _BLOCK_ENTRIES // (w * self.dim))
+        for top in range(0, h, rows):
+            detail = result[top : top + rows].float()
+            around = _upsampled(context, pooled, detail, top, h)
+            mixed = self._context * around + (1 - self._context) * detail
+            result[top : top + rows] = normalize(mixed, dim=2)
         return result
 
     def _seen_whole(self, pixels: Tensor) -> Tensor:
@@ -230,19 +239,54 @@ def _bump(tile: int) -> NDArray[np.float64]:
     return np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2
 
 
-def _resampled(features: Tensor, grid: tuple[int, int], rows: slice) -> Tensor:
-    """Some rows of (h', w', d) features brought to a grid, bilinear: (rows, w, d)."""
-    wanted = rows, slice(0, grid[1])
-    for axis, (cells, own) in enumerate(zip(grid, wanted, strict=True)):
-        old = features.shape[axis]
-        at = (np.arange(own.start, own.stop) + 0.5) * old / cells - 0.5
-        place = torch.from_numpy(np.clip(at, 0, old - 1).astype(np.float32)).to(features.device)
-        low = place.long()
-        share = (place - low).view(-1, *[1] * (2 - axis))
-        above = features.index_select(axis, low)
-        below = features.index_select(axis, (low + 1).clamp_max(old - 1))
-        features = above * (1 - share) + below * share
-    return features
+def _pooled(detail: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """Mean of the unit features (h, w, d) over each cell of a coarser grid, of unit length."""
+    pooled = torch.empty(*grid, detail.shape[2], device=detail.device)
+    for row in range(grid[0]):
+        top, end = row * len(detail) // grid[0], -(-(row + 1) * len(detail) // grid[0])
+        mean = detail[top:end].float().mean(dim=0)
+        pooled[row] = adaptive_avg_pool1d(mean.T, grid[1]).T
+    return normalize(pooled, dim=2)
+
+
+def _upsampled(context: Tensor, pooled: Tensor, detail: Tensor, top: int, h: int) -> Tensor:
+    """Joint bilateral upsampling of `context` (h', w', d) to the rows of a grid from `top` on.
+
+    `detail` (rows, w, d) are those rows' unit features, `pooled` (h', w', d) the same over the
+    cells of `context`; the grid has `h` rows. The result is of unit length.
+    """
+    rows, w, _ = detail.shape
+    total = torch.zeros_like(detail)
+    down, across = (
+        _nearby(start, count, cells, coarse, detail.device)
+        for start, count, cells, coarse in (
+            (top, rows, h, context.shape[0]),
+            (0, w, w, context.shape[1]),
+        )
+    )
+    for row, near_row in down:
+        for column, near_column in across:
+            like = (detail * pooled[row][:, column]).sum(dim=2)
+            weight = near_row[:, None] * near_column * ((like - 1) / _LIKENESS).exp()
+            total += weight[:, :, None] * context[row][:, column]
+    return normalize(total, dim=2)
+
+
+def _nearby(
+    start: int, count: int, cells: int, coarse: int, device: torch.device
+) -> list[tuple[Tensor, Tensor]]:
+    """Along a side, the coarse cells before, at and after each fine one's centre, and their
+    weights: a Gaussian of their distance in coarse cells."""
+    at = (np.arange(start, start + count) + 0.5) * coarse / cells - 0.5
+    found = []
+    for step in (-1, 0, 1):
+        cell = np.clip(np.floor(at + 0.5) + step, 0, coarse - 1)
+        weight = np.exp(-((cell - at) ** 2)).astype(np.float32)
+        found.append((
+            torch.from_numpy(cell.astype(np.int64)).to(device),
+            torch.from_numpy(weight).to(device),
+        ))  # fmt: skip
+    return found
 
 
 def _reduced(pixels: Tensor, size: tuple[int, int]) -> Tensor:

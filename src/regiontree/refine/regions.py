@@ -208,8 +208,9 @@ def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integ
 def _present(labels: Labels, last: int) -> NDArray[np.bool_]:
     """Which of the labels 0 to `last` or more there are; no sorting of 100 million pixels."""
     found = np.zeros(max(last, int(labels.max())) + 1, bool)
-    for row in labels:
-        found[row] = True
+    for top in range(0, len(labels), 64):  # bincount copies what it counts
+        count = np.bincount(labels[top : top + 64].reshape(-1), minlength=len(found))
+        found |= count > 0
     return found
 
 

@@ -51,7 +51,7 @@ __all__ = [
 # Below this largest distance all patches count as equal: float32 rounding of 1 - f.f alone is of
 # this size, and stretching it to [0, 1] would turn rounding into structure.
 EQUAL = 1e-6
-_SUM_ROWS = 65_536
+_SUM_ROWS = 2048
 _BLOCK_ENTRIES = 4_000_000  # float32 entries of W held at once: 16 MB
 
 

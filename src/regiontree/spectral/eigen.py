@@ -41,7 +41,7 @@ __all__ = [
 REFERENCE_LIMIT = 8192  # patches; the dense solver holds three n x n float64 arrays: 1.6 GB there
 _RANK_TOLERANCE = 1e-10  # of the largest eigenvalue: below it a direction is rounding
 _PRODUCT_ROUNDING = 1e-6  # the same for eigenvalues that come out of float32 products
-_ROW_BLOCK = 8192
+_ROW_BLOCK = 2048
 
 
 @dataclass(frozen=True, slots=True)

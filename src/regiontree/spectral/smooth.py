@@ -13,9 +13,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from regiontree.spectral.threads import one_thread
+
 __all__ = ["smooth_features"]
 
-_BLOCK_ENTRIES = 16_000_000  # float32 entries smoothed at once: 64 MB, and a few times that beside
+_BLOCK_ENTRIES = 500_000  # float32 entries smoothed at once: 2 MB, which caches hold
 
 
 def smooth_features(features: Tensor, *, steps: int, temperature: float = 0.1) -> Tensor:
@@ -37,13 +39,14 @@ def smooth_features(features: Tensor, *, steps: int, temperature: float = 0.1) -
     h, w, d = features.shape
     rows = max(1, _BLOCK_ENTRIES // (w * d))
     smooth = features.clone()
-    for _ in range(steps):
-        above = smooth[:0]  # the row before the block, as it was before this step
-        for top in range(0, h, rows):
-            block = torch.cat([above, smooth[top : top + rows + 1]])
-            above = smooth[top + rows - 1 : top + rows].clone()
-            first = min(top, 1)
-            smooth[top : top + rows] = _smoothed(block, temperature)[first : first + rows]
+    with one_thread():
+        for _ in range(steps):
+            above = smooth[:0]  # the row before the block, as it was before this step
+            for top in range(0, h, rows):
+                block = torch.cat([above, smooth[top : top + rows + 1]])
+                above = smooth[top + rows - 1 : top + rows].clone()
+                first = min(top, 1)
+                smooth[top : top + rows] = _smoothed(block, temperature)[first : first + rows]
     return smooth
 
 
@@ -54,9 +57,9 @@ def _smoothed(features: Tensor, temperature: float) -> Tensor:
     for dy, dx in ((0, 1), (1, -1), (1, 0), (1, 1)):
         here, there = _pair(dy, dx)
         a, b = features[here], features[there]
-        weight = (((a * b).sum(-1, keepdim=True) - 1) / temperature).exp()
-        total[here] += weight * b
-        total[there] += weight * a
+        weight = ((torch.linalg.vecdot(a, b) - 1) / temperature).exp()[:, :, None]
+        total[here].addcmul_(weight, b)
+        total[there].addcmul_(weight, a)
     return torch.nn.functional.normalize(total, dim=-1)
 
 
