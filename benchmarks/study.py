@@ -1,8 +1,9 @@
 """Is Ward's tree of parts better than the published recursion, and than what else one would try?
 
-Every method builds its tree from the same features (embedded backbone, 840 x 840, float32), and is
+Every method builds its tree from the same features, by default those of the default preset, and is
 scored with the same number of nodes shown: NMCovering and NHCovering against the label tree (T),
-NMCovering against its finest level (S), on the patch grid as published and at full size.
+NMCovering against its finest level (S), on the patch grid as published and at full size. No tree is
+refined.
 
 - A tree shows its nodes from the highest down (`regiontree.metrics.budget_nodes`); those of the
   recursion have no published height, so its share of feature scatter is used, as in the package.
@@ -57,9 +58,9 @@ from regiontree.files import atomic_write, sha256_of
 from regiontree.images import nearest
 from regiontree.metrics import CoveringMetric, budget_nodes, contingency, region_counts
 from regiontree.metrics.score import score_regions
+from regiontree.settings import PRESETS, Settings
 
 SUBSETS = REPOSITORY / "benchmarks" / "subsets"
-CONFIG = REPOSITORY / "configs" / "published.yaml"
 BSDS = "bsds500"
 SHOWN = (*BUDGETS, None)  # None: all nodes
 MEASURES = {"NM (T)": "nm", "NH (T)": "nh", "NM (S)": "s"}
@@ -85,23 +86,29 @@ class Work:
     name: str  # of the data set
     image: str
     keys: tuple[str, ...]
+    preset: str
     data: Path
     features: Path
     output: Path
     overwrite: bool
 
 
-@lru_cache(maxsize=1)
-def all_methods() -> dict[str, Method]:
-    return {**variants(), **methods()}
+def smoothing(preset: str) -> int:
+    """Steps for the features of a preset; the published one, without any, looks once, as fast."""
+    return Settings.make(preset).smoothing or Settings.make("fast").smoothing
+
+
+@lru_cache
+def all_methods(steps: int) -> dict[str, Method]:
+    return {**variants(steps), **methods(steps)}
 
 
 @lru_cache(maxsize=1)  # it holds the network
-def opened(name: str, data: Path, features: Path) -> tuple[Dataset, Pipeline]:
+def opened(name: str, preset: str, data: Path, features: Path) -> tuple[Dataset, Pipeline]:
     """A data set, and the stage that makes its features."""
     plan = prepare(
         load_experiment(
-            CONFIG,
+            REPOSITORY / "configs" / f"{preset}.yaml",
             dataset=str(SUBSETS / f"{name}.yaml"),
             root=data,
             output=features,
@@ -127,15 +134,17 @@ def features_file(pipeline: Pipeline, sample: Sample) -> Path:
 
 def records(work: Work) -> dict[str, Record]:
     """The record of each method, from its file or made now."""
-    dataset, pipeline = opened(work.name, work.data, work.features)
+    dataset, pipeline = opened(work.name, work.preset, work.data, work.features)
     sample = next(sample for sample in dataset.samples if sample.id == work.image)
     source = features_file(pipeline, sample)
     digest = sha256_of(source)
     found: dict[str, Record] = {}
     photo = truths = None
     for key in work.keys:
-        method = all_methods()[key]
-        path = work.output / work.name / f"{key}-{method.digest}" / f"{sample.id}.json"
+        method = all_methods(smoothing(work.preset))[key]
+        path = (
+            work.output / work.preset / work.name / f"{key}-{method.digest}" / f"{sample.id}.json"
+        )
         if path.is_file() and not work.overwrite:
             found[key] = json.loads(path.read_bytes())
             if found[key]["features"] == digest:
@@ -217,11 +226,13 @@ class Result:
 
     Attributes
     ----------
+    method : Method
     scores : (protocol, measure) -> data set -> (images, 8)
     nodes : data set -> (images, 7)
     seconds : data set -> (images,)
     """
 
+    method: Method
     scores: dict[tuple[str, str], PerSet] = field(default_factory=dict)
     nodes: PerSet = field(default_factory=dict)
     seconds: PerSet = field(default_factory=dict)
@@ -296,7 +307,7 @@ def print_curves(results: Mapping[str, Result]) -> None:
         for title, measure in MEASURES.items():
             print(f"### {title}, {protocol} ({how}): score (nodes shown) by budget\n")
             rows = []
-            for key, result in results.items():
+            for result in results.values():
                 scores = over_sets(result.scores[protocol, measure])
                 nodes = over_sets(result.nodes)
                 cells = [
@@ -304,7 +315,7 @@ def print_curves(results: Mapping[str, Result]) -> None:
                     for score, shown in zip(scores, nodes, strict=False)
                 ]
                 seconds = f"{over_sets(result.seconds):.2f}"
-                rows.append([all_methods()[key].title, *cells, percent(scores[-1]), seconds])
+                rows.append([result.method.title, *cells, percent(scores[-1]), seconds])
             budgets = [str(budget or "all") for budget in SHOWN]
             print_table(["method", *budgets, "area", "s/image"], rows)
 
@@ -314,10 +325,10 @@ def print_differences(results: Mapping[str, Result], bootstrap: Bootstrap) -> No
     for protocol in PROTOCOLS:
         for title, measure in list(MEASURES.items())[:2]:
             found = {key: result.scores[protocol, measure] for key, result in results.items()}
-            baselines = [key for key in found if all_methods()[key].kind == BASELINE]
+            baselines = [key for key in found if results[key].method.kind == BASELINE]
             others = [key for key in (REFERENCE,) if key in found]
             others += sorted(baselines, key=lambda key: -over_sets(found[key])[MAIN])[:1]
-            names = [all_methods()[key].title for key in others]
+            names = [results[key].method.title for key in others]
             print(f"### {title}, {protocol}: intervals, and paired differences\n")
             rows = []
             for key, scores in found.items():
@@ -329,7 +340,7 @@ def print_differences(results: Mapping[str, Result], bootstrap: Bootstrap) -> No
                         apart = {name: own[name] - found[other][name][:, at] for name in own}
                         same = key == other
                         cells.append("" if same else ranged(bootstrap.interval(apart), sign=True))
-                rows.append([all_methods()[key].title, *cells])
+                rows.append([results[key].method.title, *cells])
             header = [
                 cell
                 for at in (f"{BUDGETS[MAIN]} nodes", "area")
@@ -352,12 +363,12 @@ def print_sets(results: Mapping[str, Result]) -> None:
             for result in results.values()
         ]
         rows.append([name, len(next(iter(results.values())).nodes[name]), *cells])
-    print_table(["data set", "images", *(all_methods()[key].title for key in results)], rows)
+    print_table(["data set", "images", *(result.method.title for result in results.values())], rows)
 
 
-def print_choice(results: Mapping[str, Result], bootstrap: Bootstrap) -> None:
+def print_choice(results: Mapping[str, Result], tried: Sequence[str], bootstrap: Bootstrap) -> None:
     """Ward's settings one at a time, and leave-one-set-out choice among them."""
-    found = {key: results[key].scores["grid", "nm"] for key in variants()}
+    found = {key: results[key].scores["grid", "nm"] for key in tried}
     areas = {key: {name: rows[:, -1] for name, rows in sets.items()} for key, sets in found.items()}
     print("### Settings of Ward's tree of parts: area of NM (T) and NH (T), grid\n")
     rows = []
@@ -390,14 +401,14 @@ def print_choice(results: Mapping[str, Result], bootstrap: Bootstrap) -> None:
 def print_covering(found: Mapping[str, Sequence[Record]]) -> None:
     print("### BSDS500: segmentation covering, full size\n")
     rows = []
-    for key, some in found.items():
+    for title, some in found.items():
         metric = CoveringMetric()
         for record in some:
             metric.merge_state(record["covering"])
         scores = metric.compute()
         seconds = np.mean([record["seconds"] for record in some])
         cells = [f"{value:.3f}" for value in (scores.ods, scores.ois, scores.best)]
-        rows.append([all_methods()[key].title, scores.images, *cells, f"{scores.ods_scale:.0f}",
+        rows.append([title, scores.images, *cells, f"{scores.ods_scale:.0f}",
                      f"{scores.nodes:.0f}", f"{seconds:.2f}"])  # fmt: skip
     rows.append(["gPb-OWT-UCM as printed, ANOTHER SPLIT", 200, "0.59", "0.65", "0.74", "", "", ""])
     header = ["method", "images", "ODS", "OIS", "best", "ODS regions", "nodes", "s/image"]
@@ -420,15 +431,18 @@ def done(works: Sequence[Work], jobs: int) -> Iterable[dict[str, Record]]:
 
 def main() -> None:
     known = sorted(path.stem for path in SUBSETS.glob("*.yaml"))
-    offered = [*methods(), CHOICE]
+    offered = [*methods(0), CHOICE]
     options = arguments(__doc__)
     options.add_argument("--images", type=int, default=12, metavar="N", help="of each data set")
     options.add_argument("--bsds-images", type=int, default=40, metavar="N")
     options.add_argument("--sets", nargs="+", choices=known, default=known, metavar="NAME")
     options.add_argument("--methods", nargs="+", choices=offered, default=offered, metavar="NAME",
                          help=", ".join(offered))  # fmt: skip
+    options.add_argument("--preset", choices=list(PRESETS), default="default", help="of features")
     options.add_argument("--output", type=Path, default=Path("results", "study"))
-    options.add_argument("--features", type=Path, default=None, help="OUTPUT/features if left out")
+    options.add_argument(
+        "--features", type=Path, default=None, help="OUTPUT/PRESET/features if left out"
+    )
     options.add_argument("--data", type=Path, default=None, help="$REGIONTREE_DATA if left out")
     options.add_argument("--jobs", type=int, default=1)
     options.add_argument("--overwrite", action="store_true")
@@ -438,19 +452,21 @@ def main() -> None:
     )
     if not data.is_dir():
         sys.exit(f"no real images in {data}: pass --data or set REGIONTREE_DATA")
-    features = given.features or given.output / "features"
-    keys = [key for key in methods() if key in given.methods]
-    tried = [key for key in variants() if CHOICE in given.methods]
-    trees = [key for key in keys if not all_methods()[key].flat]
+    features = given.features or given.output / given.preset / "features"
+    steps = smoothing(given.preset)
+    known_methods = all_methods(steps)
+    keys = [key for key in methods(steps) if key in given.methods]
+    tried = [key for key in variants(steps) if CHOICE in given.methods]
+    trees = [key for key in keys if not known_methods[key].flat]
     works = []
     for name in given.sets:
         limit, wanted = (
             (given.bsds_images, trees) if name == BSDS else (given.images, [*keys, *tried])
         )
-        dataset, _ = opened(name, data, features)
+        dataset, _ = opened(name, given.preset, data, features)
         works += [
-            Work(name, sample.id, tuple(dict.fromkeys(wanted)), data, features, given.output,
-                 given.overwrite)
+            Work(name, sample.id, tuple(dict.fromkeys(wanted)), given.preset, data, features,
+                 given.output, given.overwrite)
             for sample in chosen_samples(dataset, limit)
         ]  # fmt: skip
     print_heading("study.py")
@@ -461,8 +477,8 @@ def main() -> None:
     ):
         found[work.name].append(each)
     people = found.pop(BSDS, [])
-    covering = {key: [each[key] for each in people] for key in trees if people}
-    results = {key: Result() for key in dict.fromkeys([*keys, *tried])}
+    covering = {known_methods[key].title: [each[key] for each in people] for key in trees if people}
+    results = {key: Result(known_methods[key]) for key in dict.fromkeys([*keys, *tried])}
     for name, images in found.items():
         # An image without any class but the background is scored by no method.
         scored = [each for each in images if all(each[key]["scores"] for key in results)]
@@ -482,7 +498,7 @@ def main() -> None:
             print_differences(shown, bootstrap)
             print_sets(shown)
         if tried:
-            print_choice(results, bootstrap)
+            print_choice(results, tried, bootstrap)
     if covering:
         print_covering(covering)
     print_closing()

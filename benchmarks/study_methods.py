@@ -123,24 +123,27 @@ def of_package(title: str, kind: str, **changes: Any) -> Method:
 
 # One start of k-means, as in the default preset: ten change the parts little and cost tenfold.
 WARD: dict[str, Any] = {
-    "tree": "ward", "parts": 400, "vectors": 50, "power": 0.25, "smoothing": 2, "restarts": 1
+    "tree": "ward", "parts": 400, "vectors": 50, "power": 0.25, "restarts": 1
 }  # fmt: skip
 VARIED: dict[str, tuple[Any, ...]] = {
-    "smoothing": (0, 1, 3, 5),
+    "smoothing": (0, 1, 2, 3, 5),
     "power": (0.125, 0.5),
     "vectors": (25, 100),
     "parts": (200, 800),
 }
 
 
-def variants() -> dict[str, Method]:
-    """Ward of ours with its default settings, and with each of :data:`VARIED` by itself."""
-    found = {"ward": of_package("Ward of parts, smoothed", "ours", **WARD)}
+def variants(smoothing: int) -> dict[str, Method]:
+    """Ward of ours with so many steps of smoothing, and with each of :data:`VARIED` by itself."""
+    default = {**WARD, "smoothing": smoothing}
+    found = {"ward": of_package("Ward of parts, smoothed", "ours", **default)}
     for name, values in VARIED.items():
         for value in values:
+            if value == default[name]:
+                continue
             title = "Ward of parts" if (name, value) == ("smoothing", 0) else f"{name} {value}"
             key = "ward-plain" if (name, value) == ("smoothing", 0) else f"{name}-{value}"
-            found[key] = of_package(title, "ours", **{**WARD, name: value})
+            found[key] = of_package(title, "ours", **{**default, name: value})
     return found
 
 
@@ -253,10 +256,10 @@ def by_felzenszwalb(photo: Photograph) -> list[Tree]:
     return [star(found[max((c, i) for i, c in enumerate(counts) if c <= k)[1]]) for k in BUDGETS]
 
 
-def methods() -> dict[str, Method]:
-    """All methods by key, in the order of the tables; variants of Ward's settings are not here."""
-    ward = variants()
-    smooth = WARD["smoothing"]
+def methods(smooth: int) -> dict[str, Method]:
+    """All methods by key, in the order of the tables, those that smooth with so many steps;
+    variants of Ward's settings are not here."""
+    ward = variants(smooth)
     spectral = {"vectors": WARD["vectors"], "power": WARD["power"]}
     features_smooth = partial(feature_rows, smoothing=smooth)
     spectral_smooth = partial(spectral_rows, smoothing=smooth)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.path import Path
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from regiontree.plot.scene import Nodes
+from regiontree.refine.regions import lowest_above
 from regiontree.tree import RegionTree
 
 __all__ = ["borders_between", "moved"]
@@ -21,7 +22,7 @@ def borders_between(tree: RegionTree, shown: Nodes) -> dict[int, Path]:
     for turned in (False, True):
         grid = shown.T if turned else shown
         x, y = np.nonzero((grid[:, :-1] != grid[:, 1:]).T)
-        node = _lowest_above(tree, grid[y, x], grid[y, x + 1])
+        node = lowest_above(tree.parents, grid[y, x], grid[y, x + 1])
         # A line goes on while the next edge is the next pixel's, in the same column and division.
         stops = (np.diff(y) != 1) | (np.diff(x) != 0) | (np.diff(node) != 0)
         first = np.flatnonzero(np.r_[True, stops][: len(x)])
@@ -41,14 +42,3 @@ def borders_between(tree: RegionTree, shown: Nodes) -> dict[int, Path]:
 def moved(path: Path, scale: ArrayLike, by: ArrayLike) -> Path:
     """A path scaled, then shifted."""
     return Path(np.asarray(path.vertices) * scale + np.asarray(by), path.codes)
-
-
-def _lowest_above(tree: RegionTree, first: Nodes, second: Nodes) -> NDArray[np.int64]:
-    """The lowest node that holds both of each pair."""
-    pairs, index = np.unique(np.stack([first, second]), axis=1, return_inverse=True)
-    a, b = pairs.astype(np.int64)
-    # Parents come after their children: the smaller of two nodes is never above the other.
-    while (a != b).any():
-        a, b = np.where(a < b, tree.parents[a], a), np.where(b < a, tree.parents[b], b)
-    lowest: NDArray[np.int64] = a[index.reshape(-1)]
-    return lowest

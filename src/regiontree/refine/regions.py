@@ -17,7 +17,14 @@ from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["components", "keep_leaves", "merge_specks", "patch_centres", "trim_threads"]
+__all__ = [
+    "components",
+    "keep_leaves",
+    "lowest_above",
+    "merge_specks",
+    "patch_centres",
+    "trim_threads",
+]
 
 Labels = NDArray[np.int32]
 
@@ -99,7 +106,7 @@ def merge_specks(labels: Labels, parents: NDArray[np.integer], min_pixels: int) 
     a, b, border = _touching(part, speck)
     while speck.any():
         ready = speck[a] & ~speck[b]
-        joined = _joined(parents, leaf[a[ready]], leaf[b[ready]])
+        joined = lowest_above(parents, leaf[a[ready]], leaf[b[ready]])
         # The first of each component in this order is where it goes.
         order = np.lexsort((leaf[b[ready]], -border[ready], joined, a[ready]))
         moved, at = np.unique(a[ready][order], return_index=True)
@@ -199,7 +206,7 @@ def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integ
             kept = labels.copy()
         patch = np.flatnonzero(np.isin(leaf, missing))
         now = kept[rows[patch], columns[patch]]
-        order = np.lexsort((patch, _joined(parents, leaf[patch], now), leaf[patch]))
+        order = np.lexsort((patch, lowest_above(parents, leaf[patch], now), leaf[patch]))
         patch = patch[order][np.unique(leaf[patch][order], return_index=True)[1]]
         kept[rows[patch], columns[patch]] = leaf[patch]
     return kept
@@ -241,12 +248,15 @@ def _touching(part: Labels, wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int64
     return key // n, key % n, border
 
 
-def _joined(parents: NDArray[np.integer], a: Labels, b: Labels) -> NDArray[np.int64]:
-    """The lowest node above both, of each pair of leaves.
+def lowest_above(
+    parents: NDArray[np.integer], a: NDArray[np.integer], b: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """The lowest node that holds both, of each pair of nodes: (n,).
 
     Parents come after their children, so of two different nodes the lower index climbs.
     """
-    low, high = np.minimum(a, b).astype(np.int64), np.maximum(a, b).astype(np.int64)
+    low: NDArray[np.int64] = np.minimum(a, b).astype(np.int64)
+    high: NDArray[np.int64] = np.maximum(a, b).astype(np.int64)
     while (apart := low != high).any():
         up = np.where(apart, parents[low], low)
         low, high = np.minimum(up, high), np.maximum(up, high)
