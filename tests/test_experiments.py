@@ -292,6 +292,18 @@ def test_a_model_that_is_not_here_is_said_before_anything_runs(pets: Path) -> No
     assert "did you mean 'dinov3_vits16'?" in plan.missing[0]
 
 
+def test_what_tiles_of_the_largest_photograph_take_is_said_before_they_are_seen(
+    pets: Path,
+) -> None:
+    Image.new("RGB", (300, 200), "teal").save(pets.parent / "images" / "p004.png")
+    edit(pets, settings={"backbone": "embedded", "size": 28, "views": 1, "tiles": 56, "parts": 9})
+    plan = prepare(load_experiment(pets, stages=["features"]))
+    told: list[Plan] = []
+    run(plan, Alone(), on_start=lambda plan, _: told.append(plan))
+    (said,) = (remark for remark in told[0].remarks if "tiles" in remark)
+    assert "p004.png, 300 x 200: 1 tile, 4 x 3 patches, up to 1.0 GB of memory" in said
+
+
 # -- the command, its processes and its end -------------------------------------------------------
 
 

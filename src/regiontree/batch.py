@@ -14,7 +14,7 @@ import os
 import time
 import zipfile
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,7 +35,7 @@ from regiontree.pictures import save_pictures
 from regiontree.settings import UNSAID
 from regiontree.treefile import read_meta
 
-__all__ = ["Job", "Outcome", "Summary", "plan", "segment"]
+__all__ = ["Job", "Outcome", "Summary", "largest", "plan", "segment", "suffixes_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +156,15 @@ def suffixes_for(parser: RegionParser) -> frozenset[str]:
     return FEATURE_SUFFIXES if parser.settings.backbone == "precomputed" else IMAGE_SUFFIXES
 
 
-def largest(parser: RegionParser, jobs: Sequence[Job]) -> str | None:
+def largest(parser: RegionParser, photos: Iterable[Path]) -> str | None:
     """With tiles, what the largest photograph will take, from its header alone."""
     if not isinstance(parser.backbone if parser.settings.tiles else None, Tiled):
         return None
     sizes = []
-    for job in jobs:
+    for photo in photos:
         try:
-            with Image.open(job.source) as image:
-                sizes.append((image.size[::-1], job.source))
+            with Image.open(photo) as image:
+                sizes.append((image.size[::-1], photo))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             continue  # said when its turn comes
     if not sizes:
@@ -174,8 +174,9 @@ def largest(parser: RegionParser, jobs: Sequence[Job]) -> str | None:
     assert isinstance(network, Tiled)
     grid = grid_of(size, parser.seen_size(size), network.patch)
     memory = memory_needed(size, grid, network.dim, parser.settings.parts) / 1e9
+    tiles = network.tiles(grid)
     return (
-        f"largest: {source}, {size[1]} x {size[0]}: {network.tiles(grid)} tiles, "
+        f"largest: {source}, {size[1]} x {size[0]}: {tiles} tile{'s' * (tiles > 1)}, "
         f"{grid[1]} x {grid[0]} patches, up to {memory:.1f} GB of memory"
     )
 

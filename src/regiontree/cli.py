@@ -159,7 +159,7 @@ def segment(
             **changes,
         )  # fmt: skip
         jobs = plan(paths, out, suffixes_for(parser), pictures=pictures)
-        if said := largest(parser, jobs):
+        if said := largest(parser, (job.source for job in jobs)):
             typer.echo(said, err=True)
         summary = _run(parser, jobs, out, overwrite=overwrite, pictures=pictures)
     _report(summary, out)

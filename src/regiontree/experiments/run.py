@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from regiontree.batch import largest
 from regiontree.datasets.catalog import CATALOGUE, open_dataset
 from regiontree.datasets.dataset import Dataset, Sample
 from regiontree.datasets.published import published_dataset
@@ -224,7 +225,9 @@ def run(
         overwrite=overwrite,
     )
     if crew.rank == 0:
-        on_start(plan, _bytes_per_image(pipeline))
+        said = largest(pipeline.parser, (sample.image for sample in dataset.samples))
+        remarks = (*plan.remarks, said) if said else plan.remarks
+        on_start(replace(plan, remarks=remarks), _bytes_per_image(pipeline))
         if experiment.conf_export and experiment.config is not None:
             with atomic_write(experiment.stats_dir / "config.json") as file:
                 file.write(experiment.config.read_bytes())
