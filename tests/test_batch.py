@@ -19,7 +19,7 @@ from conftest import EXAMPLE, blocks
 from PIL import Image
 
 from regiontree import RegionParser, RegionTree, batch, images
-from regiontree.batch import plan
+from regiontree.batch import largest, plan
 from regiontree.errors import SettingsError
 from regiontree.images import IMAGE_SUFFIXES
 from regiontree.inputs import find_files
@@ -408,3 +408,21 @@ def test_an_interruption_keeps_what_is_done_and_leaves_no_thread(folder, ahead):
     assert [Path(o.source).name for o in summary.outcomes] == ["0.png", "1.png", "2.png"]
     assert not [t for t in threading.enumerate() if t.name.startswith("regiontree-decoding")]
     assert sorted(p.name for p in (folder / "out").glob("*.npz")) == ["0.npz", "2.npz"]
+
+
+def test_the_largest_photograph_is_found_by_headers_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, size in {"a.png": (300, 200), "b.jpg": (400, 300), "c.png": (500, 1)}.items():
+        Image.new("RGB", size, "teal").save(tmp_path / name)
+    (tmp_path / "d.png").write_bytes(b"no image")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow's own limit does not count
+    photos = sorted(tmp_path.iterdir())
+    parser = RegionParser(size=28, views=1, tiles="own", device="cpu")
+    said = largest(parser, photos)
+    assert said is not None
+    assert said.startswith(f"largest: {tmp_path / 'b.jpg'}, 400 x 300: 1 tile, 29 x 21 patches")
+    parser.max_pixels = 10_000
+    assert "c.png" in (largest(parser, photos) or "")  # the others will be refused
+    assert largest(parser, photos[-1:]) is None
+    assert largest(RegionParser(size=28, device="cpu"), photos) is None

@@ -15,20 +15,24 @@ import time
 import zipfile
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image
-
 from regiontree.backbones.feeding import Fed, feed
 from regiontree.backbones.precomputed import FEATURE_SUFFIXES
 from regiontree.backbones.tiles import Tiled, memory_needed
-from regiontree.errors import FeatureError, RegionTreeError, SettingsError, TreeFileError
+from regiontree.errors import (
+    FeatureError,
+    ImageError,
+    RegionTreeError,
+    SettingsError,
+    TreeFileError,
+)
 from regiontree.featurefile import Features
 from regiontree.files import atomic_write, sha256_of
-from regiontree.images import IMAGE_SUFFIXES, grid_of
+from regiontree.images import IMAGE_SUFFIXES, grid_of, image_size
 from regiontree.inputs import SUMMARY_NAME, find_files
 from regiontree.parser import RegionParser
 from regiontree.pictures import save_pictures
@@ -162,11 +166,8 @@ def largest(parser: RegionParser, photos: Iterable[Path]) -> str | None:
         return None
     sizes = []
     for photo in photos:
-        try:
-            with Image.open(photo) as image:
-                sizes.append((image.size[::-1], photo))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            continue  # said when its turn comes
+        with suppress(ImageError):  # said when its turn comes
+            sizes.append((image_size(photo, parser.max_pixels), photo))
     if not sizes:
         return None
     size, source = max(sizes, key=lambda found: found[0][0] * found[0][1])

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,7 @@ __all__ = [
     "Size",
     "fitted",
     "grid_of",
+    "image_size",
     "load_image",
     "nearest",
     "parse_size",
@@ -213,6 +214,19 @@ def load_image(
     )
 
 
+def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(H, W) of an image file by its header alone, as stored: before it is turned upright.
+
+    Raises
+    ------
+    ImageError
+        It cannot be read, is no image, or has more than `max_pixels`.
+    """
+    with _decoding(str(path)), path.open("rb") as file:
+        width, height = _opened(file, str(path), max_pixels).size
+    return height, width
+
+
 def _from_path(path: Path, max_pixels: int, cover: Size | None) -> LoadedImage:
     try:
         data = path.read_bytes()
@@ -225,7 +239,7 @@ def _from_path(path: Path, max_pixels: int, cover: Size | None) -> LoadedImage:
         raise ImageError(f"{path}: cannot be read ({reason})") from error
     if not data:
         raise ImageError(f"{path}: is empty (0 bytes); copy or download it again")
-    with _decoding(str(path)), _opened(data, str(path), max_pixels) as image:
+    with _decoding(str(path)), _opened(io.BytesIO(data), str(path), max_pixels) as image:
         width, height = image.size
         if cover is not None and image.format in ("JPEG", "MPO"):
             turned = _orientation(image) >= 5
@@ -263,17 +277,18 @@ def _decoding(name: str) -> Iterator[None]:
 _PILLOW_LIMIT = threading.Lock()
 
 
-def _opened(data: bytes, name: str, max_pixels: int) -> Image.Image:
+def _opened(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
     """The image, its header read and its size accepted, no pixel decoded."""
     # Pillow's own check is a module global: set to our limit only while a header is read.
     with _PILLOW_LIMIT:
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = max(max_pixels, 1)
         try:
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(file)
         except UnidentifiedImageError:
+            file.seek(0)
             raise ImageError(
-                f"{name}: is not an image that Pillow can read (it starts with {data[:8]!r})"
+                f"{name}: is not an image that Pillow can read (it starts with {file.read(8)!r})"
             ) from None
         except Image.DecompressionBombError:
             raise ImageError(_too_large(name, None, max_pixels)) from None
