@@ -431,7 +431,7 @@ def done(works: Sequence[Work], jobs: int) -> Iterable[dict[str, Record]]:
 
 def main() -> None:
     known = sorted(path.stem for path in SUBSETS.glob("*.yaml"))
-    offered = [*methods(0), CHOICE]
+    offered = [*methods(1), CHOICE]
     options = arguments(__doc__)
     options.add_argument("--images", type=int, default=12, metavar="N", help="of each data set")
     options.add_argument("--bsds-images", type=int, default=40, metavar="N")

@@ -52,7 +52,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from regiontree import RegionParser, RegionTree
-from regiontree.backbones import Backbone, load_backbone, pick_dtype, tiles
+from regiontree.backbones import Backbone, FeatureSpec, load_backbone, pick_dtype, tiles
 from regiontree.backbones.tiles import Tiled
 from regiontree.backbones.views import Views
 from regiontree.datasets.catalog import open_dataset
@@ -79,7 +79,7 @@ def pixels_of(rgb: Picture, size: int, patch: int) -> Tensor:
 
 
 def network() -> Backbone:
-    return load_backbone("embedded", CPU, pick_dtype("auto", CPU))
+    return load_backbone("embedded", CPU, pick_dtype("auto", CPU), FeatureSpec(facet="auto"))
 
 
 # -- detail ---------------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ def main() -> None:
     options.add_argument("--only", nargs="+", default=[], help="data sets")
     options.add_argument("--images", type=int, default=6, help="of each data set")
     options.add_argument("--sizes", type=int, nargs="+", default=[1036])
-    options.add_argument("--contexts", type=float, nargs="+", default=[0.9, 0.5, 0.0])
+    options.add_argument("--contexts", type=float, nargs="+", default=[0.9, 0.75, 0.5])
     options.add_argument("--parts", type=int, default=400)
     options.add_argument("--cost", nargs="+", default=["4000x3000", "8000x6000", "12000x12000"])
     given = options.parse_args()

@@ -270,7 +270,8 @@ def _run(parser: RegionParser, group: list[Fed], limits: dict[tuple[int, int], i
     device, start = parser.backbone.device, time.perf_counter()
     copied = [fed._pixels.to(device, non_blocking=True) for fed in group if fed._pixels is not None]
     try:
-        found = run_batch(parser.backbone, torch.stack(copied), limits)
+        batch = torch.stack(copied) if len(copied) > 1 else copied[0][None]
+        found = run_batch(parser.backbone, batch, limits)
     except _OF_A_PHOTO as error:
         if len(group) > 1:  # one of them may be at fault
             for fed in group:

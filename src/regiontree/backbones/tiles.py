@@ -194,20 +194,21 @@ def memory_needed(size: tuple[int, int], grid: tuple[int, int], dim: int, parts:
 
     Notes
     -----
-    An estimate from what is held at once, above what benchmarks/tiles.py measures. While tiles are
-    seen: the photograph, what it is resized to, the result. While the tree is built: the result,
-    two float32 tables of it, eigenvectors, and eight tables of parts. While it is refined: one of
-    the tables, and the labels.
+    An estimate from what is held at once, above what was measured (docs/tiles.md). All the time:
+    the photograph, and twice as much that decoding it leaves to the allocator; the result. While
+    tiles are seen: what the photograph is resized to. While the tree is built: two float32 tables
+    of the result, eigenvectors, and eight tables of parts. While it is refined: one of the tables,
+    and the labels.
 
     Examples
     --------
     >>> f"{memory_needed((3000, 4000), (214, 286), 384, 1500) / 1e9:.1f} GB"
-    '1.5 GB'
+    '1.6 GB'
     """
     patches, pixels = grid[0] * grid[1], size[0] * size[1]
     values = patches * dim
-    kept = 3 * pixels + values * (2 if values > _HALF else 4)
-    seen = 6 * pixels
+    kept = 9 * pixels + values * (2 if values > _HALF else 4)
+    seen = 3 * pixels
     built = 8 * values + 600 * patches + 64 * parts**2
     refined = 4 * values + 8 * pixels
     return _AROUND + kept + max(seen, built, refined)
