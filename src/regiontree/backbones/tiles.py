@@ -83,7 +83,7 @@ class Tiled:
         *,
         size: int = TILE,
         tile: int = TILE,
-        context: float = 0.75,
+        context: float = 0.9,
     ) -> None:
         check_number("size", size, 1, 65_536, whole=True)
         check_number("tile", tile, 2 * backbone.patch, 65_536, whole=True)

@@ -47,7 +47,7 @@ class SpectralWard:
     vectors: int | None = 50
     power: float = 0.25
     name: str = "ward"
-    natural_height: float = 1 / 3
+    natural_height: float = 0.4
 
     def __post_init__(self) -> None:
         if self.vectors is not None:
