@@ -29,6 +29,7 @@ from sklearn.cluster import KMeans, ward_tree
 from sklearn.feature_extraction.image import grid_to_graph
 
 from regiontree import RegionParser, __version__
+from regiontree.colours import patch_colours
 from regiontree.images import load_image, nearest
 from regiontree.settings import Settings
 from regiontree.spectral.affinity import LowRankAffinity, unit_rows
@@ -65,9 +66,15 @@ class Photograph:
         return self.features.shape[0], self.features.shape[1]
 
     def unit(self, smoothing: int = 0) -> torch.Tensor:
-        """Features of unit length, (n, d) float32."""
-        unit = unit_rows(self.features.flatten(0, 1))
-        return smooth_features(unit.reshape(self.features.shape), steps=smoothing).flatten(0, 1)
+        """Features of unit length, (n, d) float32, smoothed as the package smooths them."""
+        unit = unit_rows(self.features.flatten(0, 1)).reshape(self.features.shape)
+        colours = torch.from_numpy(patch_colours(self.rgb, self.grid)).permute(1, 2, 0)
+        return smooth_features(unit, steps=smoothing, colours=colours).flatten(0, 1)
+
+    @cached_property
+    def rgb(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8, decoded at a long side of at least 840."""
+        return load_image(self.path, cover=840).rgb
 
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
@@ -110,7 +117,7 @@ class Method:
 
 
 def parsed(photo: Photograph, parser: RegionParser) -> Tree:
-    tree = parser.build(photo.features)
+    tree = parser.build(photo.features, rgb=photo.rgb)
     return Tree(tree.labels, tree.parents, tree.height.astype(float))
 
 
@@ -123,10 +130,11 @@ def of_package(title: str, kind: str, **changes: Any) -> Method:
 
 # One start of k-means, as in the default preset: ten change the parts little and cost tenfold.
 WARD: dict[str, Any] = {
-    "tree": "ward", "parts": 400, "vectors": 50, "power": 0.25, "restarts": 1
+    "tree": "ward", "parts": 400, "vectors": 50, "power": 0.25, "restarts": 1, "contrast": 20.0
 }  # fmt: skip
 VARIED: dict[str, tuple[Any, ...]] = {
-    "smoothing": (0, 1, 2, 3, 5),
+    "smoothing": (0, 1, 2, 3, 4, 8),
+    "contrast": (None, 10.0, 40.0),
     "power": (0.125, 0.5),
     "vectors": (25, 100),
     "parts": (200, 800),
@@ -267,7 +275,7 @@ def methods(smooth: int) -> dict[str, Method]:
     return {
         "recursion": of_package("Published recursion", "published"),
         "recursion-smooth": of_package(
-            "Published recursion, smoothed", "ablation", smoothing=smooth
+            "Published recursion, smoothed", "ablation", smoothing=smooth, contrast=WARD["contrast"]
         ),
         "ward": ward["ward"],
         "ward-plain": ward["ward-plain"],
@@ -287,13 +295,13 @@ def methods(smooth: int) -> dict[str, Method]:
         "ward-linkage-smooth": Method(
             "Ward linkage, smoothed",
             partial(linked, method="ward", rows=features_smooth),
-            {"smoothing": smooth},
+            {"smoothing": smooth, "contrast": WARD["contrast"]},
             "ablation",
         ),
         "spectral-ward-smooth": Method(
             "Spectral Ward of patches, smoothed",
             partial(linked, method="ward", rows=spectral_smooth),
-            {**spectral, "smoothing": smooth},
+            {**spectral, "smoothing": smooth, "contrast": WARD["contrast"]},
             "ablation",
         ),
         "spectral-kmeans": Method(

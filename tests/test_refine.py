@@ -143,19 +143,23 @@ def test_only_the_leaf_of_pixels_depends_on_the_refinement():
 def test_without_the_photograph_leaves_stay_on_the_grid():
     tree = parser().build(patches(), image_size=(70, 84))
     assert tree.meta["refined"] == "none"
-    plain = parser(refine="none").build(patches(), rgb=photo(), image_size=(70, 84))
+    plain = parser(refine="none", contrast=None).build(patches(), rgb=photo(), image_size=(70, 84))
     assert np.array_equal(tree.labels, plain.labels)
 
 
 def test_on_the_patch_grid_itself_there_is_nothing_to_refine_to():
     tree = parser().build(patches(), rgb=photo())
     assert tree.meta["refined"] == "none"
-    assert np.array_equal(tree.labels, parser(refine="none").build(patches()).labels)
+    plain = parser(refine="none").build(patches(), rgb=photo())
+    assert np.array_equal(tree.labels, plain.labels)
 
 
 def test_pixels_are_those_that_the_refinement_wants():
     large = np.zeros((600, 3000, 3), np.uint8)
-    assert parser(refine="none").pixels(large) is None
+    assert parser(refine="none", contrast=None).pixels(large) is None
+    assert parser(refine="none", smoothing=0).pixels(large) is None
+    coloured, guided = parser(refine="none").pixels(large), parser().pixels(large)
+    assert np.array_equal(coloured, guided)  # so that the tree is the same
     assert parser().pixels(large).shape == (170, 840, 3)
     assert RegionParser(size=1000, device="cpu").pixels(large).shape == (
         200,

@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import blocks
 
+from regiontree.spectral import smooth
 from regiontree.spectral.smooth import smooth_features
 
 
@@ -14,9 +15,12 @@ def unit(array: np.ndarray) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.from_numpy(array).double(), dim=-1)
 
 
+@pytest.mark.parametrize("coloured", [False, True])
 @pytest.mark.parametrize("shape", [(5, 7), (1, 6), (6, 1), (1, 1), (2, 2)])
-def test_one_step_is_the_formula(shape: tuple[int, int]) -> None:
-    features = unit(np.random.default_rng(0).normal(size=(*shape, 4)))
+def test_one_step_is_the_formula(shape: tuple[int, int], coloured: bool) -> None:
+    rng = np.random.default_rng(0)
+    features = unit(rng.normal(size=(*shape, 4)))
+    colours = torch.from_numpy(rng.uniform(0, 100, (*shape, 3)))
     expected = torch.empty_like(features)
     for y in range(shape[0]):
         for x in range(shape[1]):
@@ -24,10 +28,39 @@ def test_one_step_is_the_formula(shape: tuple[int, int]) -> None:
             for b in range(max(0, y - 1), min(shape[0], y + 2)):
                 for a in range(max(0, x - 1), min(shape[1], x + 2)):
                     cosine = features[y, x] @ features[b, a]
-                    total += torch.exp((cosine - 1) / 0.3) * features[b, a]
+                    apart = (colours[y, x] - colours[b, a]).norm() / 25
+                    like = (cosine - 1) / 0.3 - apart if coloured else (cosine - 1) / 0.1
+                    total += torch.exp(like) * features[b, a]
             expected[y, x] = total / total.norm()
-    found = smooth_features(features, steps=1, temperature=0.3)
+    found = smooth_features(features, steps=1, colours=colours if coloured else None, contrast=25.0)
     assert torch.allclose(found, expected, atol=1e-12)
+
+
+def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    features = unit(rng.normal(size=(9, 4, 6)))
+    colours = torch.from_numpy(rng.uniform(0, 100, (9, 4, 3)))
+    whole = smooth_features(features, steps=3, colours=colours)
+    for rows in (1, 2, 4):
+        monkeypatch.setattr(smooth, "_BLOCK_ENTRIES", rows * 4 * 6)
+        assert torch.equal(smooth_features(features, steps=3, colours=colours), whole)
+
+
+def test_colours_stop_what_features_only_approach() -> None:
+    """Features that change over four patches where the photograph changes at once."""
+    share = torch.tensor([1, 1, 1, 0.8, 0.6, 0.4, 0.2, 0, 0, 0], dtype=torch.float64)[None, :, None]
+    one, other = torch.eye(2, dtype=torch.float64)
+    features = torch.nn.functional.normalize(share * one + (1 - share) * other, dim=-1)
+    features = features.expand(6, 10, 2).contiguous()
+    colours = torch.zeros(6, 10, 3, dtype=torch.float64)
+    colours[:, 5:, 0] = 80
+
+    def step(found: torch.Tensor) -> float:
+        return float(1 - (found[:, 4] * found[:, 5]).sum(-1).mean())
+
+    plain = smooth_features(features, steps=4)
+    sharp = smooth_features(features, steps=4, colours=colours)
+    assert step(sharp) > 2 * step(plain)
 
 
 def test_steps_follow_one_another() -> None:
@@ -39,17 +72,17 @@ def test_steps_follow_one_another() -> None:
 
 def test_noise_goes_and_borders_stay() -> None:
     clean, noisy = unit(blocks(noise=0.0)), unit(blocks(noise=0.06))
-    smooth = smooth_features(noisy, steps=3)
+    smoothed = smooth_features(noisy, steps=3)
 
     def off(features: torch.Tensor) -> float:
         return float(1 - (features * clean).sum(-1).mean())
 
-    assert off(smooth) < 0.4 * off(noisy)
+    assert off(smoothed) < 0.4 * off(noisy)
     # Beside the border between the halves nothing has leaked across.
-    column = smooth.shape[1] // 2
+    column = smoothed.shape[1] // 2
     for x in (column - 1, column):
-        assert float((smooth[:, x] * clean[:, x]).sum(-1).min()) > 0.97
-    across = (smooth[:, column - 1] * smooth[:, column]).sum(-1)
+        assert float((smoothed[:, x] * clean[:, x]).sum(-1).min()) > 0.97
+    across = (smoothed[:, column - 1] * smoothed[:, column]).sum(-1)
     assert float(across.max()) < 0.2
 
 

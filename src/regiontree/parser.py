@@ -31,6 +31,7 @@ from regiontree.backbones.precomputed import check_features, find_features, read
 from regiontree.backbones.tiles import Tiled
 from regiontree.backbones.unfold import Unfolded
 from regiontree.backbones.views import Views
+from regiontree.colours import patch_colours
 from regiontree.errors import FeatureError, SettingsError
 from regiontree.featurefile import Features
 from regiontree.hierarchy import Hierarchy, PartGraph, StopReason
@@ -226,8 +227,8 @@ class RegionParser:
         """The photograph as `build` wants it: (H, W, 3) uint8, or None if it has no use for it.
 
         That is as its refinement asks, or as the network sees it, up to the rounding of the sides
-        to whole patches. No network is needed, so stored features give the tree that the photograph
-        gives.
+        to whole patches; for the colours of patches alone, at a long side of 840 at least. No
+        network is needed, so stored features give the tree that the photograph gives.
         """
         needed, refinement = self.settings.needs_pixels, self.settings.refinement()
         if self.settings.backbone == "precomputed" and needed:
@@ -235,13 +236,16 @@ class RegionParser:
                 f"overclustering {self.settings.overclustering!r} divides the photograph, and "
                 "backbone 'precomputed' has only features; use precomputed:FOLDER"
             )
-        if not needed and (refinement is None or self.settings.backbone == "precomputed"):
+        wanted = refinement is not None or self.settings.uses_colours
+        if not needed and (not wanted or self.settings.backbone == "precomputed"):
             return None
         image = load_image(photo, max_pixels=self.max_pixels, cover=self._beyond() or self._cover())
         size = self.seen_size(image.size)
         seen = fitted(image.size, size) if isinstance(size, int) else size
         if not needed and refinement is not None:
             seen = refinement.photo_size(image.size, seen)
+        elif not needed:  # colours alone, as fine as the default refinement wants them
+            seen = fitted(seen, max(*seen, _DECODED))
         resized = Image.fromarray(image.rgb).resize(seen[::-1], Image.Resampling.BILINEAR)
         return np.asarray(resized)
 
@@ -263,8 +267,9 @@ class RegionParser:
             (h, w, d), floating, finite.
         rgb
             (H, W, 3) uint8, the photograph at any resolution of at least (h, w): see `pixels`.
-            Overclusterings of the image need it. Without it leaves stay on the patch grid, whatever
-            `settings.refine` says; ``meta["refined"]`` tells.
+            Overclusterings of the image need it. Without it features alone smooth themselves and
+            leaves stay on the patch grid, whatever `settings.contrast` and `settings.refine` say;
+            ``meta["smoothed"]`` and ``meta["refined"]`` tell.
         image_size
             (H, W) of the image they belong to, at least (h, w); the patch grid itself if None.
         source, backbone
@@ -282,13 +287,16 @@ class RegionParser:
         device = "cpu" if self.device.type == "mps" else self.device
         unit = unit_rows(features.reshape(h * w, d).to(device))
         if settings.smoothing:
-            smooth = smooth_features(unit.reshape(h, w, d), steps=settings.smoothing)
-            unit = smooth.reshape(h * w, d)
+            unit = self._smoothed(unit.reshape(h, w, d), rgb).reshape(h * w, d)
         largest = max_cosine_distance(unit)
         # On the patch grid itself there is nothing to refine to.
         refinement = None if rgb is None or size == (h, w) else settings.refinement()
         refined = "none" if refinement is None else settings.refine
-        meta = self._meta(size, (h, w), source, backbone) | {"refined": refined}
+        smoothed = "none" if not settings.smoothing else "features"
+        if rgb is not None and settings.uses_colours:
+            smoothed = "features and colours"
+        meta = self._meta(size, (h, w), source, backbone)
+        meta |= {"smoothed": smoothed, "refined": refined}
         if largest < EQUAL:
             return _whole(size, meta)
         affinity_settings = settings.affinity_settings()
@@ -328,6 +336,14 @@ class RegionParser:
         )
 
     # -- the small print --------------------------------------------------------------------------
+
+    def _smoothed(self, unit: Tensor, rgb: NDArray[np.uint8] | None) -> Tensor:
+        steps, contrast = self.settings.smoothing, self.settings.contrast
+        if rgb is None or contrast is None:
+            return smooth_features(unit, steps=steps)
+        colours = torch.from_numpy(patch_colours(rgb, (unit.shape[0], unit.shape[1])))
+        colours = colours.permute(1, 2, 0).to(unit.device)
+        return smooth_features(unit, steps=steps, colours=colours, contrast=contrast)
 
     def _forward(self, image: LoadedImage) -> Tensor:
         return run_batch(self.backbone, self.network_input(image)[None])[0]

@@ -28,6 +28,7 @@ UNSAID: dict[str, Any] = {
     "facet": "token",
     "positions": "upstream",
     "tiles": None,
+    "contrast": None,
     "refine": "none",
 }
 
@@ -60,6 +61,9 @@ class Settings:
     smoothing : int
         Steps of edge-aware smoothing of the features, 0 to 100. See
         :func:`~regiontree.spectral.smooth.smooth_features`.
+    contrast : float or None
+        Difference of L*a*b* colours between patches at which smoothing stops, 0.1 to 1000; None:
+        features alone decide, as they do where there is no photograph.
     affinity, distance, sigma, threshold
         See :class:`~regiontree.spectral.affinity.AffinitySettings`.
     overclustering, parts, restarts, solver, vectors
@@ -91,7 +95,8 @@ class Settings:
     layers: tuple[int, ...] | None = None
     facet: Facet = "auto"
     positions: Positions = "upstream"
-    smoothing: int = 3
+    smoothing: int = 4
+    contrast: float | None = 20.0
     affinity: Literal["minmax", "exp"] = "minmax"
     distance: Literal["cosine", "euclidean"] = "cosine"
     sigma: float = 1.0
@@ -131,6 +136,8 @@ class Settings:
         self._check_tiles()
         check_number("seed", self.seed, 0, 2**63, whole=True, below=True)
         check_number("smoothing", self.smoothing, 0, 100, whole=True)
+        if self.contrast is not None:
+            check_number("contrast", self.contrast, 0.1, 1000)
         if self.dtype != "auto" and self.dtype not in DTYPES:
             raise SettingsError(
                 f"dtype must be auto or one of {', '.join(DTYPES)}, got {self.dtype!r}"
@@ -266,6 +273,11 @@ class Settings:
             raise SettingsError(f"crf_{error}") from error
 
     @property
+    def uses_colours(self) -> bool:
+        """Whether smoothing asks the photograph, if there is one."""
+        return self.smoothing > 0 and self.contrast is not None
+
+    @property
     def needs_pixels(self) -> bool:
         """Whether parts come from the photograph, so that features alone do not make a tree."""
         return self.oversegment_settings().needs_pixels
@@ -326,13 +338,14 @@ def _window(name: str, value: Any) -> tuple[int, int] | None:
 # fast: the same, seen once; smoothed less, as its patches are larger.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    "fast": {"views": 1, "smoothing": 2},
+    "fast": {"views": 1, "smoothing": 3},
     "published": {
         "size": (840, 840),
         "dtype": "float32",
         "views": 1,
         "facet": "token",
         "smoothing": 0,
+        "contrast": None,
         "affinity": "minmax",
         "distance": "cosine",
         "threshold": 0.0,

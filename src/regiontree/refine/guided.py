@@ -32,13 +32,14 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
+from regiontree.colours import lab_colours
 from regiontree.errors import FeatureError, check_number
 from regiontree.images import fitted, nearest
 from regiontree.refine.base import PatchLeaves
 from regiontree.refine.blocks import Window, merge_specks_within, windows
 from regiontree.refine.regions import Labels, keep_leaves, merge_specks, patch_centres, trim_threads
 
-__all__ = ["Guided", "edge_height", "lab_colours", "refine_leaves", "watershed"]
+__all__ = ["Guided", "edge_height", "refine_leaves", "watershed"]
 
 FloatImage = NDArray[np.float32]
 
@@ -288,23 +289,3 @@ def _passes(
     if len(first):  # else there is one basin
         key, low = key[first], np.minimum.reduceat(low.take(order), first)
     return key // n, key % n, low
-
-
-def lab_colours(rgb: NDArray[np.uint8]) -> FloatImage:
-    """CIE L*a*b* of sRGB under D65, (3, H, W); IEC 61966-2-1 and CIE 15."""
-    levels = np.arange(256) / 255
-    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-    shares = np.array([
-        [0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]
-    ])  # fmt: skip
-    shares /= shares.sum(axis=1, keepdims=True)  # white has 1 of each
-    light = np.moveaxis(linear.astype(np.float32)[rgb], 2, 0)
-    lab = np.empty(light.shape, np.float32)
-    x, y, z = np.tensordot(shares.astype(np.float32), light, axes=1)
-    for amount in (x, y, z):  # a cube root, but for a straight line where it would be too steep
-        dark = amount < (6 / 29) ** 3
-        straight = amount[dark] * np.float32((29 / 6) ** 2 / 3) + np.float32(4 / 29)
-        np.cbrt(amount, out=amount)
-        amount[dark] = straight
-    lab[0], lab[1], lab[2] = 116 * y - 16, 500 * (x - y), 200 * (y - z)
-    return lab

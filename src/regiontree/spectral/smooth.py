@@ -1,11 +1,17 @@
 """Edge-aware smoothing of patch features: noise goes, borders stay.
 
-A feature becomes the mean of its 3 x 3 neighbourhood, each neighbour weighted by how like it is,
-``exp((cos - 1) / temperature)``, itself by 1: a bilateral filter (Tomasi and Manduchi, ICCV 1998)
-whose range is the cosine of features instead of the difference of colours. Across the border of an
-object the cosine falls by a few tenths, the weight to a few hundredths, so little leaks; within one
-it averages out what varies from patch to patch. Trees over smoothed features follow objects better
-at every size (docs/trees.md), for a few milliseconds.
+A feature becomes the mean of its 3 x 3 neighbourhood, itself with weight 1, each neighbour with
+
+    exp((cos - 1) / temperature - |difference of colours| / contrast)
+
+: a bilateral filter (Tomasi and Manduchi, ICCV 1998) whose range is the cosine of features and the
+colour of the photograph. Across the border of an object the cosine falls by a few tenths; within
+one it varies from patch to patch, which averages out. But features are broad: a network mixes what
+lies near, so next to a border they change by degrees, and a filter that sees nothing else makes
+them change by smaller ones. Colours change at once, and so stop it where features cannot. Trees
+over smoothed features follow objects better at every size (docs/trees.md), for a few milliseconds.
+
+Without a photograph features alone decide, which they must with a lower temperature.
 """
 
 from __future__ import annotations
@@ -17,10 +23,17 @@ from regiontree.spectral.threads import one_thread
 
 __all__ = ["smooth_features"]
 
+_WITH_COLOURS, _ALONE = 0.3, 0.1  # temperatures: fall of the cosine at which weights fall to 1/e
 _BLOCK_ENTRIES = 500_000  # float32 entries smoothed at once: 2 MB, which caches hold
 
 
-def smooth_features(features: Tensor, *, steps: int, temperature: float = 0.1) -> Tensor:
+def smooth_features(
+    features: Tensor,
+    *,
+    steps: int,
+    colours: Tensor | None = None,
+    contrast: float = 20.0,
+) -> Tensor:
     """Smooth features over the patch grid.
 
     Parameters
@@ -29,8 +42,10 @@ def smooth_features(features: Tensor, *, steps: int, temperature: float = 0.1) -
         (h, w, d), of unit length.
     steps
         Times the filter is applied, >= 0.
-    temperature
-        Fall of the cosine at which a neighbour's weight falls to 1/e, > 0.
+    colours
+        (h, w, 3), of each patch in CIE L*a*b*; None: features alone decide.
+    contrast
+        Difference of colours at which a neighbour's weight falls to 1/e, > 0.
 
     Returns
     -------
@@ -39,6 +54,7 @@ def smooth_features(features: Tensor, *, steps: int, temperature: float = 0.1) -
     h, w, d = features.shape
     rows = max(1, _BLOCK_ENTRIES // (w * d))
     smooth = features.clone()
+    apart = None if colours is None else colours / contrast
     with one_thread():
         for _ in range(steps):
             above = smooth[:0]  # the row before the block, as it was before this step
@@ -46,20 +62,25 @@ def smooth_features(features: Tensor, *, steps: int, temperature: float = 0.1) -
                 block = torch.cat([above, smooth[top : top + rows + 1]])
                 above = smooth[top + rows - 1 : top + rows].clone()
                 first = min(top, 1)
-                smooth[top : top + rows] = _smoothed(block, temperature)[first : first + rows]
+                near = None if apart is None else apart[top - first : top + rows + 1]
+                smooth[top : top + rows] = _smoothed(block, near)[first : first + rows]
     return smooth
 
 
-def _smoothed(features: Tensor, temperature: float) -> Tensor:
-    """One step, (h, w, d)."""
+def _smoothed(features: Tensor, colours: Tensor | None) -> Tensor:
+    """One step, (h, w, d); colours (h, w, 3) in units of the contrast."""
     total = features.clone()
     # Each pair of neighbours is met once and serves both.
     for dy, dx in ((0, 1), (1, -1), (1, 0), (1, 1)):
         here, there = _pair(dy, dx)
         a, b = features[here], features[there]
-        weight = ((torch.linalg.vecdot(a, b) - 1) / temperature).exp()[:, :, None]
-        total[here].addcmul_(weight, b)
-        total[there].addcmul_(weight, a)
+        if colours is None:
+            weight = ((torch.linalg.vecdot(a, b) - 1) / _ALONE).exp()
+        else:
+            edge = torch.linalg.vector_norm(colours[here] - colours[there], dim=2)
+            weight = ((torch.linalg.vecdot(a, b) - 1) / _WITH_COLOURS - edge).exp()
+        total[here].addcmul_(weight[:, :, None], b)
+        total[there].addcmul_(weight[:, :, None], a)
     return torch.nn.functional.normalize(total, dim=-1)
 
 

@@ -1,0 +1,45 @@
+"""Colours in which distances are what an eye sees: CIE L*a*b*.
+
+A difference of 1 is about the least that is seen. Source: IEC 61966-2-1 (sRGB) and CIE 15.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+__all__ = ["lab_colours", "patch_colours"]
+
+
+def patch_colours(rgb: NDArray[np.uint8], grid: tuple[int, int]) -> NDArray[np.float32]:
+    """Colour of each patch in L*a*b*, (3, h, w): that of its mean in sRGB, of (H, W, 3)."""
+    means = Image.fromarray(rgb).resize(grid[::-1], Image.Resampling.BOX)
+    return lab_colours(np.asarray(means))
+
+
+def lab_colours(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """CIE L*a*b* of sRGB (H, W, 3) under D65: (3, H, W) float32, L* in [0, 100].
+
+    Examples
+    --------
+    >>> lab_colours(np.array([[[255, 255, 255], [255, 0, 0]]], np.uint8))[:, 0].T.round()
+    array([[100.,   0.,   0.],
+           [ 53.,  80.,  67.]], dtype=float32)
+    """
+    levels = np.arange(256) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    shares = np.array([
+        [0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]
+    ])  # fmt: skip
+    shares /= shares.sum(axis=1, keepdims=True)  # white has 1 of each
+    light = np.moveaxis(linear.astype(np.float32)[rgb], 2, 0)
+    lab = np.empty(light.shape, np.float32)
+    x, y, z = np.tensordot(shares.astype(np.float32), light, axes=1)
+    for amount in (x, y, z):  # a cube root, but for a straight line where it would be too steep
+        dark = amount < (6 / 29) ** 3
+        straight = amount[dark] * np.float32((29 / 6) ** 2 / 3) + np.float32(4 / 29)
+        np.cbrt(amount, out=amount)
+        amount[dark] = straight
+    lab[0], lab[1], lab[2] = 116 * y - 16, 500 * (x - y), 200 * (y - z)
+    return lab
