@@ -29,7 +29,7 @@ def test_one_step_is_the_formula(shape: tuple[int, int], coloured: bool) -> None
                 for a in range(max(0, x - 1), min(shape[1], x + 2)):
                     cosine = features[y, x] @ features[b, a]
                     apart = (colours[y, x] - colours[b, a]).norm() / 25
-                    like = (cosine - 1) / 0.3 - apart if coloured else (cosine - 1) / 0.1
+                    like = (cosine - 1) / 0.2 - apart if coloured else (cosine - 1) / 0.1
                     total += torch.exp(like) * features[b, a]
             expected[y, x] = total / total.norm()
     found = smooth_features(features, steps=1, colours=colours if coloured else None, contrast=25.0)

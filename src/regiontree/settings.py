@@ -338,7 +338,7 @@ def _window(name: str, value: Any) -> tuple[int, int] | None:
 # fast: the same, seen once; smoothed less, as its patches are larger.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    "fast": {"views": 1, "smoothing": 3},
+    "fast": {"views": 1, "smoothing": 2},
     "published": {
         "size": (840, 840),
         "dtype": "float32",

@@ -23,7 +23,7 @@ from regiontree.spectral.threads import one_thread
 
 __all__ = ["smooth_features"]
 
-_WITH_COLOURS, _ALONE = 0.3, 0.1  # temperatures: fall of the cosine at which weights fall to 1/e
+_WITH_COLOURS, _ALONE = 0.2, 0.1  # temperatures: fall of the cosine at which weights fall to 1/e
 _BLOCK_ENTRIES = 500_000  # float32 entries smoothed at once: 2 MB, which caches hold
 
 
