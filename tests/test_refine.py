@@ -124,7 +124,9 @@ def parser(**changes) -> RegionParser:
 
 def test_only_the_leaf_of_pixels_depends_on_the_refinement():
     trees = {
-        refine: parser(refine=refine).build(patches(), rgb=photo(), image_size=(70, 84))
+        refine: parser(refine=refine, contrast=None).build(
+            patches(), rgb=photo(), image_size=(70, 84)
+        )
         for refine in ("none", *REFINEMENTS)
     }
     for refine, tree in trees.items():

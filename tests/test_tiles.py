@@ -9,19 +9,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from regiontree import RegionParser
 from regiontree.backbones import Backbone, tiles
 from regiontree.backbones.tiles import Tiled, memory_needed, tile_starts
-from regiontree.batch import largest, plan
 from regiontree.errors import SettingsError
-from regiontree.images import IMAGE_SUFFIXES
-from regiontree.spectral import smooth
 from regiontree.spectral.kmeans import kmeans
-from regiontree.spectral.smooth import smooth_features
 
 PATCH = 2
 
@@ -282,14 +277,6 @@ class TestManyPatches:
         sampled, every = kmeans(points, 6, seed=0, sample=300), kmeans(points, 6, seed=0)
         assert torch.equal(sampled.labels, every.labels)
 
-    @pytest.mark.parametrize("rows", [1, 2, 5])
-    def test_smoothing_by_rows_is_smoothing_at_once(self, monkeypatch, rows):
-        grid = torch.randn(11, 7, 16, generator=torch.Generator().manual_seed(0))
-        features = functional.normalize(grid, dim=2)
-        at_once = smooth_features(features, steps=3, temperature=2.0)
-        monkeypatch.setattr(smooth, "_BLOCK_ENTRIES", rows * 7 * 16)
-        assert torch.equal(smooth_features(features, steps=3, temperature=2.0), at_once)
-
 
 # -- as a setting ---------------------------------------------------------------------------------
 
@@ -330,7 +317,3 @@ def test_a_parser_sees_a_photograph_in_tiles(tmp_path):
     features = parser.features(photo)
     again = parser.build(features, image_size=(300, 450), rgb=parser.pixels(photo))
     assert np.array_equal(again.labels, tree.labels)
-    Image.fromarray(photo).save(tmp_path / "photo.png")
-    jobs = plan([str(tmp_path / "photo.png")], tmp_path / "out", IMAGE_SUFFIXES)
-    assert "450 x 300: 1 tiles, 32 x 21 patches, up to 1.0 GB" in str(largest(parser, jobs))
-    assert largest(RegionParser(backbone=Colours()), jobs) is None
