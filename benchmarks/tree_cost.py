@@ -87,19 +87,19 @@ def _report(preset: str, parser: RegionParser, photos: list[Photo], repeats: int
     backbone, square = parser.backbone, parser.settings.size
     assert isinstance(square, tuple)
     grid = square[0] // backbone.patch, square[1] // backbone.patch
+    plain = RegionParser(preset=preset, size=square, device="cpu", refine="none")
     rows: list[tuple[str, float, float, float, float, float, int]] = []
     stages: dict[str, list[float]] = {name: [] for name in (*STAGES, REST)}
     for photo in photos:
         image = load_image(photo.source)
         pixels = to_pixels(image, grid, backbone.patch)[None]
         features = backbone.features(pixels)[0]
-        build = partial(
-            parser.build, features, rgb=parser.pixels(photo.source), image_size=image.size
-        )
+        rgb = parser.pixels(photo.source)
+        build = partial(parser.build, features, rgb=rgb, image_size=image.size)
         times = interleave(
             {
                 "forward": partial(backbone.features, pixels),
-                "plain": partial(parser.build, features, image_size=image.size),
+                "plain": partial(plain.build, features, rgb=rgb, image_size=image.size),
                 "build": build,
             },
             repeats,

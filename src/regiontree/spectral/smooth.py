@@ -24,6 +24,7 @@ from regiontree.spectral.threads import one_thread
 __all__ = ["smooth_features"]
 
 _WITH_COLOURS, _ALONE = 0.2, 0.1  # temperatures: fall of the cosine at which weights fall to 1/e
+_PAIRS = ((0, 1), (1, -1), (1, 0), (1, 1))  # (dy, dx) from a patch to those that follow it
 _BLOCK_ENTRIES = 500_000  # float32 entries smoothed at once: 2 MB, which caches hold
 
 
@@ -54,31 +55,42 @@ def smooth_features(
     h, w, d = features.shape
     rows = max(1, _BLOCK_ENTRIES // (w * d))
     smooth = features.clone()
-    apart = None if colours is None else colours / contrast
     with one_thread():
+        edges = None if colours is None else _edges(colours / contrast)
         for _ in range(steps):
             above = smooth[:0]  # the row before the block, as it was before this step
             for top in range(0, h, rows):
                 block = torch.cat([above, smooth[top : top + rows + 1]])
                 above = smooth[top + rows - 1 : top + rows].clone()
                 first = min(top, 1)
-                near = None if apart is None else apart[top - first : top + rows + 1]
+                near = edges and [edge[top - first :] for edge in edges]
                 smooth[top : top + rows] = _smoothed(block, near)[first : first + rows]
     return smooth
 
 
-def _smoothed(features: Tensor, colours: Tensor | None) -> Tensor:
-    """One step, (h, w, d); colours (h, w, 3) in units of the contrast."""
+def _edges(colours: Tensor) -> list[Tensor]:
+    """Differences of colours (h, w, 3) between the neighbours of each of :data:`_PAIRS`."""
+    channels = colours.movedim(2, 0)
+    found = []
+    for dy, dx in _PAIRS:
+        here, there = _pair(dy, dx)
+        apart = channels[:, here[0], here[1]] - channels[:, there[0], there[1]]
+        found.append(apart.square_().sum(dim=0).sqrt_())
+    return found
+
+
+def _smoothed(features: Tensor, edges: list[Tensor] | None) -> Tensor:
+    """One step, (h, w, d); `edges` may go on below the last row."""
     total = features.clone()
     # Each pair of neighbours is met once and serves both.
-    for dy, dx in ((0, 1), (1, -1), (1, 0), (1, 1)):
+    for i, (dy, dx) in enumerate(_PAIRS):
         here, there = _pair(dy, dx)
         a, b = features[here], features[there]
-        if colours is None:
-            weight = ((torch.linalg.vecdot(a, b) - 1) / _ALONE).exp()
+        likeness = torch.linalg.vecdot(a, b) - 1
+        if edges is None:
+            weight = (likeness / _ALONE).exp()
         else:
-            edge = torch.linalg.vector_norm(colours[here] - colours[there], dim=2)
-            weight = ((torch.linalg.vecdot(a, b) - 1) / _WITH_COLOURS - edge).exp()
+            weight = (likeness / _WITH_COLOURS - edges[i][: len(a)]).exp()
         total[here].addcmul_(weight[:, :, None], b)
         total[there].addcmul_(weight[:, :, None], a)
     return torch.nn.functional.normalize(total, dim=-1)
