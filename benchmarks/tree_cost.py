@@ -87,7 +87,7 @@ def _report(preset: str, parser: RegionParser, photos: list[Photo], repeats: int
     backbone, square = parser.backbone, parser.settings.size
     assert isinstance(square, tuple)
     grid = square[0] // backbone.patch, square[1] // backbone.patch
-    plain = RegionParser(preset=preset, size=square, device="cpu", refine="none")
+    unrefined = RegionParser(preset=preset, size=square, device="cpu", refine="none")
     rows: list[tuple[str, float, float, float, float, float, int]] = []
     stages: dict[str, list[float]] = {name: [] for name in (*STAGES, REST)}
     for photo in photos:
@@ -99,7 +99,7 @@ def _report(preset: str, parser: RegionParser, photos: list[Photo], repeats: int
         times = interleave(
             {
                 "forward": partial(backbone.features, pixels),
-                "plain": partial(plain.build, features, rgb=rgb, image_size=image.size),
+                "plain": partial(unrefined.build, features, rgb=rgb, image_size=image.size),
                 "build": build,
             },
             repeats,
