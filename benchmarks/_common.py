@@ -40,6 +40,7 @@ from torch import Tensor
 from regiontree import RegionParser, __version__
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+SUBSETS = REPOSITORY / "benchmarks" / "subsets"  # a description of each data set
 MB = 1e6
 
 Times = dict[str, list[float]]
@@ -80,9 +81,13 @@ def photographs(limit: int, *, repeat: bool = False) -> list[Photo]:
     return some
 
 
+def data_folder() -> Path:
+    """Where the data sets lie: $REGIONTREE_DATA, or ../shared/data beside the repository."""
+    return Path(os.environ.get("REGIONTREE_DATA") or REPOSITORY.parent / "shared" / "data")
+
+
 def _from_data_sets() -> tuple[list[Photo], str]:
-    chosen = os.environ.get("REGIONTREE_DATA")
-    folder = Path(chosen) if chosen else REPOSITORY.parent / "shared" / "data"
+    folder = data_folder()
     suffixes = (".jpg", ".jpeg", ".png")
     sets = [
         [Photo(f"{images.parent.name}/{path.stem}", path) for path in sorted(images.iterdir())
@@ -91,7 +96,7 @@ def _from_data_sets() -> tuple[list[Photo], str]:
     ]  # fmt: skip
     longest = max(map(len, sets), default=0)
     in_turn = [photos[i] for i in range(longest) for photos in sets if i < len(photos)]
-    name = "$REGIONTREE_DATA" if chosen else "../shared/data"
+    name = "$REGIONTREE_DATA" if os.environ.get("REGIONTREE_DATA") else "../shared/data"
     return in_turn, f"{name} ({len(sets)} data sets in turn)"
 
 

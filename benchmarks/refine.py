@@ -39,7 +39,6 @@ what it held before. Trees have 400 leaves, or as many as the row says.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -51,9 +50,10 @@ import numpy as np
 import torch
 from _common import (
     MB,
-    REPOSITORY,
+    SUBSETS,
     PeakMemory,
     arguments,
+    data_folder,
     features_of,
     interleave,
     is_child,
@@ -81,9 +81,7 @@ from regiontree.metrics import CoveringMetric, budget_nodes, contingency, region
 from regiontree.metrics.score import score_regions
 from regiontree.refine import Guided, LeafCrf, PatchLeaves, Refinement
 from regiontree.spectral.affinity import unit_rows
-from regiontree.spectral.smooth import smooth_features
 
-SUBSETS = REPOSITORY / "benchmarks" / "subsets"
 BUDGET = 24
 CUTS = (3, 6, 10, 16, 30, 60)
 DISTANCES = (2, 5)
@@ -255,9 +253,11 @@ def scored(
         if not file.exists():
             continue
         stored = load_features(file)
-        tree, leaves = built(stored.patches, parser)
+        view = parser.pixels(sample.image)
+        assert view is not None
+        tree, leaves = built(stored.patches, parser, view)
         masks = dataset.truths(sample)
-        view, size = parser.pixels(sample.image), masks[0].shape
+        size = masks[0].shape
         side = min(max(stored.image_size), 2 * max(view.shape))
         fine = view
         if side > max(view.shape):
@@ -281,11 +281,13 @@ def scored(
     return every, larger, refused
 
 
-def built(features: Tensor, parser: RegionParser) -> tuple[RegionTree, PatchLeaves]:
+def built(
+    features: Tensor, parser: RegionParser, rgb: NDArray[np.uint8]
+) -> tuple[RegionTree, PatchLeaves]:
     """The tree of patch features, not refined, and what the parser would give a refinement."""
-    tree = parser.build(features)
+    tree = parser.build(features, rgb=rgb)
     unit = unit_rows(features.flatten(0, 1)).view(features.shape)
-    smooth = smooth_features(unit, steps=parser.settings.smoothing)
+    smooth = parser._smoothed(unit, rgb)
     embedding = tree.embedding[: tree.n_leaves].astype(np.float32)
     return tree, PatchLeaves(tree.labels, tree.parents, smooth, torch.from_numpy(embedding))
 
@@ -319,7 +321,7 @@ def photograph(*parts: int) -> list[Given]:
     picture = Image.fromarray(load_image(photo.source).rgb)
     view, fine = (np.asarray(picture.resize((side, side))) for side in (840, 1680))
     parsers = [RegionParser(backbone="precomputed:-", parts=count) for count in parts]
-    return [Given(built(features, each)[1], (840, 840), view, fine, view) for each in parsers]
+    return [Given(built(features, each, view)[1], (840, 840), view, fine, view) for each in parsers]
 
 
 # Each with the parts of its tree.
@@ -385,7 +387,7 @@ def main() -> None:
     given = options.parse_args()
     torch.set_num_threads(given.threads)
     print_heading("refine.py")
-    root = Path(os.environ.get("REGIONTREE_DATA", REPOSITORY.parent / "shared" / "data"))
+    root = data_folder()
     found: dict[str, list[Scores]] = {}
     larger: dict[str, list[Scores]] = {}
     refused = 0

@@ -13,13 +13,19 @@ built from the same features.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from _common import REPOSITORY, arguments, print_closing, print_heading
+from _common import (
+    REPOSITORY,
+    SUBSETS,
+    arguments,
+    data_folder,
+    print_closing,
+    print_heading,
+)
 from rich.console import Console
 from rich.progress import track
 
@@ -34,7 +40,6 @@ from regiontree.experiments.scoring import Scoring, View
 from regiontree.foreign import tree_from_parents
 from regiontree.metrics import CoveringScores, Scores
 
-SUBSETS = REPOSITORY / "benchmarks" / "subsets"
 CONFIGS = REPOSITORY / "configs"
 BUDGET = 24  # nodes at which trees of different size are compared
 
@@ -126,9 +131,7 @@ def main() -> None:
     options.add_argument("--output", type=Path, default=Path("results"))
     options.add_argument("--data", type=Path, default=None, help="$REGIONTREE_DATA if left out")
     given = options.parse_args()
-    data = given.data or Path(
-        os.environ.get("REGIONTREE_DATA", REPOSITORY.parent / "shared" / "data")
-    )
+    data = given.data or data_folder()
     if not data.is_dir():
         sys.exit(f"no real images in {data}: pass --data or set REGIONTREE_DATA")
     print_heading("results.py")

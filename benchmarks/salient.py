@@ -9,19 +9,23 @@ divisions first; :meth:`RegionTree.salient`; and a ranking by plain differences 
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
-from _common import REPOSITORY, arguments, print_heading, print_table
+from _common import (
+    SUBSETS,
+    arguments,
+    data_folder,
+    print_heading,
+    print_table,
+)
 
 from regiontree import RegionTree
 from regiontree.datasets.catalog import open_dataset
 from regiontree.experiments.scoring import fit
 from regiontree.metrics import budget_nodes, contingency, score_tree
 
-SUBSETS = REPOSITORY / "benchmarks" / "subsets"
 BUDGETS = (10, 24, 50)
 
 
@@ -40,7 +44,7 @@ def main() -> None:
     options.add_argument("--output", type=Path, default=Path("results/default"))
     options.add_argument("--images", type=int, default=12, help="of each data set")
     given = options.parse_args()
-    root = Path(os.environ.get("REGIONTREE_DATA", REPOSITORY.parent / "shared" / "data"))
+    root = data_folder()
     scores: dict[str, list[np.ndarray]] = {}
     for spec in sorted(SUBSETS.glob("*.yaml")):
         data = open_dataset(spec, None, root)

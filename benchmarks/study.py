@@ -31,7 +31,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +41,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import REPOSITORY, arguments, print_closing, print_heading, print_table
+from _common import (
+    REPOSITORY,
+    SUBSETS,
+    arguments,
+    data_folder,
+    print_closing,
+    print_heading,
+    print_table,
+)
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -60,7 +67,6 @@ from regiontree.metrics import CoveringMetric, budget_nodes, contingency, region
 from regiontree.metrics.score import score_regions
 from regiontree.settings import PRESETS, Settings
 
-SUBSETS = REPOSITORY / "benchmarks" / "subsets"
 BSDS = "bsds500"
 SHOWN = (*BUDGETS, None)  # None: all nodes
 MEASURES = {"NM (T)": "nm", "NH (T)": "nh", "NM (S)": "s"}
@@ -447,9 +453,7 @@ def main() -> None:
     options.add_argument("--jobs", type=int, default=1)
     options.add_argument("--overwrite", action="store_true")
     given = options.parse_args()
-    data = given.data or Path(
-        os.environ.get("REGIONTREE_DATA", REPOSITORY.parent / "shared" / "data")
-    )
+    data = given.data or data_folder()
     if not data.is_dir():
         sys.exit(f"no real images in {data}: pass --data or set REGIONTREE_DATA")
     features = given.features or given.output / given.preset / "features"

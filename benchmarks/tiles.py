@@ -25,18 +25,17 @@ Method
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from _common import (
-    REPOSITORY,
+    SUBSETS,
     PeakMemory,
     arguments,
+    data_folder,
     is_child,
     photographs,
     print_closing,
@@ -61,7 +60,6 @@ from regiontree.images import fitted, grid_of, load_image
 from regiontree.metrics import budget_nodes, contingency, region_counts
 from regiontree.metrics.score import score_regions
 
-SUBSETS = REPOSITORY / "benchmarks" / "subsets"
 LEAST = 700
 SEEDS = (1234, 1, 2)
 CPU = torch.device("cpu")
@@ -88,7 +86,7 @@ def network() -> Backbone:
 def detail(
     only: list[str], limit: int, sizes: list[int], contexts: list[float], parts: int
 ) -> None:
-    root = Path(os.environ.get("REGIONTREE_DATA", REPOSITORY.parent / "shared" / "data"))
+    root = data_folder()
     seen = network()
     found: dict[str, dict[str, list[list[float]]]] = {}
     for spec in sorted(SUBSETS.glob("*.yaml")):
@@ -203,7 +201,7 @@ def seams(sizes: list[int], contexts: list[float]) -> None:
         features = Tiled(tile, whole, context=context).features(pixels)[0]
         tiles.tile_starts, tiles._bump = begin, bump
         parser = RegionParser(backbone="precomputed:-", refine="none", seed=seed)
-        return parser.build(features).cut(n_regions=24)
+        return parser.build(features, rgb=rgb).cut(n_regions=24)
 
     rows = []
     for context in contexts:

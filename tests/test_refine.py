@@ -122,9 +122,10 @@ def parser(**changes) -> RegionParser:
     return RegionParser(backbone="precomputed:.", size=84, parts=20, device="cpu", **changes)
 
 
-def test_only_the_leaf_of_pixels_depends_on_the_refinement():
+@pytest.mark.parametrize("contrast", [None, 20.0])
+def test_only_the_leaf_of_pixels_depends_on_the_refinement(contrast):
     trees = {
-        refine: parser(refine=refine, contrast=None).build(
+        refine: parser(refine=refine, contrast=contrast).build(
             patches(), rgb=photo(), image_size=(70, 84)
         )
         for refine in ("none", *REFINEMENTS)
@@ -137,7 +138,11 @@ def test_only_the_leaf_of_pixels_depends_on_the_refinement():
         for node in range(tree.n_leaves, tree.n_nodes):
             assert pixels[node] == frozenset().union(*(pixels[c] for c in children_of(tree, node)))
     assert trees["guided"] != trees["none"]
-    halves = trees["guided"].cut(n_regions=2)
+
+
+def test_borders_move_to_the_edge_of_the_photograph():
+    tree = parser(contrast=None).build(patches(), rgb=photo(), image_size=(70, 84))
+    halves = tree.cut(n_regions=2)
     assert (halves[:, :44] == halves[0, 0]).all()
     assert (halves[:, 46:] != halves[0, 0]).all()
 
@@ -163,11 +168,8 @@ def test_pixels_are_those_that_the_refinement_wants():
     coloured, guided = parser(refine="none").pixels(large), parser().pixels(large)
     assert np.array_equal(coloured, guided)  # so that the tree is the same
     assert parser().pixels(large).shape == (170, 840, 3)
-    assert RegionParser(size=1000, device="cpu").pixels(large).shape == (
-        200,
-        1000,
-        3,
-    )  # as the network sees it
+    seen = RegionParser(size=1000, device="cpu").pixels(large)
+    assert seen.shape == (200, 1000, 3)  # as the network sees it
     assert RegionParser(size=(700, 350), device="cpu").pixels(large).shape == (840, 420, 3)
     assert parser(refine="crf").pixels(large).shape == (410, 2048, 3)
     assert parser(refine="crf").pixels(large[:, :500]).shape == (600, 500, 3)  # its own size
