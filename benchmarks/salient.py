@@ -1,8 +1,9 @@
-"""Do the k most salient nodes of a tree cover the ground truth better than the k nodes of a cut?
+"""Which k nodes of a tree cover the ground truth best: a cut's, a condensed tree's, or the salient?
 
 Reads the trees that ``results.py --preset default`` left in ``--output``, at most 12 images of each
-data set, and scores only k nodes of each tree on the patch grid: those of the cut, highest
-divisions first; :meth:`RegionTree.salient`; and a ranking by plain differences of heights.
+data set, and scores only k nodes of each at full size: those of the cut, highest divisions first;
+those of :meth:`RegionTree.condense`; those of :meth:`RegionTree.salient`; and a ranking by nothing
+but persistence, ``height[parent]^2 - height[node]^2``.
 
     python benchmarks/salient.py --output results/default
 """
@@ -29,13 +30,15 @@ from regiontree.metrics import budget_nodes, contingency, score_tree
 BUDGETS = (10, 24, 50)
 
 
-def rankings(tree: RegionTree, k: int) -> dict[str, np.ndarray]:
-    """The k nodes of each way."""
-    difference = (tree.height[tree.parents] - tree.height)[:-1]
+def choices(tree: RegionTree, k: int) -> dict[str, tuple[RegionTree, np.ndarray | None]]:
+    """The tree of each way, and which of its nodes count: None for all."""
+    square = tree.height.astype(np.float64) ** 2
+    persistence = (square[tree.parents] - square)[:-1]
     return {
-        "cut": budget_nodes(tree.parents, tree.height, k),
-        "salient": np.sort(tree.salient(k)),
-        "by plain differences": np.sort(np.argsort(-difference, kind="stable")[:k]),
+        "cut": (tree, budget_nodes(tree.parents, tree.height, k)),
+        "condensed": (tree.condense(k), None),
+        "salient": (tree, np.sort(tree.salient(k))),
+        "by persistence alone": (tree, np.sort(np.argsort(-persistence, kind="stable")[:k])),
     }
 
 
@@ -55,14 +58,12 @@ def main() -> None:
         for sample in data.samples[: given.images]:
             if sample.id not in files:
                 continue
-            tree = RegionTree.load(files[sample.id])
-            labels, truth = fit(tree, data.truth(sample), "grid")
-            table = contingency(labels, truth, tree.n_leaves)
-            found = [
-                score_tree(tree.parents, table, classes, nodes=nodes)
-                for k in BUDGETS
-                for nodes in rankings(tree, k).values()
-            ]
+            tree, mask = RegionTree.load(files[sample.id]), data.truth(sample)
+            found = []
+            for small, nodes in (way for k in BUDGETS for way in choices(tree, k).values()):
+                labels, truth = fit(small, mask, "pixel")
+                table = contingency(labels, truth, small.n_leaves)
+                found.append(score_tree(small.parents, table, classes, nodes=nodes))
             if all(score is not None for score in found):
                 pairs = [(score.nm, score.nh) for score in found if score is not None]
                 scores.setdefault(spec.stem, []).append(np.array(pairs))
@@ -72,7 +73,7 @@ def main() -> None:
     mean = mean.reshape(len(BUDGETS), -1, 2)
     print_heading("salient.py")
     print(f"{sum(map(len, scores.values()))} images of {len(scores)} data sets; NM / NH (T)\n")
-    names = ("cut", "salient", "by plain differences")
+    names = ("cut", "condensed", "salient", "by persistence alone")
     print_table(
         ["k nodes", *map(str, BUDGETS)],
         [

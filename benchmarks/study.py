@@ -8,6 +8,8 @@ refined.
 - A tree shows its nodes from the highest down (`regiontree.metrics.budget_nodes`); those of the
   recursion have no published height, so its share of feature scatter is used, as in the package.
   A root with more children than the budget shows only itself. Flat methods are run once a budget.
+- 24 nodes chosen otherwise, in a table of their own: the tree that `RegionTree.condense` makes of
+  24 nodes, and the 24 nodes of `RegionTree.salient` without any others.
 - The area is that under the score against the logarithm of the budget, from 5 to 200 nodes, by
   trapezoids, divided by its width: a mean score. A tree of fewer nodes keeps its last score.
 - Images weigh alike within a data set, data sets alike in the mean. Intervals are of 95 %, by
@@ -55,6 +57,7 @@ from rich.console import Console
 from rich.progress import track
 from study_methods import BUDGETS, Method, Photograph, Tree, methods, variants
 
+from regiontree import RegionTree
 from regiontree.datasets.dataset import Dataset, Sample
 from regiontree.errors import FeatureError
 from regiontree.experiments.config import load_experiment
@@ -63,7 +66,13 @@ from regiontree.experiments.stages import Pipeline, feature_settings
 from regiontree.featurefile import load_features, read_features_meta
 from regiontree.files import atomic_write, sha256_of
 from regiontree.images import nearest
-from regiontree.metrics import CoveringMetric, budget_nodes, contingency, region_counts
+from regiontree.metrics import (
+    CoveringMetric,
+    budget_nodes,
+    contingency,
+    region_counts,
+    score_tree,
+)
 from regiontree.metrics.score import score_regions
 from regiontree.settings import PRESETS, Settings
 
@@ -72,6 +81,7 @@ SHOWN = (*BUDGETS, None)  # None: all nodes
 MEASURES = {"NM (T)": "nm", "NH (T)": "nh", "NM (S)": "s"}
 PROTOCOLS = {"grid": "patch grid, as published", "pixel": "full size"}
 MAIN = BUDGETS.index(24)
+CHOSEN = ("condensed", "salient")
 DRAWS = 1000
 
 BASELINE, REFERENCE = "baseline", "recursion"
@@ -190,6 +200,8 @@ def score_record(built: Tree | list[Tree], truth: NDArray[np.int32], dataset: Da
         else [(tree, (budget,)) for tree, budget in zip(built, BUDGETS, strict=True)]
     )
     record: Record = {"scores": {}}
+    if isinstance(built, Tree):
+        record["chosen"] = chosen_scores(built, truth, dataset)
     for protocol in PROTOCOLS:
         rows: dict[str, list[float]] = {name: [] for name in (*MEASURES.values(), "nodes")}
         for tree, budgets in trees:
@@ -214,6 +226,26 @@ def score_record(built: Tree | list[Tree], truth: NDArray[np.int32], dataset: Da
     return record
 
 
+def chosen_scores(
+    tree: Tree, truth: NDArray[np.int32], dataset: Dataset
+) -> dict[str, list[float]] | None:
+    """NM (T), NH (T) and nodes at full size of each of CHOSEN."""
+    assert dataset.labels is not None
+    classes, most = dataset.labels.classes(), BUDGETS[MAIN]
+    whole = RegionTree(labels=tree.labels, parents=tree.parents, height=tree.height)
+    found: dict[str, list[float]] = {}
+    for way, shown, nodes in (
+        ("condensed", whole.condense(most), None),
+        ("salient", whole, np.sort(whole.salient(most))),
+    ):
+        table = contingency(nearest(shown.labels, truth.shape), truth, shown.n_leaves)
+        score = score_tree(shown.parents, table, classes, nodes=nodes)
+        if score is None:
+            return None
+        found[way] = [score.nm, score.nh, score.nodes]
+    return found
+
+
 def covering_record(image: str, tree: Tree, truths: Sequence[NDArray[np.int32]]) -> Record:
     metric = CoveringMetric()
     leaf, leaves = nearest(tree.labels, truths[0].shape), int(tree.labels.max()) + 1
@@ -236,12 +268,15 @@ class Result:
     scores : (protocol, measure) -> data set -> (images, 8)
     nodes : data set -> (images, 7)
     seconds : data set -> (images,)
+    chosen : way of choosing 24 nodes, none for flat methods -> data set -> (images, 3): NM (T),
+        NH (T), nodes
     """
 
     method: Method
     scores: dict[tuple[str, str], PerSet] = field(default_factory=dict)
     nodes: PerSet = field(default_factory=dict)
     seconds: PerSet = field(default_factory=dict)
+    chosen: dict[str, PerSet] = field(default_factory=dict)
 
     def add(self, name: str, found: Sequence[Record]) -> None:
         """Take in the records of a data set."""
@@ -252,6 +287,8 @@ class Result:
                 self.scores.setdefault((protocol, measure), {})[name] = curve
         self.nodes[name] = np.array([padded(r["scores"]["grid"]["nodes"]) for r in found])
         self.seconds[name] = np.array([r["seconds"] for r in found])
+        for way in CHOSEN if not self.method.flat else ():
+            self.chosen.setdefault(way, {})[name] = np.array([r["chosen"][way] for r in found])
 
 
 def padded(row: Sequence[float]) -> list[float]:
@@ -353,6 +390,45 @@ def print_differences(results: Mapping[str, Result], bootstrap: Bootstrap) -> No
                 for cell in (at, *(f"{at}, less {name}" for name in names))
             ]
             print_table(["method", *header], rows)
+
+
+def print_chosen(results: Mapping[str, Result], bootstrap: Bootstrap) -> None:
+    """24 nodes of each tree: of a cut, condensed, and the salient ones; the differences of our
+    condensed tree from all of them."""
+    most = BUDGETS[MAIN]
+    print(f"### {most} nodes, pixel ({PROTOCOLS['pixel']}): NM (T) / NH (T) (nodes) by choice\n")
+    found: dict[str, dict[str, PerSet]] = {}
+    for key, result in results.items():
+        if result.chosen:
+            nm, nh = (result.scores["pixel", measure] for measure in ("nm", "nh"))
+            cut = {
+                name: np.column_stack([nm[name][:, MAIN], nh[name][:, MAIN], nodes[:, MAIN]])
+                for name, nodes in result.nodes.items()
+            }
+            found[key] = {"cut": cut, **result.chosen}
+    ways = ("cut", *CHOSEN)
+    rows = []
+    for key, choices in found.items():
+        cells = []
+        for way in ways:
+            nm_, nh_, nodes_ = over_sets(choices[way])
+            cells.append(f"{percent(nm_)} / {percent(nh_)} ({nodes_:.0f})")
+        rows.append([results[key].method.title, *cells])
+    print_table(["method", *ways], rows)
+    if "ward" not in found:
+        return
+    print("### The same, our condensed tree less each: NM (T), then NH (T)\n")
+    ours = found["ward"]["condensed"]
+    rows = []
+    for key, choices in found.items():
+        cells = []
+        for way, column in ((way, column) for way in ways for column in (0, 1)):
+            apart = {name: ours[name][:, column] - choices[way][name][:, column] for name in ours}
+            same = key == "ward" and way == "condensed"
+            cells.append("" if same else ranged(bootstrap.interval(apart), sign=True))
+        rows.append([results[key].method.title, *cells])
+    header = [f"{way}, {measure}" for way in ways for measure in ("NM", "NH")]
+    print_table(["method", *header], rows)
 
 
 def print_sets(results: Mapping[str, Result]) -> None:
@@ -500,6 +576,7 @@ def main() -> None:
         if shown:
             print_curves(shown)
             print_differences(shown, bootstrap)
+            print_chosen(shown, bootstrap)
             print_sets(shown)
         if tried:
             print_choice(results, tried, bootstrap)

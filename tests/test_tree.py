@@ -285,8 +285,8 @@ def test_a_cut_without_a_criterion_is_at_the_natural_height_of_the_meta():
         broken.cut()
 
 
-def test_salient_nodes_hold_together_longest():
-    # height[parent]^2 - height[node]^2: 0 has 1, 5 has 3/4, 3 has 1/4, 4 has 3/16, 1 and 2 1/16
+def test_salient_nodes_of_a_tree_by_hand():
+    # 5 = {3, 4} and 0 are worth the same, and so are then 3 and 4: the lower number comes first
     assert hand_tree().salient(3) == [0, 5, 3]
     assert hand_tree().salient(99) == [0, 5, 3, 4, 1, 2]
     with pytest.raises(TreeError, match="at least 1"):
@@ -295,17 +295,71 @@ def test_salient_nodes_hold_together_longest():
         hand_tree().salient(2.5)
 
 
+def test_a_condensed_tree_by_hand():
+    tree = hand_tree()
+    assert tree.condense(3).parents.tolist() == [2, 2, 2]  # 0 and 5: with 3 and its rest four
+    four = tree.condense(4)
+    assert four.parents.tolist() == [4, 3, 3, 4, 4]
+    assert four.labels.tolist() == [[0, 0, 2, 2], [0, 0, 1, 1]]
+    assert four.height.tolist() == [0.0, 0.0, 0.0, 0.5, 1.0]
+    # 3, and then 4 in the place of what 3 leaves of 5
+    reasons = [StopReason.HIGH_CUT, StopReason.MAX_LEVELS, StopReason.PRUNED]
+    assert four.stop[:3].tolist() == reasons
+    assert tree.condense(1).n_nodes == 1
+    assert tree.condense(6) == tree
+    with pytest.raises(TreeError, match="condense: n_nodes must be at least 1, got 0"):
+        tree.condense(0)
+
+
+def test_what_the_salient_nodes_leave_of_one_is_a_leaf_of_its_own():
+    tree = RegionTree(
+        labels=np.array([[0, 0, 0, 1, 2]]),
+        parents=np.array([3, 3, 3, 3]),
+        height=np.array([0, 0.5, 0.9, 1]),
+        embedding=np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]], np.float16),
+    )
+    assert tree.salient(3) == [0, 1, 2]
+    small = tree.condense(2)
+    assert small.labels.tolist() == [[0, 0, 0, 1, 1]]
+    assert small.parents.tolist() == [2, 2, 2]
+    assert small.stop.tolist() == [StopReason.UNKNOWN, StopReason.REST, StopReason.INNER]
+    assert np.allclose(small.embedding[1], [0, 0.5**0.5, 0.5**0.5], atol=1e-3)
+    assert "the rest of its parent" in str(small)
+
+
+@quick
 @given(trees(), st.integers(1, 30))
-def test_salient_nodes_are_the_most_persistent(tree, k):
-    found = tree.salient(k)
-    assert len(found) == len(set(found)) == min(k, tree.n_nodes - 1)
-    assert tree.root not in found
+def test_a_condensed_tree_has_the_first_salient_nodes_and_what_they_leave(tree, most):
+    own_reasons = np.where(tree.stop == StopReason.REST, StopReason.UNKNOWN, tree.stop)
+    tree = dataclasses.replace(tree, stop=own_reasons)
+    small = tree.condense(most)
+    assert small.n_nodes - 1 <= most
+    assert refines(regions_of(tree.labels), regions_of(small.labels))
+    own = [i for i in range(small.root) if small.stop[i] != StopReason.REST]
+    pixels, all_pixels = pixels_of(small), pixels_of(tree)
+    first = tree.salient(most)[: len(own)]
+    assert sorted(map(sorted, (pixels[i] for i in own))) == sorted(
+        sorted(all_pixels[i]) for i in first
+    )
+    if len(first) < min(most, tree.n_nodes - 1):  # the next one does not fit
+        next_one = tree.salient(most)[len(first)]
+        assert len(rests_of(tree, [*first, next_one])) + len(first) + 1 > most
+    assert len(rests_of(tree, first)) == small.n_nodes - 1 - len(own)
+    if tree.embedding is not None:
+        assert small.embedding is not None
+        assert len(small.embedding) == small.n_nodes
 
-    def persistence(node):
-        return float(tree.height[tree.parents[node]]) ** 2 - float(tree.height[node]) ** 2
 
-    left = set(range(tree.root)) - set(found)
-    assert all(persistence(i) >= persistence(j) for i in found for j in left)
+def rests_of(tree: RegionTree, nodes: list[int]) -> list[int]:
+    """Of nodes and the root, those which others of them fill in part."""
+    pixels = pixels_of(tree)
+    found = []
+    for node in {*nodes, tree.root}:
+        below = [i for i in nodes if i != node and node in path_to_root(tree, i)]
+        filled = frozenset().union(*(pixels[i] for i in below))
+        if below and filled < pixels[node]:
+            found.append(node)
+    return found
 
 
 def test_a_tree_of_one_region_answers_everything():

@@ -28,6 +28,8 @@ class StopReason(IntEnum):
     """It was divided in the tree that this one was pruned from."""
     UNKNOWN = 8
     """The tree's maker did not say."""
+    REST = 9
+    """It is what the other children leave of their parent in a condensed tree."""
 
     @property
     def sentence(self) -> str:
@@ -44,4 +46,5 @@ _SENTENCES = {
     StopReason.UNIFORM: "uniform",
     StopReason.PRUNED: "pruned",
     StopReason.UNKNOWN: "not recorded",
+    StopReason.REST: "the rest of its parent",
 }

@@ -43,6 +43,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from regiontree.errors import TreeError
+from regiontree.salience import salient_nodes
 from regiontree.stop import StopReason
 
 if TYPE_CHECKING:
@@ -392,46 +393,90 @@ class RegionTree:
         keep[leaves] = True
         for i in range(self.n_nodes - 1):
             keep[self.parents[i]] |= keep[i]
-        kept_inner = np.setdiff1d(np.flatnonzero(keep), leaves)
-        nodes = np.concatenate([leaves, kept_inner])
-        new = np.full(self.n_nodes, -1, dtype=np.int64)
-        new[nodes] = np.arange(len(nodes))
-        to_leaf = new.copy()
-        for i in range(self.n_nodes - 2, -1, -1):
-            if to_leaf[i] < 0:
-                to_leaf[i] = to_leaf[self.parents[i]]
-        stop = self.stop[nodes].copy()
-        height_of = self.height[nodes].copy()
-        pruned = np.flatnonzero(stop[: len(leaves)] == StopReason.INNER)
-        stop[pruned] = StopReason.PRUNED
-        height_of[pruned] = 0.0
+        return self._of(keep)
+
+    def condense(self, n_nodes: int) -> RegionTree:
+        """A small tree of the most salient nodes, at most `n_nodes` beside the root.
+
+        Nodes are taken in the order of :meth:`salient` while they fit, each under the nearest taken
+        one that holds it. What the children leave of a node is one more leaf, so that every pixel
+        is in one, and counts as well; its ``stop`` is :attr:`StopReason.REST`. Where a cut spends
+        half its nodes on the divisions between, this tree has only what stands out: the better
+        choice when nodes are few, as in a figure or a set of masks. Measured in docs/trees.md.
+        """
+        n_nodes = _whole("n_nodes", n_nodes)
+        if n_nodes < 1:
+            raise TreeError(f"condense: n_nodes must be at least 1, got {n_nodes}")
+        keep = np.zeros(self.n_nodes, dtype=bool)
+        keep[self.root] = True
+        for node in self.salient(n_nodes) if self.n_nodes > 1 else []:
+            keep[node] = True
+            rests = len(self._rests(keep)[1])
+            if keep.sum() - 1 + rests > n_nodes:
+                keep[node] = False
+                break
+        return self._of(keep)
+
+    def _rests(self, keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of some nodes, the root among them: the lowest that holds each node, itself if it is one
+        of them; and those which others of them fill in part."""
+        holder = np.arange(self.n_nodes)
+        for i in np.flatnonzero(~keep)[::-1].tolist():
+            holder[i] = holder[self.parents[i]]
+        filled = np.zeros(self.n_nodes, dtype=bool)
+        filled[holder[self.parents[:-1][keep[:-1]]]] = True
+        partly = np.unique(holder[: self.n_leaves])
+        return holder, partly[filled[partly]]
+
+    def _of(self, keep: NDArray[np.bool_]) -> RegionTree:
+        """The tree of some nodes, the root among them; what they leave of one is one more leaf."""
+        holder, rests = self._rests(keep)
+        has_child = np.zeros(self.n_nodes, dtype=bool)
+        has_child[holder[self.parents[:-1][keep[:-1]]]] = True
+        leaves, inner = np.flatnonzero(keep & ~has_child), np.flatnonzero(keep & has_child)
+        nodes = np.concatenate([leaves, inner])
+        at = len(leaves)  # where the rests go: leaves come first
+        new = np.full(self.n_nodes, -1, dtype=np.int32)
+        new[leaves], new[inner] = np.arange(at), np.arange(len(inner)) + at + len(rests)
+        own = new[holder[: self.n_leaves]]  # leaf of each leaf
+        rest = np.full(self.n_nodes, -1, dtype=np.int32)
+        rest[rests] = np.arange(len(rests)) + at
+        left = holder[: self.n_leaves]
+        own = np.where(rest[left] >= 0, rest[left], own)
+
+        stop, height = self.stop[nodes].copy(), self.height[nodes].copy()
+        pruned = np.flatnonzero(stop[:at] == StopReason.INNER)
+        stop[pruned], height[pruned] = StopReason.PRUNED, 0.0
+        parents = new[holder[self.parents[nodes]]]
+        embedding = self.embedding
+        if embedding is not None:
+            mean = np.zeros((len(rests), embedding.shape[1]))
+            some = np.flatnonzero(rest[left] >= 0)
+            weight = self.area[some, None].astype(np.float64)
+            np.add.at(mean, rest[left[some]] - at, weight * embedding[some])
+            mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
+            embedding = np.insert(embedding[nodes], at, mean.astype(np.float16), axis=0)
         return RegionTree(
-            labels=to_leaf.astype(np.int32)[self.labels],
-            parents=new.astype(np.int32)[self.parents[nodes]],
-            height=height_of,
-            ncut=self.ncut[nodes],
-            stop=stop,
-            embedding=None if self.embedding is None else self.embedding[nodes],
+            labels=own[self.labels],
+            parents=np.insert(parents, at, new[rests]),
+            height=np.insert(height, at, np.zeros(len(rests), np.float32)),
+            ncut=np.insert(self.ncut[nodes], at, np.zeros(len(rests), np.float32)),
+            stop=np.insert(stop, at, np.full(len(rests), StopReason.REST, np.uint8)),
+            embedding=embedding,
             meta=self.meta,
         )
 
     def salient(self, k: int) -> list[int]:
-        """The `k` nodes most likely to be things or parts, from any level, the likeliest first.
+        """The `k` nodes most likely to be things or parts, from any level, the first first.
 
-        A region stands out when it holds together over a long stretch of heights: it parts from
-        its siblings high up and is itself divided only far below. The nodes are ranked by that
-        persistence, ``height[parent]^2 - height[node]^2`` (squares of Ward's heights are costs of
-        merging); of equals the larger comes first. Fewer come back from a smaller tree; the root,
-        which has no siblings, never does. Measured in docs/trees.md.
+        Those that hold together over the longest stretch of heights, less what the ones before them
+        cover already: see :mod:`regiontree.salience`. The first of them are the answer for a
+        smaller k. Fewer come back from a smaller tree; the root, which has no siblings, never does.
         """
         k = _whole("k", k)
         if k < 1:
             raise TreeError(f"salient: k must be at least 1, got {k}")
-        square = self.height.astype(np.float64) ** 2
-        persistence = (square[self.parents] - square)[:-1]
-        order = np.lexsort((-self.area[:-1], -persistence))
-        found: list[int] = order[:k].tolist()
-        return found
+        return salient_nodes(self.parents, self.area, self.height, k)
 
     # -- showing and saving -----------------------------------------------------------------------
 
