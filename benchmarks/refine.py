@@ -1,15 +1,16 @@
 """What does moving leaves from patch grid to the edges of the photograph gain, and at what cost?
 
-Reads the features that ``results.py --preset default`` left in ``--output``, at most ``--images``
-of each data set in the order of the hash of their ids, and builds their trees anew on the patch
-grid. Only the leaf of pixels differs between the ways; the tree is the same.
+Reads the features that ``results.py --preset PRESET`` left in ``--output``, at most ``--images`` of
+each data set in the order of the hash of their ids, and builds their trees anew on the patch grid.
+Only the leaf of pixels differs between the ways; the tree is the same.
 
 - patch grid: each pixel takes the leaf of the patch that it lies in (``--refine none``).
 - bilinear: of the leaves of the four patches around it, the one that bilinear weights favour.
 - coarse edges, fine edges: the watershed of :mod:`regiontree.refine.guided` on one of its two edge
-  images only. guided: on both, as it is used; once more with deeper bowls around the middles of
-  patches, without the removal of specks, without that of threads, and twice as fine: on the
-  photograph at up to twice the size that the network sees, where the photograph has those pixels.
+  images only. guided: on both, as it is used; once more with half the blur of the coarse one, with
+  deeper bowls around the middles of patches, without the removal of specks, without that of
+  threads, and twice as fine: on the photograph at up to twice the size that the network sees, where
+  the photograph has those pixels.
 - crf: the fully connected CRF of :mod:`regiontree.refine.leafcrf` on the photograph's own size, as
   ``--refine crf`` runs it. It takes seconds an image, so only the first ``--crf-images`` of each
   data set are done, and compared with the other ways on the same images in a table of their own.
@@ -34,14 +35,14 @@ Times are of an 840 x 840 photograph with --threads threads, the ways in turn, 5
 untimed one, but for the CRF, which is timed once; memory is the most a fresh process held above
 what it held before. Trees have 400 leaves, or as many as the row says.
 
-    python benchmarks/refine.py --output results/default
+    python benchmarks/refine.py --preset default
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -138,17 +139,23 @@ def refined(given: Given, by: Refinement, photograph: str = "view") -> Labels:
     return by.refine(given.leaves, getattr(given, photograph), given.size)
 
 
-WAYS: dict[str, Way] = {
-    "patch grid": patch_grid,
-    "bilinear": bilinear,
-    "coarse edges": partial(refined, by=Guided(detail=0)),
-    "fine edges": partial(refined, by=Guided(coarse=Guided().fine, detail=0)),
-    "guided, deeper bowls": partial(refined, by=Guided(bowl=1)),
-    "guided, specks kept": partial(refined, by=Guided(specks=0)),
-    "guided, threads kept": partial(refined, by=Guided(threads=0)),
-    "guided, twice as fine": partial(refined, by=Guided(), photograph="fine"),
-    "guided": partial(refined, by=Guided()),
-}
+def ways_of(preset: str) -> dict[str, Way]:
+    own = RegionParser(preset=preset).settings.refinement()
+    assert isinstance(own, Guided)
+    return {
+        "patch grid": patch_grid,
+        "bilinear": bilinear,
+        "coarse edges": partial(refined, by=replace(own, detail=0)),
+        "fine edges": partial(refined, by=replace(own, coarse=own.fine, overlap=1, detail=0)),
+        "guided, narrow blur": partial(refined, by=replace(own, coarse=own.coarse / 2)),
+        "guided, deeper bowls": partial(refined, by=replace(own, bowl=1)),
+        "guided, specks kept": partial(refined, by=replace(own, specks=0)),
+        "guided, threads kept": partial(refined, by=replace(own, threads=0)),
+        "guided, twice as fine": partial(refined, by=own, photograph="fine"),
+        "guided": partial(refined, by=own),
+    }
+
+
 crf: Way = partial(refined, by=LeafCrf(), photograph="own")
 
 
@@ -238,13 +245,14 @@ Scores = dict[str, list[float]]  # of each way
 
 
 def scored(
-    dataset: Dataset, folder: Path, limit: int, crf_limit: int
+    dataset: Dataset, folder: Path, limit: int, crf_limit: int, preset: str
 ) -> tuple[list[Scores], list[Scores], int]:
     """Scores of a data set's images, those of them larger than the view, and how many of
     `crf_limit` the CRF refused."""
     parser, crf_parser = (
-        RegionParser(backbone="precomputed:-", refine=r) for r in ("guided", "crf")
+        RegionParser(preset=preset, backbone="precomputed:-", refine=r) for r in ("guided", "crf")
     )
+    ways = ways_of(preset)
     every: list[Scores] = []
     larger: list[Scores] = []
     refused = 0
@@ -264,7 +272,7 @@ def scored(
             fine = RegionParser(backbone="precomputed:-", size=side).pixels(sample.image)
         given = Given(leaves, size, view, fine, crf_parser.pixels(sample.image))
         truth = Truth(masks[-1], dataset)
-        made = {name: way(given) for name, way in WAYS.items()}
+        made = {name: way(given) for name, way in ways.items()}
         if dataset.labels is not None:
             made["within reach"] = within_reach(leaves.leaf, truth.classes)
         if len(every) < crf_limit:
@@ -324,8 +332,9 @@ def photograph(*parts: int) -> list[Given]:
     return [Given(built(features, each, view)[1], (840, 840), view, fine, view) for each in parsers]
 
 
-# Each with the parts of its tree.
-COSTS = {name: (way, 400) for name, way in WAYS.items()}
+# Each with the parts of its tree. Costs do not depend on the preset.
+PRESET = "default"
+COSTS = {name: (way, 400) for name, way in ways_of(PRESET).items()}
 COSTS |= {"crf": (crf, 400), "crf, 20 leaves": (crf, 20)}
 
 
@@ -342,7 +351,7 @@ def print_costs(threads: int) -> None:
     sizes = sorted({parts for _, parts in COSTS.values()})
     given = dict(zip(sizes, photograph(*sizes), strict=True))
     ways = {name: partial(way, given[parts]) for name, (way, parts) in COSTS.items()}
-    times = interleave({name: ways[name] for name in WAYS}, 5)
+    times = interleave({name: way for name, way in ways.items() if "crf" not in name}, 5)
     times |= {name: [seconds(way)] for name, way in ways.items() if name not in times}
     rows = []
     for name, taken in times.items():
@@ -380,31 +389,33 @@ def print_sets(found: dict[str, list[Scores]], ways: Iterable[str]) -> None:
 
 def main() -> None:
     options = arguments(__doc__)
-    options.add_argument("--output", type=Path, default=Path("results/default"))
+    options.add_argument("--output", type=Path, default=None, help="results/PRESET if left out")
+    options.add_argument("--preset", choices=["default", "fast"], default=PRESET)
     options.add_argument("--images", type=int, default=5, help="of each data set")
     options.add_argument("--crf-images", type=int, default=2, help="those of them for the CRF")
     options.add_argument("--threads", type=int, default=2)
     given = options.parse_args()
     torch.set_num_threads(given.threads)
+    output = given.output or Path("results", given.preset)
     print_heading("refine.py")
     root = data_folder()
     found: dict[str, list[Scores]] = {}
     larger: dict[str, list[Scores]] = {}
     refused = 0
     for spec in sorted(SUBSETS.glob("*.yaml")):
-        folder = given.output / spec.stem / "embedded" / "features"
+        folder = output / spec.stem / "embedded" / "features"
         if not folder.is_dir():
             continue
         dataset = open_dataset(spec, None, root)
-        every, large, no = scored(dataset, folder, given.images, given.crf_images)
+        every, large, no = scored(dataset, folder, given.images, given.crf_images, given.preset)
         refused += no
         found |= {spec.stem: every} if every else {}
         larger |= {spec.stem: large} if large else {}
     if not found:
-        sys.exit(f"no features in {given.output}: run results.py --preset default first")
+        sys.exit(f"no features in {output}: run results.py --preset {given.preset} first")
 
     print("### Means over data sets\n")
-    print_means(found, [*WAYS, "within reach"])
+    print_means(found, [*ways_of(given.preset), "within reach"])
     print("### Data sets: patch grid / guided / within reach\n")
     print_sets(found, ("patch grid", "guided", "within reach"))
     if larger:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -206,4 +204,6 @@ def test_settings_of_the_field_reach_it():
         smooth_xy=2, smooth_weight=5, edge_xy=30, edge_rgb=9, edge_weight=6, steps=4
     )
     assert made == LeafCrf(0.2, field)
-    assert dataclasses.asdict(Settings().refinement()) == dataclasses.asdict(Guided())
+    # four views make the grid twice as fine as the patches that the network sees, tiles do not
+    assert Settings().refinement() == Guided(overlap=2)
+    assert Settings.make("fast").refinement() == Settings(tiles="own").refinement() == Guided()

@@ -14,7 +14,7 @@ from regiontree.backbones.views import VIEWS
 from regiontree.errors import SettingsError, check_number, nearest_name
 from regiontree.hierarchy import BUILDERS, TreeBuilder
 from regiontree.images import Size, parse_size
-from regiontree.refine import REFINEMENTS, LeafCrf, Refinement
+from regiontree.refine import REFINEMENTS, Guided, LeafCrf, Refinement
 from regiontree.refine.crf import CrfSettings
 from regiontree.spectral.affinity import AffinitySettings
 from regiontree.spectral.oversegment import Method, OversegmentSettings
@@ -256,7 +256,12 @@ class Settings:
             raise SettingsError(
                 f"unknown refine {self.refine!r}; known: none, {', '.join(REFINEMENTS)}"
             )
-        return self._crf() if self.refine == "crf" else REFINEMENTS[self.refine]()
+        if self.refine == "crf":
+            return self._crf()
+        # Four views make the grid twice as fine as the network's patches; tiles keep to those.
+        if self.refine == "guided" and self.views == 4 and self.tiles is None:
+            return Guided(overlap=2)
+        return REFINEMENTS[self.refine]()
 
     def _crf(self) -> Refinement:
         try:

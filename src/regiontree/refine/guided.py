@@ -6,9 +6,9 @@ spring rises, and where two waters meet is a ridge, the strongest edge on the wa
 the other. A pixel belongs to the leaf of the patch whose water reached it. Patches of one leaf
 share their water, so where nothing is to be found nothing is decided.
 
-1. Height: the gradient's length of the colours in CIE L*a*b*, blurred by some 0.3 of a patch, which
-   finds which edge it is, and a share of that blurred by 0.07, which says where it runs. A shallow
-   bowl around each spring decides where there is no edge at all.
+1. Height: the gradient's length of the colours in CIE L*a*b*, blurred by some 0.3 of a patch of the
+   network's, which finds which edge it is, and a share of that blurred by 0.07 of the grid's, which
+   says where it runs. A shallow bowl around each spring decides where there is no edge at all.
 2. Every pixel runs down to its lowest neighbour and on to a bottom. These basins, springs among
    them, make a graph, whose edges are as high as the lowest pass between two basins.
 3. The spanning forest of least height, a tree for each spring, is the watershed: each basin joins
@@ -55,7 +55,11 @@ class Guided:
     Attributes
     ----------
     coarse, fine : float
-        Blur of the two edge images, standard deviation in sides of a patch, 0 to 4.
+        Blur of the two edge images, standard deviation in sides of a patch, 0 to 4: the coarse one
+        of a patch as the network sees it, the fine one of the grid's.
+    overlap : float
+        Sides of the grid's patch in one of the network's, 1 to 16: 2 where views make the grid
+        twice as fine. Textures do not shrink with the grid.
     detail : float
         Weight of the fine one, >= 0.
     bowl : float
@@ -70,6 +74,7 @@ class Guided:
 
     coarse: float = 0.3
     fine: float = 0.07
+    overlap: float = 1.0
     detail: float = 0.3
     bowl: float = 0.5
     threads: float = 0.25
@@ -79,6 +84,7 @@ class Guided:
     def __post_init__(self) -> None:
         check_number("coarse", self.coarse, 0, 4)
         check_number("fine", self.fine, 0, 4)
+        check_number("overlap", self.overlap, 1, 16)
         check_number("detail", self.detail, 0, 1000)
         check_number("bowl", self.bowl, 0, 1000)
         check_number("threads", self.threads, 0, 1)
@@ -169,7 +175,7 @@ def _flooded(leaf: Labels, rgb: NDArray[np.uint8], window: Window, settings: Gui
     shape = rgb.shape[:2]
     patch = (shape[0] * shape[1] / leaf.size) ** 0.5
     colours = lab_colours(rgb[window.pixels])
-    height = edge_height(colours, settings.coarse * patch)
+    height = edge_height(colours, settings.coarse * settings.overlap * patch)
     if settings.detail:
         height += settings.detail * edge_height(colours, settings.fine * patch)
     rows, columns = (
