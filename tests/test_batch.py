@@ -269,6 +269,8 @@ def test_show_prints_the_tree(tmp_path):
     segment_features([tmp_path / "a.npy"], tmp_path / "out")
     done = run("show", tmp_path / "out/a.npz")
     assert done.stdout.rstrip("\n") == str(RegionTree.load(tmp_path / "out/a.npz"))
+    few = run("show", tmp_path / "out/a.npz", "--condense", 4).stdout
+    assert len(few.splitlines()) == 2 + RegionTree.load(tmp_path / "out/a.npz").condense(4).n_nodes
     shallow = run("show", tmp_path / "out/a.npz", "--depth", 0).stdout
     assert "more below" in shallow
     missing = run("show", tmp_path / "b.npz")

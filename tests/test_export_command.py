@@ -133,6 +133,20 @@ def test_options_reach_the_format(folder, tmp_path):
     )
 
 
+def test_any_format_takes_the_condensed_tree(folder, tmp_path):
+    one = folder / "one.npz"
+    small = RegionTree.load(one).condense(3)
+    assert 1 < small.n_nodes < RegionTree.load(one).n_nodes
+    run([one], "coco", tmp_path / "x.json", condense=3)
+    written = json.loads((tmp_path / "x.json").read_bytes())["annotations"]
+    assert [row["area"] for row in written] == small.area[:-1].tolist()
+    run([one], "masks", tmp_path / "masks", condense=3)
+    assert len(list((tmp_path / "masks").rglob("*.png"))) == small.n_nodes
+    with pytest.raises(TreeError, match="condense: n_nodes must be at least 1, got 0"):
+        run([folder], "newick", tmp_path / "none", condense=0)
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("given", ["2,3", (2, 3)])
 def test_granularities_as_text_and_as_numbers(given, folder, tmp_path):
     tifffile = pytest.importorskip("tifffile")

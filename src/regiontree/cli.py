@@ -178,6 +178,9 @@ def show(
     regions: Annotated[
         int | None, typer.Option(help="Show nodes down to the cut into so many regions.")
     ] = None,
+    condense: Annotated[
+        int | None, typer.Option(help="Show the tree condensed to its so many salient nodes.")
+    ] = None,
 ) -> None:
     """Print a tree as text: area, depth and height of each node, and why each leaf ends.
 
@@ -187,7 +190,8 @@ def show(
         from regiontree.tree import RegionTree
 
         found = RegionTree.load(tree)
-        limited = depth is not None or regions is not None
+        found = found if condense is None else found.condense(condense)
+        limited = depth is not None or regions is not None or condense is not None
         typer.echo(found.to_text(max_depth=depth, n_regions=regions) if limited else str(found))
 
 
@@ -268,6 +272,9 @@ def export(
     height: Annotated[float | None, typer.Option(help="The cut at that height.")] = None,
     depth: Annotated[int | None, typer.Option(help="The cut at that depth.")] = None,
     salient: Annotated[int | None, typer.Option(help="coco: only so many salient nodes.")] = None,
+    condense: Annotated[
+        int | None, typer.Option(help="Condense each tree to so many nodes first.")
+    ] = None,
     all_nodes: Annotated[
         bool, typer.Option("--all-nodes", help="Every node, not only a cut.")
     ] = False,
@@ -297,7 +304,7 @@ def export(
 
         code = command.run(
             trees, to, out, images=images or (), n_regions=regions, height=height, depth=depth,
-            granularities=granularities, all_nodes=all_nodes, salient=salient,
+            granularities=granularities, all_nodes=all_nodes, salient=salient, condense=condense,
             transform=transform, crs=crs, url_prefix=url_prefix, overwrite=overwrite,
             as_json=as_json,
         )  # fmt: skip

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import import_module
 from itertools import chain
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +38,14 @@ from regiontree.sources import Places, Source, find_trees, open_source
 from regiontree.tree import RegionTree
 
 __all__ = ["run"]
+
+
+Small = Callable[[RegionTree], RegionTree]  # what is exported of a tree
+
+# Tells whether an option makes sense, before any tree is read.
+_PIXEL = RegionTree(
+    labels=np.zeros((1, 1), int), parents=np.zeros(1, int), height=np.zeros(1, np.float32)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,7 @@ def run(
     granularities: str | Sequence[int] | None = None,
     all_nodes: bool = False,
     salient: int | None = None,
+    condense: int | None = None,
     transform: str | Sequence[float] | None = None,
     crs: str | None = None,
     url_prefix: str | None = None,
@@ -85,6 +95,9 @@ def run(
         One of :data:`regiontree.export.FORMATS`.
     out
         File or folder to write; see the module's text for what it means when.
+    condense
+        Write each tree condensed to so many nodes: see :meth:`RegionTree.condense`. Node numbers
+        are then those of the condensed tree.
     overwrite
         Replace what is there. Otherwise a tree whose file is there is skipped, and a document for
         all trees that is there is an error.
@@ -121,6 +134,9 @@ def run(
         crs=crs,
         url_prefix=url_prefix,
     )
+    if condense is not None:
+        _PIXEL.condense(condense)
+    small: Small = (lambda tree: tree) if condense is None else methodcaller("condense", condense)
     jobs, outcomes = _plan(trees)
     targets = _targets(form, jobs, trees, out)
     if form.make and targets and targets[0].exists() and not overwrite:
@@ -139,9 +155,9 @@ def run(
         try:
             if form.make is None:
                 for job, target in zip(jobs, targets, strict=True):
-                    advance(_write_one(form, job.file, target, options, overwrite, bar.say))
+                    advance(_write_one(form, job.file, target, small, options, overwrite, bar.say))
             elif jobs:
-                _write_all(form, jobs, targets[0], options, advance)
+                _write_all(form, jobs, targets[0], small, options, advance)
         except KeyboardInterrupt:
             interrupted = True
             if form.make is not None:  # the document is not there
@@ -192,13 +208,10 @@ def _options(form: Format, **given: Any) -> dict[str, Any]:
     for key in [key for key in options if key not in form.options]:
         users = ", ".join(other.name for other in FORMATS.values() if key in other.options)
         raise ExportError(f"{form.name} ({form.what}) does not use {key}; formats that do: {users}")
-    # A tree of one pixel tells whether the choice of nodes makes sense, before any is read.
-    nothing = np.zeros(1, np.int32)
-    pixel = RegionTree(labels=nothing[None], parents=nothing, height=nothing.astype(np.float32))
     choice = ("n_regions", "height", "depth", "salient", "all_nodes")
-    chosen_nodes(pixel, **{key: options[key] for key in choice if key in options})
+    chosen_nodes(_PIXEL, **{key: options[key] for key in choice if key in options})
     for count in options.get("granularities", ()):
-        chosen_nodes(pixel, n_regions=count)
+        chosen_nodes(_PIXEL, n_regions=count)
     return options
 
 
@@ -292,6 +305,7 @@ def _write_one(
     form: Format,
     file: Path,
     target: Path,
+    small: Small,
     options: dict[str, Any],
     overwrite: bool,
     say: Callable[[str], None],
@@ -306,7 +320,7 @@ def _write_one(
             tree, used = source.tree, _on_the_map(source, options, say)
         else:
             tree, used = RegionTree.load(file), options
-        _function(form.write)(tree, target, **used)
+        _function(form.write)(small(tree), target, **used)
 
     _, error = _attempt(file, work)
     if error:
@@ -318,6 +332,7 @@ def _write_all(
     form: Format,
     jobs: Sequence[Job],
     target: Path,
+    small: Small,
     options: dict[str, Any],
     advance: Callable[[Outcome], None],
 ) -> None:
@@ -326,7 +341,7 @@ def _write_all(
     make = _function(form.make)
 
     def document(job: Job) -> Any:
-        return make(RegionTree.load(job.file), job.name.as_posix(), **options)
+        return make(small(RegionTree.load(job.file)), job.name.as_posix(), **options)
 
     def documents() -> Iterator[Any]:
         for job in jobs:
