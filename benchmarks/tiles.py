@@ -6,12 +6,12 @@ Question
     Are the trees better, at equal numbers of nodes? Does it show where tiles end? What do large
     photographs cost?
 Method
-    detail: at most --images of each data set, those of at least 700 pixels. Trees of 400 parts from
+    detail: at most --images of each data set, those of at least 700 pixels. Trees of --parts from
     the whole alone; the whole's features on the tiles' grid (what is gained by the finer grid and
     photograph only); both at several weights of the whole. The watershed works on the photograph
     at 840 pixels, or at the tiles' size if that is more, up to the photograph's own. Scores at full
     size, means of trees from three seeds, over images, then over data sets: NM and NH at 24 nodes
-    and with all 798, F2 of the cut into 24 regions (:mod:`refine`).
+    and with all of them, F2 of the cut into 24 regions (:mod:`refine`).
     seams: the first photograph, largest size. How often a border between regions runs where a tile
     ends, as a multiple of how often it runs anywhere (1: no seam), for blended tiles and for plain
     averages; and what share of patches changes region when tiles begin 6 patches further on, beside
@@ -84,7 +84,7 @@ def network() -> Backbone:
 
 
 def detail(
-    only: list[str], limit: int, sizes: list[int], contexts: list[float], parts: int
+    only: list[str], limit: int, sizes: list[int], contexts: list[float], parts: list[int]
 ) -> None:
     root = data_folder()
     seen = network()
@@ -118,13 +118,14 @@ def scored(
     sample: Any,
     sizes: list[int],
     contexts: list[float],
-    parts: int,
+    parts: list[int],
 ) -> dict[str, list[float]]:
     mask = dataset.truth(sample)
     truth = Truth(mask, dataset)
     whole = once(Views(seen, 4))
     view = pixels_of(rgb, 518, whole.patch).float() / 255
-    ways: dict[str, tuple[Tensor, int]] = {"whole": (whole.features(view)[0], 840)}
+    # Views make the whole's grid finer than the patches that the network sees, tiles do not.
+    ways: dict[str, tuple[Tensor, int, int]] = {"whole": (whole.features(view)[0], 4, 840)}
     for size in sizes:
         tile = once(seen)
         for context in (1.0, *contexts):
@@ -132,8 +133,12 @@ def scored(
                 0
             ]
             name = "whole's" if context == 1 else f"{context:g} whole"
-            ways[f"{size}: {name}"] = mixed, max(840, min(size, max(rgb.shape)))
-    return {way: scores(*given, rgb, mask, truth, dataset, parts) for way, given in ways.items()}
+            ways[f"{size}: {name}"] = mixed, 1, max(840, min(size, max(rgb.shape)))
+    return {
+        f"{way}, {count} parts": scores(*given, rgb, mask, truth, dataset, count)
+        for way, given in ways.items()
+        for count in parts
+    }
 
 
 class once:  # noqa: N801, reads as what it does
@@ -153,13 +158,20 @@ class once:  # noqa: N801, reads as what it does
 
 
 def scores(
-    features: Tensor, size: int, rgb: Picture, mask: Any, truth: Truth, dataset: Dataset, parts: int
+    features: Tensor,
+    views: int,
+    size: int,
+    rgb: Picture,
+    mask: Any,
+    truth: Truth,
+    dataset: Dataset,
+    parts: int,
 ) -> list[float]:
     tall, wide = fitted(rgb.shape[:2], size)
     photo = np.asarray(Image.fromarray(rgb).resize((wide, tall), Image.Resampling.BILINEAR))
     rows = []
     for seed in SEEDS:
-        parser = RegionParser(backbone="precomputed:-", parts=parts, seed=seed)
+        parser = RegionParser(backbone="precomputed:-", parts=parts, seed=seed, views=views)
         tree = parser.build(features, rgb=photo, image_size=mask.shape)
         rows.append(score(tree, mask, truth, dataset))
     return _mean(rows).tolist()
@@ -200,7 +212,7 @@ def seams(sizes: list[int], contexts: list[float]) -> None:
         tiles._bump = np.ones if flat else bump
         features = Tiled(tile, whole, context=context).features(pixels)[0]
         tiles.tile_starts, tiles._bump = begin, bump
-        parser = RegionParser(backbone="precomputed:-", refine="none", seed=seed)
+        parser = RegionParser(backbone="precomputed:-", refine="none", views=1, seed=seed)
         return parser.build(features, rgb=rgb).cut(n_regions=24)
 
     rows = []
@@ -302,7 +314,7 @@ def main() -> None:
     options.add_argument("--images", type=int, default=6, help="of each data set")
     options.add_argument("--sizes", type=int, nargs="+", default=[1036])
     options.add_argument("--contexts", type=float, nargs="+", default=[0.9, 0.75, 0.5])
-    options.add_argument("--parts", type=int, default=400)
+    options.add_argument("--parts", type=int, nargs="+", default=[400])
     options.add_argument("--cost", nargs="+", default=["4000x3000", "8000x6000", "12000x12000"])
     given = options.parse_args()
     print_heading("tiles.py")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from conftest import blocks
@@ -124,6 +126,30 @@ def test_every_number_of_regions_can_be_cut() -> None:
     tree = parser.build(blocks(noise=0.3))
     for count in range(1, tree.n_leaves + 1):
         assert len(tree.cut_nodes(n_regions=count)) == count
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 12), st.integers(1, 4), st.integers(0, 10_000))
+def test_no_cut_of_the_tree_leaves_less_within_its_regions(k: int, v: int, seed: int) -> None:
+    """The cut by height against a dynamic programme over all cuts into as many regions."""
+    rng = np.random.default_rng(seed)
+    rows, weight = rng.normal(size=(k, v)), rng.integers(1, 6, k)
+    pairs, costs = ward_merges(rows, weight)
+    within = [0.0] * k  # of a node: the weighted squares from its mean
+    for points in map(list, members(pairs, k)):
+        w, x = weight[points, None], rows[points]
+        within.append(float((w * (x - (w * x).sum(axis=0) / w.sum()) ** 2).sum()))
+    least: list[dict[int, float]] = []  # of a node: for a number of regions, the least within
+    for node in range(2 * k - 1):
+        best = {1: within[node]}
+        if node >= k:
+            a, b = pairs[node - k]
+            for (i, one), (j, other) in product(least[a].items(), least[b].items()):
+                best[i + j] = min(best.get(i + j, np.inf), one + other)
+        least.append(best)
+    for regions in range(1, k + 1):
+        cut = within[-1] - costs[k - regions :].sum()
+        assert cut == pytest.approx(least[-1][regions], rel=1e-9, abs=1e-9)
 
 
 def test_one_part_is_one_region() -> None:
