@@ -14,7 +14,7 @@ install: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(shell grep '^torch==' constraints.txt)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,plot]'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
@@ -23,7 +23,8 @@ $(VENV)/installed-dev: $(VENV)/installed
 
 demo: install
 	$(BIN)/regiontree segment "$(PHOTO)" -o "$(OUT)" --pictures --overwrite
-	$(BIN)/regiontree show "$(OUT)/$(basename $(notdir $(PHOTO))).npz"
+	$(BIN)/regiontree show "$(OUT)/$(basename $(notdir $(PHOTO))).npz" --condense 24 \
+		--figure "$(OUT)/$(basename $(notdir $(PHOTO))).tree.png" --overwrite
 	@echo "The tree and its pictures are in $(OUT)/:" && ls -1 "$(OUT)"
 
 lint: $(VENV)/installed-dev

@@ -278,6 +278,30 @@ def test_show_prints_the_tree(tmp_path):
     assert "b.npz: no such file" in missing.stderr
 
 
+def test_show_draws_the_tree(tmp_path):
+    feature_file(tmp_path / "a.npy")
+    segment_features([tmp_path / "a.npy"], tmp_path / "out")
+    file, figure = tmp_path / "out/a.npz", tmp_path / "t.png"
+    done = run("show", file, "--condense", 4, "--figure", figure)
+    assert done.returncode == 0
+    assert "photograph" in done.stderr  # there is none: regions are plain colours
+    with Image.open(figure) as image:
+        assert image.width > 100
+        assert image.height > 100
+    before = figure.read_bytes()
+    again = run("show", file, "--figure", figure)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "exists; choose another name or pass --overwrite" in again.stderr
+    assert figure.read_bytes() == before
+    assert run("show", file, "--figure", figure, "--overwrite").returncode == 0
+    assert figure.read_bytes() != before
+    odd = run("show", file, "--figure", tmp_path / "t.pgn")
+    assert "no figure format '.pgn'; did you mean 'png'?" in odd.stderr
+    assert run("show", file, "--depth", 1, "--figure", tmp_path / "p.svg").returncode == 0
+    nodes = int((RegionTree.load(file).level <= 1).sum())
+    assert (tmp_path / "p.svg").read_text().count("<image ") == nodes
+
+
 def test_version_is_printed():
     assert run("--version").stdout.startswith("regiontree 0.")
 

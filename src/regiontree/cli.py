@@ -181,18 +181,40 @@ def show(
     condense: Annotated[
         int | None, typer.Option(help="Show the tree condensed to its so many salient nodes.")
     ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw it, too: every node a picture. FILE.png, .svg, .pdf.")
+    ] = None,
+    images: Images = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the figure.")] = False,
 ) -> None:
     """Print a tree as text: area, depth and height of each node, and why each leaf ends.
 
-    Without a limit, down to the cut into 20 regions.
+    Without a limit, down to the cut into 20 regions, and drawn to that into 12.
     """
     with _clear_errors():
         from regiontree.tree import RegionTree
 
-        found = RegionTree.load(tree)
+        if figure is not None:
+            from regiontree.plot.save import check_figure_file, save_tree_figure
+            from regiontree.sources import open_source
+
+            check_figure_file(figure, overwrite=overwrite)
+            source = open_source(tree, images=images or ())
+            found = source.tree
+        else:
+            found = RegionTree.load(tree)
         found = found if condense is None else found.condense(condense)
         limited = depth is not None or regions is not None or condense is not None
         typer.echo(found.to_text(max_depth=depth, n_regions=regions) if limited else str(found))
+        if figure is not None:
+            if source.notice:
+                typer.echo(source.notice, err=True)
+            shown = None  # the cut
+            if regions is None and (depth is not None or condense is not None):
+                shown = [i for i, at in enumerate(found.level) if depth is None or at <= depth]
+            save_tree_figure(
+                source, found, figure, nodes=shown, n_regions=regions, overwrite=overwrite
+            )
 
 
 @app.command()

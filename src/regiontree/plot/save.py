@@ -1,0 +1,68 @@
+"""What ``regiontree show --figure`` does: a tree drawn on its photograph, into a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from regiontree.errors import ExportError, nearest_name
+from regiontree.files import atomic_write
+from regiontree.plot.trees import tree_figure
+from regiontree.sources import Source
+from regiontree.tree import RegionTree
+
+__all__ = ["check_figure_file", "save_tree_figure"]
+
+_DPI = 144
+_REGIONS = 12
+
+
+def check_figure_file(file: Path, *, overwrite: bool) -> str:
+    """The format that a file's suffix asks for.
+
+    Raises
+    ------
+    ExportError
+        Matplotlib writes no such format, or the file is there and is not to be replaced.
+    """
+    known = FigureCanvasAgg.get_supported_filetypes()
+    form = file.suffix[1:].lower()
+    if form not in known:
+        hint = nearest_name(form, known) or "; use .png, .svg or .pdf"
+        raise ExportError(f"{file}: no figure format {file.suffix!r}{hint}")
+    if file.exists() and not overwrite:
+        raise ExportError(f"{file}: exists; choose another name or pass --overwrite")
+    return form
+
+
+def save_tree_figure(
+    source: Source,
+    tree: RegionTree,
+    file: Path,
+    *,
+    nodes: Iterable[int] | None,
+    n_regions: int | None,
+    overwrite: bool = False,
+) -> None:
+    """Draw a tree, that of `source` or made from it, on the photograph that was found, else plain.
+
+    Parameters
+    ----------
+    nodes, n_regions
+        As of :func:`regiontree.plot.tree_figure`.
+
+    Raises
+    ------
+    ExportError
+        As :func:`check_figure_file`, or the file cannot be written.
+    """
+    form = check_figure_file(file, overwrite=overwrite)
+    image = None if source.photo is None else source.picture()
+    figure = tree_figure(tree, image, nodes=nodes, n_regions=n_regions or _REGIONS)
+    try:
+        with atomic_write(file) as stream:
+            figure.savefig(stream, format=form, dpi=_DPI)
+    except OSError as error:
+        raise ExportError(f"{file}: cannot be written ({error})") from error
