@@ -142,6 +142,10 @@ def test_any_format_takes_the_condensed_tree(folder, tmp_path):
     assert [row["area"] for row in written] == small.area[:-1].tolist()
     run([one], "masks", tmp_path / "masks", condense=3)
     assert len(list((tmp_path / "masks").rglob("*.png"))) == small.n_nodes
+    run([one], "tree", tmp_path / "small", condense=3)
+    assert RegionTree.load(tmp_path / "small" / "one.npz") == small
+    with pytest.raises(ExportError, match=r"one\.npz: is one of the trees to export"):
+        run([one], "tree", condense=3, overwrite=True)
     with pytest.raises(TreeError, match="condense: n_nodes must be at least 1, got 0"):
         run([folder], "newick", tmp_path / "none", condense=0)
     assert not (tmp_path / "none").exists()

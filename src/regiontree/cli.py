@@ -282,7 +282,7 @@ def export(
         str,
         typer.Option(
             help="coco, panoptic, labels-png, labels-tiff, stack, ome-tiff, geojson, label-studio, "
-            "newick, graphml, higra or masks."
+            "newick, graphml, higra, masks or tree."
         ),
     ],
     out: Annotated[

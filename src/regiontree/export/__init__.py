@@ -73,5 +73,7 @@ FORMATS = {
         Format("higra", "the tree as Higra saves it", "higra.write_higra", (".higra", ".tree")),
         Format("masks", "a folder with a 1-bit PNG of every node, and tree.json",
                "masks.write_masks", (".masks",)),
+        Format("tree", "a tree file as it was read, for --condense",
+               "treefile.write_tree", (".npz",)),
     )
 }  # fmt: skip
