@@ -130,12 +130,14 @@ def of_package(title: str, kind: str, **changes: Any) -> Method:
 
 # One start of k-means, as in the default preset: ten change the parts little and cost tenfold.
 WARD: dict[str, Any] = {
-    "tree": "ward", "parts": 400, "vectors": 50, "power": 0.25, "restarts": 1, "contrast": 20.0
+    "tree": "ward", "parts": 400, "vectors": 50, "power": 0.25, "exponent": 3.0, "restarts": 1,
+    "contrast": 20.0,
 }  # fmt: skip
 VARIED: dict[str, tuple[Any, ...]] = {
     "smoothing": (0, 1, 2, 3, 4, 8),
     "contrast": (None, 10.0, 40.0),
     "power": (0.125, 0.5),
+    "exponent": (2.0, 2.5, 4.0),
     "vectors": (25, 100),
     "parts": (200, 800),
 }

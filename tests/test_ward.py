@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -128,17 +128,43 @@ def test_every_number_of_regions_can_be_cut() -> None:
         assert len(tree.cut_nodes(n_regions=count)) == count
 
 
+def dispersion(rows: np.ndarray, weight: np.ndarray, exponent: float) -> float:
+    apart = np.linalg.norm(rows[:, None] - rows, axis=2) ** exponent
+    return float(weight @ apart @ weight / (2 * weight.sum()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 12), st.sampled_from([0.5, 1, 2, 2.5, 3, 6]), st.integers(0, 10_000))
+def test_a_merge_costs_what_it_adds_to_the_dispersion(k: int, exponent: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, weight = rng.normal(size=(k, 3)), rng.integers(1, 6, k)
+    pairs, costs = ward_merges(rows, weight, exponent)
+    assert (np.diff(costs) >= 0).all()
+    groups = [frozenset([i]) for i in range(k)] + members(pairs, k)
+    of = [dispersion(rows[[*g]], weight[[*g]], exponent) for g in groups]
+    left = set(range(k))
+    for step, (a, b) in enumerate(pairs.tolist()):
+        added = {
+            pair: dispersion(rows[[*both]], weight[[*both]], exponent) - of[pair[0]] - of[pair[1]]
+            for pair in combinations(sorted(left), 2)
+            if (both := groups[pair[0]] | groups[pair[1]])
+        }
+        assert costs[step] == pytest.approx(added[min(a, b), max(a, b)], rel=1e-6, abs=1e-9)
+        assert costs[step] <= min(added.values()) * (1 + 1e-6) + 1e-9
+        left = (left - {a, b}) | {k + step}
+
+
 @settings(max_examples=30, deadline=None)
-@given(st.integers(2, 12), st.integers(1, 4), st.integers(0, 10_000))
-def test_no_cut_of_the_tree_leaves_less_within_its_regions(k: int, v: int, seed: int) -> None:
+@given(st.integers(2, 12), st.sampled_from([1, 2, 3]), st.integers(0, 10_000))
+def test_no_cut_of_the_tree_leaves_less_within_its_regions(
+    k: int, exponent: float, seed: int
+) -> None:
     """The cut by height against a dynamic programme over all cuts into as many regions."""
     rng = np.random.default_rng(seed)
-    rows, weight = rng.normal(size=(k, v)), rng.integers(1, 6, k)
-    pairs, costs = ward_merges(rows, weight)
-    within = [0.0] * k  # of a node: the weighted squares from its mean
-    for points in map(list, members(pairs, k)):
-        w, x = weight[points, None], rows[points]
-        within.append(float((w * (x - (w * x).sum(axis=0) / w.sum()) ** 2).sum()))
+    rows, weight = rng.normal(size=(k, 3)), rng.integers(1, 6, k)
+    pairs, costs = ward_merges(rows, weight, exponent)
+    groups = [frozenset([i]) for i in range(k)] + members(pairs, k)
+    within = [dispersion(rows[[*g]], weight[[*g]], exponent) for g in groups]
     least: list[dict[int, float]] = []  # of a node: for a number of regions, the least within
     for node in range(2 * k - 1):
         best = {1: within[node]}
@@ -170,7 +196,8 @@ def test_parts_that_nothing_tells_apart_are_one_region() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"vectors": 0}, "vectors"), ({"power": -1}, "power"), ({"smoothing": -1}, "smoothing"),
+    [({"vectors": 0}, "vectors"), ({"power": -1}, "power"), ({"exponent": 0}, "exponent"),
+     ({"smoothing": -1}, "smoothing"),
      ({"vectors": 2.5}, "vectors"), ({"smoothing": True}, "smoothing")],
 )  # fmt: skip
 def test_wrong_settings_are_named(changes: dict, said: str) -> None:

@@ -70,7 +70,7 @@ class Settings:
         See :class:`~regiontree.spectral.oversegment.OversegmentSettings`.
     tree : str
         Builder, a name in :data:`regiontree.hierarchy.BUILDERS`.
-    vectors, power
+    vectors, power, exponent
         See :class:`~regiontree.hierarchy.ward.SpectralWard`.
     levels, max_ways, min_parts, max_ncut, max_perturbation, heuristic
         See :class:`~regiontree.hierarchy.recursive.RecursivePartition`.
@@ -108,6 +108,7 @@ class Settings:
     vectors: int | None = 50
     tree: str = "ward"
     power: float = 0.25
+    exponent: float = 3.0
     levels: int = 9
     max_ways: int = 10
     min_parts: int = 1

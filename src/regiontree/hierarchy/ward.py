@@ -6,14 +6,25 @@
    ``u_i * eigenvalue^power / sqrt(n_i)``: the spectral embedding of its patches, taken as equal
    within a part. Plain features would be ``power = 1`` in all but name; a smaller power raises the
    fine directions, in which parts differ, against the coarse ones, in which objects do.
-2. Ward's linkage on these rows, each weighing n_i: of all pairs of groups, merge that whose union
-   adds least to the squared distances from group means, ``n_a n_b / (n_a + n_b) |c_a - c_b|^2``.
+2. Ward's linkage on these rows x, each weighing n_i, with cubes of distances for its squares. The
+   dispersion of a group is ``1 / (2 n) sum over i, j of n_i n_j |x_i - x_j|^exponent``, n its
+   weight, and of all pairs of groups that is merged whose union adds least to the sum of
+   dispersions. Exponent 2 is Ward's own: the squared distances from the group's mean. With 3, the
+   default, what lies far from most of a group counts more, and groups are purer (docs/trees.md).
    A merge never costs less than those below it, so the cost is a height as it is.
+
+What a merge costs follows from what merges with its two halves would have cost (Lance and
+Williams), for any exponent: with c the cost and n = n_a + n_b + n_k,
+
+    c(a + b, k) = ((n_a + n_k) c(a, k) + (n_b + n_k) c(b, k) - n_k c(a, b)) / n
+
+Where c(a, b) is the least of all that is never below c(a, b): costs cannot fall.
 
 One tree holds every granularity: each of its merges is a division when read from the top.
 
-References: Ward, JASA 1963; Mullner, arXiv:1109.2378 (row minima); the scaling of eigenvectors as
-in diffusion maps, Coifman and Lafon, ACHA 2006.
+References: Ward, JASA 1963; Lance and Williams, The Computer Journal 1967; Szekely and Rizzo,
+Journal of Classification 2005 (exponents up to 2); Mullner, arXiv:1109.2378 (row minima); the
+scaling of eigenvectors as in diffusion maps, Coifman and Lafon, ACHA 2006.
 """
 
 from __future__ import annotations
@@ -36,16 +47,18 @@ from regiontree.spectral.threads import one_thread
 __all__ = ["SpectralWard", "spectral_rows", "ward_merges"]
 
 _ROUNDING = 1e-9  # share of the largest eigenvalue below which the others are zero
-_NOTHING = 1e-10  # share of the last merge's cost below which another costs nothing
+_NOTHING = 1e-5  # to the exponent: share of the last merge's cost below which one costs nothing
 
 
 @dataclass(frozen=True, slots=True)
 class SpectralWard:
     """Attributes: vectors, leading eigenvectors used, >= 1, or None for all of them; power of their
-    eigenvalues, >= 0; natural_height, where the tree is cut when nobody says how."""
+    eigenvalues, >= 0; exponent of the distances between parts, above 0 and up to 16, 2 for Ward's
+    linkage as it is known; natural_height, where the tree is cut when nobody says how."""
 
     vectors: int | None = 50
     power: float = 0.25
+    exponent: float = 3.0
     name: str = "ward"
     natural_height: float = 0.4
 
@@ -53,6 +66,7 @@ class SpectralWard:
         if self.vectors is not None:
             check_number("vectors", self.vectors, 1, 100_000, whole=True)
         check_number("power", self.power, 0, 100)
+        check_number("exponent", self.exponent, 0.01, 16)
         check_number("natural_height", self.natural_height, 0, 1)
 
     def build(self, graph: PartGraph, *, seed: int) -> Hierarchy:
@@ -62,15 +76,17 @@ class SpectralWard:
         if k > 1:
             with one_thread():
                 rows = spectral_rows(graph, self.vectors, self.power)
-            pairs, costs = ward_merges(rows, graph.count)
+            pairs, costs = ward_merges(rows, graph.count, self.exponent)
             highest = float(costs[-1])
             for (a, b), cost in zip(pairs.tolist(), costs.tolist(), strict=True):
                 parts = np.concatenate([nodes[a].parts, nodes[b].parts])
-                if cost <= _NOTHING * highest:  # nothing tells the two apart: one region
+                if (
+                    cost <= _NOTHING**self.exponent * highest
+                ):  # nothing tells the two apart: one region
                     nodes.append(Node(parts, stop=StopReason.UNIFORM, height=0.0))
                     continue
                 children = [nodes[a], nodes[b]]
-                # A root: twice the distance of group means is twice the height.
+                # A root, so that fine divisions are told apart; its square is a share of the cost.
                 nodes.append(Node(parts, children=children, height=(cost / highest) ** 0.5))
         return assemble(nodes[-1], graph)
 
@@ -92,8 +108,10 @@ def spectral_rows(graph: PartGraph, vectors: int | None, power: float) -> FloatA
     return rows
 
 
-def ward_merges(rows: FloatArray, count: np.ndarray) -> tuple[np.ndarray, FloatArray]:
-    """Ward's linkage of weighted points.
+def ward_merges(
+    rows: FloatArray, count: np.ndarray, exponent: float = 2.0
+) -> tuple[np.ndarray, FloatArray]:
+    """Ward's linkage of weighted points: step 2 above.
 
     Parameters
     ----------
@@ -101,18 +119,22 @@ def ward_merges(rows: FloatArray, count: np.ndarray) -> tuple[np.ndarray, FloatA
         (k, v) coordinates.
     count
         (k,) weight of each, > 0.
+    exponent
+        Of the distances, > 0; 2 is Ward's own.
 
     Returns
     -------
     pairs : (k - 1, 2) int64
         Groups merged, in order; points are 0 to k - 1, merge i makes group k + i.
     costs : (k - 1,) float64
-        Increase of the sum of squares, never falling.
+        Increase of the sum of dispersions, never falling.
     """
     k = len(rows)
     weight = count.astype(float)
     square = (rows**2).sum(axis=1)
     apart = np.maximum(0.0, square[:, None] + square - 2 * rows @ rows.T)
+    if exponent != 2:
+        apart **= exponent / 2
     cost = apart * weight[:, None] * weight / (weight[:, None] + weight)
     np.fill_diagonal(cost, np.inf)
     nearest = cost.argmin(axis=1)
