@@ -91,8 +91,16 @@ def salient_nodes(
         added += wanted[path] @ np.maximum(outside - covered[path], 0.0)
         return round(float(added), _DIGITS)
 
+    # What each would add as the first: sums of wanted * area over all below, and of wanted / area
+    # over all above, which adding up from either end gives for all at once.
+    running = np.concatenate([[0.0], np.cumsum(wanted * extent)])
+    beyond = np.zeros(n)
+    for at, parent in enumerate(above.tolist()[1:], 1):
+        beyond[at] = beyond[parent] + wanted[parent] / extent[parent]
+    first = (running[np.arange(n) + size] - running[:n]) / extent + extent * beyond
     # Of equals the larger comes first, then the lower number. Place 0 is the root.
-    waiting = [(-gain(at), -extent[at], int(order[at])) for at in range(1, n)]
+    keys = zip((-first.round(_DIGITS)).tolist(), (-extent).tolist(), order.tolist(), strict=True)
+    waiting = list(keys)[1:]
     heapq.heapify(waiting)
     taken: list[int] = []
     while waiting and len(taken) < k:
