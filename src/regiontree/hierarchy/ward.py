@@ -60,7 +60,7 @@ class SpectralWard:
     power: float = 0.25
     exponent: float = 3.0
     name: str = "ward"
-    natural_height: float = 0.4
+    natural_height: float = 0.33
 
     def __post_init__(self) -> None:
         if self.vectors is not None:
