@@ -236,7 +236,7 @@ def chosen_scores(
     found: dict[str, list[float]] = {}
     for way, shown, nodes in (
         ("condensed", whole.condense(most), None),
-        ("salient", whole, np.sort(whole.salient(most))),
+        ("salient", whole, np.sort(whole.salient(most)) if len(whole) > 1 else None),
     ):
         table = contingency(nearest(shown.labels, truth.shape), truth, shown.n_leaves)
         score = score_tree(shown.parents, table, classes, nodes=nodes)

@@ -439,6 +439,6 @@ def test_the_page_on_figures_is_true(tmp_path, monkeypatch):
     for block in re.findall(r"```python\n(.*?)```", page, flags=re.S):
         exec(compile(block, "figures.md", "exec"), names)  # our own file
     shown = re.findall(r"\]\((images/[^)]+)\)", page)
-    assert len(shown) == 6
+    assert len(shown) == 7
     for picture in shown:
         assert (tmp_path / "docs" / picture).is_file()
