@@ -24,7 +24,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 demo: install
 	$(BIN)/regiontree segment "$(PHOTO)" -o "$(OUT)" --pictures --overwrite
 	$(BIN)/regiontree show "$(OUT)/$(basename $(notdir $(PHOTO))).npz" --condense 24 \
-		--figure "$(OUT)/$(basename $(notdir $(PHOTO))).tree.png" --overwrite
+		--images "$(PHOTO)" --figure "$(OUT)/$(basename $(notdir $(PHOTO))).tree.png" --overwrite
 	@echo "The tree and its pictures are in $(OUT)/:" && ls -1 "$(OUT)"
 
 lint: $(VENV)/installed-dev

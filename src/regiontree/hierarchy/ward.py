@@ -78,11 +78,10 @@ class SpectralWard:
                 rows = spectral_rows(graph, self.vectors, self.power)
             pairs, costs = ward_merges(rows, graph.count, self.exponent)
             highest = float(costs[-1])
+            nothing = _NOTHING**self.exponent * highest
             for (a, b), cost in zip(pairs.tolist(), costs.tolist(), strict=True):
                 parts = np.concatenate([nodes[a].parts, nodes[b].parts])
-                if (
-                    cost <= _NOTHING**self.exponent * highest
-                ):  # nothing tells the two apart: one region
+                if cost <= nothing:  # nothing tells the two apart: one region
                     nodes.append(Node(parts, stop=StopReason.UNIFORM, height=0.0))
                     continue
                 children = [nodes[a], nodes[b]]
