@@ -25,7 +25,7 @@ Picture = NDArray[np.uint8]
 def landscape() -> Picture:
     """A sky that brightens downwards over grass with some grain."""
     down = np.linspace(0, 1, TALL)[:, None, None]
-    sky = np.array([140, 180, 225]) + down * 0.35 * (np.array([95, 55, 15]))
+    sky = np.array([140, 180, 225]) + down * 0.35 * np.array([95, 55, 15])
     picture = np.broadcast_to(sky, (TALL, WIDE, 3)).copy()
     grain = np.random.default_rng(0).normal(0, 10, (TALL - HORIZON, WIDE, 1))
     picture[HORIZON:] = np.array([92, 122, 60]) + grain

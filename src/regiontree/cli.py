@@ -212,9 +212,7 @@ def show(
             shown = None  # the cut
             if regions is None and (depth is not None or condense is not None):
                 shown = [i for i, at in enumerate(found.level) if depth is None or at <= depth]
-            save_tree_figure(
-                source, found, figure, nodes=shown, n_regions=regions, overwrite=overwrite
-            )
+            save_tree_figure(source, found, figure, nodes=shown, n_regions=regions)
 
 
 @app.command()

@@ -409,40 +409,37 @@ class RegionTree:
             raise TreeError(f"condense: n_nodes must be at least 1, got {n_nodes}")
         keep = np.zeros(self.n_nodes, dtype=bool)
         keep[self.root] = True
-        for node in self.salient(n_nodes) if self.n_nodes > 1 else []:
+        for node in self.salient(n_nodes):
             keep[node] = True
-            rests = len(self._rests(keep)[1])
-            if keep.sum() - 1 + rests > n_nodes:
+            if keep.sum() - 1 + len(self._held(keep)[2]) > n_nodes:
                 keep[node] = False
                 break
         return self._of(keep)
 
-    def _rests(self, keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _held(
+        self, keep: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
         """Of some nodes, the root among them: the lowest that holds each node, itself if it is one
-        of them; and those which others of them fill in part."""
+        of them; which have others of them below, (N,); and those which these fill in part."""
         holder = np.arange(self.n_nodes)
         for i in np.flatnonzero(~keep)[::-1].tolist():
             holder[i] = holder[self.parents[i]]
-        filled = np.zeros(self.n_nodes, dtype=bool)
-        filled[holder[self.parents[:-1][keep[:-1]]]] = True
-        partly = np.unique(holder[: self.n_leaves])
-        return holder, partly[filled[partly]]
+        has_child = np.zeros(self.n_nodes, dtype=bool)
+        has_child[holder[self.parents[:-1][keep[:-1]]]] = True
+        of_leaves = np.unique(holder[: self.n_leaves])
+        return holder, has_child, of_leaves[has_child[of_leaves]]
 
     def _of(self, keep: NDArray[np.bool_]) -> RegionTree:
         """The tree of some nodes, the root among them; what they leave of one is one more leaf."""
-        holder, rests = self._rests(keep)
-        has_child = np.zeros(self.n_nodes, dtype=bool)
-        has_child[holder[self.parents[:-1][keep[:-1]]]] = True
+        holder, has_child, rests = self._held(keep)
         leaves, inner = np.flatnonzero(keep & ~has_child), np.flatnonzero(keep & has_child)
         nodes = np.concatenate([leaves, inner])
         at = len(leaves)  # where the rests go: leaves come first
         new = np.full(self.n_nodes, -1, dtype=np.int32)
         new[leaves], new[inner] = np.arange(at), np.arange(len(inner)) + at + len(rests)
-        own = new[holder[: self.n_leaves]]  # leaf of each leaf
-        rest = np.full(self.n_nodes, -1, dtype=np.int32)
-        rest[rests] = np.arange(len(rests)) + at
-        left = holder[: self.n_leaves]
-        own = np.where(rest[left] >= 0, rest[left], own)
+        leaf = new.copy()  # the new leaf of what only this node holds
+        leaf[rests] = np.arange(len(rests)) + at
+        own = leaf[holder[: self.n_leaves]]
 
         stop, height = self.stop[nodes].copy(), self.height[nodes].copy()
         pruned = np.flatnonzero(stop[:at] == StopReason.INNER)
@@ -451,9 +448,9 @@ class RegionTree:
         embedding = self.embedding
         if embedding is not None:
             mean = np.zeros((len(rests), embedding.shape[1]))
-            some = np.flatnonzero(rest[left] >= 0)
+            some = np.flatnonzero(own >= at)
             weight = self.area[some, None].astype(np.float64)
-            np.add.at(mean, rest[left[some]] - at, weight * embedding[some])
+            np.add.at(mean, own[some] - at, weight * embedding[some])
             mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
             embedding = np.insert(embedding[nodes], at, mean.astype(np.float16), axis=0)
         return RegionTree(

@@ -19,8 +19,8 @@ _DPI = 144
 _REGIONS = 12
 
 
-def check_figure_file(file: Path, *, overwrite: bool) -> str:
-    """The format that a file's suffix asks for.
+def check_figure_file(file: Path, *, overwrite: bool) -> None:
+    """Before any work: that a figure can be written there.
 
     Raises
     ------
@@ -34,7 +34,6 @@ def check_figure_file(file: Path, *, overwrite: bool) -> str:
         raise ExportError(f"{file}: no figure format {file.suffix!r}{hint}")
     if file.exists() and not overwrite:
         raise ExportError(f"{file}: exists; choose another name or pass --overwrite")
-    return form
 
 
 def save_tree_figure(
@@ -44,7 +43,6 @@ def save_tree_figure(
     *,
     nodes: Iterable[int] | None,
     n_regions: int | None,
-    overwrite: bool = False,
 ) -> None:
     """Draw a tree, that of `source` or made from it, on the photograph that was found, else plain.
 
@@ -56,13 +54,12 @@ def save_tree_figure(
     Raises
     ------
     ExportError
-        As :func:`check_figure_file`, or the file cannot be written.
+        The file, which :func:`check_figure_file` has let pass, cannot be written.
     """
-    form = check_figure_file(file, overwrite=overwrite)
     image = None if source.photo is None else source.picture()
     figure = tree_figure(tree, image, nodes=nodes, n_regions=n_regions or _REGIONS)
     try:
         with atomic_write(file) as stream:
-            figure.savefig(stream, format=form, dpi=_DPI)
+            figure.savefig(stream, format=file.suffix[1:].lower(), dpi=_DPI)
     except OSError as error:
         raise ExportError(f"{file}: cannot be written ({error})") from error
