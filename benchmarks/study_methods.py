@@ -131,7 +131,7 @@ def of_package(title: str, kind: str, **changes: Any) -> Method:
 # One start of k-means, as in the default preset: ten change the parts little and cost tenfold.
 WARD: dict[str, Any] = {
     "tree": "ward", "parts": 400, "vectors": 50, "power": 0.25, "exponent": 3.0, "restarts": 1,
-    "contrast": 20.0,
+    "tolerance": 5e-3, "contrast": 20.0,
 }  # fmt: skip
 VARIED: dict[str, tuple[Any, ...]] = {
     "smoothing": (0, 1, 2, 3, 4, 8),

@@ -7,6 +7,7 @@ from conftest import blocks
 from test_affinity import narrow, wide
 
 from regiontree.errors import SettingsError, SolverError
+from regiontree.spectral import eigen
 from regiontree.spectral.affinity import (
     AffinitySettings,
     BlockedAffinity,
@@ -52,6 +53,7 @@ def assert_same_spaces(found, values, vectors, tolerance=1e-4, distinct=1e-3):
 CASES = {
     "a positive": wide(60, 8),
     "a negative": narrow(60, 8),
+    "an odd number of dimensions": wide(60, 7),
     "fewer patches than dimensions": wide(10, 30),
     "structured": blocks().reshape(-1, 24),
 }
@@ -66,6 +68,17 @@ def test_low_rank_solution_is_exact(name):
     found = low_rank_eigenvectors(affinity, 6)
     assert found.vectors.shape == (len(features), 6)
     assert_same_spaces(found, values, vectors)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 7])
+@pytest.mark.parametrize("rows", [5, 20, 100])
+def test_gram_matrix_is_the_product_whatever_the_block(monkeypatch, dimensions, rows):
+    monkeypatch.setattr(eigen, "_ROW_BLOCK", rows)
+    rng = np.random.default_rng(3)
+    unit = torch.from_numpy(rng.normal(size=(43, dimensions)).astype(np.float32))
+    scale = torch.from_numpy(rng.uniform(0.1, 1, 43).astype(np.float32))
+    y = scale.double()[:, None] * torch.cat([torch.ones(43, 1), unit], dim=1).double()
+    torch.testing.assert_close(eigen._gram(unit, scale), y.T @ y, rtol=1e-12, atol=1e-12)
 
 
 def test_spectrum_is_shorter_where_fewer_positive_eigenvalues_exist():

@@ -432,6 +432,8 @@ def test_a_setting_that_only_another_tree_reads_is_refused():
         ("parts", 20.0, r"in \[1, 4096\]"),
         ("restarts", 0, r"whole number in \[1, 1000"),
         ("restarts", 1.5, r"whole number in \[1, 1000"),
+        ("tolerance", -0.1, r"in \[0, 1\]"),
+        ("tolerance", float("nan"), r"in \[0, 1\]"),
         ("solver", "arpack", "auto or reference"),
         ("tree", "binary", "known: .*recursive"),
         ("levels", 0, r"whole number in \[1, 1000"),

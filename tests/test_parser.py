@@ -170,6 +170,15 @@ def test_a_photograph_gives_equal_bytes_twice(tmp_path):
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
+def test_the_tolerance_ends_k_means():
+    noise = np.random.default_rng(0).normal(size=(20, 20, 8)).astype(np.float32)
+    hasty, patient, least = (
+        RegionParser(parts=30, tolerance=t, device="cpu").build(noise).labels for t in (1, 1e-9, 0)
+    )
+    assert not np.array_equal(hasty, patient)
+    np.testing.assert_array_equal(patient, least)
+
+
 def test_the_seed_is_a_setting():
     # Over features without structure the parts follow the seed.
     noise = np.random.default_rng(0).normal(size=(20, 20, 16)).astype(np.float32)

@@ -444,8 +444,9 @@ def _image_size(given: tuple[int, int] | None, grid: tuple[int, int]) -> tuple[i
 def _node_embeddings(hierarchy: Hierarchy, graph: PartGraph) -> NDArray[np.float16]:
     """Unit-length mean of the unit patch features of each node, (N, d)."""
     sums = np.zeros((len(hierarchy.parents), graph.sums.shape[1]))
-    np.add.at(sums, hierarchy.leaf_of_part, graph.sums)
-    for i, parent in enumerate(hierarchy.parents[:-1]):
+    for leaf, part in zip(hierarchy.leaf_of_part.tolist(), graph.sums, strict=True):
+        sums[leaf] += part
+    for i, parent in enumerate(hierarchy.parents[:-1].tolist()):
         sums[parent] += sums[i]
     length = np.linalg.norm(sums, axis=1, keepdims=True)
     unit: NDArray[np.float16] = (sums / np.maximum(length, 1e-12)).astype(np.float16)

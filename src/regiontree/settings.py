@@ -66,7 +66,7 @@ class Settings:
         features alone decide, as they do where there is no photograph.
     affinity, distance, sigma, threshold
         See :class:`~regiontree.spectral.affinity.AffinitySettings`.
-    overclustering, parts, restarts, solver, vectors
+    overclustering, parts, restarts, tolerance, solver, vectors
         See :class:`~regiontree.spectral.oversegment.OversegmentSettings`.
     tree : str
         Builder, a name in :data:`regiontree.hierarchy.BUILDERS`.
@@ -104,6 +104,7 @@ class Settings:
     overclustering: Method = "simultaneous"
     parts: int = 400
     restarts: int = 1
+    tolerance: float = 5e-3
     solver: Literal["auto", "reference"] = "auto"
     vectors: int | None = 50
     tree: str = "ward"
@@ -246,7 +247,12 @@ class Settings:
 
     def oversegment_settings(self) -> OversegmentSettings:
         return OversegmentSettings(
-            self.overclustering, self.parts, self.restarts, self.solver, self.vectors
+            self.overclustering,
+            self.parts,
+            self.restarts,
+            self.tolerance,
+            self.solver,
+            self.vectors,
         )
 
     def refinement(self) -> Refinement | None:
@@ -358,6 +364,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "overclustering": "simultaneous",
         "parts": 200,
         "restarts": 10,
+        "tolerance": 1e-3,
         "vectors": None,
         "tree": "recursive",
         "levels": 9,

@@ -74,9 +74,9 @@ class SpectralWard:
         k = len(graph.count)
         nodes = [Node(np.array([i]), stop=StopReason.SINGLE_PART, height=0.0) for i in range(k)]
         if k > 1:
-            with one_thread():
+            with one_thread():  # NumPy's other threads, once woken, stay busy for longer than this
                 rows = spectral_rows(graph, self.vectors, self.power)
-            pairs, costs = ward_merges(rows, graph.count, self.exponent)
+                pairs, costs = ward_merges(rows, graph.count, self.exponent)
             highest = float(costs[-1])
             nothing = _NOTHING**self.exponent * highest
             for (a, b), cost in zip(pairs.tolist(), costs.tolist(), strict=True):
@@ -94,16 +94,18 @@ def spectral_rows(graph: PartGraph, vectors: int | None, power: float) -> FloatA
     """Coordinates of the parts, (k, v) with v <= `vectors`: step 1 above."""
     count = graph.count.astype(float)
     mean = graph.sums / count[:, None]
-    distance = np.maximum(0.0, 1.0 - mean @ mean.T)
-    affinity = 1.0 - distance / max(float(distance.max()), 1e-12)
-    scale = np.sqrt(count)
-    weights = affinity * np.outer(count, count)
-    degree = np.sqrt(weights.sum(axis=1))
-    values, u = np.linalg.eigh(weights / np.outer(degree, degree))
+    distance = 1.0 - mean @ mean.T
+    np.maximum(0.0, distance, out=distance)
+    affinity = np.subtract(1.0, distance / max(float(distance.max()), 1e-12), out=distance)
+    # A_ij / sqrt(D_i D_j), where D_i, the sum of A_ij over j, is n_i times affinity @ count.
+    scale = np.sqrt(count / (affinity @ count))
+    affinity *= scale
+    affinity *= scale[:, None]
+    values, u = np.linalg.eigh(affinity)
     values, u = values[::-1][:vectors], u[:, ::-1][:, :vectors]
     # What rounding leaves of a zero must not be raised to a small power.
     values = np.where(values > _ROUNDING * values[0], values, 0.0)
-    rows: FloatArray = u * values**power / scale[:, None]
+    rows: FloatArray = u * values**power / np.sqrt(count)[:, None]
     return rows
 
 
@@ -145,21 +147,20 @@ def ward_merges(
         j = int(nearest[i])
         pairs[step] = name[i], name[j]
         costs[step] = least[i]
-        # Lance and Williams: the merged group takes row i, row j leaves.
+        # Lance and Williams: the merged group takes row i, row j leaves. What is infinite (the cost
+        # of a group with itself, or with one that has left) stays so.
         both = weight[i] + weight[j]
-        merged = (
-            (weight + weight[i]) * cost[i] + (weight + weight[j]) * cost[j] - weight * cost[i, j]
-        ) / (weight + both)
-        merged[~np.isfinite(cost[i])] = np.inf
-        merged[[i, j]] = np.inf
+        merged = (weight + weight[i]) * cost[i] + (weight + weight[j]) * cost[j]
+        merged -= weight * costs[step]
+        merged /= weight + both
         weight[i], name[i] = both, k + step
-        cost[i], cost[:, i] = merged, merged
-        cost[j], cost[:, j] = np.inf, np.inf
-        least[j] = np.inf
-        stale = np.flatnonzero((nearest == i) | (nearest == j) | (np.arange(k) == i))
-        stale = stale[np.isfinite(least[stale]) | (stale == i)]
-        nearest[stale] = cost[stale].argmin(axis=1)
-        least[stale] = cost[stale, nearest[stale]]
-        closer = merged < least
+        cost[i] = cost[:, i] = merged
+        cost[j] = cost[:, j] = np.inf
+        nearest[j], least[j] = -1, np.inf
+        stale = np.flatnonzero((nearest == i) | (nearest == j))  # i itself among them
+        near = cost[stale]
+        at = near.argmin(axis=1)
+        nearest[stale], least[stale] = at, near[np.arange(len(stale)), at]
+        closer = np.flatnonzero(merged < least)
         nearest[closer], least[closer] = i, merged[closer]
     return pairs, np.maximum.accumulate(costs)

@@ -41,7 +41,7 @@ __all__ = [
 REFERENCE_LIMIT = 8192  # patches; the dense solver holds three n x n float64 arrays: 1.6 GB there
 _RANK_TOLERANCE = 1e-10  # of the largest eigenvalue: below it a direction is rounding
 _PRODUCT_ROUNDING = 1e-6  # the same for eigenvalues that come out of float32 products
-_ROW_BLOCK = 2048
+_ROW_BLOCK = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,7 @@ def low_rank_eigenvectors(affinity: LowRankAffinity, k: int) -> Spectrum:
     scale = affinity.degrees().rsqrt().float()
     d = unit.shape[1]
 
-    # Gram matrix of Y = D^-1/2 [1, F], summed in float64 a block of rows at a time.
-    gram = unit.new_zeros(d + 1, d + 1, dtype=torch.float64)
-    for start in range(0, len(unit), _ROW_BLOCK):
-        y = _scaled(unit, scale, slice(start, start + _ROW_BLOCK)).double()
-        gram.addmm_(y.T, y)
-
+    gram = _gram(unit, scale)
     m = torch.full((d + 1,), b, dtype=torch.float64, device=unit.device)
     m[0] = a
     if a >= 0:
@@ -217,10 +212,24 @@ def reference_eigenvectors(affinity: Tensor, k: int) -> Spectrum:
     return Spectrum(1.0 - values, _fixed_sign(vectors))
 
 
-def _scaled(unit: Tensor, scale: Tensor, block: slice) -> Tensor:
-    """Rows of Y = D^-1/2 [1, F]."""
-    s = scale[block, None]
-    return torch.cat([s, s * unit[block]], dim=1)
+def _gram(unit: Tensor, scale: Tensor) -> Tensor:
+    """``Y'Y`` of Y = D^-1/2 [1, F], (d + 1, d + 1) float64, a block of rows of Y at a time.
+
+    It is symmetric, so of its four quarters one is not computed, and that of the column of ones is
+    a product with a vector.
+    """
+    n, d = unit.shape
+    half = d // 2
+    gram = unit.new_zeros(d + 1, d + 1, dtype=torch.float64)
+    rows = unit.new_empty(min(n, _ROW_BLOCK), d, dtype=torch.float64)
+    for start in range(0, n, _ROW_BLOCK):
+        s = scale[start : start + _ROW_BLOCK].double()
+        y = torch.mul(unit[start : start + _ROW_BLOCK], s[:, None], out=rows[: len(s)])
+        gram[0, 0] += s @ s
+        gram[0, 1:].addmv_(y.T, s)
+        gram[1 : half + 1, 1:].addmm_(y[:, :half].T, y)
+        gram[half + 1 :, half + 1 :].addmm_(y[:, half:].T, y[:, half:])
+    return gram.triu_().add_(gram.triu(1).T)
 
 
 def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:

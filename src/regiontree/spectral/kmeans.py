@@ -139,7 +139,7 @@ def _plus_plus(points: Tensor, square: Tensor, draws: Tensor) -> Tensor:
         candidate = torch.searchsorted(total, target, right=True).clamp_max_(n - 1)  # (r, c)
         reached = _squared_distances(points, square, candidate).clamp_min_(0.0)
         for _ in range(c // 2):
-            reached = torch.minimum(reached, nearest[:, None, :])
+            torch.minimum(reached, nearest[:, None, :], out=reached)
             best = reached.sum(dim=2).argmin(dim=1)
             chosen.append(candidate[run, best])
             nearest = reached[run, best]
@@ -149,12 +149,8 @@ def _plus_plus(points: Tensor, square: Tensor, draws: Tensor) -> Tensor:
 def _squared_distances(points: Tensor, square: Tensor, seeds: Tensor) -> Tensor:
     """From the points of index `seeds` (r, t) to all: (r, t, n)."""
     flat = seeds.reshape(-1)
-    if len(flat) < 64:  # a few columns: the other way round this product is slow for many points
-        distance = torch.addmm(square[flat], points, points[flat].T, alpha=-2.0).T.contiguous()
-        distance += square
-    else:
-        distance = torch.addmm(square, points[flat], points.T, alpha=-2.0)
-        distance += square[flat, None]
+    distance = torch.addmm(square, points[flat], points.T, alpha=-2.0)
+    distance += square[flat, None]
     return distance.reshape(*seeds.shape, -1)
 
 

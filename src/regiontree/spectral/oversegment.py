@@ -38,13 +38,15 @@ MAX_DENSE_PARTS = 4096  # the tree's own matrices are parts x parts, float64: 13
 @dataclass(frozen=True, slots=True)
 class OversegmentSettings:
     """Attributes: method; parts, the number of parts aimed at (>= 1; fewer come back from fewer
-    patches; none, felzenszwalb and quickshift have no use for it); restarts of k-means; solver of
-    simultaneous, ``auto`` or the dense ``reference``; vectors, its number of eigenvectors, None for
-    as many as parts."""
+    patches; none, felzenszwalb and quickshift have no use for it); restarts of k-means; tolerance,
+    the share of its inertia that an iteration must gain to be followed by another, in [0, 1]
+    (simultaneous and features); solver of simultaneous, ``auto`` or the dense ``reference``;
+    vectors, its number of eigenvectors, None for as many as parts."""
 
     method: Method = "simultaneous"
     parts: int = 200
     restarts: int = 1
+    tolerance: float = 5e-3
     solver: Literal["auto", "reference"] = "auto"
     vectors: int | None = None
 
@@ -57,6 +59,7 @@ class OversegmentSettings:
             raise SettingsError(f"solver must be auto or reference, got {self.solver!r}")
         check_number("parts", self.parts, 1, MAX_DENSE_PARTS, whole=True)
         check_number("restarts", self.restarts, 1, 1000, whole=True)
+        check_number("tolerance", self.tolerance, 0, 1)
         if self.vectors is not None:
             check_number("vectors", self.vectors, 1, 100_000, whole=True)
 
@@ -120,7 +123,7 @@ def oversegment(
             )
         return torch.arange(n, device=unit.device)
     if settings.method == "features":
-        return kmeans(unit, k, seed=seed, n_init=settings.restarts, sample=_SAMPLE).labels
+        return _clusters(unit, k, settings, seed)
     v = min(settings.vectors or k, n)
     if settings.solver == "reference":
         vectors = reference_eigenvectors(dense_affinity(unit, affinity_settings), v).vectors.float()
@@ -128,7 +131,19 @@ def oversegment(
         vectors = leading_eigenvectors(affinity, v, seed=seed).vectors
     length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     rows = vectors / length.clamp_min(1e-12)
-    return kmeans(rows, k, seed=seed, n_init=settings.restarts, sample=_SAMPLE).labels
+    return _clusters(rows, k, settings, seed)
+
+
+def _clusters(rows: Tensor, k: int, settings: OversegmentSettings, seed: int) -> Tensor:
+    found = kmeans(
+        rows,
+        k,
+        seed=seed,
+        n_init=settings.restarts,
+        tolerance=settings.tolerance,
+        sample=_SAMPLE,
+    )
+    return found.labels
 
 
 def part_graph(unit: Tensor, affinity: Affinity, labels: Tensor) -> PartGraph:
