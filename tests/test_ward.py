@@ -10,10 +10,11 @@ from conftest import blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import linkage
+from threadpoolctl import threadpool_info
 
 from regiontree import RegionParser
 from regiontree.errors import SettingsError
-from regiontree.hierarchy import PartGraph, SpectralWard, StopReason
+from regiontree.hierarchy import PartGraph, SpectralWard, StopReason, ward
 from regiontree.hierarchy.ward import spectral_rows, ward_merges
 
 
@@ -203,3 +204,18 @@ def test_parts_that_nothing_tells_apart_are_one_region() -> None:
 def test_wrong_settings_are_named(changes: dict, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         RegionParser(backbone="precomputed", tree="ward", **changes)
+
+
+@pytest.mark.parametrize("step", ["spectral_rows", "ward_merges"])
+def test_numpy_keeps_to_one_thread(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """NumPy's other threads, once woken, spin beside what comes next (docs/decisions.md)."""
+    seen, inner = [], getattr(ward, step)
+
+    def watched(*given: object) -> object:
+        seen.extend(pool["num_threads"] for pool in threadpool_info())
+        return inner(*given)
+
+    monkeypatch.setattr(ward, step, watched)
+    rng = np.random.default_rng(0)
+    SpectralWard().build(graph_of(rng.normal(size=(6, 4)), np.ones(6, np.int64)), seed=0)
+    assert set(seen) == {1}
