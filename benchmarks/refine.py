@@ -140,13 +140,15 @@ def refined(given: Given, by: Refinement, photograph: str = "view") -> Labels:
 
 
 def ways_of(preset: str) -> dict[str, Way]:
-    own = RegionParser(preset=preset).settings.refinement()
+    settings = RegionParser(preset=preset).settings
+    own = settings.refinement()
     assert isinstance(own, Guided)
+    fine = own.fine / settings.overlap  # by the grid's patch, not by the network's
     return {
         "patch grid": patch_grid,
         "bilinear": bilinear,
         "coarse edges": partial(refined, by=replace(own, detail=0)),
-        "fine edges": partial(refined, by=replace(own, coarse=own.fine, overlap=1, detail=0)),
+        "fine edges": partial(refined, by=replace(own, coarse=fine, detail=0)),
         "guided, narrow blur": partial(refined, by=replace(own, coarse=own.coarse / 2)),
         "guided, deeper bowls": partial(refined, by=replace(own, bowl=1)),
         "guided, specks kept": partial(refined, by=replace(own, specks=0)),
@@ -297,7 +299,14 @@ def built(
     unit = unit_rows(features.flatten(0, 1)).view(features.shape)
     smooth = parser._smoothed(unit, rgb)
     embedding = tree.embedding[: tree.n_leaves].astype(np.float32)
-    return tree, PatchLeaves(tree.labels, tree.parents, smooth, torch.from_numpy(embedding))
+    leaves = PatchLeaves(
+        tree.labels,
+        tree.parents,
+        smooth,
+        torch.from_numpy(embedding),
+        parser.settings.overlap,
+    )
+    return tree, leaves
 
 
 def means(

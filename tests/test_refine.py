@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,9 @@ from trees import children_of, pixels_of
 from regiontree import RegionParser
 from regiontree.errors import SettingsError
 from regiontree.images import nearest
-from regiontree.refine import REFINEMENTS, Guided, LeafCrf, PatchLeaves
+from regiontree.refine import REFINEMENTS, Guided, LeafCrf, PatchLeaves, guided
 from regiontree.refine.crf import CrfSettings, memory_needed
+from regiontree.refine.guided import edge_height
 from regiontree.refine.leafcrf import leaf_energies
 from regiontree.settings import Settings
 
@@ -204,6 +207,25 @@ def test_settings_of_the_field_reach_it():
         smooth_xy=2, smooth_weight=5, edge_xy=30, edge_rgb=9, edge_weight=6, steps=4
     )
     assert made == LeafCrf(0.2, field)
-    # four views make the grid twice as fine as the patches that the network sees, tiles do not
-    assert Settings().refinement() == Guided(overlap=2)
-    assert Settings.make("fast").refinement() == Settings(tiles="own").refinement() == Guided()
+    assert Settings().refinement() == Guided()
+
+
+def test_four_views_make_the_grid_twice_as_fine_as_the_networks_patches():
+    assert Settings().overlap == 2
+    assert Settings.make("fast").overlap == Settings(tiles="own").overlap == 1
+    assert Settings(backbone="precomputed").overlap == 1
+
+
+def test_the_networks_patches_set_the_wide_blur(monkeypatch):
+    blurs = []
+
+    def watched(colours, blur):
+        blurs.append(blur)
+        return edge_height(colours, blur)
+
+    monkeypatch.setattr(guided, "edge_height", watched)
+    given = leaves()
+    for overlap in (1, 2):
+        Guided().refine(replace(given, overlap=overlap), photo(), (70, 84))
+    assert blurs[2] == 2 * blurs[0]
+    assert blurs[3] == blurs[1]

@@ -323,6 +323,7 @@ class RegionParser:
                 hierarchy.parents.astype(np.int32),
                 unit.reshape(h, w, d).float(),
                 torch.from_numpy(embedding[: leaf_of_patch.max() + 1]).to(unit.device).float(),
+                settings.overlap,
             )
             labels = refinement.refine(leaves, rgb, size)
         return RegionTree(

@@ -14,7 +14,7 @@ from regiontree.backbones.views import VIEWS
 from regiontree.errors import SettingsError, check_number, nearest_name
 from regiontree.hierarchy import BUILDERS, TreeBuilder
 from regiontree.images import Size, parse_size
-from regiontree.refine import REFINEMENTS, Guided, LeafCrf, Refinement
+from regiontree.refine import REFINEMENTS, LeafCrf, Refinement
 from regiontree.refine.crf import CrfSettings
 from regiontree.spectral.affinity import AffinitySettings
 from regiontree.spectral.oversegment import Method, OversegmentSettings
@@ -265,10 +265,14 @@ class Settings:
             )
         if self.refine == "crf":
             return self._crf()
-        # Four views make the grid twice as fine as the network's patches; tiles keep to those.
-        if self.refine == "guided" and self.views == 4 and self.tiles is None:
-            return Guided(overlap=2)
         return REFINEMENTS[self.refine]()
+
+    @property
+    def overlap(self) -> float:
+        """Patches of the grid in one of the network's, a side: four views make it twice as fine,
+        tiles keep to the network's, and of precomputed features nothing is known."""
+        is_precomputed = self.backbone.partition(":")[0] == "precomputed"
+        return 2.0 if self.views == 4 and self.tiles is None and not is_precomputed else 1.0
 
     def _crf(self) -> Refinement:
         try:

@@ -31,12 +31,16 @@ class PatchLeaves:
         Of unit length, as the tree was built on them.
     embedding : (L, d) float32
         Mean feature of each leaf, of unit length.
+    overlap : float
+        Patches of the grid in one of the network's, a side: 2 where views make the grid twice as
+        fine. Features are as broad as the network's patches.
     """
 
     leaf: NDArray[np.int32]
     parents: NDArray[np.int32]
     features: Tensor
     embedding: Tensor
+    overlap: float = 1.0
 
 
 class Refinement(Protocol):

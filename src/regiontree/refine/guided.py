@@ -56,10 +56,8 @@ class Guided:
     ----------
     coarse, fine : float
         Blur of the two edge images, standard deviation in sides of a patch, 0 to 4: the coarse one
-        of a patch as the network sees it, the fine one of the grid's.
-    overlap : float
-        Sides of the grid's patch in one of the network's, 1 to 16: 2 where views make the grid
-        twice as fine. Textures do not shrink with the grid.
+        of the network's patch, since textures do not shrink with the grid, the fine one of the
+        grid's.
     detail : float
         Weight of the fine one, >= 0.
     bowl : float
@@ -74,7 +72,6 @@ class Guided:
 
     coarse: float = 0.3
     fine: float = 0.07
-    overlap: float = 1.0
     detail: float = 0.3
     bowl: float = 0.5
     threads: float = 0.25
@@ -84,7 +81,6 @@ class Guided:
     def __post_init__(self) -> None:
         check_number("coarse", self.coarse, 0, 4)
         check_number("fine", self.fine, 0, 4)
-        check_number("overlap", self.overlap, 1, 16)
         check_number("detail", self.detail, 0, 1000)
         check_number("bowl", self.bowl, 0, 1000)
         check_number("threads", self.threads, 0, 1)
@@ -96,7 +92,9 @@ class Guided:
 
     def refine(self, leaves: PatchLeaves, rgb: NDArray[np.uint8], size: tuple[int, int]) -> Labels:
         """As :meth:`regiontree.refine.base.Refinement.refine`; see :func:`refine_leaves`."""
-        return refine_leaves(leaves.leaf, leaves.parents, rgb, size, settings=self)
+        return refine_leaves(
+            leaves.leaf, leaves.parents, rgb, size, overlap=leaves.overlap, settings=self
+        )
 
 
 def refine_leaves(
@@ -105,6 +103,7 @@ def refine_leaves(
     rgb: NDArray[np.uint8],
     size: tuple[int, int],
     *,
+    overlap: float = 1.0,
     settings: Guided | None = None,
 ) -> Labels:
     """The leaf of each pixel, its borders moved to edges of the photograph.
@@ -122,6 +121,8 @@ def refine_leaves(
         and some 300 MB.
     size
         (H, W) of the result, ``H >= h``, ``W >= w``: from `rgb`'s resolution by nearest neighbour.
+    overlap
+        As in :class:`~regiontree.refine.base.PatchLeaves`.
 
     Returns
     -------
@@ -163,19 +164,21 @@ def refine_leaves(
     merge = merge_specks if whole else merge_specks_within
     labels = np.empty(shape, np.int32)
     for window in windows(leaf.shape, shape, side, _MARGIN):
-        found = _flooded(leaf, rgb, window, settings)
+        found = _flooded(leaf, rgb, window, overlap, settings)
         found = trim_threads(found, round(settings.threads * patch))
         found = merge(found, parents, round(settings.specks * patch**2))
         labels[window.core] = found[window.inner]
     return keep_leaves(labels if shape == size else nearest(labels, size), leaf, parents)
 
 
-def _flooded(leaf: Labels, rgb: NDArray[np.uint8], window: Window, settings: Guided) -> Labels:
+def _flooded(
+    leaf: Labels, rgb: NDArray[np.uint8], window: Window, overlap: float, settings: Guided
+) -> Labels:
     """Leaves of a window's pixels, from its landscape and its patches' springs."""
     shape = rgb.shape[:2]
     patch = (shape[0] * shape[1] / leaf.size) ** 0.5
     colours = lab_colours(rgb[window.pixels])
-    height = edge_height(colours, settings.coarse * settings.overlap * patch)
+    height = edge_height(colours, settings.coarse * overlap * patch)
     if settings.detail:
         height += settings.detail * edge_height(colours, settings.fine * patch)
     rows, columns = (
