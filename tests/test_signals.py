@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +25,15 @@ def test_a_signal_raises_and_again_at_the_next_check(number: int) -> None:
         with pytest.raises(KeyboardInterrupt):
             check()
     assert signal.getsignal(number) is before
+
+
+def test_an_interruption_while_the_command_is_loaded_leaves_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n", encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, "-m", "regiontree", "--version"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")

@@ -1,5 +1,16 @@
-"""``python -m regiontree``."""
+"""The command, as ``regiontree`` or ``python -m regiontree``."""
 
-from regiontree.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run it; an interruption while it is still being loaded is as quiet as one later on."""
+    try:
+        from regiontree.cli import main as command
+    except KeyboardInterrupt:
+        sys.exit(130)
+    command()
+
+
+if __name__ == "__main__":
+    main()
