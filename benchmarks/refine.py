@@ -265,7 +265,7 @@ def scored(
         stored = load_features(file)
         view = parser.pixels(sample.image)
         assert view is not None
-        tree, leaves = built(stored.patches, parser, view)
+        tree, leaves = built(stored.patches, parser, view, stored.overlap)
         masks = dataset.truths(sample)
         size = masks[0].shape
         side = min(max(stored.image_size), 2 * max(view.shape))
@@ -292,7 +292,7 @@ def scored(
 
 
 def built(
-    features: Tensor, parser: RegionParser, rgb: NDArray[np.uint8]
+    features: Tensor, parser: RegionParser, rgb: NDArray[np.uint8], overlap: float
 ) -> tuple[RegionTree, PatchLeaves]:
     """The tree of patch features, not refined, and what the parser would give a refinement."""
     tree = parser.build(features, rgb=rgb)
@@ -304,7 +304,7 @@ def built(
         tree.parents,
         smooth,
         torch.from_numpy(embedding),
-        parser.settings.overlap,
+        overlap,
     )
     return tree, leaves
 
@@ -338,7 +338,8 @@ def photograph(*parts: int) -> list[Given]:
     picture = Image.fromarray(load_image(photo.source).rgb)
     view, fine = (np.asarray(picture.resize((side, side))) for side in (840, 1680))
     parsers = [RegionParser(backbone="precomputed:-", parts=count) for count in parts]
-    return [Given(built(features, each, view)[1], (840, 840), view, fine, view) for each in parsers]
+    leaves = [built(features, each, view, 1)[1] for each in parsers]
+    return [Given(each, (840, 840), view, fine, view) for each in leaves]
 
 
 # Each with the parts of its tree. Costs do not depend on the preset.

@@ -53,7 +53,7 @@ from torch.nn import functional
 from regiontree import RegionParser, RegionTree
 from regiontree.backbones import Backbone, FeatureSpec, load_backbone, pick_dtype, tiles
 from regiontree.backbones.tiles import Tiled
-from regiontree.backbones.views import Views
+from regiontree.backbones.views import Views, grid_overlap
 from regiontree.datasets.catalog import open_dataset
 from regiontree.datasets.dataset import Dataset
 from regiontree.images import fitted, grid_of, load_image
@@ -171,8 +171,9 @@ def scores(
     photo = np.asarray(Image.fromarray(rgb).resize((wide, tall), Image.Resampling.BILINEAR))
     rows = []
     for seed in SEEDS:
-        parser = RegionParser(backbone="precomputed:-", parts=parts, seed=seed, views=views)
-        tree = parser.build(features, rgb=photo, image_size=mask.shape)
+        parser = RegionParser(backbone="precomputed:-", parts=parts, seed=seed)
+        overlap = grid_overlap(views, None)
+        tree = parser.build(features, rgb=photo, image_size=mask.shape, overlap=overlap)
         rows.append(score(tree, mask, truth, dataset))
     return _mean(rows).tolist()
 

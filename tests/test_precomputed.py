@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 from regiontree import RegionParser
 from regiontree.backbones.precomputed import FEATURE_SUFFIXES, find_features, read_features
 from regiontree.errors import FeatureError
-from regiontree.featurefile import Features, save_features
+from regiontree.featurefile import Features, load_features, save_features
+from regiontree.refine import Guided
 
 
 @pytest.fixture
@@ -46,6 +47,43 @@ def test_a_stored_feature_file_gives_the_tree_of_its_features(path):
     assert tree.n_leaves > 1
     assert np.array_equal(tree.labels, parser.build(features).labels)
     assert tree.meta["image"]["name"] == path.name
+
+
+@pytest.mark.parametrize(
+    ("made_with", "overlap"),
+    [
+        ({"views": 4, "tiles": None}, 2),
+        ({"views": 4, "tiles": "own"}, 1),
+        ({"views": 1}, 1),
+        ({}, 1),
+    ],
+)
+def test_a_file_of_ours_tells_how_far_its_patches_overlap(path, made_with, overlap):
+    features = torch.from_numpy(blocks(12, 12, 8)).half()
+    save_features(path, Features(features, (48, 48), {"name": "a"}, {"name": "x"}), made_with)
+    assert load_features(path).overlap == overlap
+    parser = RegionParser(backbone="precomputed", device="cpu")
+    assert parser.extract(path).overlap == overlap
+    save_file({"features": features}, path)  # anybody's
+    assert parser.extract(path).overlap == 1
+
+
+def test_refinement_learns_how_far_patches_overlap(path, tmp_path, monkeypatch):
+    told, refine = [], Guided.refine
+
+    def watched(self, leaves, rgb, size):
+        told.append(leaves.overlap)
+        return refine(self, leaves, rgb, size)
+
+    monkeypatch.setattr(Guided, "refine", watched)
+    photo = tmp_path / "photos" / f"{path.stem}.png"
+    photo.parent.mkdir()
+    rgb = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    Image.fromarray(rgb).save(photo)
+    features = torch.from_numpy(blocks(12, 12, 8)).half()
+    save_features(path, Features(features, (96, 96), {"name": "a"}, {"name": "x"}), {"views": 4})
+    RegionParser(backbone=f"precomputed:{tmp_path}", device="cpu").parse(photo)
+    assert told == [2]
 
 
 def test_it_is_found_by_the_photographs_name(path, tmp_path):

@@ -25,10 +25,18 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from regiontree.backbones.views import grid_overlap
 from regiontree.errors import FeatureError
 from regiontree.files import atomic_write
 
-__all__ = ["FORMAT", "Features", "load_features", "read_features_meta", "save_features"]
+__all__ = [
+    "FORMAT",
+    "Features",
+    "load_features",
+    "overlap_of",
+    "read_features_meta",
+    "save_features",
+]
 
 FORMAT = "regiontree-features"
 FORMAT_VERSION = 1
@@ -45,12 +53,14 @@ class Features:
     image_size : (H, W) of the photograph in pixels
     source : name and sha256 of the photograph
     backbone : name, sha256 and dtype of the network
+    overlap : patches of the grid in one of the network's, a side
     """
 
     patches: Tensor
     image_size: tuple[int, int]
     source: dict[str, Any]
     backbone: dict[str, Any]
+    overlap: float = 1.0
 
 
 def save_features(path: Path, features: Features, settings: Mapping[str, Any]) -> None:
@@ -132,4 +142,10 @@ def load_features(path: Path) -> Features:
         raise FeatureError(f"{path}: damaged or not a feature file; delete it") from error
     if not torch.isfinite(patches).all():
         raise FeatureError(f"{path}: holds values that are not finite; delete it")
-    return Features(patches, (int(height), int(width)), source, backbone)
+    overlap = overlap_of(meta)
+    return Features(patches, (int(height), int(width)), source, backbone, overlap)
+
+
+def overlap_of(meta: Mapping[str, Any]) -> float:
+    """:attr:`Features.overlap` of a file with this header."""
+    return grid_overlap(meta["settings"].get("views"), meta["settings"].get("tiles"))

@@ -33,7 +33,7 @@ from regiontree.backbones.unfold import Unfolded
 from regiontree.backbones.views import Views
 from regiontree.colours import patch_colours
 from regiontree.errors import FeatureError, SettingsError
-from regiontree.featurefile import Features
+from regiontree.featurefile import Features, overlap_of, read_features_meta
 from regiontree.hierarchy import Hierarchy, PartGraph, StopReason
 from regiontree.images import (
     MAX_PIXELS,
@@ -171,6 +171,7 @@ class RegionParser:
             image_size=extracted.image_size,
             source=extracted.source,
             backbone=extracted.backbone,
+            overlap=extracted.overlap,
         )
 
     @torch.inference_mode()
@@ -181,23 +182,23 @@ class RegionParser:
         `patches`, if given, are what the network made of the photograph, in a batch say.
         """
         if self.settings.backbone == "precomputed":
-            features, digest = self._read(photo)
+            features, digest, overlap = self._read(photo)
             grid = (features.shape[0], features.shape[1])
             named = Path(str(photo)).name
             source: dict[str, Any] = {"name": named, "sha256": digest}
-            return Features(features, grid, source, {"name": "precomputed"})
+            return Features(features, grid, source, {"name": "precomputed"}, overlap)
         image = self.load(photo)
         source = {"name": image.name, "sha256": image.digest}
         if self.is_precomputed:
             if not isinstance(photo, str | Path):
                 raise FeatureError(f"{self.settings.backbone} needs the photograph's path")
-            features, digest = self._read(self.features_file(Path(photo)))
+            features, digest, overlap = self._read(self.features_file(Path(photo)))
             source["features_sha256"] = digest
-            return Features(features, image.size, source, {"name": "precomputed"})
+            return Features(features, image.size, source, {"name": "precomputed"}, overlap)
         backbone = self.backbone_meta()  # loads it, whatever the image
         if patches is None:  # of one colour: one region, which no network is needed to say
             patches = torch.ones(1, 1, 1) if image.is_uniform else self._forward(image)
-        return Features(patches, image.size, source, backbone)
+        return Features(patches, image.size, source, backbone, self.settings.overlap)
 
     @torch.inference_mode()
     def features(self, photo: Photo) -> Tensor:
@@ -258,6 +259,7 @@ class RegionParser:
         image_size: tuple[int, int] | None = None,
         source: dict[str, Any] | None = None,
         backbone: dict[str, Any] | None = None,
+        overlap: float | None = None,
     ) -> RegionTree:
         """The region tree of patch features.
 
@@ -274,6 +276,8 @@ class RegionParser:
             (H, W) of the image they belong to, at least (h, w); the patch grid itself if None.
         source, backbone
             What to record of the image and of the network in ``meta``.
+        overlap
+            Patches of the grid in one of the network's, a side; None: as the settings make it.
         """
         settings = self.settings
         if not isinstance(features, Tensor):
@@ -323,7 +327,7 @@ class RegionParser:
                 hierarchy.parents.astype(np.int32),
                 unit.reshape(h, w, d).float(),
                 torch.from_numpy(embedding[: leaf_of_patch.max() + 1]).to(unit.device).float(),
-                settings.overlap,
+                settings.overlap if overlap is None else overlap,
             )
             labels = refinement.refine(leaves, rgb, size)
         return RegionTree(
@@ -369,11 +373,16 @@ class RegionParser:
         most = cover if isinstance(cover, int) else max(cover)
         return refinement.long_side if refinement.long_side > most else None
 
-    def _read(self, photo: Photo) -> tuple[Tensor, str]:
+    def _read(self, photo: Photo) -> tuple[Tensor, str, float]:
+        """A feature file's features, its sha256 and, if it is one of our own, its overlap."""
         if not isinstance(photo, str | Path):
             raise FeatureError("the precomputed backbone needs a path; pass arrays to build()")
         features, digest = read_features(photo)
-        return torch.from_numpy(np.ascontiguousarray(features)), digest
+        try:
+            overlap = overlap_of(read_features_meta(Path(photo)))
+        except FeatureError:  # of anybody's
+            overlap = 1.0
+        return torch.from_numpy(np.ascontiguousarray(features)), digest, overlap
 
     def backbone_meta(self) -> dict[str, Any]:
         """What trees and feature files record of the network."""

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 
 from regiontree.backbones.base import DTYPES, Facet, FeatureSpec, Positions
 from regiontree.backbones.unfold import check_window
-from regiontree.backbones.views import VIEWS
+from regiontree.backbones.views import VIEWS, grid_overlap
 from regiontree.errors import SettingsError, check_number, nearest_name
 from regiontree.hierarchy import BUILDERS, TreeBuilder
 from regiontree.images import Size, parse_size
@@ -269,10 +269,10 @@ class Settings:
 
     @property
     def overlap(self) -> float:
-        """Patches of the grid in one of the network's, a side: four views make it twice as fine,
-        tiles keep to the network's, and of precomputed features nothing is known."""
-        is_precomputed = self.backbone.partition(":")[0] == "precomputed"
-        return 2.0 if self.views == 4 and self.tiles is None and not is_precomputed else 1.0
+        """Patches of the grid in one of the network's, a side; 1 where no network is run."""
+        if self.backbone.partition(":")[0] == "precomputed":
+            return 1.0
+        return grid_overlap(self.views, self.tiles)
 
     def _crf(self) -> Refinement:
         try:

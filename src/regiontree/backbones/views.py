@@ -21,9 +21,15 @@ from torch.nn.functional import normalize, pad
 from regiontree.backbones.base import Backbone
 from regiontree.errors import BackboneError
 
-__all__ = ["VIEWS", "Views"]
+__all__ = ["VIEWS", "Views", "grid_overlap"]
 
 VIEWS = (1, 2, 4)
+
+
+def grid_overlap(views: object, tiles: object) -> float:
+    """Patches of the grid in one of the network's, a side, by these two settings: four views make
+    it twice as fine, tiles keep to the network's."""
+    return 2.0 if views == 4 and tiles is None else 1.0
 
 
 class Views:
