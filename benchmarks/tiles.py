@@ -12,7 +12,7 @@ Method
     at 840 pixels, or at the tiles' size if that is more, up to the photograph's own. Scores at full
     size, means of trees from three seeds, over images, then over data sets: NM and NH at 24 nodes
     and with all of them, F2 of the cut into 24 regions (:mod:`refine`).
-    seams: the first photograph, largest size. How often a border between regions runs where a tile
+    seams: --photos photographs, largest size. How often a border between regions runs where a tile
     ends, as a multiple of how often it runs anywhere (1: no seam), for blended tiles and for plain
     averages; and what share of patches changes region when tiles begin 6 patches further on, beside
     what another seed of k-means changes.
@@ -194,15 +194,30 @@ def score(tree: RegionTree, mask: Any, truth: Truth, dataset: Dataset) -> list[f
 # -- seams ----------------------------------------------------------------------------------------
 
 
-def seams(sizes: list[int], contexts: list[float]) -> None:
+def seams(sizes: list[int], contexts: list[float], photos: int) -> None:
     seen = network()
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    for photo in photographs(photos):
+        rgb = load_image(photo.source).rgb
+        for way, row in seams_of(rgb, max(sizes), contexts, seen).items():
+            found.setdefault(way, []).append(row)
+    rows = []
+    for way, each in found.items():
+        ratio, moved, seeded = np.mean(each, axis=0)
+        rows.append([way, f"{ratio:.2f}", f"{moved:.1%}", f"{seeded:.1%}"])
+    print_table(["tiles", "borders where tiles end", "moved by 6", "another seed"], rows)
+
+
+def seams_of(
+    rgb: Picture, size: int, contexts: list[float], seen: Backbone
+) -> dict[str, tuple[float, float, float]]:
+    """The three figures of a photograph for each way of joining tiles."""
     tile, whole = once(seen), once(Views(seen, 4))
-    rgb = load_image(photographs(1)[0].source).rgb
-    pixels = pixels_of(rgb, max(sizes), seen.patch)
+    pixels = pixels_of(rgb, size, seen.patch)
     begin, bump = tiles.tile_starts, tiles._bump
     columns = pixels.shape[3] // seen.patch
     ends = {end - 1 for start in begin(columns, 37) for end in (start, start + 37)}
-    ends = sorted(end for end in ends if 0 <= end < columns - 1)
+    inside = sorted(end for end in ends if 0 <= end < columns - 1)
 
     def cut(context: float, *, shift: int = 0, flat: bool = False, seed: int = 1234) -> Any:
         def moved(cells: int, side: int) -> list[int]:
@@ -213,21 +228,20 @@ def seams(sizes: list[int], contexts: list[float]) -> None:
         tiles._bump = np.ones if flat else bump
         features = Tiled(tile, whole, context=context).features(pixels)[0]
         tiles.tile_starts, tiles._bump = begin, bump
-        parser = RegionParser(backbone="precomputed:-", refine="none", views=1, seed=seed)
+        parser = RegionParser(backbone="precomputed:-", refine="none", seed=seed)
         return parser.build(features, rgb=rgb).cut(n_regions=24)
 
-    rows = []
+    found = {}
     for context in contexts:
         for flat in (False, True):
             here = cut(context, flat=flat)
             border = (here[:, 1:] != here[:, :-1]).mean(axis=0)
-            rows.append([
-                f"{context:g} whole, {'averaged' if flat else 'blended'}",
-                f"{border[ends].mean() / border.mean():.2f}",
-                f"{100 * changed(here, cut(context, flat=flat, shift=6)):.1f} %",
-                f"{100 * changed(here, cut(context, flat=flat, seed=7)):.1f} %",
-            ])  # fmt: skip
-    print_table(["tiles", "borders where tiles end", "moved by 6", "another seed"], rows)
+            found[f"{context:g} whole, {'averaged' if flat else 'blended'}"] = (
+                float(border[inside].mean() / border.mean()),
+                changed(here, cut(context, flat=flat, shift=6)),
+                changed(here, cut(context, flat=flat, seed=7)),
+            )
+    return found
 
 
 def changed(one: Any, other: Any) -> float:
@@ -313,6 +327,7 @@ def main() -> None:
     options.add_argument("what", choices=("detail", "seams", "cost"))
     options.add_argument("--only", nargs="+", default=[], help="data sets")
     options.add_argument("--images", type=int, default=6, help="of each data set")
+    options.add_argument("--photos", type=int, default=6, help="for seams")
     options.add_argument("--sizes", type=int, nargs="+", default=[1036])
     options.add_argument("--contexts", type=float, nargs="+", default=[0.9, 0.75, 0.5])
     options.add_argument("--parts", type=int, nargs="+", default=[400])
@@ -324,7 +339,7 @@ def main() -> None:
         "detail": lambda: detail(
             given.only, given.images, given.sizes, given.contexts, given.parts
         ),
-        "seams": lambda: seams(given.sizes, given.contexts),
+        "seams": lambda: seams(given.sizes, given.contexts, given.photos),
         "cost": lambda: print_cost(given.cost),
     }
     ways[given.what]()
