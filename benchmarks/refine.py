@@ -81,6 +81,7 @@ from regiontree.images import load_image, nearest
 from regiontree.metrics import CoveringMetric, budget_nodes, contingency, region_counts
 from regiontree.metrics.score import score_regions
 from regiontree.refine import Guided, LeafCrf, PatchLeaves, Refinement
+from regiontree.settings import PRESETS
 from regiontree.spectral.affinity import unit_rows
 
 BUDGET = 24
@@ -140,7 +141,7 @@ def refined(given: Given, by: Refinement, photograph: str = "view") -> Labels:
 
 
 def ways_of(preset: str) -> dict[str, Way]:
-    settings = RegionParser(preset=preset).settings
+    settings = RegionParser(preset=preset, refine="guided").settings
     own = settings.refinement()
     assert isinstance(own, Guided)
     fine = own.fine / settings.overlap  # by the grid's patch, not by the network's
@@ -400,7 +401,7 @@ def print_sets(found: dict[str, list[Scores]], ways: Iterable[str]) -> None:
 def main() -> None:
     options = arguments(__doc__)
     options.add_argument("--output", type=Path, default=None, help="results/PRESET if left out")
-    options.add_argument("--preset", choices=["default", "fast"], default=PRESET)
+    options.add_argument("--preset", choices=list(PRESETS), default=PRESET)
     options.add_argument("--images", type=int, default=5, help="of each data set")
     options.add_argument("--crf-images", type=int, default=2, help="those of them for the CRF")
     options.add_argument("--threads", type=int, default=2)
