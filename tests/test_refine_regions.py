@@ -132,6 +132,20 @@ def test_a_leaf_comes_back_where_its_next_of_kin_is() -> None:
     assert keep_leaves(labels, leaf, PARENTS).tolist() == [[2, 0, 1, 2]]
 
 
+def test_it_goes_to_its_next_of_kin_however_far() -> None:
+    leaf = np.array([[0, 2, 1, 1]], np.int32)
+    labels = np.repeat([[2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1]], 3, axis=0).astype(np.int32)
+    kept = keep_leaves(labels, leaf, PARENTS)
+    assert np.argwhere(kept == 0).tolist() == [[1, 7]]  # the centre of the nearer patch of leaf 1
+
+
+def test_even_where_they_hold_no_centre_of_a_patch() -> None:
+    leaf = np.array([[0, 2]], np.int32)
+    labels = np.array([[2, 2, 2, 2, 2, 2, 2, 2, 1, 1]] * 3, np.int32)  # centres in columns 2, 7
+    kept = keep_leaves(labels, leaf, PARENTS)
+    assert np.argwhere(kept == 0).tolist() == [[0, 8]]
+
+
 def test_a_pixel_given_back_may_cost_another_leaf_its_last_which_then_gets_one() -> None:
     leaf = np.array([[0, 1, 1]], np.int32)
     labels = np.array([[1, 2, 2]], np.int32)  # the last pixel of 1 is in the patch of 0

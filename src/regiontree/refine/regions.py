@@ -168,11 +168,12 @@ def _windows(true: NDArray[np.bool_], height: int, width: int) -> NDArray[np.boo
 
 
 def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integer]) -> Labels:
-    """Give leaves without a pixel one back: the centre of one of their patches.
+    """Give leaves without a pixel one back, inside their nearest relative.
 
-    Of its patches that is taken whose pixel lies in the leaf's nearest relative, by the lowest node
-    above both, the first of equals: in all but the finest cuts it then cannot be told from what is
-    around it.
+    Those are the leaves, of all with pixels to spare, with which it is joined lowest in the tree;
+    of the patch centres that lie in one of them that is taken which is nearest to the lost leaf's
+    patches. So in all but the finest cuts it cannot be told from what is around it: a cut shows no
+    dots.
 
     Parameters
     ----------
@@ -193,32 +194,40 @@ def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integ
     array([[3, 3, 3, 1]], dtype=int32)
     """
     parents = np.asarray(parents)
-    rows, columns = (
-        at.reshape(-1)
-        for at in np.meshgrid(*patch_centres(leaf_of_patch.shape, labels.shape), indexing="ij")
-    )
-    leaf = leaf_of_patch.reshape(-1)
-    wanted = np.unique(leaf)
-    kept = labels
-    # Centres of patches are different pixels: what is given back is never taken again.
-    while len(missing := wanted[~_present(kept, int(wanted[-1]))[wanted]]):
-        if kept is labels:
-            kept = labels.copy()
-        patch = np.flatnonzero(np.isin(leaf, missing))
-        now = kept[rows[patch], columns[patch]]
-        order = np.lexsort((patch, lowest_above(parents, leaf[patch], now), leaf[patch]))
-        patch = patch[order][np.unique(leaf[patch][order], return_index=True)[1]]
-        kept[rows[patch], columns[patch]] = leaf[patch]
+    wanted = np.unique(leaf_of_patch)
+    count = _counts(labels, int(wanted[-1]))
+    missing = wanted[count[wanted] == 0]
+    if not len(missing):
+        return labels
+    kept = labels.copy()
+    rows, columns = patch_centres(leaf_of_patch.shape, labels.shape)
+    for leaf in missing.tolist():
+        # As there are no more leaves than pixels, where one has none another has two.
+        spare = np.flatnonzero(count > 1)
+        joined = lowest_above(parents, np.full(len(spare), leaf), spare)
+        relatives = np.zeros(len(count), bool)
+        relatives[spare[joined == joined.min()]] = True
+        there = np.argwhere(relatives[kept[np.ix_(rows, columns)]])
+        if len(there):
+            own = np.argwhere(leaf_of_patch == leaf)
+            apart = ((there[:, None] - own) ** 2).sum(axis=2).min(axis=1)
+            y, x = there[apart.argmin()]
+            at = int(rows[y]), int(columns[x])
+        else:  # too small to hold a centre
+            y, x = np.divmod(int(relatives[kept].argmax()), kept.shape[1])
+            at = int(y), int(x)
+        count[kept[at]] -= 1
+        count[leaf] = 1
+        kept[at] = leaf
     return kept
 
 
-def _present(labels: Labels, last: int) -> NDArray[np.bool_]:
-    """Which of the labels 0 to `last` or more there are; no sorting of 100 million pixels."""
-    found = np.zeros(max(last, int(labels.max())) + 1, bool)
+def _counts(labels: Labels, last: int) -> NDArray[np.int64]:
+    """Pixels of each of the labels 0 to `last` or more; no sorting of 100 million of them."""
+    total = np.zeros(max(last, int(labels.max())) + 1, np.int64)
     for top in range(0, len(labels), 64):  # bincount copies what it counts
-        count = np.bincount(labels[top : top + 64].reshape(-1), minlength=len(found))
-        found |= count > 0
-    return found
+        total += np.bincount(labels[top : top + 64].reshape(-1), minlength=len(total))
+    return total
 
 
 def patch_centres(
