@@ -146,7 +146,7 @@ def test_even_where_they_hold_no_centre_of_a_patch() -> None:
     assert np.argwhere(kept == 0).tolist() == [[0, 8]]
 
 
-def test_a_pixel_given_back_may_cost_another_leaf_its_last_which_then_gets_one() -> None:
+def test_no_pixel_given_back_is_the_last_of_another_leaf() -> None:
     leaf = np.array([[0, 1, 1]], np.int32)
     labels = np.array([[1, 2, 2]], np.int32)  # the last pixel of 1 is in the patch of 0
     assert set(keep_leaves(labels, leaf, PARENTS)[0].tolist()) == {0, 1, 2}

@@ -214,8 +214,7 @@ def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integ
             y, x = there[apart.argmin()]
             at = int(rows[y]), int(columns[x])
         else:  # too small to hold a centre
-            y, x = np.divmod(int(relatives[kept].argmax()), kept.shape[1])
-            at = int(y), int(x)
+            at = divmod(int(relatives[kept].argmax()), kept.shape[1])
         count[kept[at]] -= 1
         count[leaf] = 1
         kept[at] = leaf
