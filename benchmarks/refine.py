@@ -303,6 +303,7 @@ def built(
     leaves = PatchLeaves(
         tree.labels,
         tree.parents,
+        tree.height,
         smooth,
         torch.from_numpy(embedding),
         overlap,

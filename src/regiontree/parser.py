@@ -325,6 +325,7 @@ class RegionParser:
             leaves = PatchLeaves(
                 leaf_of_patch,
                 hierarchy.parents.astype(np.int32),
+                hierarchy.height.astype(np.float32),
                 unit.reshape(h, w, d).float(),
                 torch.from_numpy(embedding[: leaf_of_patch.max() + 1]).to(unit.device).float(),
                 settings.overlap if overlap is None else overlap,

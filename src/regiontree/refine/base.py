@@ -26,6 +26,7 @@ class PatchLeaves:
     leaf : (h, w) int32
         Leaf of each patch, 0 to L - 1.
     parents : (N,) int32
+    height : (N,) float32
         As in :class:`~regiontree.tree.RegionTree`.
     features : (h, w, d) float32
         Of unit length, as the tree was built on them.
@@ -38,6 +39,7 @@ class PatchLeaves:
 
     leaf: NDArray[np.int32]
     parents: NDArray[np.int32]
+    height: NDArray[np.float32]
     features: Tensor
     embedding: Tensor
     overlap: float = 1.0

@@ -15,6 +15,9 @@ share their water, so where nothing is to be found nothing is decided.
    the spring that it reaches over the lowest passes.
 4. Threads and specks go to their surroundings, and a leaf that lost its last pixel gets one back.
 
+Before all that patches on the wrong side of a border between large regions are moved to the right
+one (:mod:`regiontree.refine.coarse`), since no watershed would take them there.
+
 Only the leaf of pixels changes: the tree, and that parents are unions of their children, stays as
 it is. benchmarks/refine.py measures what it gains.
 
@@ -37,6 +40,7 @@ from regiontree.errors import FeatureError, check_number
 from regiontree.images import fitted, nearest
 from regiontree.refine.base import PatchLeaves
 from regiontree.refine.blocks import Window, merge_specks_within, windows
+from regiontree.refine.coarse import halved, moved_patches
 from regiontree.refine.regions import Labels, keep_leaves, merge_specks, patch_centres, trim_threads
 
 __all__ = ["Guided", "edge_height", "refine_leaves", "watershed"]
@@ -66,6 +70,10 @@ class Guided:
         What is thinner than this many sides of a patch is given to what is beside it, 0 to 1.
     specks : float
         Components smaller than this many patches are given to their surroundings, >= 0.
+    regions : int
+        Largest regions of the tree that exchange patches first, >= 1; with 1 no patch is moved.
+    trust : float
+        What it is worth to a patch to stay, as the logarithm of odds, >= 0.
     long_side : int
         Of the photograph in pixels, unless the network sees it larger.
     """
@@ -76,6 +84,8 @@ class Guided:
     bowl: float = 0.5
     threads: float = 0.25
     specks: float = 0.5
+    regions: int = 12
+    trust: float = 1.0
     long_side: int = 840
 
     def __post_init__(self) -> None:
@@ -85,16 +95,21 @@ class Guided:
         check_number("bowl", self.bowl, 0, 1000)
         check_number("threads", self.threads, 0, 1)
         check_number("specks", self.specks, 0, 1e6)
+        check_number("regions", self.regions, 1, 1000, whole=True)
+        check_number("trust", self.trust, 0, 1000)
 
     def photo_size(self, own: tuple[int, int], seen: tuple[int, int]) -> tuple[int, int]:
         """As the network sees it, enlarged to the long side."""
         return fitted(seen, max(*seen, self.long_side))
 
     def refine(self, leaves: PatchLeaves, rgb: NDArray[np.uint8], size: tuple[int, int]) -> Labels:
-        """As :meth:`regiontree.refine.base.Refinement.refine`; see :func:`refine_leaves`."""
-        return refine_leaves(
-            leaves.leaf, leaves.parents, rgb, size, overlap=leaves.overlap, settings=self
-        )
+        """As :meth:`regiontree.refine.base.Refinement.refine`."""
+        finer, springs = leaves, leaves.leaf
+        if self.regions > 1:
+            finer = halved(leaves, rgb.shape[:2])
+            springs = moved_patches(finer, rgb, regions=self.regions, trust=self.trust)
+        labels = _drawn(springs, leaves.parents, rgb, finer.overlap, self)
+        return _of_size(labels, size, leaves.leaf, leaves.parents)
 
 
 def refine_leaves(
@@ -151,24 +166,42 @@ def refine_leaves(
         raise FeatureError(f"leaf_of_patch must be (h, w), got shape {leaf.shape}")
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise FeatureError(f"rgb must be (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
-    shape = rgb.shape[:2]
-    for what, (tall, wide) in {"rgb": shape, "size": size}.items():
+    for what, (tall, wide) in {"rgb": rgb.shape[:2], "size": size}.items():
         if tall < leaf.shape[0] or wide < leaf.shape[1]:
             raise FeatureError(
                 f"{what} of {tall} x {wide} pixels cannot have a grid of {leaf.shape} patches; "
                 "pass the photograph at the size its features were taken at"
             )
-    patch = (shape[0] * shape[1] / leaf.size) ** 0.5  # its side, in pixels
+    return _of_size(_drawn(leaf, parents, rgb, overlap, settings), size, leaf, parents)
+
+
+def _of_size(
+    labels: Labels, size: tuple[int, int], leaf: Labels, parents: NDArray[np.integer]
+) -> Labels:
+    """Labels resized, with a pixel for every leaf that patches had."""
+    return keep_leaves(labels if labels.shape == size else nearest(labels, size), leaf, parents)
+
+
+def _drawn(
+    springs: Labels,
+    parents: NDArray[np.integer],
+    rgb: NDArray[np.uint8],
+    overlap: float,
+    settings: Guided,
+) -> Labels:
+    """Leaves of the photograph's pixels, from those of its patches."""
+    shape = rgb.shape[0], rgb.shape[1]
+    patch = (shape[0] * shape[1] / springs.size) ** 0.5  # its side, in pixels
     whole = shape[0] * shape[1] <= _WHOLE
-    side = max(leaf.shape) if whole else max(1, int(_WINDOW / patch))
+    side = max(springs.shape) if whole else max(1, int(_WINDOW / patch))
     merge = merge_specks if whole else merge_specks_within
     labels = np.empty(shape, np.int32)
-    for window in windows(leaf.shape, shape, side, _MARGIN):
-        found = _flooded(leaf, rgb, window, overlap, settings)
+    for window in windows((springs.shape[0], springs.shape[1]), shape, side, _MARGIN):
+        found = _flooded(springs, rgb, window, overlap, settings)
         found = trim_threads(found, round(settings.threads * patch))
         found = merge(found, parents, round(settings.specks * patch**2))
         labels[window.core] = found[window.inner]
-    return keep_leaves(labels if shape == size else nearest(labels, size), leaf, parents)
+    return labels
 
 
 def _flooded(

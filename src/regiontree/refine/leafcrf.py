@@ -28,7 +28,7 @@ from regiontree.refine.base import PatchLeaves
 from regiontree.refine.crf import CrfSettings, check_memory, crf, memory_needed
 from regiontree.refine.regions import keep_leaves, merge_specks
 
-__all__ = ["LeafCrf", "leaf_energies"]
+__all__ = ["LeafCrf", "energies_of", "leaf_energies"]
 
 _ROWS = 16  # of pixels whose features are made at once
 _LONG_SIDE = 2048  # sides above it are reduced: the field's cost is that of pixels times leaves
@@ -91,8 +91,30 @@ class LeafCrf:
 
 
 def leaf_energies(leaves: PatchLeaves, shape: tuple[int, int], temperature: float) -> Tensor:
-    """Energies (L, H, W) float32 of the leaves at each pixel, a pixel's side by side in memory."""
-    features, embedding = leaves.features, leaves.embedding
+    """Energies (L, H, W) of the leaves at each pixel: see :func:`energies_of`."""
+    return energies_of(leaves.features, leaves.embedding, shape, temperature)
+
+
+def energies_of(
+    features: Tensor, embedding: Tensor, shape: tuple[int, int], temperature: float
+) -> Tensor:
+    """What each of some regions costs at each pixel, by its features alone.
+
+    Parameters
+    ----------
+    features
+        (h, w, d), of unit length.
+    embedding
+        (L, d), mean features of the regions, of unit length.
+    shape
+        (H, W) of the picture.
+    temperature
+        Of the softmax, > 0.
+
+    Returns
+    -------
+    (L, H, W) float32, a pixel's side by side in memory.
+    """
     h, w, d = features.shape
     down = _bicubic(shape[0], h, features)  # (H, h)
     across = _bicubic(shape[1], w, features)  # (W, w)

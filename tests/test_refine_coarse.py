@@ -1,0 +1,231 @@
+"""Patches exchanged among the largest regions before borders are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import normalize
+
+from regiontree import RegionTree
+from regiontree.errors import SettingsError
+from regiontree.refine import Guided, PatchLeaves, coarse, guided
+from regiontree.refine.coarse import halved, moved_patches
+from regiontree.refine.guided import edge_height
+
+GREY = np.full((80, 120, 3), 90, np.uint8)
+
+
+def parted(leaf: np.ndarray, features: torch.Tensor, overlap: float = 2) -> PatchLeaves:
+    """Leaves below a root, or in two halves of equal numbers if there are four."""
+    n = int(leaf.max()) + 1
+    if n == 4:
+        parents, height = [4, 4, 5, 5, 6, 6, 6], [0, 0, 0, 0, 0.3, 0.4, 1]
+    else:
+        parents, height = [n] * (n + 1), [0] * n + [1]
+    unit = normalize(features, dim=2)
+    means = torch.stack([unit[torch.from_numpy(leaf) == i].mean(0) for i in range(n)])
+    return PatchLeaves(
+        leaf.astype(np.int32),
+        np.array(parents, np.int32),
+        np.array(height, np.float32),
+        unit,
+        normalize(means, dim=1),
+        overlap,
+    )
+
+
+def scene(edge: int, seen: int) -> tuple[PatchLeaves, np.ndarray]:
+    """8 x 12 patches whose features and photograph part at column `edge`, their leaves at `seen`.
+
+    Between the two, features tell nothing.
+    """
+    features = torch.zeros(8, 12, 2)
+    low, high = sorted((edge, seen))
+    features[:, :high, 0] = 1
+    features[:, low:, 1] = 1
+    leaf = np.repeat([[0] * seen + [1] * (12 - seen)], 8, axis=0)
+    rgb = GREY.copy()
+    rgb[:, 10 * edge :] = 160
+    return parted(leaf, features), rgb
+
+
+def columns(leaf: np.ndarray) -> list[int]:
+    assert (leaf == leaf[0]).all()
+    return leaf[0].tolist()
+
+
+@pytest.mark.parametrize(("edge", "seen"), [(5, 7), (7, 5)])
+def test_colours_decide_where_features_cannot(edge, seen):
+    leaves, rgb = scene(edge, seen)
+    assert columns(moved_patches(leaves, rgb)) == [0] * edge + [1] * (12 - edge)
+    assert columns(moved_patches(leaves, GREY)) == [0] * seen + [1] * (12 - seen)
+
+
+def test_features_decide_where_colours_cannot():
+    features = torch.zeros(8, 12, 2)
+    features[:, :5, 0] = 1
+    features[:, 5:, 1] = 1
+    leaf = np.repeat([[0] * 7 + [1] * 5], 8, axis=0)
+    assert columns(moved_patches(parted(leaf, features), GREY)) == [0] * 5 + [1] * 7
+
+
+def test_trust_keeps_a_patch_where_it_is():
+    leaves, rgb = scene(5, 7)
+    assert np.array_equal(moved_patches(leaves, rgb, trust=50), leaves.leaf)
+
+
+def test_one_region_exchanges_nothing(monkeypatch):
+    leaves, rgb = scene(5, 7)
+    monkeypatch.setattr(coarse, "crf", None)
+    assert moved_patches(leaves, rgb, regions=1) is leaves.leaf
+
+
+def test_only_borders_of_the_cut_are_looked_at():
+    """Leaves 0 and 1 are one of two regions; their own border is wrong, and stays so."""
+    features = torch.zeros(8, 12, 4)
+    for column, (one, _) in enumerate([(0, 0), (0, 0), (1, 0)] + [(1, 0)] * 3 + [(2, 0)] * 6):
+        features[:, column, one] = 1
+    leaf = np.repeat([[0] * 4 + [1] * 2 + [2] * 3 + [3] * 3], 8, axis=0)
+    leaves = parted(leaf, features)
+    assert np.array_equal(moved_patches(leaves, GREY, regions=2), leaves.leaf)
+    assert columns(moved_patches(leaves, GREY, regions=4))[:6] == [0, 0, 1, 1, 1, 1]
+
+
+def test_a_patch_takes_the_leaf_of_the_nearest_that_stays():
+    """Leaves 0 (above) and 1 (below) are the left region, and gain a column of the right one."""
+    leaves, rgb = scene(7, 5)
+    leaf = leaves.leaf.copy()
+    leaf[:] = np.where(np.arange(12) < 5, 0, 2)
+    leaf[4:, :5] = 1
+    leaf[4:, 5:] = 3
+    four = parted(leaf, leaves.features)
+    found = moved_patches(four, rgb, regions=2)
+    assert (found[:4, :7] == 0).all()
+    assert (found[4:, :7] == 1).all()
+    assert np.array_equal(found[:, 7:], leaf[:, 7:])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.integers(1, 6), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_whoever_moves_goes_to_a_leaf_of_its_new_region(seed, n, regions, fine):
+    rng = np.random.default_rng(seed)
+    leaf = rng.permutation(np.arange(30) % n).reshape(5, 6)
+    features = torch.from_numpy(rng.standard_normal((5, 6, 3)).astype("f4"))
+    rgb = rng.integers(0, 256, (31, 40, 3), dtype=np.uint8)
+    leaves = parted(leaf, features)
+    if fine:
+        leaves = halved(replace(leaves, overlap=1), (31, 40))
+    found = moved_patches(leaves, rgb, regions=regions, trust=0)
+    assert found.shape == leaves.leaf.shape
+    assert found.dtype == np.int32
+    tree = RegionTree(labels=leaves.leaf, parents=leaves.parents, height=leaves.height)
+    before = tree.cut(n_regions=regions)
+    region = np.zeros(n, int)
+    region[leaves.leaf] = before
+    same = region[found] == before
+    assert np.array_equal(found[same], leaves.leaf[same])
+    assert np.isin(found, leaves.leaf).all()
+
+
+def test_the_same_whatever_the_number_of_threads():
+    leaves, rgb = scene(5, 7)
+    noisy = replace(
+        leaves, features=normalize(leaves.features + 0.3 * torch.randn(8, 12, 2), dim=2)
+    )
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(moved_patches(noisy, rgb))
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(*found)
+
+
+def test_of_a_large_grid_each_patch_is_one_pixel(monkeypatch):
+    shapes = []
+    real = coarse.crf
+
+    def seen(energies, rgb, settings):
+        shapes.append(rgb.shape)
+        return real(energies, rgb, settings)
+
+    monkeypatch.setattr(coarse, "crf", seen)
+    leaves, rgb = scene(5, 7)
+    found = [moved_patches(leaves, rgb)]
+    monkeypatch.setattr(coarse, "_MOST", 800)
+    found.append(moved_patches(leaves, rgb))
+    assert shapes == [(24, 36, 3), (8, 12, 3)]
+    assert np.array_equal(*found)
+    assert halved(replace(leaves, overlap=1), rgb.shape[:2]).leaf.shape == (8, 12)
+
+
+def test_patches_are_halved_unless_they_are_half_the_networks():
+    leaves, rgb = scene(5, 7)
+    shape = rgb.shape[:2]
+    assert halved(leaves, shape) is leaves
+    whole = replace(leaves, overlap=1)
+    half = halved(whole, shape)
+    assert half.overlap == 2
+    assert np.array_equal(half.leaf, leaves.leaf.repeat(2, 0).repeat(2, 1))
+    assert halved(whole, (80, 23)) is whole  # fewer pixels than half patches
+
+
+def test_a_patch_that_half_its_pixels_leave_stays():
+    before = np.array([[0, 1]], np.int32)
+    label = np.array([[1, 1, 0, 0, 0, 1], [1, 0, 0, 0, 0, 1], [1, 0, 0, 1, 1, 1]], np.int32)
+    assert coarse._most_in_patches(label, before, 2).tolist() == [[0, 1]]
+    label[:, :3] = np.array([[1, 1, 1], [1, 1, 0], [0, 0, 0]])
+    assert coarse._most_in_patches(label, before, 2).tolist() == [[1, 1]]
+    even = np.array([[2, 1, 0, 0, 2, 1]] * 3, np.int32)  # a third each
+    assert coarse._most_in_patches(even, np.array([[1, 2]], np.int32), 3).tolist() == [[1, 2]]
+
+
+# -- in the refinement ----------------------------------------------------------------------------
+
+
+def test_a_border_too_far_away_for_the_watershed_is_found():
+    leaves, rgb = scene(5, 7)
+    expected = np.arange(120) >= 50
+    watershed_only = Guided(regions=1).refine(leaves, rgb, (80, 120))
+    both = Guided().refine(leaves, rgb, (80, 120))
+    assert (watershed_only != expected).mean() > 0.1
+    assert (both != expected).mean() < 0.01
+
+
+def test_a_leaf_that_lost_all_its_patches_has_a_pixel():
+    features = torch.zeros(8, 12, 2)
+    features[:, :5, 0] = 1
+    features[:, 5:, 1] = 1
+    leaf = np.repeat([[0] * 5 + [1] * 7], 8, axis=0)
+    leaf[3, 8] = 2  # alike to leaf 1, and alone
+    leaves = parted(leaf, features)
+    assert 2 not in moved_patches(replace(leaves, embedding=torch.eye(3, 2)), GREY, trust=0)
+    assert set(np.unique(Guided(trust=0).refine(leaves, GREY, (80, 120)))) == {0, 1, 2}
+
+
+def test_half_patches_leave_the_wide_blur_as_it_was(monkeypatch):
+    blurs = []
+
+    def watched(colours, blur):
+        blurs.append(blur)
+        return edge_height(colours, blur)
+
+    monkeypatch.setattr(guided, "edge_height", watched)
+    leaves, rgb = scene(5, 7)
+    for regions in (1, 12):
+        Guided(regions=regions).refine(replace(leaves, overlap=1), rgb, (80, 120))
+    assert blurs[2] == pytest.approx(blurs[0])
+    assert blurs[3] == pytest.approx(blurs[1] / 2)
+
+
+@pytest.mark.parametrize("change", [{"regions": 0}, {"regions": 1.5}, {"trust": -1}])
+def test_wrong_settings_are_named(change):
+    with pytest.raises(SettingsError, match=next(iter(change))):
+        Guided(**change)
