@@ -7,10 +7,11 @@ Only the leaf of pixels differs between the ways; the tree is the same.
 - patch grid: each pixel takes the leaf of the patch that it lies in (``--refine none``).
 - bilinear: of the leaves of the four patches around it, the one that bilinear weights favour.
 - coarse edges, fine edges: the watershed of :mod:`regiontree.refine.guided` on one of its two edge
-  images only. guided: on both, as it is used; once more with half the blur of the coarse one, with
-  deeper bowls around the middles of patches, without the removal of specks, without that of
-  threads, and twice as fine: on the photograph at up to twice the size that the network sees, where
-  the photograph has those pixels.
+  images only. guided: on both, after patches have moved between large regions, as it is used; once
+  more without their moving, with half the blur of the coarse one, with deeper bowls around the
+  middles of patches, without the removal of specks, without that of threads, and twice as fine: on
+  the photograph at up to twice the size that the network sees, where the photograph has those
+  pixels. The two with one edge image move no patches.
 - crf: the fully connected CRF of :mod:`regiontree.refine.leafcrf` on the photograph's own size, as
   ``--refine crf`` runs it. It takes seconds an image, so only the first ``--crf-images`` of each
   data set are done, and compared with the other ways on the same images in a table of their own.
@@ -31,9 +32,9 @@ Scores are of the full size of the photograph, means over images, then over data
 - covering: BSDS500, each image at its own best scale; its boundary F is against the finest
   annotator.
 
-Times are of an 840 x 840 photograph with --threads threads, the ways in turn, 5 turns after an
-untimed one, but for the CRF, which is timed once; memory is the most a fresh process held above
-what it held before. Trees have 400 leaves, or as many as the row says.
+Times are of an 840 x 840 photograph and the default's features with --threads threads, the ways in
+turn, 5 turns after an untimed one, but for the CRF, which is timed once; memory is the most a fresh
+process held above what it held before. Trees have 400 leaves, or as many as the row says.
 
     python benchmarks/refine.py --preset default
 """
@@ -55,7 +56,6 @@ from _common import (
     PeakMemory,
     arguments,
     data_folder,
-    features_of,
     interleave,
     is_child,
     ms,
@@ -84,6 +84,7 @@ from regiontree.refine import Guided, LeafCrf, PatchLeaves, Refinement
 from regiontree.settings import PRESETS
 from regiontree.spectral.affinity import unit_rows
 
+PRESET = "default"
 BUDGET = 24
 CUTS = (3, 6, 10, 16, 30, 60)
 DISTANCES = (2, 5)
@@ -148,8 +149,9 @@ def ways_of(preset: str) -> dict[str, Way]:
     return {
         "patch grid": patch_grid,
         "bilinear": bilinear,
-        "coarse edges": partial(refined, by=replace(own, detail=0)),
-        "fine edges": partial(refined, by=replace(own, coarse=fine, detail=0)),
+        "coarse edges": partial(refined, by=replace(own, detail=0, regions=1)),
+        "fine edges": partial(refined, by=replace(own, coarse=fine, detail=0, regions=1)),
+        "guided, no patch moved": partial(refined, by=replace(own, regions=1)),
         "guided, narrow blur": partial(refined, by=replace(own, coarse=own.coarse / 2)),
         "guided, deeper bowls": partial(refined, by=replace(own, bowl=1)),
         "guided, specks kept": partial(refined, by=replace(own, specks=0)),
@@ -336,16 +338,18 @@ def _mean(rows: list[Any]) -> NDArray[np.float64]:
 def photograph(*parts: int) -> list[Given]:
     """A photograph at 840 x 840, with the leaves of its own tree of so many parts, for each."""
     photo = photographs(1)[0]
-    features = features_of([photo], 840)[0]
     picture = Image.fromarray(load_image(photo.source).rgb)
     view, fine = (np.asarray(picture.resize((side, side))) for side in (840, 1680))
-    parsers = [RegionParser(backbone="precomputed:-", parts=count) for count in parts]
-    leaves = [built(features, each, view, 1)[1] for each in parsers]
-    return [Given(each, (840, 840), view, fine, view) for each in leaves]
+    found = []
+    for count in parts:
+        parser = RegionParser(preset=PRESET, parts=count)
+        stored = parser.extract(view)
+        leaves = built(stored.patches, parser, view, stored.overlap)[1]
+        found.append(Given(leaves, (840, 840), view, fine, view))
+    return found
 
 
-# Each with the parts of its tree. Costs do not depend on the preset.
-PRESET = "default"
+# Each with the parts of its tree.
 COSTS = {name: (way, 400) for name, way in ways_of(PRESET).items()}
 COSTS |= {"crf": (crf, 400), "crf, 20 leaves": (crf, 20)}
 

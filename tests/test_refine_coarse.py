@@ -148,25 +148,38 @@ def test_the_same_whatever_the_number_of_threads():
     assert np.array_equal(*found)
 
 
-def test_of_a_large_grid_each_patch_is_one_pixel(monkeypatch):
-    shapes = []
+@pytest.fixture(scope="module")
+def large() -> tuple[PatchLeaves, np.ndarray]:
+    """40 x 56 patches of noisy colours, the tree's borders up to two patches off."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:320, 0:448]
+    centres = rng.uniform((0, 0), (320, 448), (8, 2))
+    area = np.argmin([np.hypot(y - cy, x - cx) for cy, cx in centres], axis=0)
+    image = rng.uniform(0, 255, (8, 3))[area] + rng.normal(0, 3, (320, 448, 3))
+    wave = 14 * np.sin(np.arange(320) / 17)[:, None]
+    bent = area[y, np.clip(x + wave, 0, 447).astype(int)]
+    features = torch.eye(8)[area[4::8, 4::8]] + torch.from_numpy(rng.normal(1, 0.7, (40, 56, 8)))
+    leaf = np.unique(bent[4::8, 4::8], return_inverse=True)[1].reshape(40, 56)
+    return parted(leaf, features.float()), np.clip(image, 0, 255).astype(np.uint8)
+
+
+def test_windows_change_few_patches(large, monkeypatch):
+    leaves, rgb = large
+    at_once = moved_patches(leaves, rgb)
+    assert (at_once != leaves.leaf).mean() > 0.03
+    calls = []
     real = coarse.crf
-
-    def seen(energies, rgb, settings):
-        shapes.append(rgb.shape)
-        return real(energies, rgb, settings)
-
-    monkeypatch.setattr(coarse, "crf", seen)
-    leaves, rgb = scene(5, 7)
-    found = [moved_patches(leaves, rgb)]
-    monkeypatch.setattr(coarse, "_MOST", 800)
-    found.append(moved_patches(leaves, rgb))
-    assert shapes == [(24, 36, 3), (8, 12, 3)]
-    assert np.array_equal(*found)
-    assert halved(replace(leaves, overlap=1), rgb.shape[:2]).leaf.shape == (8, 12)
+    monkeypatch.setattr(coarse, "crf", lambda *given: calls.append(given[1].shape) or real(*given))
+    monkeypatch.setattr(coarse, "_WHOLE", 1)
+    monkeypatch.setattr(coarse, "_WINDOW", 20)
+    monkeypatch.setattr(coarse, "_MARGIN", 8)
+    found = moved_patches(leaves, rgb)
+    assert len(calls) == 6
+    assert max(max(shape) for shape in calls) <= 3 * (20 + 2 * 8)
+    assert (found != at_once).mean() < 0.003
 
 
-def test_patches_are_halved_unless_they_are_half_the_networks():
+def test_patches_are_halved_unless_they_are_half_the_networks(monkeypatch):
     leaves, rgb = scene(5, 7)
     shape = rgb.shape[:2]
     assert halved(leaves, shape) is leaves
@@ -175,16 +188,18 @@ def test_patches_are_halved_unless_they_are_half_the_networks():
     assert half.overlap == 2
     assert np.array_equal(half.leaf, leaves.leaf.repeat(2, 0).repeat(2, 1))
     assert halved(whole, (80, 23)) is whole  # fewer pixels than half patches
+    monkeypatch.setattr(coarse, "_WHOLE", 383)
+    assert halved(whole, shape) is whole  # too many for one window
 
 
 def test_a_patch_that_half_its_pixels_leave_stays():
     before = np.array([[0, 1]], np.int32)
     label = np.array([[1, 1, 0, 0, 0, 1], [1, 0, 0, 0, 0, 1], [1, 0, 0, 1, 1, 1]], np.int32)
-    assert coarse._most_in_patches(label, before, 2).tolist() == [[0, 1]]
+    assert coarse._most_in_patches(label, before).tolist() == [[0, 1]]
     label[:, :3] = np.array([[1, 1, 1], [1, 1, 0], [0, 0, 0]])
-    assert coarse._most_in_patches(label, before, 2).tolist() == [[1, 1]]
+    assert coarse._most_in_patches(label, before).tolist() == [[1, 1]]
     even = np.array([[2, 1, 0, 0, 2, 1]] * 3, np.int32)  # a third each
-    assert coarse._most_in_patches(even, np.array([[1, 2]], np.int32), 3).tolist() == [[1, 2]]
+    assert coarse._most_in_patches(even, np.array([[1, 2]], np.int32)).tolist() == [[1, 2]]
 
 
 # -- in the refinement ----------------------------------------------------------------------------

@@ -10,13 +10,13 @@ picture in which a patch has three pixels a side.
    itself puts the pixel in.
 2. The published bilateral kernel, 67 pixels of the photograph and 3 of 255 grey levels, weight 4,
    makes neighbours of like colour agree. The published Gaussian of one pixel is left out: threads
-   and specks are removed later. Five steps of mean field, as after three hardly a patch changes.
+   and specks are removed later. Three steps of mean field: more change hardly a patch.
 3. A patch that most of its pixels put into another region than the tree goes there, and takes the
    leaf of the nearest patch that was there before and stays.
 
 Patches are halved first where the grid is as coarse as the network's patches, since a border runs
-through them. Some 3 % of patches move. The tree stays as it is: regions are unions of leaves, and
-leaves have gained and lost patches. benchmarks/refine.py measures what it gains.
+through them. A few per cent of patches move. The tree stays as it is: regions are unions of leaves,
+and leaves have gained and lost patches. benchmarks/refine.py measures what it gains.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from regiontree.refine.base import PatchLeaves
+from regiontree.refine.blocks import windows
 from regiontree.refine.crf import CrfSettings, crf
 from regiontree.refine.leafcrf import energies_of
 from regiontree.refine.regions import Labels
@@ -40,9 +41,11 @@ __all__ = ["halved", "moved_patches"]
 
 _TEMPERATURE = 0.1
 _EDGE_XY = 67.0  # pixels of the photograph
-_STEPS = 5
-_SIDE = 3  # pixels of a patch in the small picture; odd, so that one is its middle
-_MOST = 1 << 20  # pixels of the small picture, above which a patch has one
+_STEPS = 3
+_SIDE = 3  # pixels of a patch in the small picture
+_WHOLE = 170**2  # patches that are done at once, in some 100 MB, of noise 400
+_WINDOW = 128  # patches a side of a window, beside its margin
+_MARGIN = 16  # patches around a window, some three times the kernel's 67 pixels
 
 
 def halved(leaves: PatchLeaves, shape: tuple[int, int]) -> PatchLeaves:
@@ -52,11 +55,11 @@ def halved(leaves: PatchLeaves, shape: tuple[int, int]) -> PatchLeaves:
     ----------
     leaves
     shape
-        (H, W) of the photograph; also where it has no pixel for each half patch, or the small
-        picture would become too large, leaves stay as they are.
+        (H, W) of the photograph; also where it has no pixel for each half patch, or they would be
+        too many to be done at once, leaves stay as they are.
     """
     h, w = leaves.leaf.shape
-    fits = 2 * h <= shape[0] and 2 * w <= shape[1] and 4 * h * w * _SIDE**2 <= _MOST
+    fits = 2 * h <= shape[0] and 2 * w <= shape[1] and 4 * h * w <= _WHOLE
     if leaves.overlap >= 2 or not fits:
         return leaves
     return PatchLeaves(
@@ -104,10 +107,9 @@ def moved_patches(
     """
     tree = RegionTree(labels=leaves.leaf, parents=leaves.parents, height=leaves.height)
     before = tree.cut(n_regions=regions)
-    n = int(before.max()) + 1
-    if n == 1:
+    if not before.any():
         return leaves.leaf
-    after = _most_in_patches(_field(leaves.features, before, n, rgb, trust), before, n)
+    after = _agreed(leaves.features, before, rgb, trust)
     moved = after != before
     leaf = leaves.leaf.copy()
     for region in np.unique(after[moved]).tolist():
@@ -121,44 +123,67 @@ def moved_patches(
     return leaf
 
 
-def _field(
-    features: Tensor, region: Labels, n: int, rgb: NDArray[np.uint8], trust: float
-) -> Labels:
-    """Region of each pixel of the small picture by the field, (side * h, side * w)."""
+def _agreed(features: Tensor, region: Labels, rgb: NDArray[np.uint8], trust: float) -> Labels:
+    """The region that the field finds for each patch, (h, w)."""
     h, w = region.shape
-    side = _SIDE if h * w * _SIDE**2 <= _MOST else 1
-    shape = (side * h, side * w)
-    with one_thread():  # whose sums are the same on every machine's number of threads
-        energies = energies_of(features, _means(features, region, n), shape, _TEMPERATURE)
-    own = torch.from_numpy(region.repeat(side, 0).repeat(side, 1)).to(energies.device).long()
-    energies.permute(1, 2, 0).scatter_add_(
-        2, own[:, :, None], energies.new_full((*shape, 1), -trust)
-    )
-    picture = Image.fromarray(rgb).resize(shape[::-1], Image.Resampling.BOX)
+    shape = (_SIDE * h, _SIDE * w)
+    picture = np.asarray(Image.fromarray(rgb).resize(shape[::-1], Image.Resampling.BOX))
     scale = (shape[0] * shape[1] / (rgb.shape[0] * rgb.shape[1])) ** 0.5
     settings = CrfSettings(
         smooth_weight=0, edge_xy=_EDGE_XY * scale, steps=_STEPS, precision="single",
         memory_limit=1e15,
     )  # fmt: skip
-    return crf(energies, np.asarray(picture), settings)
+    means = _means(features, region)
+    if h * w <= _WHOLE or features.shape[:2] != region.shape:
+        return _most_in_patches(_field(features, region, means, picture, trust, settings), region)
+    agreed = np.empty_like(region)
+    for window in windows((h, w), shape, _WINDOW, _MARGIN):
+        before = region[window.cells]
+        pixels = picture[window.pixels]
+        found = _field(features[window.cells], before, means, pixels, trust, settings)
+        core, inner = (
+            tuple(slice(side.start // _SIDE, side.stop // _SIDE) for side in area)
+            for area in (window.core, window.inner)
+        )
+        agreed[core] = _most_in_patches(found, before)[inner]
+    return agreed
 
 
-def _means(features: Tensor, region: Labels, n: int) -> Tensor:
+def _field(
+    features: Tensor,
+    region: Labels,
+    means: Tensor,
+    picture: NDArray[np.uint8],
+    trust: float,
+    settings: CrfSettings,
+) -> Labels:
+    """Region of each pixel of the small picture."""
+    shape = picture.shape[0], picture.shape[1]
+    with one_thread():  # whose sums are the same on every machine's number of threads
+        energies = energies_of(features, means, shape, _TEMPERATURE)
+    own = torch.from_numpy(region.repeat(_SIDE, 0).repeat(_SIDE, 1)).to(energies.device).long()
+    energies.permute(1, 2, 0).scatter_add_(
+        2, own[:, :, None], energies.new_full((*shape, 1), -trust)
+    )
+    return crf(energies, picture, settings)
+
+
+def _means(features: Tensor, region: Labels) -> Tensor:
     """Unit-length mean feature of each region, (n, d)."""
     h, w, d = features.shape
     finer = region.shape[0] // h, region.shape[1] // w
     index = torch.from_numpy(region[:: finer[0], :: finer[1]].copy()).to(features.device).long()
-    sums = features.new_zeros(n, d).index_add_(0, index.reshape(-1), features.reshape(-1, d))
+    sums = features.new_zeros(int(region.max()) + 1, d).index_add_(
+        0, index.reshape(-1), features.reshape(-1, d)
+    )
     return normalize(sums, dim=1)
 
 
-def _most_in_patches(label: Labels, before: Labels, n: int) -> Labels:
+def _most_in_patches(label: Labels, before: Labels) -> Labels:
     """The label that most pixels of a patch have; of equals its own before, then the first."""
     h, w = before.shape
-    side = label.shape[0] // h
-    if side == 1:
-        return label
-    patch = np.arange(h * w).reshape(h, w).repeat(side, 0).repeat(side, 1)
+    n = 1 + max(int(label.max()), int(before.max()))
+    patch = np.arange(h * w).reshape(h, w).repeat(_SIDE, 0).repeat(_SIDE, 1)
     votes = 2 * np.bincount((patch * n + label).reshape(-1), minlength=h * w * n)
     votes[np.arange(h * w) * n + before.reshape(-1)] += 1
     most: Labels = votes.reshape(h, w, n).argmax(axis=2).astype(np.int32)

@@ -201,18 +201,20 @@ def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integ
         return labels
     kept = labels.copy()
     rows, columns = patch_centres(leaf_of_patch.shape, labels.shape)
+    centres = kept[np.ix_(rows, columns)]
     for leaf in missing.tolist():
         # As there are no more leaves than pixels, where one has none another has two.
         spare = np.flatnonzero(count > 1)
         joined = lowest_above(parents, np.full(len(spare), leaf), spare)
         relatives = np.zeros(len(count), bool)
         relatives[spare[joined == joined.min()]] = True
-        there = np.argwhere(relatives[kept[np.ix_(rows, columns)]])
+        there = np.argwhere(relatives[centres])
         if len(there):
             own = np.argwhere(leaf_of_patch == leaf)
             apart = ((there[:, None] - own) ** 2).sum(axis=2).min(axis=1)
             y, x = there[apart.argmin()]
             at = int(rows[y]), int(columns[x])
+            centres[y, x] = leaf
         else:  # too small to hold a centre
             at = divmod(int(relatives[kept].argmax()), kept.shape[1])
         count[kept[at]] -= 1
