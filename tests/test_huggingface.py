@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from elsewhere import Device, Elsewhere, here, moved
 from torch import nn
 from torch.nn.functional import normalize
 
@@ -233,6 +234,16 @@ class TestFamily:
         found, full = backbone.features(pixels), load(folders[kind]).features(pixels)
         assert found.dtype == torch.float32
         assert float(torch.cosine_similarity(found, full, dim=3).min()) > 0.99
+
+    def test_on_a_device_everything_stays_there(self, kind, folders):
+        pixels = image(3, 5, batch=2)
+        expected = load(folders[kind]).features(pixels)
+        backbone = moved(load(folders[kind]))
+        with Device() as device:
+            found = backbone.features(pixels)
+        assert isinstance(found, Elsewhere)
+        torch.testing.assert_close(here(found), expected)
+        assert device.fetched == []
 
     def test_a_size_that_is_no_multiple_is_an_error(self, kind, folders):
         with pytest.raises(SettingsError, match="size 12x16 is not a multiple of the backbone's "):

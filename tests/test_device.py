@@ -1,0 +1,161 @@
+"""The whole path stays on the device it is given, whether or not this machine has one.
+
+:mod:`elsewhere` stands for the device: it fails where tensors of two devices meet, and writes down
+what comes back. That numbers of a real one agree is for the tests that need CUDA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from elsewhere import THERE, Device, Elsewhere, here, moved, there
+
+from regiontree import RegionParser
+from regiontree.backbones.base import Backbone, FeatureSpec
+from regiontree.backbones.embedded import EmbeddedBackbone
+from regiontree.backbones.feeding import run_batch
+from regiontree.backbones.tiles import Tiled
+from regiontree.backbones.unfold import Unfolded
+from regiontree.backbones.views import Views
+
+CPU = torch.device("cpu")
+GRID, DIM = (16, 20), 24
+
+
+# -- the stand-in ---------------------------------------------------------------------------------
+
+
+class TestStandIn:
+    def test_what_is_computed_there_is_what_is_computed_here(self):
+        one, other = torch.rand(3, 4), torch.rand(4, 2)
+        with Device() as device:
+            made = there(one) @ there(other) + torch.ones(3, 2, device=THERE)
+            assert isinstance(made, Elsewhere)
+            assert made.device == THERE
+        assert torch.equal(here(made), one @ other + 1)
+        assert device.fetched == []
+
+    @pytest.mark.parametrize(
+        "mix",
+        [
+            lambda far, near: far + near,
+            lambda far, near: near @ far,
+            lambda far, near: torch.cat([far, near]),
+            lambda far, near: far[near.argsort()],
+            lambda far, near: near.index_add_(0, torch.arange(4), far),
+        ],
+    )
+    def test_tensors_of_two_devices_do_not_meet(self, mix):
+        with Device(), pytest.raises(RuntimeError, match="tensors of two devices"):
+            mix(there(torch.rand(4)), torch.rand(4))
+
+    @pytest.mark.parametrize(
+        ("fetch", "count"),
+        [
+            (lambda far: far.cpu(), 6),
+            (lambda far: far.to("cpu", torch.float64), 6),
+            (lambda far: far.tolist(), 6),
+            (lambda far: float(far.sum()), 1),
+            (lambda far: bool((far > 2).any()), 1),
+            (lambda far: torch.empty(6).copy_(far), 6),
+            (lambda far: far[:2].cpu(), 2),
+        ],
+    )
+    @pytest.mark.parametrize("inference", [False, True])
+    def test_what_comes_back_is_written_down(self, fetch, count, inference):
+        with torch.inference_mode(inference), Device() as device:
+            fetch(there(torch.rand(6)))
+        assert [n for _, n in device.fetched] == [count]
+
+    def test_a_change_in_place_is_seen(self):
+        with Device():
+            far = there(torch.zeros(4))
+            assert far.add_(1) is far
+            far[1:3] = 5
+        assert here(far).tolist() == [1, 5, 5, 1]
+
+
+# -- trees ----------------------------------------------------------------------------------------
+
+
+def features() -> np.ndarray:
+    """Four quarters, two of them alike, with a little variety."""
+    rng = np.random.default_rng(0)
+    found = 0.3 * rng.standard_normal((*GRID, DIM))
+    found[:, :, 0] += 1
+    found[:8, :10, 1] += 2
+    found[8:, :10, 2] += 2
+    found[:8, 10:, 3] += 2
+    found[8:, 10:, 3:5] += 2
+    return found.astype(np.float32)
+
+
+def photo() -> np.ndarray:
+    rng = np.random.default_rng(1)
+    rgb = np.full((112, 140, 3), 60, np.uint8)
+    rgb[:60, :75] = 200, 40, 40
+    rgb[60:, :75] = 40, 200, 40
+    return np.clip(rgb + rng.normal(0, 4, rgb.shape), 0, 255).astype(np.uint8)
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "crf": {"refine": "crf"},
+    "features alone": {"contrast": None, "refine": "none"},
+    "recursive": {"preset": "published"},
+    "recursive, exp": {"preset": "published", "affinity": "exp"},
+    "k-means of features": {"preset": "published", "overclustering": "features"},
+    "every patch a part": {"preset": "published", "overclustering": "none"},
+    "colours": {"preset": "published", "overclustering": "colours"},
+}
+
+
+@pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
+def test_a_tree_is_built_where_its_features_are(changes):
+    settings = {"parts": 30, "size": 140, "backbone": "precomputed:.", "device": "cpu"} | changes
+    if settings.get("overclustering") == "none":
+        del settings["parts"]
+    given = {"rgb": photo(), "image_size": (112, 140)}
+    expected = RegionParser(**settings).build(features(), **given)
+    parser = RegionParser(**settings)
+    parser.device = THERE
+    with Device() as device:
+        tree = parser.build(features(), **given)
+    assert tree == expected
+    assert tree.n_leaves > 1
+    # Labels of pixels and patches come back, and tables of parts; no feature of a patch does.
+    patches, parts = GRID[0] * GRID[1], settings.get("parts", GRID[0] * GRID[1])
+    most = max(112 * 140, parts * max(parts, DIM))
+    sizes = [n for _, n in device.fetched if n > 1]
+    assert sizes
+    assert patches * DIM not in sizes or settings.get("overclustering") == "none"
+    assert max(sizes) <= most
+
+
+# -- networks -------------------------------------------------------------------------------------
+
+WAYS: dict[str, Callable[[Backbone], Backbone]] = {
+    "as it is": lambda network: network,
+    "two views": lambda network: Views(network, 2),
+    "four views": lambda network: Views(network, 4),
+    "unfolded": lambda network: Unfolded(network, (56, 56), (28, 28)),
+    "tiles": lambda network: Tiled(network, network, size=56, tile=56),
+    "tiles and views": lambda network: Tiled(network, Views(network, 4), size=56, tile=56),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_photograph_goes_there_once_and_its_features_stay(way):
+    pixels = torch.rand(1, 3, 84, 112)
+    spec = FeatureSpec(layers=(1,), facet="value")
+    expected = WAYS[way](EmbeddedBackbone(CPU, torch.float32, spec)).features(pixels)
+    network = WAYS[way](moved(EmbeddedBackbone(CPU, torch.float32, spec)))
+    with Device() as device:
+        found = run_batch(network, pixels)
+    assert isinstance(found, Elsewhere)
+    torch.testing.assert_close(here(found), expected)
+    assert device.fetched == []
