@@ -188,8 +188,8 @@ def test_patches_are_halved_unless_they_are_half_the_networks(monkeypatch):
     assert half.overlap == 2
     assert np.array_equal(half.leaf, leaves.leaf.repeat(2, 0).repeat(2, 1))
     assert halved(whole, (80, 23)) is whole  # fewer pixels than half patches
-    monkeypatch.setattr(coarse, "_WHOLE", 383)
-    assert halved(whole, shape) is whole  # too many for one window
+    monkeypatch.setattr(coarse, "_HALVED", 383)
+    assert halved(whole, shape) is whole  # fine enough
 
 
 def test_a_patch_that_half_its_pixels_leave_stays():

@@ -146,6 +146,20 @@ def test_even_where_they_hold_no_centre_of_a_patch() -> None:
     assert np.argwhere(kept == 0).tolist() == [[0, 8]]
 
 
+def test_a_region_that_vanished_comes_back_as_one_dot() -> None:
+    """Leaves 0 to 3 are a region, 4 and 5 all there is; parents of 0 and 1, and of 2 and 3, too."""
+    parents = np.array([6, 6, 7, 7, 9, 10, 8, 8, 9, 10, 10])
+    leaf = np.array([[0, 4, 1, 5, 2, 5, 3, 5]] * 2, np.int32)
+    labels = np.repeat([[4] * 16 + [5] * 16], 8, axis=0).astype(np.int32)
+    kept = keep_leaves(labels, leaf, parents)
+    assert np.array_equal(np.unique(kept), np.arange(6))
+    rows, columns = np.nonzero(kept < 4)
+    assert len(rows) == 4
+    assert np.ptp(rows) <= 2
+    assert np.ptp(columns) <= 2
+    assert (labels[rows, columns] == 4).all()  # which they are joined with before 5
+
+
 def test_no_pixel_given_back_is_the_last_of_another_leaf() -> None:
     leaf = np.array([[0, 1, 1]], np.int32)
     labels = np.array([[1, 2, 2]], np.int32)  # the last pixel of 1 is in the patch of 0

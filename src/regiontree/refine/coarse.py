@@ -43,6 +43,7 @@ _TEMPERATURE = 0.1
 _EDGE_XY = 67.0  # pixels of the photograph
 _STEPS = 3
 _SIDE = 3  # pixels of a patch in the small picture
+_HALVED = 128**2  # half patches at the most: a finer grid gains nothing (docs/tiles.md)
 _WHOLE = 170**2  # patches that are done at once, in some 100 MB, of noise 400
 _WINDOW = 128  # patches a side of a window, beside its margin
 _MARGIN = 16  # patches around a window, some three times the kernel's 67 pixels
@@ -55,11 +56,11 @@ def halved(leaves: PatchLeaves, shape: tuple[int, int]) -> PatchLeaves:
     ----------
     leaves
     shape
-        (H, W) of the photograph; also where it has no pixel for each half patch, or they would be
-        too many to be done at once, leaves stay as they are.
+        (H, W) of the photograph; also where it has no pixel for each half patch, or the grid is
+        fine enough, leaves stay as they are.
     """
     h, w = leaves.leaf.shape
-    fits = 2 * h <= shape[0] and 2 * w <= shape[1] and 4 * h * w <= _WHOLE
+    fits = 2 * h <= shape[0] and 2 * w <= shape[1] and 4 * h * w <= _HALVED
     if leaves.overlap >= 2 or not fits:
         return leaves
     return PatchLeaves(

@@ -173,7 +173,8 @@ def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integ
     Those are the leaves, of all with pixels to spare, with which it is joined lowest in the tree;
     of the patch centres that lie in one of them that is taken which is nearest to the lost leaf's
     patches. So in all but the finest cuts it cannot be told from what is around it: a cut shows no
-    dots.
+    dots. Where all its nearest relatives were lost, too, and have come back, its pixel lies beside
+    theirs: a region that vanished is one dot, not many.
 
     Parameters
     ----------
@@ -202,25 +203,45 @@ def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integ
     kept = labels.copy()
     rows, columns = patch_centres(leaf_of_patch.shape, labels.shape)
     centres = kept[np.ix_(rows, columns)]
+    back: dict[int, tuple[int, int]] = {}
     for leaf in missing.tolist():
         # As there are no more leaves than pixels, where one has none another has two.
         spare = np.flatnonzero(count > 1)
         joined = lowest_above(parents, np.full(len(spare), leaf), spare)
-        relatives = np.zeros(len(count), bool)
-        relatives[spare[joined == joined.min()]] = True
-        there = np.argwhere(relatives[centres])
-        if len(there):
-            own = np.argwhere(leaf_of_patch == leaf)
-            apart = ((there[:, None] - own) ** 2).sum(axis=2).min(axis=1)
-            y, x = there[apart.argmin()]
-            at = int(rows[y]), int(columns[x])
-            centres[y, x] = leaf
-        else:  # too small to hold a centre
-            at = divmod(int(relatives[kept].argmax()), kept.shape[1])
+        returned = np.fromiter(back, np.int64, len(back))
+        closer = lowest_above(parents, np.full(len(back), leaf), returned)
+        if len(back) and closer.min() < joined.min():
+            at = _beside(back[int(returned[closer.argmin()])], kept, count)
+        else:
+            relatives = np.zeros(len(count), bool)
+            relatives[spare[joined == joined.min()]] = True
+            there = np.argwhere(relatives[centres])
+            if len(there):
+                own = np.argwhere(leaf_of_patch == leaf)
+                apart = ((there[:, None] - own) ** 2).sum(axis=2).min(axis=1)
+                y, x = there[apart.argmin()]
+                at = int(rows[y]), int(columns[x])
+            else:  # too small to hold a centre
+                at = divmod(int(relatives[kept].argmax()), kept.shape[1])
         count[kept[at]] -= 1
         count[leaf] = 1
         kept[at] = leaf
+        back[leaf] = at
+        centres[np.ix_(rows == at[0], columns == at[1])] = leaf
     return kept
+
+
+def _beside(at: tuple[int, int], labels: Labels, count: NDArray[np.int64]) -> tuple[int, int]:
+    """The pixel nearest to `at` whose label has more than one."""
+    reach = 2
+    while True:
+        top, left = max(0, at[0] - reach), max(0, at[1] - reach)
+        around = labels[top : at[0] + reach + 1, left : at[1] + reach + 1]
+        found = np.argwhere(count[around] > 1) + np.array([top, left])
+        if len(found):
+            y, x = found[((found - at) ** 2).sum(axis=1).argmin()]
+            return int(y), int(x)
+        reach *= 2
 
 
 def _counts(labels: Labels, last: int) -> NDArray[np.int64]:
