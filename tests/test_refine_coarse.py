@@ -132,6 +132,23 @@ def test_whoever_moves_goes_to_a_leaf_of_its_new_region(seed, n, regions, fine):
     assert np.isin(found, leaves.leaf).all()
 
 
+def test_one_thread_does_it(monkeypatch):
+    """Two were seen to take 8.6 s beside two other processes, where one took 0.23."""
+    seen = []
+    real = coarse.crf
+    monkeypatch.setattr(
+        coarse, "crf", lambda *given: seen.append(torch.get_num_threads()) or real(*given)
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        moved_patches(*scene(5, 7))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1]
+
+
 def test_the_same_whatever_the_number_of_threads():
     leaves, rgb = scene(5, 7)
     noisy = replace(

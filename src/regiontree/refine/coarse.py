@@ -110,7 +110,8 @@ def moved_patches(
     before = tree.cut(n_regions=regions)
     if not before.any():
         return leaves.leaf
-    after = _agreed(leaves.features, before, rgb, trust)
+    with one_thread():  # several do these small steps no faster, beside other work far slower
+        after = _agreed(leaves.features, before, rgb, trust)
     moved = after != before
     leaf = leaves.leaf.copy()
     for region in np.unique(after[moved]).tolist():
@@ -160,8 +161,7 @@ def _field(
 ) -> Labels:
     """Region of each pixel of the small picture."""
     shape = picture.shape[0], picture.shape[1]
-    with one_thread():  # whose sums are the same on every machine's number of threads
-        energies = energies_of(features, means, shape, _TEMPERATURE)
+    energies = energies_of(features, means, shape, _TEMPERATURE)
     own = torch.from_numpy(region.repeat(_SIDE, 0).repeat(_SIDE, 1)).to(energies.device).long()
     energies.permute(1, 2, 0).scatter_add_(
         2, own[:, :, None], energies.new_full((*shape, 1), -trust)
