@@ -1,12 +1,13 @@
 """The whole path stays on the device it is given, whether or not this machine has one.
 
 :mod:`elsewhere` stands for the device: it fails where tensors of two devices meet, and writes down
-what comes back. That numbers of a real one agree is for the tests that need CUDA.
+what comes back. Where there is CUDA, the same is done there, too, and numbers agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ from regiontree.backbones.views import Views
 
 CPU = torch.device("cpu")
 GRID, DIM = (16, 20), 24
+needs_cuda = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA device on this machine"
+)
 
 
 # -- the stand-in ---------------------------------------------------------------------------------
@@ -114,26 +118,43 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
-def test_a_tree_is_built_where_its_features_are(changes):
-    settings = {"parts": 30, "size": 140, "backbone": "precomputed:.", "device": "cpu"} | changes
+def built(changes: dict[str, Any], device: str | None = "cpu") -> Any:
+    """The tree of the features, or the parser's call that builds it if `device` is None."""
+    settings = {"parts": 30, "size": 140, "backbone": "precomputed:."} | changes
     if settings.get("overclustering") == "none":
         del settings["parts"]
+    parser = RegionParser(device=device or "cpu", **settings)
     given = {"rgb": photo(), "image_size": (112, 140)}
-    expected = RegionParser(**settings).build(features(), **given)
-    parser = RegionParser(**settings)
+    if device:
+        return parser.build(features(), **given)
     parser.device = THERE
+    return partial(parser.build, features(), **given)
+
+
+@needs_cuda
+@pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
+def test_cuda_builds_the_trees_of_the_cpu(changes):
+    one, other = built(changes), built(changes, "cuda")
+    pairs = set(zip(one.cut(n_regions=4).flat, other.cut(n_regions=4).flat, strict=True))
+    assert len(pairs) <= 8  # four, and a few pixels on borders
+    assert one.height[-1] == pytest.approx(other.height[-1], abs=1e-3)
+
+
+@pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
+def test_a_tree_is_built_where_its_features_are(changes):
+    expected, build = built(changes), built(changes, None)
     with Device() as device:
-        tree = parser.build(features(), **given)
+        tree = build()
     assert tree == expected
     assert tree.n_leaves > 1
     # Labels of pixels and patches come back, and tables of parts; no feature of a patch does.
-    patches, parts = GRID[0] * GRID[1], settings.get("parts", GRID[0] * GRID[1])
-    most = max(112 * 140, parts * max(parts, DIM))
+    patches = GRID[0] * GRID[1]
+    all_parts = changes.get("overclustering") == "none"
+    parts = patches if all_parts else 30
     sizes = [n for _, n in device.fetched if n > 1]
     assert sizes
-    assert patches * DIM not in sizes or settings.get("overclustering") == "none"
-    assert max(sizes) <= most
+    assert patches * DIM not in sizes or all_parts
+    assert max(sizes) <= max(112 * 140, parts * max(parts, DIM))
 
 
 # -- networks -------------------------------------------------------------------------------------
@@ -159,3 +180,16 @@ def test_a_photograph_goes_there_once_and_its_features_stay(way):
     assert isinstance(found, Elsewhere)
     torch.testing.assert_close(here(found), expected)
     assert device.fetched == []
+
+
+@needs_cuda
+@pytest.mark.parametrize("way", WAYS)
+def test_cuda_gives_the_features_of_the_cpu(way):
+    pixels = torch.rand(2, 3, 84, 112)
+    spec = FeatureSpec(layers=(1,), facet="value")
+    one, other = (
+        WAYS[way](EmbeddedBackbone(torch.device(device), torch.float32, spec)).features(pixels)
+        for device in ("cpu", "cuda")
+    )
+    assert other.device.type == "cuda"
+    assert float(torch.cosine_similarity(one, other.cpu(), dim=3).min()) > 0.999
