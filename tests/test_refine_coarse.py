@@ -119,7 +119,8 @@ def test_whoever_moves_goes_to_a_leaf_of_its_new_region(seed, n, regions, fine):
     rgb = rng.integers(0, 256, (31, 40, 3), dtype=np.uint8)
     leaves = parted(leaf, features)
     if fine:
-        leaves = halved(replace(leaves, overlap=1), (31, 40))
+        leaves = halved(replace(leaves, overlap=1), (310, 400))
+        assert leaves.leaf.shape == (10, 12)
     found = moved_patches(leaves, rgb, regions=regions, trust=0)
     assert found.shape == leaves.leaf.shape
     assert found.dtype == np.int32
@@ -196,17 +197,18 @@ def test_windows_change_few_patches(large, monkeypatch):
     assert (found != at_once).mean() < 0.003
 
 
-def test_patches_are_halved_unless_they_are_half_the_networks(monkeypatch):
-    leaves, rgb = scene(5, 7)
-    shape = rgb.shape[:2]
+def test_wide_patches_are_halved_unless_they_are_half_the_networks(monkeypatch):
+    leaves, _ = scene(5, 7)
+    shape = 160, 240  # 20 pixels a patch
     assert halved(leaves, shape) is leaves
     whole = replace(leaves, overlap=1)
     half = halved(whole, shape)
     assert half.overlap == 2
     assert np.array_equal(half.leaf, leaves.leaf.repeat(2, 0).repeat(2, 1))
-    assert halved(whole, (80, 23)) is whole  # fewer pixels than half patches
-    monkeypatch.setattr(coarse, "_HALVED", 383)
-    assert halved(whole, shape) is whole  # fine enough
+    assert halved(whole, (120, 180)) is whole  # 15 pixels a patch
+    assert halved(whole, (15, 5000)) is whole  # fewer pixels than half patches
+    monkeypatch.setattr(coarse, "_WHOLE", 383)
+    assert halved(whole, shape) is whole  # too many for one window
 
 
 def test_a_patch_that_half_its_pixels_leave_stays():
@@ -251,8 +253,9 @@ def test_half_patches_leave_the_wide_blur_as_it_was(monkeypatch):
 
     monkeypatch.setattr(guided, "edge_height", watched)
     leaves, rgb = scene(5, 7)
+    fine = rgb.repeat(2, 0).repeat(2, 1)
     for regions in (1, 12):
-        Guided(regions=regions).refine(replace(leaves, overlap=1), rgb, (80, 120))
+        Guided(regions=regions).refine(replace(leaves, overlap=1), fine, (160, 240))
     assert blurs[2] == pytest.approx(blurs[0])
     assert blurs[3] == pytest.approx(blurs[1] / 2)
 

@@ -14,7 +14,7 @@ picture in which a patch has three pixels a side.
 3. A patch that most of its pixels put into another region than the tree goes there, and takes the
    leaf of the nearest patch that was there before and stays.
 
-Patches are halved first where the grid is as coarse as the network's patches, since a border runs
+Wide patches are halved first where the grid is as coarse as the network's, since a border runs
 through them. A few per cent of patches move. The tree stays as it is: regions are unions of leaves,
 and leaves have gained and lost patches. benchmarks/refine.py measures what it gains.
 """
@@ -43,25 +43,25 @@ _TEMPERATURE = 0.1
 _EDGE_XY = 67.0  # pixels of the photograph
 _STEPS = 3
 _SIDE = 3  # pixels of a patch in the small picture
-_HALVED = 128**2  # half patches at the most: a finer grid gains nothing (docs/tiles.md)
+_WIDE = 16  # pixels a side, above which patches are halved: narrower ones lose by it
 _WHOLE = 170**2  # patches that are done at once, in some 100 MB, of noise 400
 _WINDOW = 128  # patches a side of a window, beside its margin
 _MARGIN = 16  # patches around a window, some three times the kernel's 67 pixels
 
 
 def halved(leaves: PatchLeaves, shape: tuple[int, int]) -> PatchLeaves:
-    """The same leaves on patches half as wide, unless the network's are cut so finely already.
+    """The same leaves on patches half as wide, if they are wide and as coarse as the network's.
 
     Parameters
     ----------
     leaves
     shape
-        (H, W) of the photograph; also where it has no pixel for each half patch, or the grid is
-        fine enough, leaves stay as they are.
+        (H, W) of the photograph.
     """
     h, w = leaves.leaf.shape
-    fits = 2 * h <= shape[0] and 2 * w <= shape[1] and 4 * h * w <= _HALVED
-    if leaves.overlap >= 2 or not fits:
+    wide = shape[0] * shape[1] > _WIDE**2 * h * w
+    fits = 2 * h <= shape[0] and 2 * w <= shape[1] and 4 * h * w <= _WHOLE
+    if leaves.overlap >= 2 or not (wide and fits):
         return leaves
     return PatchLeaves(
         leaves.leaf.repeat(2, 0).repeat(2, 1),
