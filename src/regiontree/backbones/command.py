@@ -18,7 +18,7 @@ from regiontree.errors import SettingsError
 __all__ = ["backbones"]
 
 _OTHERS = {
-    "precomputed:FOLDER": "features (.npy, .npz, .safetensors) under the images' names",
+    "precomputed:FOLDER": ".npy, .npz, .safetensors under the images' names",
     "onnx:FILE": "a network as an ONNX file",
     "OWNER/MODEL": "of the Hugging Face hub, @REVISION after it if wanted",
     "./FOLDER": "as transformers saves it; or a checkpoint .pth, .pt",
