@@ -34,6 +34,7 @@ from regiontree.refine.blocks import windows
 from regiontree.refine.crf import CrfSettings, crf
 from regiontree.refine.leafcrf import energies_of
 from regiontree.refine.regions import Labels
+from regiontree.spectral.groups import sum_by_group
 from regiontree.spectral.threads import one_thread
 from regiontree.tree import RegionTree
 
@@ -174,9 +175,7 @@ def _means(features: Tensor, region: Labels) -> Tensor:
     h, w, d = features.shape
     finer = region.shape[0] // h, region.shape[1] // w
     index = torch.from_numpy(region[:: finer[0], :: finer[1]].copy()).to(features.device).long()
-    sums = features.new_zeros(int(region.max()) + 1, d).index_add_(
-        0, index.reshape(-1), features.reshape(-1, d)
-    )
+    sums = sum_by_group(features.reshape(-1, d), index.reshape(-1), int(region.max()) + 1)
     return normalize(sums, dim=1)
 
 
