@@ -19,7 +19,6 @@ from torch.utils._pytree import tree_map, tree_map_only
 __all__ = ["THERE", "Device", "Elsewhere", "here", "moved", "there"]
 
 THERE = torch.device("cuda", 0)
-aten = torch.ops.aten
 
 
 class Elsewhere(Tensor):
