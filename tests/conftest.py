@@ -45,6 +45,22 @@ def embedded_installed() -> None:
         pytest.skip("the extra 'embedded' is not installed")
 
 
+@pytest.fixture
+def blurs(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The blurs that the watershed asks for, wide and narrow in turn, as they are asked for."""
+    from regiontree.refine import guided
+
+    seen = []
+    real = guided.edge_height
+
+    def watched(colours: np.ndarray, blur: float) -> np.ndarray:
+        seen.append(blur)
+        return real(colours, blur)
+
+    monkeypatch.setattr(guided, "edge_height", watched)
+    return seen
+
+
 def blocks(
     rows: int = 16, columns: int = 16, dim: int = 24, *, noise: float = 0.05, seed: int = 0
 ) -> np.ndarray:

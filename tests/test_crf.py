@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scenes import on_one_and_two_threads
 
 from regiontree.errors import FeatureError, SettingsError
 from regiontree.refine.crf import CrfSettings, crf, marginals, memory_needed
@@ -122,15 +123,8 @@ def test_borders_move_to_the_edges_of_the_photograph():
 def test_equal_bytes_with_any_number_of_threads(precision):
     unary, rgb = scene(100, 120, 6)
     settings = CrfSettings(precision=precision, steps=3)
-    before = torch.get_num_threads()
-    results = []
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            results.append(marginals(unary, rgb, settings).tobytes())
-    finally:
-        torch.set_num_threads(before)
-    assert results[0] == results[1]
+    one, two = on_one_and_two_threads(lambda: marginals(unary, rgb, settings).tobytes())
+    assert one == two
 
 
 @pytest.mark.filterwarnings("error")

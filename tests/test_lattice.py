@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scenes import on_one_and_two_threads
 
 from regiontree.errors import FeatureError
 from regiontree.refine import lattice as lattice_module
@@ -119,16 +120,12 @@ def test_half_is_near_single():
 
 def test_equal_bytes_with_any_number_of_threads():
     positions, values = points(20_000, 5, 0.5), points(20_000, 8, 1.0, seed=1)
-    before = torch.get_num_threads()
-    results = []
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            lattice = PermutohedralLattice.of(positions)
-            results += [lattice.filter(values).numpy().tobytes()]
-    finally:
-        torch.set_num_threads(before)
-    assert results[0] == results[1]
+
+    def filtered() -> bytes:
+        return PermutohedralLattice.of(positions).filter(values).numpy().tobytes()
+
+    one, two = on_one_and_two_threads(filtered)
+    assert one == two
 
 
 def test_kept_memory_is_below_the_bound():

@@ -13,9 +13,8 @@ from trees import children_of, pixels_of
 from regiontree import RegionParser
 from regiontree.errors import SettingsError
 from regiontree.images import nearest
-from regiontree.refine import REFINEMENTS, Guided, LeafCrf, PatchLeaves, guided
+from regiontree.refine import REFINEMENTS, Guided, LeafCrf, PatchLeaves
 from regiontree.refine.crf import CrfSettings, memory_needed
-from regiontree.refine.guided import edge_height
 from regiontree.refine.leafcrf import leaf_energies
 from regiontree.settings import Settings
 
@@ -219,14 +218,7 @@ def test_four_views_make_the_grid_twice_as_fine_as_the_networks_patches():
     assert Settings(backbone="precomputed").overlap == 1
 
 
-def test_the_networks_patches_set_the_wide_blur(monkeypatch):
-    blurs = []
-
-    def watched(colours, blur):
-        blurs.append(blur)
-        return edge_height(colours, blur)
-
-    monkeypatch.setattr(guided, "edge_height", watched)
+def test_the_networks_patches_set_the_wide_blur(blurs):
     given = leaves()
     for overlap in (1, 2):
         Guided(regions=1).refine(replace(given, overlap=overlap), photo(), (70, 84))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scenes import patchwork
 
 from regiontree import RegionParser, RegionTree
 from regiontree.images import nearest
@@ -64,11 +65,7 @@ class TestSpecks:
 def scene() -> tuple[RegionTree, np.ndarray]:
     """A tree on 40 x 56 patches, and the 300 x 420 photograph whose colours they hold."""
     rng = np.random.default_rng(0)
-    y, x = np.mgrid[0:300, 0:420]
-    centres = rng.uniform((0, 0), (300, 420), (40, 2))
-    area = np.argmin([np.hypot(y - cy, x - cx) for cy, cx in centres], axis=0)
-    image = rng.uniform(0, 255, (40, 3))[area] + rng.normal(0, 10, (300, 420, 3))
-    rgb = np.clip(image, 0, 255).astype(np.uint8)
+    _, rgb = patchwork(rng, 300, 420, 40, 10)
     small = np.asarray(Image.fromarray(rgb).resize((56, 40), Image.Resampling.BOX))
     parser = RegionParser(backbone="precomputed:-", refine="none", parts=120)
     return parser.build(small.astype(np.float32) + 1), rgb

@@ -9,13 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scenes import on_one_and_two_threads, patchwork
 from torch.nn.functional import normalize
 
 from regiontree import RegionTree
 from regiontree.errors import SettingsError
-from regiontree.refine import Guided, PatchLeaves, coarse, guided
+from regiontree.refine import Guided, PatchLeaves, coarse
 from regiontree.refine.coarse import halved, moved_patches
-from regiontree.refine.guided import edge_height
 
 GREY = np.full((80, 120, 3), 90, np.uint8)
 
@@ -155,30 +155,20 @@ def test_the_same_whatever_the_number_of_threads():
     noisy = replace(
         leaves, features=normalize(leaves.features + 0.3 * torch.randn(8, 12, 2), dim=2)
     )
-    before = torch.get_num_threads()
-    found = []
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            found.append(moved_patches(noisy, rgb))
-    finally:
-        torch.set_num_threads(before)
-    assert np.array_equal(*found)
+    assert np.array_equal(*on_one_and_two_threads(lambda: moved_patches(noisy, rgb)))
 
 
 @pytest.fixture(scope="module")
 def large() -> tuple[PatchLeaves, np.ndarray]:
     """40 x 56 patches of noisy colours, the tree's borders up to two patches off."""
     rng = np.random.default_rng(0)
+    area, rgb = patchwork(rng, 320, 448, 8, 3)
     y, x = np.mgrid[0:320, 0:448]
-    centres = rng.uniform((0, 0), (320, 448), (8, 2))
-    area = np.argmin([np.hypot(y - cy, x - cx) for cy, cx in centres], axis=0)
-    image = rng.uniform(0, 255, (8, 3))[area] + rng.normal(0, 3, (320, 448, 3))
     wave = 14 * np.sin(np.arange(320) / 17)[:, None]
     bent = area[y, np.clip(x + wave, 0, 447).astype(int)]
     features = torch.eye(8)[area[4::8, 4::8]] + torch.from_numpy(rng.normal(1, 0.7, (40, 56, 8)))
     leaf = np.unique(bent[4::8, 4::8], return_inverse=True)[1].reshape(40, 56)
-    return parted(leaf, features.float()), np.clip(image, 0, 255).astype(np.uint8)
+    return parted(leaf, features.float()), rgb
 
 
 def test_windows_change_few_patches(large, monkeypatch):
@@ -244,14 +234,7 @@ def test_a_leaf_that_lost_all_its_patches_has_a_pixel():
     assert set(np.unique(Guided(trust=0).refine(leaves, GREY, (80, 120)))) == {0, 1, 2}
 
 
-def test_half_patches_leave_the_wide_blur_as_it_was(monkeypatch):
-    blurs = []
-
-    def watched(colours, blur):
-        blurs.append(blur)
-        return edge_height(colours, blur)
-
-    monkeypatch.setattr(guided, "edge_height", watched)
+def test_half_patches_leave_the_wide_blur_as_it_was(blurs):
     leaves, rgb = scene(5, 7)
     fine = rgb.repeat(2, 0).repeat(2, 1)
     for regions in (1, 12):
