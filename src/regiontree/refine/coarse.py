@@ -45,7 +45,7 @@ _EDGE_XY = 67.0  # pixels of the photograph
 _STEPS = 3
 _SIDE = 3  # pixels of a patch in the small picture
 _WIDE = 16  # pixels a side, above which patches are halved: narrower ones lose by it
-_WHOLE = 170**2  # patches that are done at once, in some 100 MB, of noise 400
+_WHOLE = 170**2  # patches that are done at once, in up to some 400 MB
 _WINDOW = 128  # patches a side of a window, beside its margin
 _MARGIN = 16  # patches around a window, some three times the kernel's 67 pixels
 
