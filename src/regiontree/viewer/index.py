@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from regiontree.display.pictures import cut_picture
 from regiontree.errors import ImageError
-from regiontree.pictures import cut_picture
-from regiontree.sources import Outline, Source
+from regiontree.forest.sources import Outline, Source
 from regiontree.viewer.page import asset, csp_digest
 
 __all__ = ["Card", "index_html", "problem_html", "thumbnail"]

@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regiontree._version import __version__
+from regiontree.display.pictures import hierarchy_colors
 from regiontree.errors import ImageError, check_number
+from regiontree.forest.sources import Source
 from regiontree.images import nearest
-from regiontree.pictures import hierarchy_colors
-from regiontree.sources import Source
-from regiontree.stop import StopReason
 from regiontree.tree import RegionTree
+from regiontree.tree.stop import StopReason
 
 __all__ = ["Links", "asset", "csp_digest", "page_html", "payload"]
 

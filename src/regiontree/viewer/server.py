@@ -28,8 +28,8 @@ from PIL import Image
 
 from regiontree.errors import ExportError, MissingExtraError, ViewError
 from regiontree.export.labelmap import to_label_image
-from regiontree.signals import interruptible
-from regiontree.sources import Images, Outline, Source, open_source
+from regiontree.forest.sources import Images, Outline, Source, open_source
+from regiontree.system.signals import interruptible
 from regiontree.viewer.guard import LOCAL_NAMES, Guard
 from regiontree.viewer.index import Card, index_html, thumbnail
 from regiontree.viewer.kept import Answers
