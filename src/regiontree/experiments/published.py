@@ -252,8 +252,8 @@ def remarks_on(config: Published) -> list[str]:
         )
         for name, reason in _unused_in(trees).items():
             if getattr(trees, name) != _Trees.model_fields[name].default:
-                value = shown(getattr(trees, name))
-                said.append(f"tasks.semantic_ncuts.{name} {value} has no effect with {reason}")
+                written = shown(getattr(trees, name))
+                said.append(f"tasks.semantic_ncuts.{name} {written} has no effect with {reason}")
         if trees.overclustering == "kmeans":
             said.append(
                 "tasks.semantic_ncuts.overclustering 'kmeans' clusters features of unit length, as "
