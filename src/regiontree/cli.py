@@ -241,11 +241,9 @@ def view(
     Photographs are parsed first. Exit code: 0 fine, 1 some inputs failed, 2 nothing to show.
     """
     with _clear_errors():
-        from regiontree.settings.command import given_settings
         from regiontree.viewer import command
 
-        options = _options(refine=refine)
-        given = given_settings(options, preset=preset, config=config, assignments=set_ or ())
+        given = _given(_options(refine=refine), preset, config, set_)
         code = command.view(
             paths, images=images or (), html=html, host=host, port=port, open_browser=browser,
             longest=longest, overwrite=overwrite,
@@ -274,11 +272,9 @@ def gallery(
     nothing to show, 130 interrupted.
     """
     with _clear_errors():
-        from regiontree.settings.command import given_settings
         from regiontree.viewer import command
 
-        options = _options(refine=refine)
-        given = given_settings(options, preset=preset, config=config, assignments=set_ or ())
+        given = _given(_options(refine=refine), preset, config, set_)
         code = command.gallery(
             paths, out, images=images or (), title=title, longest=longest, overwrite=overwrite,
             parser_options={"device": device, **given},
@@ -528,6 +524,24 @@ def main() -> None:
 def _options(**given: Any) -> dict[str, Any]:
     """Those that were given."""
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _given(
+    options: dict[str, Any], preset: str | None, config: Path | None, assignments: list[str] | None
+) -> dict[str, Any]:
+    """Settings for photographs, checked before any work.
+
+    Trees need no settings. Nothing is imported for them unless the user names a setting.
+    """
+    if not (options or preset or config or assignments):
+        return {}
+    from regiontree.settings import Settings
+    from regiontree.settings.command import given_settings
+
+    given = given_settings(options, preset=preset, config=config, assignments=assignments or ())
+    changes = {name: value for name, value in given.items() if name != "preset"}
+    Settings.make(given["preset"], **changes)
+    return given
 
 
 @contextmanager

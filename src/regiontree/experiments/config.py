@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from regiontree.errors import ConfigError, SettingsError
+from regiontree.errors import ConfigError, SettingsError, UnusedSettingError
 from regiontree.experiments.experiment import BUDGETS, Experiment
 from regiontree.experiments.published import (
     OVERCLUSTERINGS,
@@ -185,7 +185,7 @@ def _from_published(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> E
     settings = _settings(given.get("preset", "published"), changes, mistakes)
     resize = config.tasks.extract_features.resize
     if settings is not None and settings.view.size != tuple(resize):
-        size = settings.view.size
+        size = given.get("size", settings.view.size)
         remarks.append(_changed("tasks.extract_features.resize", list(resize), size))
     datasets_config = _find(
         "datasets_config",
@@ -337,9 +337,13 @@ def _settings(preset: str, changes: Changes, mistakes: list[str]) -> Settings | 
             alone = _TOGETHER.get(name, {name}) | _selectors(name)
             try:
                 Settings.make(preset, **{n: values[n] for n in alone & values.keys()})
+            except UnusedSettingError:
+                continue  # another change may give it an effect
             except SettingsError as error:
                 found.setdefault(str(error), key)
-        wrong = [f"{key}: {said}" for said, key in found.items()] or [f"settings: {together}"]
+        first = [key for name, (key, _) in changes.items() if together.startswith(f"{name} ")]
+        found = found or {together: first[0] if first else "settings"}
+        wrong = [f"{key}: {said}" for said, key in found.items()]
     mistakes += wrong
     return None
 

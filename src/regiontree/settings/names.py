@@ -95,7 +95,7 @@ def dotted(changes: Mapping[str, Any]) -> dict[str, Given]:
             new = {name: Given(value, name)}
         for key, one in new.items():
             before = found.setdefault(key, one)
-            if before.value != one.value:
+            if before.value is not one.value and before.value != one.value:
                 raise SettingsError(
                     f"{one.written} {one.value!r} contradicts {before.written} {before.value!r}; "
                     "leave one of them out"

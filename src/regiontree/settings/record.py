@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from regiontree.backbones.views import grid_overlap
-from regiontree.errors import SettingsError, nearest_name
+from regiontree.errors import SettingsError, UnusedSettingError, nearest_name
 from regiontree.hierarchy import SpectralWard, TreeBuilder
 from regiontree.refine import Guided, Refinement
 from regiontree.settings.names import FLAT_NAMES, UNRECORDED, Given, as_written, dotted, of_stage
@@ -114,7 +114,7 @@ class Settings:
         """
         if preset not in PRESETS:
             raise SettingsError(
-                f"unknown preset {preset!r}{nearest_name(preset, PRESETS)}; known: "
+                f"unknown preset {preset!r}{nearest_name(preset, PRESETS) or '.'} Known: "
                 f"{', '.join(PRESETS)}"
             )
         usual, given = dotted(PRESETS[preset]), dotted(changes)
@@ -229,23 +229,24 @@ def _check_used(settings: Settings, before: Settings, given: Mapping[str, Given]
     for key, one in given.items():
         stage, _, name = key.partition(".")
         if key not in values:
-            _check_method(settings, stage, name, one, given)
+            if key not in usual or usual[key] != one.value:
+                _check_method(settings, stage, name, one, given)
         elif stage in (*RECORDS, *CHOICES):
             record = getattr(settings, stage)
             when = None if record is None else unused_keys(record).get(name)
             if when and values[key] != usual.get(key, values[key]):
-                raise SettingsError(
+                raise UnusedSettingError(
                     f"{one.written} {one.value!r} has no effect unless {stage}.{when}; leave it out"
                 )
     network = settings.backbone.name
     if settings.is_precomputed and settings.view.views not in (1, ViewSettings().views):
-        raise SettingsError(
+        raise UnusedSettingError(
             f"views are how a network sees the image; backbone {network!r} runs none: leave them "
             "out"
         )
     refine = settings.methods["refine"]
     if network == "precomputed" and refine not in ("none", CHOICES["refine"].default):
-        raise SettingsError(
+        raise UnusedSettingError(
             f"refine {refine!r} needs the photograph, and backbone 'precomputed' has only "
             "features; use precomputed:FOLDER"
         )
@@ -262,7 +263,7 @@ def _check_method(
     readers = [method for method in choice.names() if name in choice.keys(method)]
     if all(choice.keys(method)[name].default != one.value for method in readers):
         selector = f"{stage}.{choice.selector}"
-        raise SettingsError(
+        raise UnusedSettingError(
             f"{one.written} is a setting of {selector} {readers[0]!r}, and {chosen!r} has no use "
             f"for it; leave it out or set {selector} to {readers[0]!r}"
         )

@@ -21,7 +21,7 @@ from regiontree.refine import REFINEMENTS
 from regiontree.spectral.affinity import AffinitySettings
 from regiontree.spectral.oversegment import Oversegmentation
 from regiontree.system.registry import Registry
-from regiontree.system.stages import Key, check_settings, keys_of, setting
+from regiontree.system.stages import Key, OnlyIf, check_settings, keys_of, setting
 
 __all__ = [
     "CHOICES",
@@ -170,6 +170,7 @@ class SmoothSettings:
         low=0.1,
         high=1000,
         none="features alone decide",
+        only_if=OnlyIf("steps"),
     )
 
     def __post_init__(self) -> None:
@@ -211,7 +212,7 @@ class Choice:
         if name not in self.names():
             names = self.names()
             raise SettingsError(
-                f"unknown {self.registry.what} {name!r}{nearest_name(name, names)}; known: "
+                f"unknown {self.registry.what} {name!r}{nearest_name(name, names) or '.'} Known: "
                 f"{', '.join(names)}"
             )
         return self.registry.get(name)
