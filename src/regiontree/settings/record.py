@@ -223,11 +223,14 @@ def _check_used(settings: Settings, before: Settings, given: Mapping[str, Given]
     """That no setting was changed in vain.
 
     A change is in vain if only another method reads the setting, or if the setting has no effect
-    beside the other settings. A value that says what holds anyway is no change.
+    beside the other settings. A value that says what holds anyway is no change, and None asks for
+    nothing.
     """
     values, usual = settings.values(), before.values()
     for key, one in given.items():
         stage, _, name = key.partition(".")
+        if one.value is None:
+            continue
         if key not in values:
             if key not in usual or usual[key] != one.value:
                 _check_method(settings, stage, name, one, given)
