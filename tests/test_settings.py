@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import EXAMPLE
+from conftest import EXAMPLE, ROOT
 from typer.testing import CliRunner
 
 from regiontree import RegionParser
@@ -362,3 +362,12 @@ def test_a_registry_takes_names_once_and_suggests_the_nearest():
             registry.register(wrong, dict)
     with pytest.raises(SettingsError, match=r"unknown shape 'bga'; did you mean 'bag'\?"):
         registry.get("bga")
+
+
+def test_the_page_of_settings_shows_the_table_as_it_is():
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    shown = page[page.index("```text\n") + len("```text\n") :].partition("\n```")[0]
+    assert shown == settings_table(Settings(), width=96), "run: COLUMNS=96 regiontree settings"
+    file = page[page.index("```yaml\n") + len("```yaml\n") :].partition("```")[0]
+    made = Settings.make("fast", **{k: v for k, v in yaml.safe_load(file).items() if k != "preset"})
+    assert (made.parts.count, made.tree.name, made.tree.max_ncut) == (200, "recursive", 0.7)
