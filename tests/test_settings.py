@@ -166,6 +166,8 @@ def test_what_a_preset_says_for_another_method_does_not_count_as_a_change():
         {"parts": {"method": "slic", "count": 90}},
         {"refine": {"method": "crf", "edge_xy": 30.0, "precision": "single"}},
         {"backbone": {"layers": [-1, 3], "facet": "key"}},
+        {"tree": "ward", "parts": {"vectors": 60}},
+        {"tree": {"builder": "ward", "vectors": 30}, "parts": {"vectors": 60}},
     ],
     ids=str,
 )

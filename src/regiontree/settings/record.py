@@ -176,8 +176,10 @@ class Settings:
             record[name] = values[used[0]] if used else every[keys[0]].default
             said |= {key for key in used if values[key] == record[name]}
         known = known_keys(self.methods)
-        others = {key: value for key, value in values.items() if key not in said}
-        record |= {key: value for key, value in others.items() if value != known[key].default}
+        shared = {key for keys in FLAT_NAMES.values() if len(keys) > 1 for key in keys}
+        for key, value in values.items():
+            if key not in said and (key in shared or value != known[key].default):
+                record[key] = value
         return {name: list(v) if isinstance(v, tuple) else v for name, v in record.items()}
 
 
