@@ -42,8 +42,9 @@ from _common import (
 )
 
 from regiontree.backbones import Backbone, FeatureSpec, pick_device
+from regiontree.backbones.compiler import compiled
 from regiontree.backbones.embedded import EmbeddedBackbone
-from regiontree.backbones.feeding import compiled, run_batch
+from regiontree.backbones.run import run_batch
 from regiontree.images import grid_of, load_image, to_pixels
 
 _SMALL = {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536}
@@ -141,7 +142,7 @@ def measure(
     def pixels_for(backbone: Backbone) -> torch.Tensor:
         grid = grid_of(image.size, (round(size / backbone.patch) * backbone.patch,) * 2,
                        backbone.patch)  # fmt: skip
-        return to_pixels(image, grid, backbone.patch).expand(batch, -1, -1, -1).to(where)
+        return to_pixels(image.rgb, grid, backbone.patch).expand(batch, -1, -1, -1).to(where)
 
     def run(backbone: Backbone) -> None:
         run_batch(backbone, pixels_of[backbone.name])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from regiontree import RegionParser
-from regiontree.plot import granularity_strip
+from regiontree.display.plot import granularity_strip
 
 WIDE, TALL, HORIZON = 768, 512, 340
 Picture = NDArray[np.uint8]

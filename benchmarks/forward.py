@@ -56,7 +56,7 @@ def main() -> None:
     side = options.size // single.patch
     photos = photographs(max(4, options.photos), repeat=True)  # batches of 4
     pixels = torch.stack(
-        [to_pixels(load_image(p.source), (side, side), single.patch) for p in photos]
+        [to_pixels(load_image(p.source).rgb, (side, side), single.patch) for p in photos]
     )
 
     # `features` is itself in inference mode, so the network inside is what can be run without it.

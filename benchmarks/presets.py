@@ -40,7 +40,7 @@ def main() -> None:
             side = size if isinstance(size, int) else max(size)
             patch = parser.backbone.patch
             grid = grid_of(image.size, size if shape == "as it is" else (side, side), patch)
-            pixels = to_pixels(image, grid, patch)[None]
+            pixels = to_pixels(image.rgb, grid, patch)[None]
             ways[name] = partial(parser.backbone.features, pixels)
         times = interleave(ways, given.repeats)
         rows.append([shape, *(f"{ratio(times[name], times['published']):.2f}" for name in PRESETS)])

@@ -73,10 +73,10 @@ from study import chosen_samples
 from torch import Tensor
 
 from regiontree import RegionParser, RegionTree
+from regiontree.backbones.featurefile import load_features
 from regiontree.datasets.catalog import open_dataset
 from regiontree.datasets.dataset import Dataset
 from regiontree.errors import SettingsError
-from regiontree.featurefile import load_features
 from regiontree.images import load_image, nearest
 from regiontree.metrics import CoveringMetric, budget_nodes, contingency, region_counts
 from regiontree.metrics.score import score_regions

@@ -31,14 +31,14 @@ from rich.progress import track
 
 from regiontree import RegionParser
 from regiontree.datasets.catalog import open_dataset
-from regiontree.distributed import Alone
+from regiontree.engines.crew import Alone
 from regiontree.errors import RegionTreeError
 from regiontree.experiments.config import load_experiment
 from regiontree.experiments.report import Report
 from regiontree.experiments.run import prepare, run
 from regiontree.experiments.scoring import Scoring, View
-from regiontree.foreign import tree_from_parents
 from regiontree.metrics import CoveringScores, Scores
+from regiontree.tree.foreign import tree_from_parents
 
 CONFIGS = REPOSITORY / "configs"
 BUDGET = 24  # nodes at which trees of different size are compared

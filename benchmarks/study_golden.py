@@ -16,8 +16,8 @@ from study_scores import score_record
 from study_tables import Record
 
 from regiontree.datasets.catalog import open_dataset
-from regiontree.foreign import tree_from_parents
 from regiontree.spectral.affinity import unit_rows
+from regiontree.tree.foreign import tree_from_parents
 
 TITLE = "The published code's own trees"
 

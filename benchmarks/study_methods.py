@@ -29,8 +29,8 @@ from sklearn.cluster import KMeans, ward_tree
 from sklearn.feature_extraction.image import grid_to_graph
 
 from regiontree import RegionParser, __version__
-from regiontree.colours import patch_colours
 from regiontree.images import load_image, nearest
+from regiontree.images.colours import patch_colours
 from regiontree.settings import Settings
 from regiontree.spectral.affinity import LowRankAffinity, unit_rows
 from regiontree.spectral.eigen import low_rank_eigenvectors

@@ -92,7 +92,7 @@ def _report(preset: str, parser: RegionParser, photos: list[Photo], repeats: int
     stages: dict[str, list[float]] = {name: [] for name in (*STAGES, REST)}
     for photo in photos:
         image = load_image(photo.source)
-        pixels = to_pixels(image, grid, backbone.patch)[None]
+        pixels = to_pixels(image.rgb, grid, backbone.patch)[None]
         features = backbone.features(pixels)[0]
         rgb = parser.pixels(photo.source)
         build = partial(parser.build, features, rgb=rgb, image_size=image.size)

@@ -40,8 +40,8 @@ from scipy.cluster.hierarchy import linkage
 from scipy.spatial import cKDTree
 
 from regiontree import RegionTree
+from regiontree.forest.sources import Source
 from regiontree.images import load_image
-from regiontree.sources import Source
 from regiontree.viewer.page import page_html
 
 CASES = [(150, 1024), (400, 1024), (400, 1600)]  # leaves, side

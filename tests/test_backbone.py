@@ -182,7 +182,7 @@ class TestEmbedded:
 
     def test_bfloat16_agrees_on_a_photograph(self):
         image = load_image(EXAMPLE)
-        pixels = to_pixels(image, grid_of(image.size, 280, 14), 14)[None]
+        pixels = to_pixels(image.rgb, grid_of(image.size, 280, 14), 14)[None]
         full, half = (
             EmbeddedBackbone(CPU, d).features(pixels) for d in (torch.float32, torch.bfloat16)
         )

@@ -18,11 +18,13 @@ import torch
 from conftest import EXAMPLE, blocks
 from PIL import Image
 
-from regiontree import RegionParser, RegionTree, batch, images
-from regiontree.batch import largest, plan
+from regiontree import RegionParser, RegionTree
+from regiontree.engines import batch
+from regiontree.engines.batch import largest, plan
 from regiontree.errors import SettingsError
 from regiontree.images import IMAGE_SUFFIXES
-from regiontree.inputs import find_files
+from regiontree.images import load as images
+from regiontree.system.inputs import find_files
 
 FEATURES = ("--backbone", "precomputed", "--device", "cpu")
 

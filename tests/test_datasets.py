@@ -19,7 +19,7 @@ from regiontree.datasets.catalog import CATALOGUE, check_dataset, entry, open_da
 from regiontree.datasets.published import published_dataset
 from regiontree.datasets.spec import DatasetSpec
 from regiontree.errors import ConfigError, DataError
-from regiontree.reading import validated
+from regiontree.system.reading import validated
 
 SUBSETS = sorted((ROOT / "benchmarks" / "subsets").glob("*.yaml"))
 RGB = np.zeros((2, 3, 3), np.uint8)

@@ -18,7 +18,7 @@ from elsewhere import THERE, Device, Elsewhere, here, moved, there
 from regiontree import RegionParser
 from regiontree.backbones.base import Backbone, FeatureSpec
 from regiontree.backbones.embedded import EmbeddedBackbone
-from regiontree.backbones.feeding import run_batch
+from regiontree.backbones.run import run_batch
 from regiontree.backbones.tiles import Tiled
 from regiontree.backbones.unfold import Unfolded
 from regiontree.backbones.views import Views

@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 from regiontree.cli import app
 from regiontree.datasets.labels import load_label_tree
 from regiontree.tree import RegionTree
-from regiontree.treefile import load_tree
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +87,7 @@ def test_one_to_one_matching_and_a_threshold_only_lower_scores(made: tuple[Path,
 def test_a_tree_on_its_patch_grid_is_enlarged(made: tuple[Path, Path], tmp_path: Path) -> None:
     dataset, trees = made
     for path in trees.glob("*.npz"):
-        tree = load_tree(path)
+        tree = RegionTree.load(path)
         RegionTree(tree.labels[2::4, 2::4], tree.parents, tree.height).save(tmp_path / path.name)
     small, large = evaluate(tmp_path, dataset)[0], evaluate(trees, dataset)[0]
     assert small["tables"]["pixel, tree"] == large["tables"]["pixel, tree"]
@@ -99,7 +98,7 @@ def test_what_cannot_be_scored_is_told_and_the_rest_is_scored(
 ) -> None:
     dataset, trees = made
     names = sorted(path.name for path in trees.glob("*.npz"))
-    whole = load_tree(trees / names[0])
+    whole = RegionTree.load(trees / names[0])
     whole.save(tmp_path / names[0])
     meta = {"image": {"size": [32, 32], "grid": [8, 8], "sha256": "0" * 64}}
     RegionTree(whole.labels, whole.parents, whole.height, meta=meta).save(tmp_path / names[1])

@@ -18,14 +18,15 @@ import pytest
 import yaml
 from PIL import Image
 
+from regiontree.backbones.featurefile import read_features_meta
 from regiontree.datasets.labels import load_label_tree
-from regiontree.distributed import Alone
+from regiontree.engines.local import Alone
 from regiontree.errors import ConfigError
 from regiontree.experiments.config import load_experiment
 from regiontree.experiments.run import Plan, Result, prepare, run
-from regiontree.featurefile import read_features_meta
 from regiontree.metrics import Scores
-from regiontree.treefile import load_tree, read_meta
+from regiontree.tree import RegionTree
+from regiontree.tree.file import read_meta
 
 GRID, PATCH = 8, 4
 LABELS = """\
@@ -108,7 +109,7 @@ def test_tables_are_what_the_formulas_give_on_the_trees_that_were_saved(pets: Pa
         assert isinstance(scores, Scores)
         expected = []
         for sample in plan.dataset.samples:
-            tree = load_tree(plan.experiment.trees_dir / f"{sample.id}.npz")
+            tree = RegionTree.load(plan.experiment.trees_dir / f"{sample.id}.npz")
             truth = np.asarray(Image.open(sample.masks[0])).astype(int)
             if view.protocol == "grid":  # patches are 4 pixels: the centre is pixel 2 of each
                 truth, cells = truth[2::4, 2::4], tree.labels[2::4, 2::4]
@@ -356,7 +357,7 @@ def test_a_run_cut_off_at_any_moment_goes_on_where_it_was(tmp_path: Path, how: i
     done = stamps(out, "p*.npz")
     assert 5 <= len(done) < 40, "the run was not cut off in the middle"
     for name in done:  # whatever stands under its own name is whole
-        load_tree(next(out.rglob(name)))
+        RegionTree.load(next(out.rglob(name)))
     _, result = run_config(config)
     after = stamps(out, "p*.npz")
     assert all(after[name] == stamp for name, stamp in done.items())

@@ -16,7 +16,7 @@ from scipy.ndimage import label
 from trees import hand_tree, random_tree, trees
 
 from regiontree import RegionTree
-from regiontree.export.borders import node_polygons, trace_arcs
+from regiontree.tree.borders import node_polygons, trace_arcs
 
 Point = tuple[int, int]
 Ring = list[Point]

@@ -24,7 +24,7 @@ from regiontree.cli import app
 from regiontree.errors import ExportError, MissingExtraError, TreeError
 from regiontree.export import FORMATS, coco
 from regiontree.export.command import run
-from regiontree.files import sha256_of
+from regiontree.system.files import sha256_of
 
 TOGETHER = [name for name, form in FORMATS.items() if form.make]
 NEEDS = {

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from trees import children_of, hand_tree, random_tree, trees
 
 from regiontree import RegionTree
+from regiontree.display.pictures import hierarchy_colors
 from regiontree.errors import ExportError, ImageError, MissingExtraError, TreeError
 from regiontree.export.geojson import georeference, to_geojson, write_geojson
-from regiontree.pictures import hierarchy_colors
 
 shapely = pytest.importorskip("shapely", reason="shapely is not installed")
 rasterio = pytest.importorskip("rasterio", reason="the extra 'geo' is not installed")

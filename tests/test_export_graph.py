@@ -13,7 +13,7 @@ from trees import children_of, hand_tree, pixels_of, trees
 from regiontree import RegionTree
 from regiontree.errors import MissingExtraError
 from regiontree.export.graph import node_attributes, to_networkx, write_graphml
-from regiontree.stop import StopReason
+from regiontree.tree.stop import StopReason
 
 nx = pytest.importorskip("networkx", reason="the extra 'export' is not installed")
 

@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from regiontree.backbones.featurefile import (
+    Features,
+    load_features,
+    read_features_meta,
+    save_features,
+)
 from regiontree.errors import FeatureError
-from regiontree.featurefile import Features, load_features, read_features_meta, save_features
 
 SETTINGS = {"size": [56, 56], "dtype": "float32"}
 

@@ -17,11 +17,14 @@ from test_experiments import make_data, run_config, tables
 from torch import Tensor, nn
 
 from regiontree import RegionParser
-from regiontree.backbones import feeding
-from regiontree.backbones.feeding import OwnModel, compiled, extract_many, feed, run_batch
+from regiontree.backbones import compiler
+from regiontree.backbones.compiler import compiled
+from regiontree.backbones.featurefile import Features
+from regiontree.backbones.own import OwnModel
+from regiontree.backbones.run import run_batch
+from regiontree.engines.feeding import extract_many, feed
 from regiontree.errors import BackboneError, ImageError, SettingsError
 from regiontree.experiments import stages
-from regiontree.featurefile import Features
 
 CPU = torch.device("cpu")
 
@@ -433,8 +436,8 @@ def test_errors_of_the_network_itself_are_not_blamed_on_the_compiler(fake_compil
 
 
 def test_methods_of_a_compiled_network_can_still_be_called():
-    assert isinstance(feeding._Compiled(nn.Linear(2, 3)).extra_repr(), str)
-    wrapped = feeding._Compiled(nn.Linear(2, 3))
+    assert isinstance(compiler._Compiled(nn.Linear(2, 3)).extra_repr(), str)
+    wrapped = compiler._Compiled(nn.Linear(2, 3))
     assert wrapped.in_features == 2
     with pytest.raises(AttributeError, match="nothing"):
         wrapped.nothing  # noqa: B018

@@ -13,8 +13,8 @@ from PIL import Image
 from trees import hand_tree, trees
 
 from regiontree.errors import TreeError, TreeFileError
-from regiontree.foreign import read_any_tree, tree_from_parents
 from regiontree.tree import RegionTree
+from regiontree.tree.foreign import read_any_tree, tree_from_parents
 
 
 def regions(tree: RegionTree) -> set[bytes]:

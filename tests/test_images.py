@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from regiontree.errors import ImageError, SettingsError
-from regiontree.images import LoadedImage, grid_of, load_image, nearest, parse_size, to_pixels
+from regiontree.images import grid_of, load_image, nearest, parse_size, to_pixels
 
 ORIENTATION = 0x0112
 
@@ -621,13 +621,13 @@ def test_extreme_images_are_loaded_and_fitted_like_any_other(tmp_path, shape):
     image = load_image(path, cover=(840, 840))
     assert image.size == shape
     grid = grid_of(image.size, 840, 14)
-    assert to_pixels(image, grid, 14).shape == (3, grid[0] * 14, grid[1] * 14)
+    assert to_pixels(image.rgb, grid, 14).shape == (3, grid[0] * 14, grid[1] * 14)
 
 
 def test_pixels_are_fitted_in_place_and_scaled_to_one():
     rgb = np.zeros((10, 20, 3), np.uint8)
     rgb[:, 10:, 0] = 255  # the right half is red
-    pixels = to_pixels(LoadedImage(rgb, (10, 20), None, ""), (2, 6), 14).numpy()
+    pixels = to_pixels(rgb, (2, 6), 14).numpy()
     assert pixels.shape == (3, 28, 84)
     assert pixels.dtype == np.float32
     assert (pixels[0, :, :36] == 0).all()

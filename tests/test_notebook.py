@@ -16,7 +16,7 @@ from PIL import Image
 from trees import hand_tree, random_tree, trees
 
 from regiontree import RegionTree
-from regiontree.pictures import drawn_size, hierarchy_colors, nodes_of_leaves
+from regiontree.display.pictures import drawn_size, hierarchy_colors, nodes_of_leaves
 
 VOID = {"br", "img"}
 

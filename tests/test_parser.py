@@ -337,7 +337,7 @@ def test_public_names_are_what_they_were():
 
 @pytest.mark.usefixtures("embedded_installed")
 def test_a_photograph_is_decoded_once(monkeypatch):
-    from regiontree import images
+    from regiontree.images import load as images
 
     decoded = []
     real = images._from_path

@@ -8,7 +8,7 @@ from conftest import EXAMPLE, blocks
 from PIL import Image
 
 from regiontree import RegionParser, RegionTree
-from regiontree.pictures import (
+from regiontree.display.pictures import (
     cut_picture,
     cut_strip,
     hierarchy_colors,
@@ -100,7 +100,7 @@ def test_every_picture_of_every_tree_can_be_drawn(tree, tmp_path):
 
 def test_annotated_classes_are_told_apart_by_colour():
     """Every two of the first 40 ids, and void, differ visibly."""
-    from regiontree.pictures import _annotation
+    from regiontree.display.pictures import _annotation
 
     ids = np.array([*range(40), 255], dtype=np.int32)
     truth = ids.repeat(9).reshape(-1, 9).repeat(9, axis=0)  # a band of 9 x 9 pixels each

@@ -18,15 +18,15 @@ from PIL import Image
 from trees import children_of, hand_tree, path_to_root, random_tree, trees
 
 from regiontree import RegionTree
+from regiontree.display.pictures import hierarchy_colors
 from regiontree.errors import MissingExtraError, SettingsError, TreeError
-from regiontree.pictures import hierarchy_colors
 
 mpl = pytest.importorskip("matplotlib", reason="the extra 'plot' is not installed")
 from matplotlib.collections import PathCollection  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.patches import PathPatch, Rectangle  # noqa: E402
 
-from regiontree.plot import (  # noqa: E402
+from regiontree.display.plot import (  # noqa: E402
     granularity_strip,
     hierarchy_map,
     overview,
@@ -406,7 +406,7 @@ def test_a_figure_can_be_pickled():
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
-    monkeypatch.delitem(sys.modules, "regiontree.plot")
+    monkeypatch.delitem(sys.modules, "regiontree.display.plot")
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'regiontree\[plot\]'"):

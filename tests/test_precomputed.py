@@ -17,9 +17,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from regiontree import RegionParser
+from regiontree.backbones.featurefile import Features, load_features, save_features
 from regiontree.backbones.precomputed import FEATURE_SUFFIXES, find_features, read_features
 from regiontree.errors import FeatureError
-from regiontree.featurefile import Features, load_features, save_features
 from regiontree.refine import Guided
 
 

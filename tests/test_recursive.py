@@ -10,7 +10,7 @@ from regiontree.hierarchy import PartGraph, RecursivePartition, StopReason
 from regiontree.hierarchy.base import Node, assemble
 from regiontree.hierarchy.recursive import _best_threshold, _laplacian, normalised_cuts
 from regiontree.spectral.affinity import LowRankAffinity, unit_rows
-from regiontree.spectral.oversegment import part_graph
+from regiontree.spectral.graph import part_graph
 
 
 def graph_of(weights: np.ndarray, sums: np.ndarray | None = None) -> PartGraph:

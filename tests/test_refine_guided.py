@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from regiontree import RegionParser
-from regiontree.colours import lab_colours
 from regiontree.errors import FeatureError, SettingsError
 from regiontree.images import load_image, nearest
+from regiontree.images.colours import lab_colours
 from regiontree.refine.guided import (
     Guided,
     edge_height,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trees import pixels_of, random_tree
 
 from regiontree import RegionTree
-from regiontree.salience import salient_nodes
+from regiontree.tree.salience import salient_nodes
 
 few = settings(max_examples=60, deadline=None)
 seeds = st.integers(0, 10_000)

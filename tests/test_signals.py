@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from regiontree.signals import interruptible
+from regiontree.system.signals import interruptible
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

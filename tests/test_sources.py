@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from trees import hand_tree, random_tree, trees
 
-from regiontree import RegionTree, sources
+from regiontree import RegionTree
 from regiontree.errors import ImageError, TreeFileError
-from regiontree.files import sha256_of
-from regiontree.sources import Places, Source, find_trees, open_outline, open_source
+from regiontree.forest import sources
+from regiontree.forest.sources import Places, Source, find_trees, open_outline, open_source
+from regiontree.system.files import sha256_of
 
 
 def photograph(path: Path, shape: tuple[int, int] = (20, 30), seed: int = 0) -> Path:

@@ -12,11 +12,11 @@ from conftest import EXAMPLE, blocks
 from PIL import Image
 
 from regiontree import RegionParser
-from regiontree.batch import plan, segment
+from regiontree.engines.batch import plan, segment
 from regiontree.errors import FeatureError, MissingExtraError, SettingsError
 from regiontree.images import IMAGE_SUFFIXES
+from regiontree.images.superpixels import IMAGE_METHODS, image_parts
 from regiontree.settings import Settings
-from regiontree.spectral.superpixels import IMAGE_METHODS, image_parts
 
 COLOURS = np.array([[200, 40, 40], [40, 180, 60], [50, 60, 200], [230, 220, 120]], np.uint8)
 GRID = (12, 18)

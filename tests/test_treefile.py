@@ -19,10 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees import random_tree, trees
 
-from regiontree import RegionTree, treefile
+from regiontree import RegionTree
 from regiontree.errors import TreeError, TreeFileError
-from regiontree.files import atomic_write
-from regiontree.treefile import FORMAT_VERSION, read_meta
+from regiontree.system.files import atomic_write
+from regiontree.tree import file as treefile
+from regiontree.tree.file import FORMAT_VERSION, read_meta
 
 ARRAYS = ["labels", "parents", "area", "level", "height", "ncut", "stop", "embedding"]
 

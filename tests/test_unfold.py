@@ -16,7 +16,7 @@ from torch.nn import functional
 from regiontree import RegionParser
 from regiontree.backbones import Backbone
 from regiontree.backbones.unfold import Unfolded, window_starts
-from regiontree.batch import plan, segment
+from regiontree.engines.batch import plan, segment
 from regiontree.errors import SettingsError
 from regiontree.images import IMAGE_SUFFIXES, load_image, to_pixels
 from regiontree.settings import PRESETS, Settings
@@ -181,7 +181,7 @@ class TestPhotographs:
         cosine = functional.cosine_similarity(a, b, dim=-1)
         assert 0.3 < float(cosine.mean()) < 0.99
         # A corner patch has one crop: what the network says of that crop alone.
-        pixels = to_pixels(load_image(EXAMPLE), (20, 20), 14)[None, :, :140, :140]
+        pixels = to_pixels(load_image(EXAMPLE).rgb, (20, 20), 14)[None, :, :140, :140]
         corner = whole.backbone.features(pixels)[0, 0, 0]
         torch.testing.assert_close(b[0, 0], corner, rtol=1e-4, atol=1e-4)
 

@@ -17,9 +17,9 @@ from conftest import blocks
 from test_sources import damaged, photograph, tree_of
 
 from regiontree import RegionParser, RegionTree
+from regiontree.display.pictures import save_pictures
 from regiontree.errors import BackboneError, MissingExtraError, SettingsError, ViewError
-from regiontree.pictures import save_pictures
-from regiontree.sources import Outline, open_source
+from regiontree.forest.sources import Outline, open_source
 from regiontree.viewer import command, server
 from regiontree.viewer.page import page_html
 

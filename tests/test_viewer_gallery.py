@@ -19,7 +19,7 @@ from test_sources import damaged, photograph, tree_of
 
 from regiontree import RegionTree
 from regiontree.errors import ViewError
-from regiontree.sources import Outline, open_outline
+from regiontree.forest.sources import Outline, open_outline
 from regiontree.viewer import gallery
 from regiontree.viewer.gallery import MANIFEST, Gallery, Written, stems
 from regiontree.viewer.index import Card

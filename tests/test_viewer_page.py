@@ -14,10 +14,10 @@ from PIL import Image
 from trees import children_of, hand_tree, path_to_root, random_tree
 
 from regiontree import RegionTree, StopReason, __version__
+from regiontree.display.pictures import hierarchy_colors
 from regiontree.errors import SettingsError, TreeError
+from regiontree.forest.sources import Source
 from regiontree.images import nearest
-from regiontree.pictures import hierarchy_colors
-from regiontree.sources import Source
 from regiontree.viewer import page as viewer
 from regiontree.viewer.page import Links, page_html, payload
 

@@ -28,9 +28,9 @@ from PIL import Image
 from test_sources import damaged, photograph, tree_of
 
 from regiontree import RegionTree
+from regiontree.display.pictures import cut_picture
 from regiontree.errors import MissingExtraError, SettingsError, ViewError
-from regiontree.pictures import cut_picture
-from regiontree.sources import open_outline, open_source
+from regiontree.forest.sources import open_outline, open_source
 from regiontree.viewer import application, server
 from regiontree.viewer import page as viewer_page
 from regiontree.viewer.answers import Recent

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from regiontree.stop import StopReason
 from regiontree.tree import RegionTree
+from regiontree.tree.stop import StopReason
 
 LEAF_REASONS = [reason for reason in StopReason if reason != StopReason.INNER]
 

@@ -13,13 +13,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from regiontree._version import __version__
+from regiontree.system.doors import TREE_DOORS
 
 if TYPE_CHECKING:
     from regiontree.errors import RegionTreeError
     from regiontree.parser import RegionParser, parse
     from regiontree.settings import Settings
-    from regiontree.stop import StopReason
-    from regiontree.tree import RegionTree
+    from regiontree.tree import RegionTree, StopReason
 
 __all__ = [
     "RegionParser",
@@ -36,9 +36,26 @@ _HOME = {
     "RegionTree": "regiontree.tree",
     "RegionTreeError": "regiontree.errors",
     "Settings": "regiontree.settings",
-    "StopReason": "regiontree.stop",
+    "StopReason": "regiontree.tree",
     "parse": "regiontree.parser",
 }
+
+# Methods of a tree that rooms above it provide: see regiontree.system.doors.
+for _method, _address in {
+    "show": "regiontree.display.plot:overview",
+    "_repr_html_": "regiontree.display.notebook:tree_html",
+    "to_coco": "regiontree.export.coco:to_coco",
+    "to_panoptic": "regiontree.export.panoptic:to_panoptic",
+    "to_label_studio": "regiontree.export.labelstudio:to_label_studio",
+    "to_label_image": "regiontree.export.labelmap:to_label_image",
+    "to_label_stack": "regiontree.export.labelmap:to_label_stack",
+    "to_geojson": "regiontree.export.geojson:to_geojson",
+    "to_newick": "regiontree.export.newick:to_newick",
+    "to_networkx": "regiontree.export.graph:to_networkx",
+    "to_higra": "regiontree.export.higra:to_higra",
+    "to_masks": "regiontree.export.masks:write_masks",
+}.items():
+    TREE_DOORS.register(_method, _address)
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from regiontree._version import __version__
 from regiontree.errors import RegionTreeError
 
 if TYPE_CHECKING:
-    from regiontree.batch import Job, Summary
+    from regiontree.engines.batch import Job, Summary
 
 __all__ = ["app", "main"]
 
@@ -150,7 +150,7 @@ def segment(
         seed=seed,
     )  # fmt: skip
     with _clear_errors():
-        from regiontree.batch import largest, plan, suffixes_for
+        from regiontree.engines.batch import largest, plan, suffixes_for
         from regiontree.images import MAX_PIXELS
         from regiontree.parser import RegionParser
 
@@ -195,8 +195,8 @@ def show(
         from regiontree.tree import RegionTree
 
         if figure is not None:
-            from regiontree.plot.save import check_figure_file, save_tree_figure
-            from regiontree.sources import open_source
+            from regiontree.display.plot.save import check_figure_file, save_tree_figure
+            from regiontree.forest.sources import open_source
 
             check_figure_file(figure, overwrite=overwrite)
             source = open_source(tree, images=images or ())
@@ -496,9 +496,9 @@ def _clear_errors() -> Iterator[None]:
 
 def _run(parser: Any, jobs: list[Job], out: Path, *, overwrite: bool, pictures: bool) -> Summary:
     """Run the batch behind a progress bar on standard error."""
-    from regiontree.batch import Outcome, segment
-    from regiontree.progress import progress_bar
-    from regiontree.signals import interruptible
+    from regiontree.engines.batch import Outcome, segment
+    from regiontree.system.progress import progress_bar
+    from regiontree.system.signals import interruptible
 
     done: list[float] = []
     with interruptible() as check, progress_bar("parsing", len(jobs)) as bar:

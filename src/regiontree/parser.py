@@ -5,7 +5,7 @@ photograph -> pixels fitted to a patch grid        (images)
            -> smoothed where they agree            (spectral.smooth)
            -> affinity of patches, kept as factors (spectral.affinity)
            -> parts, from its leading eigenvectors (spectral.oversegment)
-              or from the pixels themselves    (spectral.superpixels)
+              or from the pixels themselves (images.superpixels)
            -> a tree over the parts                (hierarchy)
            -> its leaves' borders moved to the photograph's edges (refine)
            -> the tree over the image's own pixels (tree)
@@ -26,14 +26,15 @@ from torch import Tensor
 
 from regiontree._version import __version__
 from regiontree.backbones import Backbone, load_backbone, pick_device, pick_dtype
-from regiontree.backbones.feeding import OwnModel, compiled, run_batch
+from regiontree.backbones.compiler import compiled
+from regiontree.backbones.featurefile import Features, overlap_of, read_features_meta
+from regiontree.backbones.own import OwnModel
 from regiontree.backbones.precomputed import check_features, find_features, read_features
+from regiontree.backbones.run import run_batch
 from regiontree.backbones.tiles import Tiled
 from regiontree.backbones.unfold import Unfolded
 from regiontree.backbones.views import Views
-from regiontree.colours import patch_colours
 from regiontree.errors import FeatureError, SettingsError
-from regiontree.featurefile import Features, overlap_of, read_features_meta
 from regiontree.hierarchy import Hierarchy, PartGraph, StopReason
 from regiontree.images import (
     MAX_PIXELS,
@@ -45,12 +46,20 @@ from regiontree.images import (
     nearest,
     to_pixels,
 )
+from regiontree.images.colours import patch_colours
+from regiontree.images.superpixels import check_installed, image_parts
 from regiontree.refine import PatchLeaves
 from regiontree.settings import Settings
-from regiontree.spectral.affinity import EQUAL, make_affinity, max_cosine_distance, unit_rows
-from regiontree.spectral.oversegment import oversegment, part_graph
+from regiontree.spectral.affinity import (
+    EQUAL,
+    Affinity,
+    make_affinity,
+    max_cosine_distance,
+    unit_rows,
+)
+from regiontree.spectral.graph import MAX_PARTS, part_graph
+from regiontree.spectral.oversegment import oversegment
 from regiontree.spectral.smooth import smooth_features
-from regiontree.spectral.superpixels import check_installed
 from regiontree.tree import RegionTree
 
 __all__ = ["RegionParser", "parse"]
@@ -69,7 +78,7 @@ class RegionParser:
     ----------
     preset : {"default", "fast", "published"}
     backbone : str or Backbone
-        A name, or a model of your own: see :class:`~regiontree.backbones.feeding.OwnModel`.
+        A name, or a model of your own: see :class:`~regiontree.backbones.own.OwnModel`.
     device : str
         auto, cpu, cuda, cuda:N or mps.
     max_pixels : int
@@ -178,7 +187,8 @@ class RegionParser:
     def extract(self, photo: Photo, *, patches: Tensor | None = None) -> Features:
         """The first half of :meth:`parse`: patch features, and what they are of and from.
 
-        :func:`regiontree.featurefile.save_features` keeps them for later; `build` does the rest.
+        :func:`regiontree.backbones.featurefile.save_features` keeps them for later, and `build`
+        does the rest.
         `patches`, if given, are what the network made of the photograph, in a batch say.
         """
         if self.settings.backbone == "precomputed":
@@ -215,7 +225,7 @@ class RegionParser:
         """What the network sees of it: (3, h * patch, w * patch) in [0, 1]."""
         patch = self.backbone.patch
         grid = grid_of(image.size, self.seen_size(image.size), patch)
-        return to_pixels(image, grid, patch, floating=self.settings.tiles is None)
+        return to_pixels(image.rgb, grid, patch, floating=self.settings.tiles is None)
 
     def seen_size(self, own: tuple[int, int]) -> Size:
         """The size at which an image of (H, W) pixels is seen, by tiles if there are any."""
@@ -303,17 +313,8 @@ class RegionParser:
         meta |= {"smoothed": smoothed, "refined": refined}
         if largest < EQUAL:
             return _whole(size, meta)
-        affinity_settings = settings.affinity_settings()
-        affinity = make_affinity(unit, affinity_settings, largest)
-        parts = oversegment(
-            unit,
-            affinity,
-            affinity_settings,
-            settings.oversegment_settings(),
-            seed=settings.seed,
-            grid=(h, w),
-            rgb=rgb,
-        )
+        affinity = make_affinity(unit, settings.affinity_settings(), largest)
+        parts = self._parts(unit, affinity, (h, w), rgb)
         graph = part_graph(unit, affinity, parts)
         hierarchy = settings.builder().build(graph, seed=settings.seed)
 
@@ -350,6 +351,34 @@ class RegionParser:
         colours = torch.from_numpy(patch_colours(rgb, (unit.shape[0], unit.shape[1])))
         colours = colours.permute(1, 2, 0).to(unit.device)
         return smooth_features(unit, steps=steps, colours=colours, contrast=contrast)
+
+    def _parts(
+        self,
+        unit: Tensor,
+        affinity: Affinity,
+        grid: tuple[int, int],
+        rgb: NDArray[np.uint8] | None,
+    ) -> Tensor:
+        """Part of each patch, (n,) int64: from the affinity graph, or from the photograph."""
+        settings = self.settings
+        method, seed = settings.overclustering, settings.seed
+        if not settings.needs_pixels:
+            chosen = settings.oversegment_settings()
+            return oversegment(unit, affinity, settings.affinity_settings(), chosen, seed=seed)
+        if rgb is None:
+            raise FeatureError(
+                f"overclustering {method!r} divides the photograph: pass it as rgb, or use "
+                "simultaneous, features or none"
+            )
+        found = image_parts(
+            rgb, grid, method, parts=settings.parts, seed=seed, restarts=settings.restarts
+        )
+        if found.max() >= MAX_PARTS:
+            raise SettingsError(
+                f"overclustering {method!r} divides the photograph into {found.max() + 1} parts; "
+                f"at most {MAX_PARTS} fit; use a smaller size or another overclustering"
+            )
+        return torch.from_numpy(found.reshape(-1)).to(unit.device)
 
     def _forward(self, image: LoadedImage) -> Tensor:
         return run_batch(self.backbone, self.network_input(image)[None])[0]

@@ -14,10 +14,11 @@ from regiontree.backbones.views import VIEWS, grid_overlap
 from regiontree.errors import SettingsError, check_number, nearest_name
 from regiontree.hierarchy import BUILDERS, TreeBuilder
 from regiontree.images import Size, parse_size
+from regiontree.images.superpixels import IMAGE_METHODS
 from regiontree.refine import REFINEMENTS, LeafCrf, Refinement
 from regiontree.refine.crf import CrfSettings
 from regiontree.spectral.affinity import AffinitySettings
-from regiontree.spectral.oversegment import Method, OversegmentSettings
+from regiontree.spectral.oversegment import OversegmentSettings
 
 __all__ = ["PRESETS", "UNSAID", "Settings"]
 
@@ -101,7 +102,7 @@ class Settings:
     distance: Literal["cosine", "euclidean"] = "cosine"
     sigma: float = 1.0
     threshold: float = 0.0
-    overclustering: Method = "simultaneous"
+    overclustering: str = "simultaneous"
     parts: int = 400
     restarts: int = 1
     tolerance: float = 5e-3
@@ -246,8 +247,9 @@ class Settings:
         return AffinitySettings(self.affinity, self.distance, self.sigma, self.threshold)
 
     def oversegment_settings(self) -> OversegmentSettings:
+        method: Any = "features" if self.needs_pixels else self.overclustering
         return OversegmentSettings(
-            self.overclustering,
+            method,
             self.parts,
             self.restarts,
             self.tolerance,
@@ -296,7 +298,7 @@ class Settings:
     @property
     def needs_pixels(self) -> bool:
         """Whether parts come from the photograph, so that features alone do not make a tree."""
-        return self.oversegment_settings().needs_pixels
+        return self.overclustering in IMAGE_METHODS
 
     def builder(self, name: str | None = None) -> TreeBuilder:
         """The tree builder chosen, or another one, with these settings."""

@@ -17,8 +17,8 @@ from typing import IO, Any
 
 from regiontree._version import __version__
 from regiontree.errors import BackboneError
-from regiontree.files import sha256_of
-from regiontree.progress import progress_bar
+from regiontree.system.files import sha256_of
+from regiontree.system.progress import progress_bar
 
 __all__ = ["UnreachableError", "fetch_file"]
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from regiontree.backbones.base import FeatureSpec
 from regiontree.backbones.vit import VisionTransformer, VitShape, check_size
 from regiontree.errors import BackboneError, MissingExtraError
-from regiontree.files import atomic_write, sha256_of
+from regiontree.system.files import atomic_write, sha256_of
 
 __all__ = ["EmbeddedBackbone", "cache_folder", "content_digest"]
 

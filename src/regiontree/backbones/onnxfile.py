@@ -41,7 +41,7 @@ from torch import Tensor
 from regiontree.backbones.base import FeatureSpec
 from regiontree.backbones.embedded import IMAGENET_DEVIATION, IMAGENET_MEAN
 from regiontree.errors import BackboneError, MissingExtraError, SettingsError
-from regiontree.files import sha256_of
+from regiontree.system.files import sha256_of
 
 __all__ = ["OnnxBackbone"]
 

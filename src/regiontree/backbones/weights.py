@@ -37,7 +37,7 @@ from regiontree.backbones.hub import (
 from regiontree.backbones.huggingface import FAMILIES
 from regiontree.backbones.weightfiles import check_whole, weight_files
 from regiontree.errors import BackboneError, MissingExtraError, nearest_name
-from regiontree.files import atomic_write, sha256_of
+from regiontree.system.files import atomic_write, sha256_of
 
 __all__ = ["Cached", "LocalModel", "cached_models", "find_model", "forget_digests", "is_here"]
 

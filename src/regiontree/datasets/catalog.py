@@ -19,7 +19,7 @@ from pydantic import Field
 from regiontree.datasets.dataset import Dataset, list_dataset, open_spec
 from regiontree.datasets.spec import DatasetSpec
 from regiontree.errors import ConfigError
-from regiontree.reading import Listed, Section, nearest, read_mapping, validated
+from regiontree.system.reading import Listed, Section, nearest, read_mapping, validated
 
 __all__ = ["CATALOGUE", "Download", "Entry", "check_dataset", "entry", "open_dataset", "spec_of"]
 

@@ -34,11 +34,13 @@ from pathlib import Path
 
 import yaml
 
-from regiontree.datasets.labels import Kind, Label, LabelTree, Names, first_clash, prefixes
+from regiontree.datasets.label import Kind, Label, Names, first_clash, prefixes
 from regiontree.errors import DataError, nearest_name
-from regiontree.reading import nearest, read_nodes, read_text
+from regiontree.system.reading import nearest, read_nodes, read_text
 
 __all__ = ["read_published", "read_table", "read_yaml", "written"]
+
+Named = tuple[str, tuple[Label, ...]]  # the name of a label tree, and its labels
 
 _WHAT = "a label tree"
 _SECTIONS = ("source", "labels", "background", "ignore")
@@ -49,8 +51,8 @@ _SERIES = re.compile(r"(.*?)([0-9]{1,5})\.\.([0-9]{1,5})")
 # -- published text -------------------------------------------------------------------------------
 
 
-def read_published(path: Path) -> LabelTree:
-    """Read the published text format; the tree has the name of the file."""
+def read_published(path: Path) -> Named:
+    """The labels of a file in the published text format, and the name of the file."""
     draft = _Draft(path)
     above: list[str] = []  # path of the line before
     empty = 0  # the line before, if it is a group
@@ -75,14 +77,14 @@ def read_published(path: Path) -> LabelTree:
     if empty:
         hint = "has no labels below it; a label is written as name, id and kind, tabs between"
         raise draft.error(empty, f"group {above[-1]!r} {hint}")
-    return draft.tree(path.stem)
+    return draft.named(path.stem)
 
 
-def written(tree: LabelTree) -> str:
-    """A tree in the published text format, as :func:`read_published` takes it."""
+def written(labels: Sequence[Label]) -> str:
+    """Labels in the published text format, as :func:`read_published` takes it."""
     lines = []
     above: Names = ()
-    for label in tree.labels:
+    for label in labels:
         *groups, own = label.path
         shared = 0
         while shared < min(len(above), len(groups)) and above[shared] == groups[shared]:
@@ -96,8 +98,8 @@ def written(tree: LabelTree) -> str:
 # -- YAML -----------------------------------------------------------------------------------------
 
 
-def read_yaml(path: Path) -> LabelTree:
-    """Read our own format, YAML or JSON; the tree has the name of the file."""
+def read_yaml(path: Path) -> Named:
+    """The labels of a file in our own format, YAML or JSON, and the name of the file."""
     names_file = path
     sections = _sections(path)
     names = sections["labels"]
@@ -119,7 +121,7 @@ def read_yaml(path: Path) -> LabelTree:
             if not isinstance(entry, yaml.ScalarNode):
                 raise DataError(f"{where}: must be names of labels or groups")
             draft.mark(kind, entry.value, where)
-    return draft.tree(path.stem)
+    return draft.named(path.stem)
 
 
 def _sections(file: Path) -> dict[str, yaml.Node]:
@@ -179,8 +181,8 @@ def read_table(
     ignore: Iterable[int | str] = (),
     background: Iterable[int | str] = (),
     prefix: str | None = None,
-) -> LabelTree:
-    """Read a table; the tree has the name of the folder, or of `prefix`.
+) -> Named:
+    """The labels of a table, and the name of its folder, or `prefix`.
 
     Empty parents and ``-`` are left out, and neighbours of one name are one: ``boat`` in ``boat``
     is ``boat``.
@@ -220,7 +222,7 @@ def read_table(
     for kind, entries in (Kind.BACKGROUND, background), (Kind.IGNORE, ignore):
         for entry in entries:
             draft.mark(kind, entry, f"{path}: {kind.name.lower()}")
-    return draft.tree(prefix or path.resolve().parent.name)
+    return draft.named(prefix or path.resolve().parent.name)
 
 
 # -- what all formats share -----------------------------------------------------------------------
@@ -272,13 +274,11 @@ class _Draft:
                 raise DataError(f"{where}: {self.labels[k].name!r} is background already")
             self.labels[k] = dataclasses.replace(self.labels[k], kind=kind)
 
-    def tree(self, name: str) -> LabelTree:
+    def named(self, name: str) -> Named:
+        """The labels with the name of their tree; two that contradict each other are an error."""
         if clash := first_clash(self.labels):
             raise self.error(self.lines[clash[0]], clash[1])
-        try:
-            return LabelTree(name, tuple(self.labels))
-        except DataError as error:
-            raise DataError(f"{self.file}: {error}") from None
+        return name, tuple(self.labels)
 
 
 def _error(file: Path, line: int, problem: str) -> DataError:

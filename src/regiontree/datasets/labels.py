@@ -1,7 +1,8 @@
 """Label trees: what each value of a ground-truth mask means, from the coarsest group to its name.
 
 A tree is a list of labels; each has the path of names that leads to it, the mask value (id) and a
-kind: foreground, background, or ignored. :mod:`regiontree.datasets.labelfiles` reads it from files.
+kind: foreground, background, or ignored. :mod:`regiontree.datasets.labelfiles` reads labels from
+files.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
 
+from regiontree.datasets.label import Kind, Label, Names, first_clash, prefixes
+from regiontree.datasets.labelfiles import read_published, read_table, read_yaml, written
 from regiontree.errors import DataError, check_number, nearest_name
 from regiontree.metrics.classes import ClassTree
 
-__all__ = ["ALIASES", "LABEL_TREES", "Kind", "Label", "LabelTree", "Names", "first_clash",
-           "load_label_tree", "prefixes"]  # fmt: skip
+__all__ = ["ALIASES", "LABEL_TREES", "Kind", "Label", "LabelTree", "Names", "load_label_tree"]
 
 _FOLDER = Path(__file__).with_name("label_trees")
 LABEL_TREES = tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
@@ -30,53 +31,6 @@ ALIASES = {  # names of the published text files, where ours differ
     "mapillaryvistas": "mapillary_vistas",
     "pascalpart1": "pascalpart_grouped",
 }
-
-Names = tuple[str, ...]  # of a label's groups, from the coarsest, and its own
-
-
-class Kind(IntEnum):
-    """What a mask value counts as; the numbers are those of the published files."""
-
-    FOREGROUND = 0
-    BACKGROUND = 1
-    IGNORE = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """One value of a mask.
-
-    Attributes
-    ----------
-    path : tuple of str
-        Names from the coarsest ancestor to its own; printable, without blanks around them.
-    id : int
-        The mask value, within int32.
-    kind : Kind
-    """
-
-    path: Names
-    id: int
-    kind: Kind = Kind.FOREGROUND
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path", tuple(self.path))
-        if not self.path:
-            raise DataError(f"id {self.id} has no name")
-        for name in self.path:
-            if not name or name != name.strip() or not name.isprintable():
-                raise DataError(f"name {name!r} must be printable, without blanks around it")
-        if not -(2**31) <= self.id < 2**31:
-            raise DataError(f"{self.name!r} has id {self.id}, which no int32 mask can hold")
-        if self.kind not in list(Kind):
-            kinds = ", ".join(f"{kind.value} ({kind.name.lower()})" for kind in Kind)
-            raise DataError(f"{self.name!r} has kind {self.kind}; kinds are {kinds}")
-        object.__setattr__(self, "kind", Kind(self.kind))
-
-    @property
-    def name(self) -> str:
-        """The whole path in one: ``animal--dog``."""
-        return "--".join(self.path)
 
 
 @dataclass(frozen=True)
@@ -171,23 +125,17 @@ class LabelTree:
 
     def to_text(self) -> str:
         """The tree in the published text format; :meth:`from_text` reads the same labels back."""
-        from regiontree.datasets.labelfiles import written
-
-        return written(self)
+        return written(self.labels)
 
     @classmethod
     def from_text(cls, path: str | Path) -> LabelTree:
         """Read the published text format: :func:`regiontree.datasets.labelfiles.read_published`."""
-        from regiontree.datasets.labelfiles import read_published
-
-        return read_published(Path(path))
+        return cls._of(Path(path), *read_published(Path(path)))
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> LabelTree:
         """Read our own format: :func:`regiontree.datasets.labelfiles.read_yaml`."""
-        from regiontree.datasets.labelfiles import read_yaml
-
-        return read_yaml(Path(path))
+        return cls._of(Path(path), *read_yaml(Path(path)))
 
     @classmethod
     def from_table(
@@ -200,11 +148,19 @@ class LabelTree:
         prefix: str | None = None,
     ) -> LabelTree:
         """Read a table: :func:`regiontree.datasets.labelfiles.read_table`."""
-        from regiontree.datasets.labelfiles import read_table
-
-        return read_table(
-            Path(path), columns=columns, ignore=ignore, background=background, prefix=prefix
+        file = Path(path)
+        found = read_table(
+            file, columns=columns, ignore=ignore, background=background, prefix=prefix
         )
+        return cls._of(file, *found)
+
+    @classmethod
+    def _of(cls, file: Path, name: str, labels: Sequence[Label]) -> LabelTree:
+        """The tree of a file's labels; what is wrong with them is told with the file's name."""
+        try:
+            return cls(name, tuple(labels))
+        except DataError as error:
+            raise DataError(f"{file}: {error}") from None
 
 
 def load_label_tree(name_or_path: str | Path) -> LabelTree:
@@ -242,23 +198,3 @@ def load_label_tree(name_or_path: str | Path) -> LabelTree:
     if not os.path.exists(file):  # which takes names too long for a file as well
         raise DataError(f"{file}: no such file{hint and hint + ' That one is shipped'}")
     return LabelTree.from_text(file) if suffix == ".txt" else LabelTree.from_yaml(file)
-
-
-def prefixes(path: Names) -> list[Names]:
-    """Paths of a label's groups from the coarsest, and its own."""
-    return [path[:length] for length in range(1, len(path) + 1)]
-
-
-def first_clash(labels: Sequence[Label]) -> tuple[int, str] | None:
-    """The first label that contradicts one before it, and how."""
-    ids: dict[int, Label] = {}
-    paths: dict[Names, Label] = {}
-    for k, label in enumerate(labels):
-        if label.id in ids:
-            return k, f"id {label.id} of {label.name!r} is already that of {ids[label.id].name!r}"
-        ids[label.id] = label
-        if label.kind == Kind.FOREGROUND:
-            if label.path in paths:
-                return k, f"{label.name!r} has both id {paths[label.path].id} and id {label.id}"
-            paths[label.path] = label
-    return None

@@ -18,7 +18,7 @@ from regiontree.datasets.dataset import Dataset, list_dataset
 from regiontree.datasets.labels import ALIASES, LABEL_TREES
 from regiontree.datasets.spec import DatasetSpec, FileSet
 from regiontree.errors import ConfigError
-from regiontree.reading import Section, nearest, read_mapping, shown, validated
+from regiontree.system.reading import Section, nearest, read_mapping, shown, validated
 
 __all__ = ["published_dataset"]
 

@@ -28,7 +28,7 @@ from pydantic import (
     model_validator,
 )
 
-from regiontree.reading import Listed, Place, Section, read_mapping, validated
+from regiontree.system.reading import Listed, Place, Section, read_mapping, validated
 
 __all__ = ["DatasetSpec", "FileSet", "LabelTable", "load_spec", "rgb_of"]
 

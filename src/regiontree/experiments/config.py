@@ -31,8 +31,8 @@ from regiontree.experiments.published import (
     unsupported_in,
 )
 from regiontree.images import Size
-from regiontree.reading import nearest, read_mapping, refuse, shown, validated
 from regiontree.settings import Settings
+from regiontree.system.reading import nearest, read_mapping, refuse, shown, validated
 
 __all__ = ["Experiment", "load_experiment"]
 

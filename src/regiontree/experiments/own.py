@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from regiontree.experiments.published import Text
-from regiontree.reading import Listed, Section
+from regiontree.system.reading import Listed, Section
 
 __all__ = ["BUDGETS", "Own", "stage_of"]
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from regiontree.reading import Listed, Section, shown
+from regiontree.system.reading import Listed, Section, shown
 
 __all__ = ["OVERCLUSTERINGS", "STAGES", "Published", "Text", "remarks_on", "settings_of",
            "unsupported_in"]  # fmt: skip

@@ -18,8 +18,8 @@ from typing import IO, Any
 from regiontree._version import __version__
 from regiontree.experiments.paper import paper_row
 from regiontree.experiments.scoring import Scoring, View
-from regiontree.files import atomic_write
 from regiontree.metrics import CoveringScores, Scores
+from regiontree.system.files import atomic_write
 
 __all__ = ["Report", "Table"]
 

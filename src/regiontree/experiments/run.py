@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from regiontree.batch import largest
 from regiontree.datasets.catalog import CATALOGUE, open_dataset
 from regiontree.datasets.dataset import Dataset, Sample
 from regiontree.datasets.published import published_dataset
 from regiontree.datasets.spec import DatasetSpec
-from regiontree.distributed.base import Crew
+from regiontree.engines.batch import largest
+from regiontree.engines.crew import Crew
 from regiontree.errors import (
     BackboneError,
     ConfigError,
@@ -31,10 +31,10 @@ from regiontree.experiments.config import Experiment
 from regiontree.experiments.report import Report
 from regiontree.experiments.scoring import Scoring
 from regiontree.experiments.stages import Outcome, Pipeline, read_records, work
-from regiontree.files import atomic_write, sha256_of
-from regiontree.foreign import TREE_SUFFIXES, read_any_tree
-from regiontree.reading import validated
-from regiontree.spectral.superpixels import check_installed
+from regiontree.images.superpixels import check_installed
+from regiontree.system.files import atomic_write, sha256_of
+from regiontree.system.reading import validated
+from regiontree.tree.foreign import TREE_SUFFIXES, read_any_tree
 
 __all__ = ["Plan", "Result", "evaluate", "prepare", "run"]
 
@@ -330,7 +330,7 @@ def evaluate(
     *,
     on_image: Callable[[str | None], None] = lambda error: None,
 ) -> Report:
-    """Scores of trees made earlier, or by anybody (:mod:`regiontree.foreign`).
+    """Scores of trees made earlier, or by anybody (:mod:`regiontree.tree.foreign`).
 
     Every image of the data set that has a tree is scored; images without one are told of together,
     other failures one by one.

@@ -24,17 +24,18 @@ from typing import Any
 import numpy as np
 
 from regiontree._version import __version__
-from regiontree.backbones.feeding import Fed, feed
+from regiontree.backbones.featurefile import load_features, read_features_meta, save_features
 from regiontree.datasets.dataset import Dataset, Sample
-from regiontree.distributed.base import Crew
+from regiontree.engines.crew import Crew
+from regiontree.engines.feeding import Fed, feed
 from regiontree.errors import DataError, FeatureError, RegionTreeError, TreeFileError
 from regiontree.experiments.config import Experiment
 from regiontree.experiments.scoring import Scoring
-from regiontree.featurefile import load_features, read_features_meta, save_features
-from regiontree.files import atomic_write, sha256_of
 from regiontree.parser import RegionParser
 from regiontree.settings import UNSAID
-from regiontree.treefile import load_tree, read_meta
+from regiontree.system.files import atomic_write, sha256_of
+from regiontree.tree import RegionTree
+from regiontree.tree.file import read_meta
 
 __all__ = ["Outcome", "Pipeline", "feature_settings", "read_records", "work"]
 
@@ -230,10 +231,10 @@ class Pipeline:
 
     def _strip(self, sample: Sample, path: Path) -> None:
         """Photograph, hierarchy, leaves and annotation in a row."""
-        from regiontree.pictures import hierarchy_picture
+        from regiontree.display.pictures import hierarchy_picture
 
         truth = self.dataset.truths(sample)[0] if sample.masks else None
-        tree = load_tree(self.tree_path(sample))
+        tree = RegionTree.load(self.tree_path(sample))
         picture = hierarchy_picture(tree, sample.image, truth=truth, width=480)
         with atomic_write(path) as file:
             picture.save(file, format="PNG")
@@ -251,7 +252,8 @@ class Pipeline:
         digest = self._scoring_digest(sample)
         if not self.overwrite and path.is_file() and _read_record(path).get("digest") == digest:
             return False
-        states = self.scoring.record(sample.id, load_tree(tree_path), self.dataset.truths(sample))
+        tree = RegionTree.load(tree_path)
+        states = self.scoring.record(sample.id, tree, self.dataset.truths(sample))
         record = {"format": _RECORD_FORMAT, "image": sample.id, "digest": digest, "tables": states}
         with atomic_write(path) as file:
             file.write(json.dumps(record).encode())

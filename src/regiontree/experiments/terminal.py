@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from regiontree.datasets.catalog import CATALOGUE, check_dataset, entry, open_dataset
-from regiontree.distributed import open_crew
+from regiontree.engines.crew import open_crew
 from regiontree.errors import SettingsError
 from regiontree.experiments import run as experiments
 from regiontree.experiments.report import Report
 from regiontree.experiments.run import Plan
 from regiontree.experiments.scoring import Scoring
 from regiontree.experiments.stages import Outcome
-from regiontree.progress import progress_bar
-from regiontree.signals import interruptible
+from regiontree.system.progress import progress_bar
+from regiontree.system.signals import interruptible
 
 __all__ = ["datasets", "evaluate", "run"]
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from regiontree._version import __version__
 from regiontree.errors import ExportError, MissingExtraError
 from regiontree.export.graph import node_attributes
-from regiontree.files import atomic_write
-from regiontree.sources import Source
+from regiontree.forest.sources import Source
+from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
 
 __all__ = [

@@ -32,9 +32,9 @@ from regiontree.errors import (
 )
 from regiontree.export import FORMATS, Format
 from regiontree.export.coco import chosen_nodes
-from regiontree.progress import progress_bar
-from regiontree.signals import interruptible
-from regiontree.sources import Places, Source, find_trees, open_source
+from regiontree.forest.sources import Places, Source, find_trees, open_source
+from regiontree.system.progress import progress_bar
+from regiontree.system.signals import interruptible
 from regiontree.tree import RegionTree
 
 __all__ = ["run"]

@@ -11,7 +11,7 @@ photograph that is on no map, pass ``transform=(1, 0, 0, 0, -1, 0)``: GIS progra
 image below the x axis.
 
 Neighbours share the very same vertices, so that any cut of a collection of all nodes covers the
-image without gaps or overlaps, on the map as well: :mod:`regiontree.export.borders` tells how.
+image without gaps or overlaps, on the map as well: :mod:`regiontree.tree.borders` tells how.
 
 A polygon's pixels are connected by their sides; a region in several pieces is a multipolygon.
 Rings are as RFC 7946 asks: the outer ones counter-clockwise where y points up, which is where
@@ -41,12 +41,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regiontree.display.pictures import hierarchy_colors
 from regiontree.errors import ExportError, ImageError, MissingExtraError
-from regiontree.export.borders import node_polygons, trace_arcs
 from regiontree.export.graph import node_attributes
-from regiontree.files import atomic_write
-from regiontree.pictures import hierarchy_colors
+from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
+from regiontree.tree.borders import node_polygons, trace_arcs
 
 __all__ = ["georeference", "to_geojson", "write_geojson"]
 

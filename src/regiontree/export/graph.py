@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regiontree.errors import MissingExtraError
-from regiontree.files import atomic_write
-from regiontree.stop import StopReason
+from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
+from regiontree.tree.stop import StopReason
 
 if TYPE_CHECKING:
     import networkx
@@ -37,7 +37,7 @@ def node_attributes(tree: RegionTree, node: int) -> dict[str, Any]:
     """What a graph or a map says of a node, in Python's own types, which all formats take.
 
     area (int, pixels), level (int, 0 at the root), height (float), ncut (float, 0 to 1) and stop
-    (str: the name of its :class:`~regiontree.stop.StopReason` in lower case, "inner" if divided).
+    (str: the name of its :class:`~regiontree.tree.stop.StopReason` in lower case).
     """
     return {
         "area": int(tree.area[node]),

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.errors import MissingExtraError
-from regiontree.files import atomic_write
+from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
 
 __all__ = ["to_higra", "write_higra"]
@@ -83,8 +83,8 @@ def write_higra(tree: RegionTree, path: str | Path) -> Path:
     """Write the tree in Higra's own format, which ``higra.read_tree`` reads; gives the path.
 
     The attributes altitudes (heights), area, level, ncut and stop
-    (:class:`~regiontree.stop.StopReason` as a number) are (N,) float64, as the format has it. It
-    holds no pixels: leaf i is region i + 1 of
+    (:class:`~regiontree.tree.stop.StopReason` as a number) are (N,) float64, as the format has it.
+    The file holds no pixels: leaf i is region i + 1 of
     ``write_label_image(tree, path, n_regions=tree.n_leaves)``.
 
     Raises

@@ -35,9 +35,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regiontree._version import __version__
+from regiontree.display.pictures import GRANULARITIES
 from regiontree.errors import ExportError, MissingExtraError
-from regiontree.files import atomic_write
-from regiontree.pictures import GRANULARITIES
+from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
 
 __all__ = ["to_label_image", "to_label_stack", "write_label_image", "write_label_stack"]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from regiontree._version import __version__
 from regiontree.export.coco import chosen_nodes, json_items, nodes_around, photo_name
-from regiontree.files import atomic_write
+from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
 
 __all__ = ["LABELS", "URL_PREFIX", "to_label_studio", "write_label_studio"]

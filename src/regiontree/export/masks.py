@@ -16,7 +16,7 @@ from PIL import Image
 
 from regiontree.errors import ExportError
 from regiontree.export.graph import node_attributes
-from regiontree.files import atomic_folder
+from regiontree.system.files import atomic_folder
 from regiontree.tree import RegionTree
 
 __all__ = ["write_masks"]

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from regiontree.files import atomic_write
+from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
 
 __all__ = ["to_newick", "write_newick"]

@@ -22,7 +22,7 @@ from scipy.ndimage import find_objects
 
 from regiontree.errors import ExportError
 from regiontree.export.coco import CATEGORY, INFO, photo_name, write_data_set
-from regiontree.files import atomic_folder, atomic_write
+from regiontree.system.files import atomic_folder, atomic_write
 from regiontree.tree import RegionTree
 
 __all__ = ["to_panoptic", "write_panoptic"]

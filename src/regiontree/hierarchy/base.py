@@ -15,49 +15,19 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontree.errors import TreeError
-from regiontree.stop import StopReason
+from regiontree.spectral.graph import FloatArray, IntArray, PartGraph
+from regiontree.tree.stop import StopReason
 
-__all__ = ["Hierarchy", "Node", "PartGraph", "StopReason", "TreeBuilder", "assemble"]
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class PartGraph:
-    """k parts (groups of patches) and how strongly they are tied.
-
-    Attributes
-    ----------
-    weights : (k, k) float64
-        ``A = G' W G``: sums of patch affinities between parts; symmetric, >= 0, diagonal 0.
-    count : (k,) int64
-        Patches in each part, >= 1.
-    sums : (k, d) float64
-        Sum of the unit-length features of each part.
-    """
-
-    weights: FloatArray
-    count: IntArray
-    sums: FloatArray
-
-    def __post_init__(self) -> None:
-        k = len(self.count)
-        if self.weights.shape != (k, k) or self.sums.shape[:1] != (k,) or k == 0:
-            raise TreeError(
-                f"a part graph needs weights (k, k), count (k,), sums (k, d) of one k >= 1; got "
-                f"{self.weights.shape}, {self.count.shape}, {self.sums.shape}"
-            )
-
-    def scatter(self, parts: IntArray) -> float:
-        """Squared distances of the parts' patches to their mean feature, summed (>= 0).
-
-        With unit-length features ``sum |f|^2 - |sum f|^2 / n = n - |sum f|^2 / n``.
-        """
-        n = float(self.count[parts].sum())
-        total = self.sums[parts].sum(axis=0)
-        return max(0.0, n - float(total @ total) / n)
+__all__ = [
+    "FloatArray",
+    "Hierarchy",
+    "IntArray",
+    "Node",
+    "PartGraph",
+    "StopReason",
+    "TreeBuilder",
+    "assemble",
+]
 
 
 @dataclass(slots=True)

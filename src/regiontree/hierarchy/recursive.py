@@ -35,7 +35,7 @@ from regiontree.hierarchy.base import (
     assemble,
 )
 from regiontree.spectral.kmeans import kmeans
-from regiontree.spectral.threads import one_thread
+from regiontree.system.threads import one_thread
 
 __all__ = ["RecursivePartition", "normalised_cuts"]
 

@@ -42,7 +42,7 @@ from regiontree.hierarchy.base import (
     StopReason,
     assemble,
 )
-from regiontree.spectral.threads import one_thread
+from regiontree.system.threads import one_thread
 
 __all__ = ["SpectralWard", "spectral_rows", "ward_merges"]
 

@@ -35,7 +35,7 @@ from regiontree.refine.crf import CrfSettings, crf
 from regiontree.refine.leafcrf import energies_of
 from regiontree.refine.regions import Labels
 from regiontree.spectral.groups import sum_by_group
-from regiontree.spectral.threads import one_thread
+from regiontree.system.threads import one_thread
 from regiontree.tree import RegionTree
 
 __all__ = ["halved", "moved_patches"]

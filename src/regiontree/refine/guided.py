@@ -35,9 +35,9 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
-from regiontree.colours import lab_colours
 from regiontree.errors import FeatureError, check_number
 from regiontree.images import fitted, nearest
+from regiontree.images.colours import lab_colours
 from regiontree.refine.base import PatchLeaves
 from regiontree.refine.blocks import Window, merge_specks_within, windows
 from regiontree.refine.coarse import halved, moved_patches

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from regiontree.errors import FeatureError, SettingsError
 from regiontree.spectral.groups import sum_by_group
-from regiontree.spectral.threads import one_thread
+from regiontree.system.threads import one_thread
 
 __all__ = ["KMeansResult", "kmeans"]
 

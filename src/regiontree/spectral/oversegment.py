@@ -3,8 +3,8 @@
 ``simultaneous`` (the published default): the leading eigenvectors of the patch graph, one row a
 patch, each row scaled to unit length, clustered by k-means (Ng, Jordan and Weiss, NIPS 2001; Yu and
 Shi's "simultaneous" k-way cut). ``features``: k-means on the unit features themselves. ``none``:
-every patch is a part. ``colours``, ``felzenszwalb``, ``slic``, ``quickshift``, ``watershed``: the
-photograph is divided instead, see :mod:`regiontree.spectral.superpixels`.
+every patch is a part. Methods that divide the photograph instead are in
+:mod:`regiontree.images.superpixels`.
 """
 
 from __future__ import annotations
@@ -12,27 +12,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from regiontree.errors import FeatureError, SettingsError, check_number
-from regiontree.hierarchy.base import PartGraph
-from regiontree.spectral.affinity import Affinity, AffinitySettings, dense_affinity, part_sums
+from regiontree.errors import SettingsError, check_number
+from regiontree.spectral.affinity import Affinity, AffinitySettings, dense_affinity
 from regiontree.spectral.eigen import leading_eigenvectors, reference_eigenvectors
+from regiontree.spectral.graph import MAX_PARTS
 from regiontree.spectral.kmeans import kmeans
-from regiontree.spectral.superpixels import IMAGE_METHODS, image_parts
 
-__all__ = ["MAX_DENSE_PARTS", "Method", "OversegmentSettings", "oversegment", "part_graph"]
+__all__ = ["Method", "OversegmentSettings", "oversegment"]
 
-Method = Literal[
-    "simultaneous", "features", "none",
-    "colours", "felzenszwalb", "slic", "quickshift", "watershed",
-]  # fmt: skip
+Method = Literal["simultaneous", "features", "none"]
 
 _SAMPLE = 65_536  # patches that k-means finds its centres from: all, of a grid of 256 x 256
-MAX_DENSE_PARTS = 4096  # the tree's own matrices are parts x parts, float64: 134 MB each there
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +50,11 @@ class OversegmentSettings:
             )
         if self.solver not in ("auto", "reference"):
             raise SettingsError(f"solver must be auto or reference, got {self.solver!r}")
-        check_number("parts", self.parts, 1, MAX_DENSE_PARTS, whole=True)
+        check_number("parts", self.parts, 1, MAX_PARTS, whole=True)
         check_number("restarts", self.restarts, 1, 1000, whole=True)
         check_number("tolerance", self.tolerance, 0, 1)
         if self.vectors is not None:
             check_number("vectors", self.vectors, 1, 100_000, whole=True)
-
-    @property
-    def needs_pixels(self) -> bool:
-        """Whether the photograph is divided, not its features."""
-        return self.method in IMAGE_METHODS
 
 
 def oversegment(
@@ -76,8 +64,6 @@ def oversegment(
     settings: OversegmentSettings,
     *,
     seed: int,
-    grid: tuple[int, int] | None = None,
-    rgb: NDArray[np.uint8] | None = None,
 ) -> Tensor:
     """Part of each patch, (n,) int64, parts numbered 0 to k - 1 with none empty.
 
@@ -87,39 +73,19 @@ def oversegment(
         (n, d) float32, unit rows.
     affinity, affinity_settings
         Their graph, and what it was made with.
-    grid, rgb
-        (h, w) of the patches and the photograph (H, W, 3) uint8, for methods that divide it.
 
     Raises
     ------
-    FeatureError
-        The method divides the photograph, and there is none.
     SettingsError
         More parts than the tree's matrices can take.
     """
     n = len(unit)
-    if settings.needs_pixels:
-        if grid is None or rgb is None:
-            raise FeatureError(
-                f"overclustering {settings.method!r} divides the photograph: pass it as rgb, or "
-                "use simultaneous, features or none"
-            )
-        found = image_parts(
-            rgb, grid, settings.method, parts=settings.parts, seed=seed, restarts=settings.restarts
-        )
-        if found.max() >= MAX_DENSE_PARTS:
-            raise SettingsError(
-                f"overclustering {settings.method!r} divides the photograph into "
-                f"{found.max() + 1} parts; at most {MAX_DENSE_PARTS} fit; use a smaller size or "
-                "another overclustering"
-            )
-        return torch.from_numpy(found.reshape(n)).to(unit.device)
     k = min(settings.parts, n)
     if settings.method == "none" or k == n:
-        if n > MAX_DENSE_PARTS:
+        if n > MAX_PARTS:
             raise SettingsError(
                 f"overclustering 'none' makes each of the {n} patches a part; at most "
-                f"{MAX_DENSE_PARTS} fit; use a smaller size or another overclustering"
+                f"{MAX_PARTS} fit; use a smaller size or another overclustering"
             )
         return torch.arange(n, device=unit.device)
     if settings.method == "features":
@@ -144,13 +110,3 @@ def _clusters(rows: Tensor, k: int, settings: OversegmentSettings, seed: int) ->
         sample=_SAMPLE,
     )
     return found.labels
-
-
-def part_graph(unit: Tensor, affinity: Affinity, labels: Tensor) -> PartGraph:
-    """The graph of the parts in `labels` (n,): what a tree builder works on (on the CPU)."""
-    k = int(labels.max()) + 1
-    return PartGraph(
-        weights=affinity.group_sums(labels, k).cpu().numpy(),
-        count=torch.bincount(labels, minlength=k).cpu().numpy(),
-        sums=part_sums(unit, labels, k).cpu().numpy(),
-    )

@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from regiontree.spectral.threads import one_thread
+from regiontree.system.threads import one_thread
 
 __all__ = ["smooth_features"]
 

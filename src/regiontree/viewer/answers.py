@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from regiontree.errors import RegionTreeError
-from regiontree.sources import Outline
+from regiontree.forest.sources import Outline
 
 if TYPE_CHECKING:
     from starlette.responses import Response

@@ -8,8 +8,9 @@ Four rules decide who gets an answer:
 - Every path begins with a token, drawn at random when the server starts and compared in constant
   time. Other users of the machine and pages of other sites cannot know it. Relative links keep it,
   and ``Referrer-Policy`` stops browsers from telling it to other sites.
-- On the loopback interface, a request must name the server by a local name. So a site whose own name
-  points to this machine (DNS rebinding) gets nothing. Starlette's TrustedHostMiddleware does this.
+- On the loopback interface, a request must name the server by a local name. So a site whose own
+  name points to this machine (DNS rebinding) gets nothing. Starlette's TrustedHostMiddleware checks
+  the name.
 - No other origin may read answers: there are no CORS headers.
 """
 
@@ -28,7 +29,7 @@ from PIL import Image
 
 from regiontree.errors import ExportError
 from regiontree.export.labelmap import to_label_image
-from regiontree.sources import Images, Outline, Source, open_source
+from regiontree.forest.sources import Images, Outline, Source, open_source
 from regiontree.viewer.answers import AnswerError, Answers, Recent
 from regiontree.viewer.index import Card, index_html, problem_html, thumbnail
 from regiontree.viewer.page import Links, page_html
@@ -65,7 +66,7 @@ def make_app(
 ) -> ASGIApp:
     """The web application: every address lies below ``/TOKEN/``.
 
-    ``/TOKEN/`` is the page of thumbnails; if there is only one image, it leads to that image's page.
+    ``/TOKEN/`` is the page of thumbnails. If there is only one image, ``/TOKEN/`` leads to its page.
     Image i, counted from 0, has these addresses:
 
     - ``i/``, its page;

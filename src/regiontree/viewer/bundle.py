@@ -4,9 +4,9 @@ A user has only Python, and the page of a tree is one file, so Python joins the 
 map with ``data:`` URLs would need no joining, but then the content security policy would have to
 allow scripts from any ``data:`` URL. One script can be allowed alone, by its digest.
 
-Each module becomes a function that is called once and returns what the module exports. So names that
-a module does not export stay private, as they do in the browser. The modules use only these forms,
-each on a line of its own that begins with the keyword::
+Each module becomes a function that is called once and returns what the module exports. So names
+that a module does not export stay private, as they do in the browser. The modules use only these
+forms, each on a line of its own that begins with the keyword::
 
     import { name, other } from "./module.js";
     export function name            (also: async function, class, const)
@@ -23,6 +23,7 @@ from regiontree.errors import ViewError
 __all__ = ["bundle"]
 
 _IMPORT = re.compile(r'import \{ (\w+(?:, \w+)*) \} from "\./([a-z]+)\.js";')
+_IMPORT_FORM = 'an import must read `import { name, other } from "./module.js";`'
 _EXPORT = re.compile(r"export (?:(?:async )?function|class|const) (\w+)\b")
 
 
@@ -115,10 +116,7 @@ def _parse(name: str, text: str) -> _Module:
         if re.match(r"import\b", line):
             found = _IMPORT.fullmatch(line)
             if found is None:
-                raise ViewError(
-                    f"{name}.js, line {number}: an import must read "
-                    f'\'import {{ name, other }} from "./module.js";\', got {line!r}'
-                )
+                raise ViewError(f"{name}.js, line {number}: {_IMPORT_FORM}, got {line!r}")
             names, other = found.groups()
             imports += [(imported, other, number) for imported in names.split(", ")]
             line = f"const {{ {names} }} = ${other};"

@@ -24,12 +24,12 @@ from regiontree.errors import (
     ViewError,
     check_number,
 )
-from regiontree.files import atomic_write
+from regiontree.forest.sources import TREE_SUFFIX, Outline, Places, open_outline, open_source
 from regiontree.images import IMAGE_SUFFIXES
-from regiontree.inputs import find_files
-from regiontree.progress import progress_bar
-from regiontree.signals import interruptible
-from regiontree.sources import TREE_SUFFIX, Outline, Places, open_outline, open_source
+from regiontree.system.files import atomic_write
+from regiontree.system.inputs import find_files
+from regiontree.system.progress import progress_bar
+from regiontree.system.signals import interruptible
 from regiontree.viewer.gallery import MANIFEST, Gallery, stems
 from regiontree.viewer.page import page_html
 from regiontree.viewer.server import check_installed, listen, serve
@@ -291,7 +291,7 @@ class _Inputs:
         """
         if not outputs:
             return
-        from regiontree.batch import Job, Outcome, segment
+        from regiontree.engines.batch import Job, Outcome, segment
         from regiontree.parser import RegionParser
 
         jobs = [Job(photo, tree) for photo, tree in outputs.items()]

@@ -1,7 +1,7 @@
 """HTML documents from the files of the folder ``web/``: template, styles and script in one text.
 
-A document asks no network for anything but pictures. Its content security policy allows only its own
-style and script, each by its digest.
+A document asks no network for anything but pictures. Its content security policy allows only its
+own style and script, each by its digest.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def document(
     Parameters
     ----------
     template
-        File name of the HTML, in which ``@@NAME@@`` stands for the part of that name. ``@@POLICY@@``,
-        ``@@STYLE@@`` and ``@@SCRIPT@@`` are made here.
+        File name of the HTML, in which ``@@NAME@@`` stands for the part of that name. The parts
+        ``POLICY``, ``STYLE`` and ``SCRIPT`` are made here.
     styles
         File names of the style sheets.
     script

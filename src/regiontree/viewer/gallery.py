@@ -31,8 +31,8 @@ from pathlib import Path
 
 from regiontree._version import __version__
 from regiontree.errors import RegionTreeError, ViewError
-from regiontree.files import atomic_write, sha256_of
-from regiontree.sources import Outline, Source
+from regiontree.forest.sources import Outline, Source
+from regiontree.system.files import atomic_write, sha256_of
 from regiontree.tree import RegionTree
 from regiontree.viewer.index import Card, index_html, thumbnail
 from regiontree.viewer.page import Links, page_html

@@ -1,7 +1,7 @@
 """The page of thumbnails: all images of a server or a gallery, each a link to its own page.
 
-The page works without its script. The script adds keys and a filter by name. The page asks no network
-for anything but its thumbnails.
+The page works without its script. The script adds keys and a filter by name. The page asks no
+network for anything but its thumbnails.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from regiontree.display.pictures import cut_picture
 from regiontree.errors import ImageError
-from regiontree.pictures import cut_picture
-from regiontree.sources import Outline, Source
+from regiontree.forest.sources import Outline, Source
 from regiontree.viewer.document import document
 
 __all__ = ["Card", "index_html", "problem_html", "thumbnail"]

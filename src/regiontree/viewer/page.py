@@ -1,13 +1,13 @@
 """One HTML page that shows a photograph and its tree of regions.
 
 The page contains all that it needs: style, script, photograph and tree. So it opens from a disk as
-well as from a server. It asks no network for anything, and its content security policy forbids this.
+well as from a server. It asks no network for anything: its content security policy forbids this.
 
 The page receives the labels of the leaves and the parents of the nodes. The browser computes masks,
 borders and cuts. It divides nodes in the same order as :meth:`RegionTree.cut`.
 
-A file name may contain HTML, which must not become part of the page. So names reach the page as JSON
-in which every ``<``, ``>`` and ``&`` is escaped, and the script writes them as text.
+A file name may contain HTML, which must not become part of the page. So names reach the page as
+JSON in which every ``<``, ``>`` and ``&`` is escaped, and the script writes them as text.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regiontree._version import __version__
+from regiontree.display.pictures import hierarchy_colors
 from regiontree.errors import ImageError, check_number
+from regiontree.forest.sources import Source
 from regiontree.images import nearest
-from regiontree.pictures import hierarchy_colors
-from regiontree.sources import Source
-from regiontree.stop import StopReason
 from regiontree.tree import RegionTree
+from regiontree.tree.stop import StopReason
 from regiontree.viewer.document import document
 
 __all__ = ["Links", "page_html", "payload"]
@@ -105,7 +105,7 @@ def page_html(source: Source, *, longest: int = 1600, links: Links = Links()) ->
 def payload(source: Source, *, longest: int = 1600, links: Links = Links()) -> dict[str, Any]:
     """What the page is told about a tree, as JSON values.
 
-    Parameters and errors are those of `page_html`. The typedef ``Payload`` in ``web/payload.js`` has
+    Parameters and errors are those of `page_html`. The type ``Payload`` in ``web/payload.js`` has
     the same fields.
 
     Returns
@@ -121,8 +121,8 @@ def payload(source: Source, *, longest: int = 1600, links: Links = Links()) -> d
 
         - ``labels``, the leaf of each pixel of the view: little-endian integers of ``label_bytes``
           bytes each, compressed by deflate, in base64.
-        - ``divisions``, inner nodes in the order in which cuts divide them; ``natural``, how many of
-          them the natural cut divides.
+        - ``divisions``, inner nodes in the order in which cuts divide them; ``natural``, how many
+          of them the natural cut divides.
         - ``reasons``, a sentence for each code in ``stop``.
         - ``tree``, the ``.npz`` file in base64, None if there is a link to it; ``whole``, whether
           the file contains the tree's embedding, if the tree has one.

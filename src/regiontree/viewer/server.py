@@ -20,8 +20,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from regiontree.errors import MissingExtraError, ViewError, check_number
-from regiontree.signals import interruptible
-from regiontree.sources import Images, Outline
+from regiontree.forest.sources import Images, Outline
+from regiontree.system.signals import interruptible
 from regiontree.viewer.application import LOCAL_NAMES, make_app
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _PATIENCE = 3.0  # seconds that answers under way get when the server stops
 
 
 def check_installed() -> None:
-    """Raise a MissingExtraError that names the extra, if the server's packages are not installed."""
+    """Raise a MissingExtraError if the server's packages are not installed; it names the extra."""
     if find_spec("starlette") is None or find_spec("uvicorn") is None:
         raise MissingExtraError(
             "the viewer's server needs starlette and uvicorn: pip install 'regiontree[viewer]'; "

@@ -1,0 +1,132 @@
+"""A model of the user's own as a backbone: any object with the right parts, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regiontree.backbones.base import DTYPES, pick_device
+from regiontree.errors import BackboneError, SettingsError
+
+__all__ = ["OwnModel"]
+
+
+class OwnModel:
+    """Any object with the parts of a :class:`~regiontree.backbones.base.Backbone`, checked.
+
+    Raises
+    ------
+    BackboneError
+        A part is missing or is not what it must be.
+
+    Examples
+    --------
+    Mean colours of patches as features:
+
+    >>> import numpy as np
+    >>> from regiontree import RegionParser
+    >>> class Colours:
+    ...     name, digest, patch, dim = "colours", "1", 8, 3
+    ...     device, dtype = torch.device("cpu"), torch.float32
+    ...     def features(self, pixels):
+    ...         return torch.nn.functional.avg_pool2d(pixels, 8).permute(0, 2, 3, 1)
+    >>> photo = np.full((64, 96, 3), 90, np.uint8)
+    >>> photo[:, 48:] = 200, 20, 30
+    >>> tree = RegionParser(backbone=Colours(), size=96, views=1).parse(photo)
+    >>> tree.cut(n_regions=2)[0, 47:49].tolist()
+    [0, 1]
+    """
+
+    name: str
+    digest: str
+    patch: int
+    dim: int
+    device: torch.device
+    dtype: torch.dtype
+
+    def __init__(self, model: Any) -> None:
+        kind = type(model).__name__
+        parts = {
+            "name": (str, "text"),
+            "digest": (str, "text"),
+            "patch": (int, "a whole number of pixels"),
+            "dim": (int, "a whole number"),
+            "device": (torch.device, "a torch.device"),
+            "dtype": (torch.dtype, f"one of {', '.join(f'torch.{name}' for name in DTYPES)}"),
+        }
+        for part, (wanted, said) in parts.items():
+            if not hasattr(model, part):
+                raise BackboneError(
+                    f"backbone {kind} has no attribute {part!r}; it needs {', '.join(parts)} and a "
+                    "method features()"
+                )
+            value = getattr(model, part)
+            right = isinstance(value, wanted) and not isinstance(value, bool)
+            if wanted is int and right:
+                right = value >= 1
+            if not right or (part == "dtype" and value not in DTYPES.values()):
+                raise BackboneError(f"backbone {kind}: {part} must be {said}, got {value!r}")
+            setattr(self, part, value)
+        if not callable(getattr(model, "features", None)):
+            raise BackboneError(f"backbone {kind} has no method features(pixels)")
+        if not model.name or model.name.partition(":")[0] == "precomputed":
+            raise BackboneError(f"backbone {kind}: name {model.name!r} is taken; choose another")
+        self.model = model
+
+    @torch.inference_mode()
+    def features(self, pixels: Tensor) -> Tensor:
+        """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32 on `device`.
+
+        Raises
+        ------
+        BackboneError
+            The model gave something else.
+        """
+        images, _, height, width = pixels.shape
+        expected = images, height // self.patch, width // self.patch, self.dim
+        found: object = self.model.features(pixels)
+        if (
+            not isinstance(found, Tensor)
+            or found.shape != expected
+            or not found.is_floating_point()
+        ):
+            got = type(found).__name__
+            if isinstance(found, Tensor):
+                got = f"{tuple(found.shape)} of {found.dtype}"
+            raise BackboneError(
+                f"backbone {self.name!r}: features() of pixels {tuple(pixels.shape)} must be a "
+                f"tensor {expected} of floats, got {got}"
+            )
+        return found.to(self.device, torch.float32)
+
+    def settings(self, device: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings that say what the model says of itself.
+
+        Raises
+        ------
+        SettingsError
+            A device, precision or choice of features that it does not follow.
+        """
+        precision = str(self.dtype).removeprefix("torch.")
+        if device != "auto":
+            asked = pick_device(device)
+            if (asked.type, asked.index or 0) != (self.device.type, self.device.index or 0):
+                raise SettingsError(
+                    f"device {device!r} is not that of backbone {self.name!r}, which is on "
+                    f"{self.device}; move the model, and leave device out"
+                )
+        if changes.get("dtype", "auto") not in ("auto", precision):
+            raise SettingsError(
+                f"dtype {changes['dtype']!r} is not that of backbone {self.name!r}, {precision}; "
+                "leave it out"
+            )
+        for name in ("layers", "facet", "positions"):
+            if name in changes:
+                raise SettingsError(
+                    f"{name} cannot be chosen of backbone {self.name!r}, a model of your own: let "
+                    "its features() give what you want"
+                )
+        return {**changes, "backbone": self.name, "dtype": precision}

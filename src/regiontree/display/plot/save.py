@@ -1,0 +1,65 @@
+"""What ``regiontree show --figure`` does: a tree drawn on its photograph, into a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from regiontree.display.plot.trees import tree_figure
+from regiontree.errors import ExportError, nearest_name
+from regiontree.forest.sources import Source
+from regiontree.system.files import atomic_write
+from regiontree.tree import RegionTree
+
+__all__ = ["check_figure_file", "save_tree_figure"]
+
+_DPI = 144
+_REGIONS = 12
+
+
+def check_figure_file(file: Path, *, overwrite: bool) -> None:
+    """Before any work: that a figure can be written there.
+
+    Raises
+    ------
+    ExportError
+        Matplotlib writes no such format, or the file is there and is not to be replaced.
+    """
+    known = FigureCanvasAgg.get_supported_filetypes()
+    form = file.suffix[1:].lower()
+    if form not in known:
+        hint = nearest_name(form, known) or "; use .png, .svg or .pdf"
+        raise ExportError(f"{file}: no figure format {file.suffix!r}{hint}")
+    if file.exists() and not overwrite:
+        raise ExportError(f"{file}: exists; choose another name or pass --overwrite")
+
+
+def save_tree_figure(
+    source: Source,
+    tree: RegionTree,
+    file: Path,
+    *,
+    nodes: Iterable[int] | None,
+    n_regions: int | None,
+) -> None:
+    """Draw a tree, that of `source` or made from it, on the photograph that was found, else plain.
+
+    Parameters
+    ----------
+    nodes, n_regions
+        As of :func:`regiontree.display.plot.tree_figure`.
+
+    Raises
+    ------
+    ExportError
+        The file, which :func:`check_figure_file` has let pass, cannot be written.
+    """
+    image = None if source.photo is None else source.picture()
+    figure = tree_figure(tree, image, nodes=nodes, n_regions=n_regions or _REGIONS)
+    try:
+        with atomic_write(file) as stream:
+            figure.savefig(stream, format=file.suffix[1:].lower(), dpi=_DPI)
+    except OSError as error:
+        raise ExportError(f"{file}: cannot be written ({error})") from error

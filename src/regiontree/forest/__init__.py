@@ -1,0 +1,1 @@
+"""Many trees on disk, and the photograph that each one was made from."""

@@ -1,0 +1,24 @@
+"""Photographs in, pixels out: readers, patch grids, colours, and superpixels of the photograph."""
+
+from regiontree.images.grid import Size, fitted, grid_of, nearest, parse_size, to_pixels
+from regiontree.images.load import (
+    IMAGE_SUFFIXES,
+    MAX_PIXELS,
+    LoadedImage,
+    image_size,
+    load_image,
+)
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "LoadedImage",
+    "Size",
+    "fitted",
+    "grid_of",
+    "image_size",
+    "load_image",
+    "nearest",
+    "parse_size",
+    "to_pixels",
+]

@@ -1,0 +1,301 @@
+"""Any photograph in, RGB pixels out: read safely, then fitted to a patch grid.
+
+:func:`load_image` accepts a path, a Pillow image or an array and always gives 8-bit RGB the right
+way up:
+
+- EXIF orientation is applied; of a multi-frame file the first frame is taken;
+- transparency is composited over white;
+- 16-bit, 32-bit and float grey images are scaled by their own 0.1 and 99.9 percentiles (Pillow
+  would clip them; medical and aerial images use only part of their range);
+- images beyond ``max_pixels`` are refused before they are decoded;
+- large JPEGs are decoded at the smallest scale that still covers the size asked for.
+
+:func:`grid_of` chooses the patch grid and :func:`to_pixels` resizes to it (bilinear, antialiased).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from regiontree.errors import ImageError
+from regiontree.images.grid import Size
+
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "LoadedImage", "image_size", "load_image"]
+
+MAX_PIXELS = 150_000_000
+IMAGE_SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".tga",
+})  # fmt: skip
+_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+# EXIF orientation -> what puts the image the right way up; 5 to 8 swap height and width.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow's parsers and decoders raise on damaged files, found by flipping bytes in 13 formats.
+_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError,
+           AttributeError, RuntimeError, struct.error, zlib.error)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedImage:
+    """Attributes: rgb (h, w, 3) uint8, possibly decoded at a reduced scale; size (H, W) of the
+    image itself, right way up; name of its file or None; sha256 of the file or of the pixels."""
+
+    rgb: NDArray[np.uint8]
+    size: tuple[int, int]
+    name: str | None
+    digest: str
+
+    @property
+    def is_uniform(self) -> bool:
+        """One colour only."""
+        return bool((self.rgb == self.rgb[:1, :1]).all())
+
+
+def load_image(
+    source: str | Path | Image.Image | NDArray[Any] | LoadedImage,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    cover: Size | None = None,
+) -> LoadedImage:
+    """Read a photograph.
+
+    Parameters
+    ----------
+    source
+        A path, a Pillow image, or an array: (H, W) grey or (H, W, 1/3/4) of uint8, bool, uint16 or
+        float. Float colour arrays are in [0, 1]. What was loaded before comes back as it is.
+    max_pixels
+        Larger images are refused: decoding takes 3 to 4 bytes a pixel, and small files can claim
+        any size.
+    cover
+        Long side or (H, W) that the result must at least cover; lets large JPEGs be decoded at a
+        reduced scale.
+
+    Raises
+    ------
+    ImageError
+        Naming the file: missing, empty, not an image, truncated, too large.
+    """
+    if isinstance(source, LoadedImage):
+        return source
+    if isinstance(source, str | Path):
+        return _from_path(Path(source), max_pixels, cover)
+    if isinstance(source, Image.Image):
+        _check_pixels("the image", source.size, max_pixels)
+        with _decoding("the image"):
+            rgb = _to_rgb(source)
+        return LoadedImage(rgb, rgb.shape[:2], None, _digest(rgb))
+    if isinstance(source, np.ndarray):
+        rgb = _from_array(source, max_pixels)
+        return LoadedImage(rgb, rgb.shape[:2], None, _digest(rgb))
+    raise ImageError(
+        f"an image is a path, a Pillow image or a NumPy array, got {type(source).__name__}"
+    )
+
+
+def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(H, W) of an image file by its header alone, as stored: before it is turned upright.
+
+    Raises
+    ------
+    ImageError
+        It cannot be read, is no image, or has more than `max_pixels`.
+    """
+    with _decoding(str(path)), path.open("rb") as file:
+        width, height = _opened(file, str(path), max_pixels).size
+    return height, width
+
+
+def _from_path(path: Path, max_pixels: int, cover: Size | None) -> LoadedImage:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file; check the path") from None
+    except IsADirectoryError:
+        raise ImageError(f"{path}: is a folder; name an image in it") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path}: cannot be read ({reason})") from error
+    if not data:
+        raise ImageError(f"{path}: is empty (0 bytes); copy or download it again")
+    with _decoding(str(path)), _opened(io.BytesIO(data), str(path), max_pixels) as image:
+        width, height = image.size
+        if cover is not None and image.format in ("JPEG", "MPO"):
+            turned = _orientation(image) >= 5
+            if isinstance(cover, int):
+                scale = cover / max(width, height)
+                draft = math.ceil(width * scale), math.ceil(height * scale)
+            else:
+                draft = cover if turned else cover[::-1]
+            image.draft(None, draft)
+            drafted = image.size != (width, height)
+        else:
+            turned = drafted = False
+        rgb = _to_rgb(image)
+    # Only a reduced JPEG is smaller than the image; Pillow itself turns TIFFs while decoding.
+    size = rgb.shape[:2] if not drafted else (width, height) if turned else (height, width)
+    return LoadedImage(rgb, size, path.name, hashlib.sha256(data).hexdigest())
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Whatever Pillow raises on a file that it cannot decode, as an ImageError."""
+    try:
+        with warnings.catch_warnings():
+            # Our own limit speaks for Pillow's; its other warnings are about metadata.
+            warnings.simplefilter("ignore")
+            yield
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: refused by Pillow as too large ({error})") from None
+    except _DAMAGE as error:
+        raise ImageError(f"{name}: is damaged or cut short ({error})") from error
+    except MemoryError as error:
+        raise ImageError(f"{name}: does not fit in memory; reduce it first") from error
+
+
+_PILLOW_LIMIT = threading.Lock()
+
+
+def _opened(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
+    """The image, its header read and its size accepted, no pixel decoded."""
+    # Pillow's own check is a module global: set to our limit only while a header is read.
+    with _PILLOW_LIMIT:
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = max(max_pixels, 1)
+        try:
+            image = Image.open(file)
+        except UnidentifiedImageError:
+            file.seek(0)
+            raise ImageError(
+                f"{name}: is not an image that Pillow can read (it starts with {file.read(8)!r})"
+            ) from None
+        except Image.DecompressionBombError:
+            raise ImageError(_too_large(name, None, max_pixels)) from None
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+    _check_pixels(name, image.size, max_pixels)
+    return image
+
+
+def _check_pixels(name: str, size: tuple[int, int], max_pixels: int) -> None:
+    if size[0] * size[1] > max_pixels:
+        raise ImageError(_too_large(name, size, max_pixels))
+    if 0 in size:
+        raise ImageError(f"{name}: has no pixels ({size[0]} x {size[1]})")
+
+
+def _too_large(name: str, size: tuple[int, int] | None, max_pixels: int) -> str:
+    if size is None:  # Pillow refuses at twice the limit and does not say the size
+        what = f"more than {2 * max_pixels / 1e6:.3g}"
+    else:
+        what = f"{size[0]} x {size[1]} = {size[0] * size[1] / 1e6:.3g}"
+    return (
+        f"{name}: {what} megapixels, above the limit of {max_pixels / 1e6:.3g}; if it is "
+        "genuine, raise the limit with max_pixels (--max-pixels)"
+    )
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """8-bit RGB, upright, transparency over white."""
+    image.load()
+    turn = _UPRIGHT.get(_orientation(image))
+    if turn is not None:
+        image = image.transpose(turn)
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.mode in _DEEP_MODES:
+        return _stretched(np.asarray(image))
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa"):
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return np.asarray(image.convert("RGB"))
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 if there is none or the metadata is damaged.
+
+    Not ``ImageOps.exif_transpose``: it writes the metadata out again, which fails on photographs
+    whose pixels are fine.
+    """
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except _DAMAGE:
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def _from_array(array: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
+    shape = array.shape
+    if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 3, 4)):
+        raise ImageError(f"an image array is (H, W) or (H, W, 1, 3 or 4), got shape {shape}")
+    _check_pixels("the image array", (shape[1], shape[0]), max_pixels)
+    if array.ndim == 3 and shape[2] == 1:
+        array = array[:, :, 0]
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    if array.dtype.kind not in "uif":
+        raise ImageError(f"an image array holds numbers, got {array.dtype}")
+    if array.dtype == np.uint8:
+        return _to_rgb(Image.fromarray(np.ascontiguousarray(array)))
+    if array.ndim == 2:
+        return _stretched(array)
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise ImageError("a float colour array must be finite; it holds NaN or infinity")
+        if array.min() < 0 or array.max() > 1:
+            raise ImageError(
+                f"a float colour array must be in [0, 1]; it holds {array.min():g} to "
+                f"{array.max():g}: divide by its full scale"
+            )
+        return _to_rgb(Image.fromarray((array * 255 + 0.5).astype(np.uint8)))
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # of either byte order
+        return _to_rgb(Image.fromarray((array >> 8).astype(np.uint8)))
+    raise ImageError(f"a colour array is uint8, uint16 or float in [0, 1], got {array.dtype}")
+
+
+def _stretched(grey: NDArray[Any]) -> NDArray[np.uint8]:
+    """Deep grey (H, W) to 8-bit RGB between its 0.1 and 99.9 percentiles; NaN becomes black."""
+    # Eight bytes a value do not fit float32: 1e300 is a number, not infinity.
+    values = grey.astype(np.float64 if grey.dtype.itemsize > 4 else np.float32)
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise ImageError("the image holds no finite value")
+    low, high = np.percentile(values[finite], [0.1, 99.9])
+    if high <= low:
+        low, high = float(values[finite].min()), float(values[finite].max())
+    if high <= low:
+        eight_bit = np.full(values.shape, 127, np.uint8)
+    else:
+        scaled = np.clip((np.where(finite, values, low) - low) / (high - low), 0.0, 1.0)
+        eight_bit = (scaled * 255 + 0.5).astype(np.uint8)
+    return np.repeat(eight_bit[:, :, None], 3, axis=2)
+
+
+def _digest(rgb: NDArray[np.uint8]) -> str:
+    state = hashlib.sha256(repr(rgb.shape).encode())
+    state.update(np.ascontiguousarray(rgb).data)
+    return state.hexdigest()

@@ -1,0 +1,1 @@
+"""What every room stands on: files, inputs, progress, signals, threads, registries, configs."""

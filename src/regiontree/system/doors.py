@@ -1,0 +1,19 @@
+"""Doors of the tree: methods of ``RegionTree`` whose work is done in higher rooms.
+
+The tree knows nothing of exporters and figures. The package's front page gives the address of each
+function here, before any other module of the package can be imported. ``tree.to_coco()`` then looks
+its function up by name. So the tree imports nothing from above, and type checkers still see a
+method with its own signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from regiontree.errors import TreeError
+from regiontree.system.registry import Registry
+
+__all__ = ["TREE_DOORS"]
+
+TREE_DOORS: Registry[Callable[..., Any]] = Registry("method of a tree", {}, error=TreeError)

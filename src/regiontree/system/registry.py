@@ -1,0 +1,134 @@
+"""Registries: names, and the objects that they stand for.
+
+A room keeps one registry for each kind of part that can be added to it: tree builders, backbones,
+export formats, metrics, data sets, image readers. The entries of this package are addresses like
+``"regiontree.hierarchy.ward:SpectralWard"``, so that listing names imports nothing. Other packages
+add entries in two ways: by an entry point of the registry's group in their ``pyproject.toml``, or
+at run time by :meth:`Registry.register`.
+
+>>> shapes: Registry[type] = Registry("shape", {"list": "builtins:list"})
+>>> shapes.get("list")
+<class 'list'>
+>>> shapes.register("bag", set)
+>>> shapes.names()
+('list', 'bag')
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar, cast
+
+from regiontree.errors import RegionTreeError, SettingsError, nearest_name
+
+__all__ = ["Registry", "load_address"]
+
+T = TypeVar("T")
+
+
+def load_address(address: str) -> object:
+    """The object at ``"module:attribute"``."""
+    module, _, attribute = address.partition(":")
+    return cast(object, getattr(importlib.import_module(module), attribute))
+
+
+class Registry(Generic[T]):
+    """Names of one kind of part, in the order in which they were added.
+
+    Parameters
+    ----------
+    what : str
+        The kind of part, for messages: ``"tree"``, ``"backbone"``.
+    entries : mapping of str to str or T
+        The package's own entries: addresses ``"module:attribute"``, or the objects themselves.
+    group : str or None
+        Entry-point group in which other packages name theirs. None: there is no such group.
+    error : type of RegionTreeError
+        What :meth:`get` raises for an unknown name.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        entries: Mapping[str, str | T],
+        *,
+        group: str | None = None,
+        error: type[RegionTreeError] = SettingsError,
+    ) -> None:
+        self.what = what
+        self.group = group
+        self._error = error
+        self._entries: dict[str, str | T | EntryPoint] = dict(entries)
+        self._looked = group is None
+
+    def register(self, name: str, entry: str | T) -> None:
+        """Add an entry: an object, or its address ``"module:attribute"``.
+
+        Raises
+        ------
+        SettingsError
+            The name is taken, or is not a plain word.
+        """
+        if not name or name != name.strip() or ":" in name:
+            raise SettingsError(
+                f"{self.what} name {name!r} must be a word without a colon or blanks around it"
+            )
+        if name in self._all():
+            raise SettingsError(f"{self.what} {name!r} exists already; choose another name")
+        self._entries[name] = entry
+
+    def names(self) -> tuple[str, ...]:
+        """All names: this package's own first, then those of other packages."""
+        return tuple(self._all())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._all()
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def get(self, name: str) -> T:
+        """The object of that name, imported if it was not yet.
+
+        Raises
+        ------
+        RegionTreeError
+            Of the registry's kind: the name is unknown, and the message suggests the nearest; or
+            another package's entry cannot be imported.
+        """
+        entries = self._all()
+        if name not in entries:
+            known = ", ".join(entries)
+            raise self._error(
+                f"unknown {self.what} {name!r}{nearest_name(name, entries) or '.'} Known: {known}"
+            )
+        entry = entries[name]
+        if isinstance(entry, str):
+            return cast(T, load_address(entry))
+        if isinstance(entry, EntryPoint):
+            return self._load(entry)
+        return entry
+
+    def _load(self, point: EntryPoint) -> T:
+        """Another package's object."""
+        try:
+            return cast(T, point.load())
+        except (ImportError, AttributeError) as error:
+            package = point.dist.name if point.dist else "an unnamed package"
+            raise self._error(
+                f"{self.what} {point.name!r} of {package} cannot be imported ({error}); repair or "
+                "remove that package"
+            ) from error
+
+    def _all(self) -> dict[str, str | T | EntryPoint]:
+        """The entries, those of installed packages among them. A name of ours stays ours."""
+        if not self._looked and self.group is not None:
+            self._looked = True
+            for point in entry_points(group=self.group):
+                self._entries.setdefault(point.name, point)
+        return self._entries

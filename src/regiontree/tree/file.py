@@ -1,0 +1,249 @@
+"""Region trees on disk: one compressed ``.npz``, readable with plain NumPy, never pickled.
+
+A file holds one ``.npy`` member for each array of :class:`~regiontree.tree.RegionTree`, under the
+array's own name, and ``meta``, a JSON text. ``numpy.load(path)`` opens it; so does any zip tool.
+
+Writing goes to a temporary name in the same folder, which is renamed when complete: a file that
+exists is whole. Members carry a fixed date, so equal trees give equal bytes.
+
+Reading trusts nothing: member names, types, shapes and sizes are checked against the headers
+before anything is allocated, then the tree's own checks run, and the stored area and level must be
+the ones that labels and parents imply.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import lzma
+import struct
+import sys
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regiontree.errors import RegionTreeError, TreeError, TreeFileError
+from regiontree.system.files import atomic_write
+
+__all__ = [
+    "ARRAYS",
+    "FORMAT",
+    "FORMAT_VERSION",
+    "read_meta",
+    "read_tree_file",
+    "read_tree_structure",
+    "write_tree_file",
+]
+
+FORMAT = "regiontree"
+FORMAT_VERSION = 1
+MAX_BYTES = 4 << 30  # of all arrays together; labels of a 1,000-megapixel image
+_MAX_META_BYTES = 16 << 20
+
+# name -> (dtypes allowed, dimensions); written in this order
+_MEMBERS: dict[str, tuple[str, int]] = {
+    "labels": ("int32", 2),
+    "parents": ("int32", 1),
+    "area": ("int64", 1),
+    "level": ("int32", 1),
+    "height": ("float32", 1),
+    "ncut": ("float32", 1),
+    "stop": ("uint8", 1),
+    "embedding": ("float16", 2),
+}
+ARRAYS = tuple(_MEMBERS)
+_OPTIONAL = {"embedding"}
+# What NumPy's header parser, then zipfile and its decompressors raise on damaged or hostile files.
+_BAD_HEADER = (ValueError, TypeError, LookupError, OverflowError, SyntaxError, RecursionError,
+               MemoryError, tokenize.TokenError)  # fmt: skip
+_DAMAGE = (*_BAD_HEADER, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError,
+           EOFError, RuntimeError)  # fmt: skip
+
+
+def write_tree_file(
+    path: str | Path, arrays: Mapping[str, NDArray[Any] | None], meta: Mapping[str, Any]
+) -> Path:
+    """Write a tree's arrays to `path`; ``.npz`` is added if it is missing. Returns that path.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    arrays
+        Every name of :data:`ARRAYS`, with shapes and types as in
+        :class:`~regiontree.tree.RegionTree`. ``embedding`` may be None.
+    meta
+        JSON values.
+
+    Raises
+    ------
+    TreeError
+        `meta` uses a key that the format needs.
+    OSError
+        The file cannot be written; one of that name is then as it was.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".npz":
+        path = path.with_name(path.name + ".npz")
+    own = {"format": FORMAT, "format_version": FORMAT_VERSION}
+    if taken := sorted(own.keys() & meta.keys()):
+        raise TreeError(f"meta key {taken[0]!r} belongs to the file format; rename it")
+    text = json.dumps({**own, **meta}, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name in ARRAYS:
+            array = arrays[name]
+            if array is not None:
+                _write_member(archive, name, array)
+        _write_member(archive, "meta", np.array(text))
+    return path
+
+
+def _write_member(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.create_system = 3  # otherwise the writer's operating system
+    info.external_attr = 0o644 << 16
+    with archive.open(info, "w", force_zip64=True) as member:
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        np.lib.format.write_array(member, little, version=(1, 0), allow_pickle=False)
+
+
+def read_tree_file(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Every array of a tree file and its meta; types, dimensions and sizes are checked.
+
+    The arrays are read-only. What they mean together is checked by
+    :class:`~regiontree.tree.RegionTree`.
+
+    Raises
+    ------
+    TreeFileError
+        The file is not there, is not a region tree, is damaged, or was made by a later version.
+    """
+    path = Path(path)
+    with _opened(path) as archive:
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+        # A damaged name must not pass for an optional array that is absent.
+        if unknown := sizes.keys() - {f"{name}.npy" for name in (*_MEMBERS, "meta")}:
+            raise TreeFileError(f"{path}: not a region tree: it holds {min(unknown)!r}")
+        if len(sizes) != len(archive.infolist()):
+            raise TreeFileError(f"{path}: damaged: it holds an array twice")
+        total = sum(sizes.values())
+        if total > MAX_BYTES:
+            raise TreeFileError(
+                f"{path}: arrays of {total / 1e9:.1f} GB are more than the "
+                f"{MAX_BYTES / 1e9:.1f} GB a tree may hold"
+            )
+        meta = _read_meta(archive, path)
+        arrays = {
+            name: _read_array(archive, path, name, dtype, ndim)
+            for name, (dtype, ndim) in _MEMBERS.items()
+            if not (name in _OPTIONAL and f"{name}.npy" not in sizes)
+        }
+    return arrays, meta
+
+
+def read_meta(path: str | Path) -> dict[str, Any]:
+    """Only the ``meta`` of a tree file, checked as in :func:`read_tree_file`; cheap at any size."""
+    path = Path(path)
+    with _opened(path) as archive:
+        return _read_meta(archive, path)
+
+
+def read_tree_structure(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The arrays of a tree file that have one entry a node, and its meta; cheap at any image size.
+
+    Those are parents, height, ncut and stop. Errors are as of :func:`read_tree_file`; damage to
+    other arrays goes unnoticed.
+    """
+    path = Path(path)
+    with _opened(path) as archive:
+        meta = _read_meta(archive, path)
+        names = ("parents", "height", "ncut", "stop")
+        arrays = {name: _read_array(archive, path, name, *_MEMBERS[name]) for name in names}
+    return arrays, meta
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    if path.is_dir():
+        raise TreeFileError(f"{path}: is a folder; name a tree file in it")
+    if not path.is_file():
+        raise TreeFileError(f"{path}: no such file; check the path")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except RegionTreeError:
+        raise
+    except (FileNotFoundError, PermissionError) as error:
+        raise TreeFileError(f"{path}: cannot be read ({error.strerror})") from error
+    except _DAMAGE as error:
+        what = str(error) or type(error).__name__
+        raise TreeFileError(f"{path}: damaged or not a region tree ({what})") from error
+
+
+def _read_meta(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
+    text = _read_array(archive, path, "meta", "str", 0, limit=_MAX_META_BYTES)
+    if text.reshape(1).view("<u4").max() > sys.maxunicode:  # Python itself trips over such text
+        raise TreeFileError(f"{path}: meta is not text")
+    try:
+        meta = json.loads(str(text), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise TreeFileError(f"{path}: meta is not JSON ({error})") from error
+    if not isinstance(meta, dict) or meta.pop("format", None) != FORMAT:
+        raise TreeFileError(f"{path}: not a region tree: meta does not name the format {FORMAT!r}")
+    version = meta.pop("format_version", None)
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+        raise TreeFileError(
+            f"{path}: format version {version!r}, this program reads up to {FORMAT_VERSION}; "
+            "upgrade regiontree to read it"
+        )
+    return meta
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _read_array(
+    archive: zipfile.ZipFile, path: Path, name: str, dtype: str, ndim: int, limit: int = MAX_BYTES
+) -> NDArray[Any]:
+    """One member, after its header was found to promise what the format and the zip entry say."""
+    try:
+        info = archive.getinfo(f"{name}.npy")
+    except KeyError:
+        raise TreeFileError(f"{path}: not a region tree: it has no array {name!r}") from None
+    with archive.open(info) as member:
+        try:
+            version = np.lib.format.read_magic(member)
+            if version != (1, 0):
+                raise ValueError(f".npy version {version}")
+            shape, fortran, found = np.lib.format.read_array_header_1_0(member)
+        except _BAD_HEADER as error:
+            raise TreeFileError(f"{path}: array {name!r} has a bad header ({error})") from error
+        expected = found.str if dtype == "str" and found.kind == "U" else dtype
+        right = found == np.dtype(expected).newbyteorder("<")
+        if not right or fortran or len(shape) != ndim:
+            raise TreeFileError(
+                f"{path}: array {name!r} is {found} of shape {shape}; {ndim}-D {dtype} expected"
+            )
+        size = found.itemsize * int(np.prod(shape, dtype=object))
+        if size > limit:
+            raise TreeFileError(
+                f"{path}: array {name!r} has {size} bytes, at most {limit} expected"
+            )
+        if size != info.file_size - member.tell():
+            raise TreeFileError(f"{path}: array {name!r} is not as long as its header says")
+        data = io.BytesIO(member.read())
+    if data.getbuffer().nbytes != size:
+        raise TreeFileError(f"{path}: array {name!r} is cut short")
+    try:
+        return np.frombuffer(data.getbuffer(), dtype=found).reshape(shape)
+    except ValueError as error:  # negative or enormous sides whose product is right all the same
+        raise TreeFileError(f"{path}: array {name!r} cannot be {shape} of {found}") from error
