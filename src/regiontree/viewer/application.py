@@ -66,7 +66,7 @@ def make_app(
 ) -> ASGIApp:
     """The web application: every address lies below ``/TOKEN/``.
 
-    ``/TOKEN/`` is the page of thumbnails. If there is only one image, ``/TOKEN/`` leads to its page.
+    ``/TOKEN/`` is the page of thumbnails. If there is one image only, it leads to the image's page.
     Image i, counted from 0, has these addresses:
 
     - ``i/``, its page;
