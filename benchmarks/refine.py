@@ -68,7 +68,6 @@ from _common import (
 )
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import distance_transform_edt
 from study import chosen_samples
 from torch import Tensor
 
@@ -78,7 +77,14 @@ from regiontree.datasets.catalog import open_dataset
 from regiontree.datasets.dataset import Dataset
 from regiontree.errors import SettingsError
 from regiontree.images import load_image, nearest
-from regiontree.metrics import CoveringMetric, budget_nodes, contingency, region_counts
+from regiontree.metrics import (
+    CoveringMetric,
+    boundary_scores,
+    budget_nodes,
+    contingency,
+    region_counts,
+)
+from regiontree.metrics.boundary import TrueBorders, true_borders
 from regiontree.metrics.score import score_regions
 from regiontree.refine import Guided, LeafCrf, PatchLeaves, Refinement
 from regiontree.settings import PRESETS
@@ -183,47 +189,22 @@ def within_reach(leaf: Labels, classes: Labels) -> Labels:
 # -- the scores -----------------------------------------------------------------------------------
 
 
-class Truth:
-    """Ground truth of an image: what its borders are, and how far each pixel is from them."""
-
-    def __init__(self, mask: Labels, dataset: Dataset) -> None:
-        self.classes = mask
-        if dataset.labels is not None:
-            finest = dataset.labels.classes(dataset.labels.max_depth)
-            ids, at = np.unique(mask, return_inverse=True)
-            self.classes = finest.of(ids)[at].reshape(mask.shape)
-        void = self.classes < 0
-        filled, self.counted = self.classes, np.ones(mask.shape, bool)
-        if void.any():
-            inside, found = distance_transform_edt(void, return_indices=True)
-            filled, self.counted = self.classes[tuple(found)], inside <= VOID
-        self.regions = max(2, len(np.unique(filled)))
-        self.border = _border(filled) & self.counted
-        self.distance = distance_transform_edt(~self.border)
-
-    def f(self, regions: Labels) -> list[float]:
-        """Boundary F of a partition at each of :data:`DISTANCES`."""
-        border = _border(regions) & self.counted
-        if not border.any() or not self.border.any():
-            return [float(border.any() == self.border.any())] * len(DISTANCES)
-        distance = distance_transform_edt(~border)
-        scores = []
-        for most in DISTANCES:
-            precision = float((self.distance[border] <= most).mean())
-            recall = float((distance[self.border] <= most).mean())
-            scores.append(2 * precision * recall / max(precision + recall, 1e-12))
-        return scores
+def classes_of(mask: Labels, dataset: Dataset) -> Labels:
+    """The finest class of each pixel, -1 where it is ignored; the mask itself without classes."""
+    if dataset.labels is None:
+        return mask
+    finest = dataset.labels.classes(dataset.labels.max_depth)
+    ids, at = np.unique(mask, return_inverse=True)
+    return finest.of(ids)[at].reshape(mask.shape)
 
 
-def _border(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    border = np.zeros(labels.shape, bool)
-    border[:, :-1] = labels[:, 1:] != labels[:, :-1]
-    border[:-1] |= labels[1:] != labels[:-1]
-    return border
+def boundary_f(regions: Labels, truth: TrueBorders) -> list[float]:
+    """Boundary F of a partition at each of :data:`DISTANCES`."""
+    return boundary_scores(regions, truth, distances=DISTANCES)[:, 2].tolist()
 
 
 def scores_of(
-    labels: Labels, tree: RegionTree, dataset: Dataset, masks: list[Labels], truth: Truth
+    labels: Labels, tree: RegionTree, dataset: Dataset, masks: list[Labels], truth: TrueBorders
 ) -> list[float]:
     """One figure for each of :data:`MEASURES`, NaN where it is none of the data set's."""
     nm = nh = nm_all = covering = np.nan
@@ -241,8 +222,8 @@ def scores_of(
         if some is not None and every is not None:
             nm, nh, nm_all = some.nm, some.nh, every.nm
     refined = RegionTree(labels=labels, parents=tree.parents, height=tree.height)
-    asked = truth.f(refined.cut(n_regions=truth.regions))
-    best = np.max([truth.f(refined.cut(n_regions=k)) for k in CUTS], axis=0)
+    asked = boundary_f(refined.cut(n_regions=max(2, truth.regions)), truth)
+    best = np.max([boundary_f(refined.cut(n_regions=k), truth) for k in CUTS], axis=0)
     return [nm, nh, nm_all, covering, *asked, *best.tolist()]
 
 
@@ -276,10 +257,11 @@ def scored(
         if side > max(view.shape):
             fine = RegionParser(backbone="precomputed:-", size=side).pixels(sample.image)
         given = Given(leaves, size, view, fine, crf_parser.pixels(sample.image))
-        truth = Truth(masks[-1], dataset)
+        classes = classes_of(masks[-1], dataset)
+        truth = true_borders(classes, margin=VOID)
         made = {name: way(given) for name, way in ways.items()}
         if dataset.labels is not None:
-            made["within reach"] = within_reach(leaves.leaf, truth.classes)
+            made["within reach"] = within_reach(leaves.leaf, classes)
         if len(every) < crf_limit:
             try:
                 made["crf"] = crf(given)

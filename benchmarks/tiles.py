@@ -46,7 +46,7 @@ from _common import (
 )
 from numpy.typing import NDArray
 from PIL import Image
-from refine import Truth, _mean, percent
+from refine import _mean, boundary_f, classes_of, percent
 from torch import Tensor
 from torch.nn import functional
 
@@ -58,6 +58,7 @@ from regiontree.datasets.catalog import open_dataset
 from regiontree.datasets.dataset import Dataset
 from regiontree.images import fitted, grid_of, load_image
 from regiontree.metrics import budget_nodes, contingency, region_counts
+from regiontree.metrics.boundary import TrueBorders, true_borders
 from regiontree.metrics.score import score_regions
 
 LEAST = 700
@@ -121,7 +122,7 @@ def scored(
     parts: list[int],
 ) -> dict[str, list[float]]:
     mask = dataset.truth(sample)
-    truth = Truth(mask, dataset)
+    truth = true_borders(classes_of(mask, dataset))
     whole = once(Views(seen, 4))
     view = pixels_of(rgb, 518, whole.patch).float() / 255
     # Views make the whole's grid finer than the patches that the network sees, tiles do not.
@@ -163,7 +164,7 @@ def scores(
     size: int,
     rgb: Picture,
     mask: Any,
-    truth: Truth,
+    truth: TrueBorders,
     dataset: Dataset,
     parts: int,
 ) -> list[float]:
@@ -178,7 +179,7 @@ def scores(
     return _mean(rows).tolist()
 
 
-def score(tree: RegionTree, mask: Any, truth: Truth, dataset: Dataset) -> list[float]:
+def score(tree: RegionTree, mask: Any, truth: TrueBorders, dataset: Dataset) -> list[float]:
     assert dataset.labels is not None
     classes = dataset.labels.classes()
     counts = region_counts(tree.parents, contingency(tree.labels, mask, tree.n_leaves), classes)
@@ -188,7 +189,7 @@ def score(tree: RegionTree, mask: Any, truth: Truth, dataset: Dataset) -> list[f
             tree.parents, *counts, classes, nodes=budget_nodes(tree.parents, tree.height, budget)
         )
         row += [np.nan, np.nan] if found is None else [found.nm, found.nh]
-    return [*row, truth.f(tree.cut(n_regions=24))[0]]
+    return [*row, boundary_f(tree.cut(n_regions=24), truth)[0]]
 
 
 # -- seams ----------------------------------------------------------------------------------------
