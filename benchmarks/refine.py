@@ -41,6 +41,7 @@ process held above what it held before. Trees have 400 leaves, or as many as the
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -55,20 +56,19 @@ from _common import (
     SUBSETS,
     PeakMemory,
     arguments,
+    chosen_samples,
     data_folder,
     interleave,
     is_child,
-    ms,
     photographs,
     print_closing,
     print_heading,
-    print_table,
+    print_results,
     run_child,
     seconds,
 )
 from numpy.typing import NDArray
 from PIL import Image
-from study import chosen_samples
 from torch import Tensor
 
 from regiontree import RegionParser, RegionTree
@@ -345,7 +345,7 @@ def memory(name: str, threads: int) -> dict[str, Any]:
     return {"extra": used.extra}
 
 
-def print_costs(threads: int) -> None:
+def print_costs(threads: int, csv: Path | None) -> None:
     sizes = sorted({parts for _, parts in COSTS.values()})
     given = dict(zip(sizes, photograph(*sizes), strict=True))
     ways = {name: partial(way, given[parts]) for name, (way, parts) in COSTS.items()}
@@ -354,35 +354,42 @@ def print_costs(threads: int) -> None:
     rows = []
     for name, taken in times.items():
         extra = run_child(__file__, "memory", name=name, threads=threads)["extra"]
-        rows.append([name, ms(taken), f"{extra / MB:.0f}"])
-    print_table(["way", "ms", "MB"], rows)
+        spread = statistics.median(taken), min(taken), max(taken)
+        rows.append([name.split(",")[0] if "leaves" in name else name, COSTS[name][1], *spread,
+                     extra / MB])  # fmt: skip
+    print_results("refine-cost", rows, csv, "cost")
 
 
 # -- what is printed ------------------------------------------------------------------------------
 
 
-def percent(values: NDArray[np.float64]) -> list[str]:
-    return ["" if np.isnan(value) else f"{100 * value:.1f}" for value in values]
+def mean_rows(
+    found: dict[str, list[Scores]], ways: Iterable[str], preset: str, among: str | None = None
+) -> list[list[object]]:
+    """Rows of the table `refine`: means over data sets, with the number of images."""
+    rows: list[list[object]] = []
+    for way in ways:
+        row = means(found, way, among)
+        if row is not None:
+            count = sum(
+                way in scores and (among or way) in scores
+                for images in found.values()
+                for scores in images
+            )
+            rows.append([preset, count, way, *(100 * row)])
+    return rows
 
 
-def print_means(
-    found: dict[str, list[Scores]], ways: Iterable[str], among: str | None = None
-) -> None:
-    rows = {way: means(found, way, among) for way in ways}
-    print_table(
-        ["way", *MEASURES],
-        [[way, *percent(row)] for way, row in rows.items() if row is not None],
-    )
-
-
-def print_sets(found: dict[str, list[Scores]], ways: Iterable[str]) -> None:
-    """A row for each data set, the ways side by side."""
-    rows = []
+def set_rows(
+    found: dict[str, list[Scores]], ways: Iterable[str], preset: str
+) -> list[list[object]]:
+    """Rows of the table `refine-sets`: each data set in each of the ways."""
+    rows: list[list[object]] = []
     for name, images in found.items():
-        each = [row for way in ways if (row := means({name: images}, way)) is not None]
-        columns = zip(*map(percent, each), strict=True)
-        rows.append([f"{name} ({len(images)})", *(" / ".join(filter(None, c)) for c in columns)])
-    print_table(["data set (images)", *MEASURES], rows)
+        for way in ways:
+            if (row := means({name: images}, way)) is not None:
+                rows.append([preset, name, len(images), way, *(100 * row)])
+    return rows
 
 
 def main() -> None:
@@ -412,20 +419,24 @@ def main() -> None:
     if not found:
         sys.exit(f"no features in {output}: run results.py --preset {given.preset} first")
 
+    preset, csv = given.preset, given.csv
     print("### Means over data sets\n")
-    print_means(found, [*ways_of(given.preset), "within reach"])
-    print("### Data sets: patch grid / guided / within reach\n")
-    print_sets(found, ("patch grid", "guided", "within reach"))
+    print_results("refine", mean_rows(found, [*ways_of(preset), "within reach"], preset), csv)
+    print("### Data sets\n")
+    compared = ("patch grid", "guided", "within reach")
+    print_results("refine-sets", set_rows(found, compared, preset), csv, "sets")
     if larger:
-        print("### Photographs larger than the network's view: guided / guided, twice as fine\n")
-        print_sets(larger, ("guided", "guided, twice as fine"))
-    if done := sum("crf" in scores for images in found.values() for scores in images):
-        print(f"### The CRF's {done} images: means over data sets\n")
-        print_means(found, ("patch grid", "guided", "crf"), among="crf")
+        print("### Photographs larger than the network's view\n")
+        compared = ("guided", "guided, twice as fine")
+        print_results("refine-sets", set_rows(larger, compared, preset), csv, "larger")
+    if any("crf" in scores for images in found.values() for scores in images):
+        print("### The CRF's images: means over data sets\n")
+        rows = mean_rows(found, ("patch grid", "guided", "crf"), preset, among="crf")
+        print_results("refine", rows, csv, "crf")
     if refused:
         print(f"Photographs too large for the CRF's limit of memory: {refused}\n")
     print("### Cost of an 840 x 840 photograph\n")
-    print_costs(given.threads)
+    print_costs(given.threads, csv)
     print_closing()
 
 
