@@ -6,8 +6,10 @@ A table in Markdown stands between two comments::
     where: way = patch grid; guided
     columns: preset | way | NM = nm_percent | NM / NH = {nm_percent} / {nh_percent}
     -->
+
     | preset | way | NM | NM / NH |
     ...
+
     <!-- end -->
 
 The first line names files below ``benchmarks/``; their rows follow each other. All other lines may
@@ -190,7 +192,7 @@ def made(text: str, folder: Path = BENCHMARKS) -> str:
     """A page with its tables made again."""
     if (markers := text.count("<!-- table:")) != len(BLOCK.findall(text)):
         raise ValueError(f"{markers} markers '<!-- table:', but not each has its '<!-- end -->'")
-    return BLOCK.sub(lambda m: m["head"] + markdown(m["spec"], folder) + m["end"], text)
+    return BLOCK.sub(lambda m: f"{m['head']}\n{markdown(m['spec'], folder)}\n{m['end']}", text)
 
 
 def wrong_pages(root: Path = REPOSITORY, *, write: bool = False) -> list[str]:
