@@ -1,29 +1,321 @@
-"""Every setting that shapes a tree, in one frozen record that travels into the tree's meta."""
+"""Every setting that shapes a tree: one frozen record a stage, and one record of all stages.
+
+========  =============================================================================  =========
+stage     what it decides                                                                main key
+========  =============================================================================  =========
+backbone  which network, in which precision, and which of its features                   name
+view      at which size and how often the network sees the photograph
+smooth    how far features are smoothed over the patch grid                              steps
+affinity  how likeness of features becomes affinity                                      kind
+parts     how patches are grouped into parts (``method`` chooses)                        count
+tree      how parts become a tree (``builder`` chooses)                                  builder
+refine    how borders move from patches to pixels (``method`` chooses)                   method
+seed      every random step                                                              seed
+========  =============================================================================  =========
+
+A setting is named ``stage.key``, such as ``parts.count``. In Python and in files a stage is a
+mapping, ``parts={"count": 200}``; a plain value sets the stage's main key, ``parts=200``.
+``regiontree settings`` prints every setting with its default, range and meaning.
+
+Which keys the stages ``parts``, ``tree`` and ``refine`` have depends on the method chosen: they are
+the fields of the method's own class. So a new tree builder brings its settings with it.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import index
-from typing import Any, Literal, cast
+from pathlib import Path
+from typing import Any, Literal
 
-from regiontree.backbones.base import DTYPES, Facet, FeatureSpec, Positions
+from regiontree.backbones.base import DTYPES, FeatureSpec
 from regiontree.backbones.unfold import check_window
 from regiontree.backbones.views import VIEWS, grid_overlap
 from regiontree.errors import SettingsError, check_number, nearest_name
-from regiontree.hierarchy import BUILDERS, TreeBuilder
+from regiontree.hierarchy import BUILDERS, SpectralWard, TreeBuilder
 from regiontree.images import Size, parse_size
-from regiontree.images.superpixels import IMAGE_METHODS
-from regiontree.refine import REFINEMENTS, LeafCrf, Refinement
-from regiontree.refine.crf import CrfSettings
+from regiontree.refine import REFINEMENTS, Guided, Refinement
 from regiontree.spectral.affinity import AffinitySettings
-from regiontree.spectral.oversegment import OversegmentSettings
+from regiontree.spectral.oversegment import Oversegmentation, SpectralClustering
+from regiontree.system.registry import Registry
+from regiontree.system.stages import (
+    Key,
+    build_record,
+    check_settings,
+    keys_of,
+    setting,
+    unused_keys,
+    values_of,
+)
 
-__all__ = ["PRESETS", "UNSAID", "Settings"]
+__all__ = [
+    "CHOICES",
+    "FLAT_NAMES",
+    "OVERSEGMENTATIONS",
+    "PRESETS",
+    "UNRECORDED",
+    "BackboneSettings",
+    "Settings",
+    "SmoothSettings",
+    "ViewSettings",
+    "known_keys",
+    "record_differences",
+]
 
-# What came later than the first trees, and how those were made: their records do not say it.
-UNSAID: dict[str, Any] = {
+# Parts from the affinity graph or the features, and parts from the photograph itself.
+OVERSEGMENTATIONS: Registry[type[Oversegmentation]] = Registry(
+    "overclustering",
+    {
+        "simultaneous": "regiontree.spectral.oversegment:SpectralClustering",
+        "features": "regiontree.spectral.oversegment:FeatureClustering",
+        "none": "regiontree.spectral.oversegment:EveryPatch",
+        "colours": "regiontree.images.superpixels:ColourClustering",
+        "felzenszwalb": "regiontree.images.superpixels:Felzenszwalb",
+        "slic": "regiontree.images.superpixels:Slic",
+        "quickshift": "regiontree.images.superpixels:Quickshift",
+        "watershed": "regiontree.images.superpixels:CompactWatershed",
+    },
+    group="regiontree.oversegmentations",
+)
+
+
+def _window(name: str, value: Any) -> tuple[int, int]:
+    """A kernel or stride as (height, width); a single number is both sides."""
+    try:
+        size = parse_size(value)
+    except SettingsError:
+        raise SettingsError(
+            f"{name} must be pixels like 448, or (height, width) like 448x896, got {value!r}"
+        ) from None
+    return (size, size) if isinstance(size, int) else size
+
+
+def _tiles(value: Any) -> int | Literal["own"]:
+    if value == "own":
+        return "own"
+    try:
+        return int(value) if isinstance(value, str) else index(value)
+    except (TypeError, ValueError):
+        raise SettingsError(f"tiles must be a long side in pixels or own, got {value!r}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneSettings:
+    """Which network turns pixels into features, and which of its features are taken."""
+
+    name: str = setting(
+        "embedded",
+        "Network: embedded, a name that `regiontree backbones` lists, owner/model, a folder, "
+        "onnx:FILE; precomputed or precomputed:FOLDER reads feature files.",
+        form="a name",
+    )
+    dtype: str = setting("auto", "Precision of the forward pass.", choices=("auto", *DTYPES))
+    features: FeatureSpec = field(default_factory=lambda: FeatureSpec(facet="auto"))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.name == "precomputed:":
+            raise SettingsError("name precomputed: needs a folder after the colon")
+
+    @property
+    def is_precomputed(self) -> bool:
+        """Whether features come from files, so that no network runs."""
+        return self.name.partition(":")[0] == "precomputed"
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of feature files in ``precomputed:FOLDER``; None for any other name."""
+        kind, _, folder = self.name.partition(":")
+        return Path(folder) if kind == "precomputed" and folder else None
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSettings:
+    """At which size and how often the network sees the photograph."""
+
+    size: Size = setting(
+        518,
+        "Long side in pixels, proportions kept; or exactly HEIGHTxWIDTH, multiples of the patch.",
+        form="pixels, or HEIGHTxWIDTH",
+        parse=parse_size,
+    )
+    views: int = setting(
+        4,
+        "How often the network sees the photograph: once; also mirrored; or four times, moved by "
+        "half patches, which makes the grid twice as fine.",
+        choices=VIEWS,
+    )
+    tiles: int | Literal["own"] | None = setting(
+        None,
+        "Long side in pixels at which overlapping tiles of the photograph are seen as well, at "
+        "least twice the size; own: the photograph's own size.",
+        form="pixels, or own",
+        parse=_tiles,
+        none="no tiles",
+    )
+    kernel: tuple[int, int] | None = setting(
+        None,
+        "Size in pixels of overlapping crops whose features are averaged; goes with stride.",
+        form="pixels, or HEIGHTxWIDTH",
+        parse=lambda value: _window("kernel", value),
+        none="the photograph as a whole",
+    )
+    stride: tuple[int, int] | None = setting(
+        None,
+        "Step in pixels from one crop to the next; goes with kernel.",
+        form="pixels, or HEIGHTxWIDTH",
+        parse=lambda value: _window("stride", value),
+        none="the photograph as a whole",
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.kernel is None or self.stride is None:
+            if self.kernel != self.stride:
+                given, missing = ("kernel", "stride") if self.kernel else ("stride", "kernel")
+                raise SettingsError(f"{given} is set without {missing}; set both or neither")
+        else:
+            check_window(self.kernel, self.stride)
+        if self.tiles is not None:
+            if not isinstance(self.size, int):
+                raise SettingsError("tiles keep an image's proportions: size must be a long side")
+            if self.tiles != "own":
+                check_number("tiles", self.tiles, 2 * self.size, 65_536, whole=True)
+            if self.kernel is not None:
+                raise SettingsError("tiles do not go with kernel; leave one of them out")
+
+
+@dataclass(frozen=True, slots=True)
+class SmoothSettings:
+    """How far features are smoothed: :func:`regiontree.spectral.smooth.smooth_features`."""
+
+    steps: int = setting(4, "Steps of edge-aware smoothing; 0: none.", low=0, high=100, whole=True)
+    contrast: float | None = setting(
+        20.0,
+        "Difference of L*a*b* colours between neighbouring patches at which smoothing stops.",
+        low=0.1,
+        high=1000,
+        none="features alone decide",
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A stage whose keys depend on the method chosen.
+
+    Attributes
+    ----------
+    selector : str
+        The key that chooses.
+    registry : Registry
+        The methods, each a frozen dataclass whose fields are its settings.
+    none : bool
+        Whether ``none`` is a choice too: the stage is left out.
+    """
+
+    selector: str
+    registry: Registry[Any]
+    none: bool = False
+
+    def names(self) -> tuple[str, ...]:
+        return (*(("none",) if self.none else ()), *self.registry.names())
+
+    def get(self, name: Any) -> Any:
+        """The class of a method.
+
+        Raises
+        ------
+        SettingsError
+            No method has that name.
+        """
+        if name not in self.names():
+            names = self.names()
+            raise SettingsError(
+                f"unknown {self.registry.what} {name!r}{nearest_name(name, names)}; known: "
+                f"{', '.join(names)}"
+            )
+        return self.registry.get(name)
+
+    def key(self, default: str) -> Key:
+        """What is known of the selector."""
+        meaning = "Method of this stage; it decides which other settings there are."
+        return Key(self.selector, default, meaning, choices=self.names())
+
+    def keys(self, name: str) -> dict[str, Key]:
+        """The settings of a method, by name."""
+        return {} if self.none and name == "none" else keys_of(self.registry.get(name))
+
+
+CHOICES: dict[str, Choice] = {
+    "parts": Choice("method", OVERSEGMENTATIONS),
+    "tree": Choice("builder", BUILDERS),
+    "refine": Choice("method", REFINEMENTS, none=True),
+}
+_RECORDS: dict[str, type] = {
+    "backbone": BackboneSettings,
+    "view": ViewSettings,
+    "smooth": SmoothSettings,
+    "affinity": AffinitySettings,
+}
+# The key that a stage's plain value sets: tree="ward" is tree={"builder": "ward"}.
+_MAIN = {
+    "backbone": "name",
+    "smooth": "steps",
+    "affinity": "kind",
+    "parts": "count",
+    "tree": "builder",
+    "refine": "method",
+}
+# Names of settings before there were stages. Configs, tree files and the command line's short
+# options still use them. One of them set the eigenvectors of two stages.
+FLAT_NAMES: dict[str, tuple[str, ...]] = {
+    "backbone": ("backbone.name",),
+    "size": ("view.size",),
+    "dtype": ("backbone.dtype",),
+    "kernel": ("view.kernel",),
+    "stride": ("view.stride",),
+    "views": ("view.views",),
+    "tiles": ("view.tiles",),
+    "layers": ("backbone.layers",),
+    "facet": ("backbone.facet",),
+    "positions": ("backbone.positions",),
+    "smoothing": ("smooth.steps",),
+    "contrast": ("smooth.contrast",),
+    "affinity": ("affinity.kind",),
+    "distance": ("affinity.distance",),
+    "sigma": ("affinity.sigma",),
+    "threshold": ("affinity.threshold",),
+    "overclustering": ("parts.method",),
+    "parts": ("parts.count",),
+    "restarts": ("parts.restarts",),
+    "tolerance": ("parts.tolerance",),
+    "solver": ("parts.solver",),
+    "vectors": ("parts.vectors", "tree.vectors"),
+    "tree": ("tree.builder",),
+    "power": ("tree.power",),
+    "exponent": ("tree.exponent",),
+    "levels": ("tree.levels",),
+    "max_ways": ("tree.max_ways",),
+    "min_parts": ("tree.min_parts",),
+    "max_ncut": ("tree.max_ncut",),
+    "max_perturbation": ("tree.max_perturbation",),
+    "heuristic": ("tree.heuristic",),
+    "refine": ("refine.method",),
+    "crf_temperature": ("refine.temperature",),
+    "crf_smooth_xy": ("refine.smooth_xy",),
+    "crf_smooth_weight": ("refine.smooth_weight",),
+    "crf_edge_xy": ("refine.edge_xy",),
+    "crf_edge_rgb": ("refine.edge_rgb",),
+    "crf_edge_weight": ("refine.edge_weight",),
+    "crf_steps": ("refine.steps",),
+    "seed": ("seed",),
+}
+# Settings that older tree files do not record, with the values those trees were made with.
+UNRECORDED: dict[str, Any] = {
     "views": 1,
     "layers": None,
     "facet": "token",
@@ -34,319 +326,331 @@ UNSAID: dict[str, Any] = {
 }
 
 
+_SEED = Key("seed", 1234, "Of every random step.", low=0, high=2**63, below=True, whole=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of the path from a photograph to a tree.
+    """Every setting of the path from a photograph to a tree.
+
+    Make one with :meth:`make`, which knows presets, names and methods.
 
     Attributes
     ----------
-    backbone : str
-        ``embedded``, ``precomputed`` or ``precomputed:FOLDER``.
-    size : int or (int, int)
-        Long side in pixels, aspect ratio kept; or exact (height, width), multiples of the patch.
-    dtype : str
-        Precision of the forward pass: auto, float32, bfloat16, float16.
-    kernel, stride : (int, int) or None
-        Size of overlapping crops whose features are averaged, and the step between them, in pixels,
-        multiples of the patch; an int is both sides. None, both or neither: the image as a whole.
-        See :class:`~regiontree.backbones.unfold.Unfolded`.
-    views : {1, 2, 4}
-        How often the network sees the image: once; also mirrored; four times, moved by half
-        patches, which makes a grid twice as fine. See :class:`~regiontree.backbones.views.Views`.
-    tiles : int, "own" or None
-        Long side in pixels, at least twice `size`, at which the image is also seen in overlapping
-        tiles; own: its own size. See :class:`~regiontree.backbones.tiles.Tiled`.
-    layers, facet, positions
-        Which of the network's features are taken: see
-        :class:`~regiontree.backbones.base.FeatureSpec`.
-    smoothing : int
-        Steps of edge-aware smoothing of the features, 0 to 100. See
-        :func:`~regiontree.spectral.smooth.smooth_features`.
-    contrast : float or None
-        Difference of L*a*b* colours between patches at which smoothing stops, 0.1 to 1000; None:
-        features alone decide, as they do where there is no photograph.
-    affinity, distance, sigma, threshold
-        See :class:`~regiontree.spectral.affinity.AffinitySettings`.
-    overclustering, parts, restarts, tolerance, solver, vectors
-        See :class:`~regiontree.spectral.oversegment.OversegmentSettings`.
-    tree : str
-        Builder, a name in :data:`regiontree.hierarchy.BUILDERS`.
-    vectors, power, exponent
-        See :class:`~regiontree.hierarchy.ward.SpectralWard`.
-    levels, max_ways, min_parts, max_ncut, max_perturbation, heuristic
-        See :class:`~regiontree.hierarchy.recursive.RecursivePartition`.
-    refine : str
-        How leaves come from patches to pixels: a name in :data:`regiontree.refine.REFINEMENTS`, or
-        none: each pixel takes the leaf of its patch.
-    crf_temperature, crf_smooth_xy, crf_smooth_weight, crf_edge_xy, crf_edge_rgb, crf_edge_weight,
-    crf_steps
-        See :class:`~regiontree.refine.leafcrf.LeafCrf` and
-        :class:`~regiontree.refine.crf.CrfSettings`.
+    backbone : BackboneSettings
+    view : ViewSettings
+    smooth : SmoothSettings
+    affinity : AffinitySettings
+    parts : Oversegmentation
+        The method that groups patches into parts, with its settings: a class that
+        :data:`OVERSEGMENTATIONS` names.
+    tree : TreeBuilder
+        The builder with its settings: a class that :data:`regiontree.hierarchy.BUILDERS` names.
+    refine : Refinement or None
+        The refinement with its settings: a class that :data:`regiontree.refine.REFINEMENTS` names.
+        None: each pixel takes the leaf of its patch.
     seed : int
-        Of every random step.
+        Of every random step, 0 to 2**63 - 1.
+
+    Raises
+    ------
+    SettingsError
+        Settings of different stages contradict each other.
+
+    Examples
+    --------
+    >>> settings = Settings.make("fast", parts=200, tree={"exponent": 2.0})
+    >>> settings.parts.count, settings.tree.exponent, settings.view.views
+    (200, 2.0, 1)
     """
 
-    backbone: str = "embedded"
-    size: Size = 518
-    dtype: str = "auto"
-    kernel: tuple[int, int] | None = None
-    stride: tuple[int, int] | None = None
-    views: int = 4
-    tiles: int | Literal["own"] | None = None
-    layers: tuple[int, ...] | None = None
-    facet: Facet = "auto"
-    positions: Positions = "upstream"
-    smoothing: int = 4
-    contrast: float | None = 20.0
-    affinity: Literal["minmax", "exp"] = "minmax"
-    distance: Literal["cosine", "euclidean"] = "cosine"
-    sigma: float = 1.0
-    threshold: float = 0.0
-    overclustering: str = "simultaneous"
-    parts: int = 400
-    restarts: int = 1
-    tolerance: float = 5e-3
-    solver: Literal["auto", "reference"] = "auto"
-    vectors: int | None = 50
-    tree: str = "ward"
-    power: float = 0.25
-    exponent: float = 3.0
-    levels: int = 9
-    max_ways: int = 10
-    min_parts: int = 1
-    max_ncut: float = 0.8
-    max_perturbation: float = 80.0
-    heuristic: Literal["maxgap", "fiedler"] = "maxgap"
-    refine: str = "guided"
-    crf_temperature: float = 0.1
-    crf_smooth_xy: float = 1.0
-    crf_smooth_weight: float = 3.0
-    crf_edge_xy: float = 67.0
-    crf_edge_rgb: float = 3.0
-    crf_edge_weight: float = 4.0
-    crf_steps: int = 10
-    seed: int = 1234
+    backbone: BackboneSettings = field(default_factory=BackboneSettings)
+    view: ViewSettings = field(default_factory=ViewSettings)
+    smooth: SmoothSettings = field(default_factory=SmoothSettings)
+    affinity: AffinitySettings = field(default_factory=AffinitySettings)
+    parts: Oversegmentation = field(default_factory=SpectralClustering)
+    tree: TreeBuilder = field(default_factory=SpectralWard)
+    refine: Refinement | None = field(default_factory=Guided)
+    seed: int = _SEED.default
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", parse_size(self.size))
-        for name in ("kernel", "stride"):
-            object.__setattr__(self, name, _window(name, getattr(self, name)))
-        if self.layers is not None:
-            object.__setattr__(self, "layers", _layers(self.layers))
-        self._check_unfold()
-        self._check_views()
-        self._check_features()
-        self._check_tiles()
-        check_number("seed", self.seed, 0, 2**63, whole=True, below=True)
-        check_number("smoothing", self.smoothing, 0, 100, whole=True)
-        if self.contrast is not None:
-            check_number("contrast", self.contrast, 0.1, 1000)
-        if self.dtype != "auto" and self.dtype not in DTYPES:
-            raise SettingsError(
-                f"dtype must be auto or one of {', '.join(DTYPES)}, got {self.dtype!r}"
-            )
-        if self.backbone == "precomputed:":
-            raise SettingsError("backbone precomputed: needs a folder after the colon")
-        # Building the parts checks their settings now, not after the backbone has run.
-        self.affinity_settings()
-        self.oversegment_settings()
-        for name in {self.tree, *BUILDERS}:  # also of builders that are not asked to build
-            self.builder(name)
-        self.refinement()
-        self._crf()  # also if it is not asked for
+        object.__setattr__(self, "seed", _SEED.checked(self.seed))
+        self._check_precomputed()
 
-    def _check_unfold(self) -> None:
-        """That kernel and stride go together; multiples of the patch wait for the backbone."""
-        if self.kernel is None or self.stride is None:
-            if self.kernel != self.stride:
-                given, missing = ("kernel", "stride") if self.kernel else ("stride", "kernel")
-                raise SettingsError(f"{given} is set without {missing}; set both or neither")
+    def _check_precomputed(self) -> None:
+        """That nothing is asked of a network where none runs."""
+        name, view = self.backbone.name, self.view
+        if not self.is_precomputed:
             return
-        check_window(self.kernel, self.stride)
-        if self.backbone.partition(":")[0] == "precomputed":
+        if view.kernel is not None:
             raise SettingsError(
-                "kernel and stride are how a network sees the image; backbone "
-                f"{self.backbone!r} runs none: leave them out"
+                f"kernel and stride are how a network sees the image; backbone {name!r} runs none: "
+                "leave them out"
             )
-
-    def _check_views(self) -> None:
-        if isinstance(self.views, bool) or self.views not in VIEWS:
-            raise SettingsError(f"views must be 1, 2 or 4, got {self.views!r}")
-
-    def _check_tiles(self) -> None:
-        if self.tiles is None:
-            return
-        if not isinstance(self.size, int):
-            raise SettingsError("tiles keep an image's proportions: size must be a long side")
-        if self.tiles != "own":
-            try:
-                object.__setattr__(self, "tiles", int(self.tiles))
-            except (TypeError, ValueError):
-                raise SettingsError(
-                    f"tiles must be a long side in pixels or own, got {self.tiles!r}"
-                ) from None
-            check_number("tiles", self.tiles, 2 * self.size, 65_536, whole=True)
-        if self.kernel is not None or self.backbone.partition(":")[0] == "precomputed":
-            other = "kernel" if self.kernel is not None else f"backbone {self.backbone!r}"
-            raise SettingsError(f"tiles do not go with {other}; leave one of them out")
-
-    def _check_features(self) -> None:
-        is_precomputed = self.backbone.partition(":")[0] == "precomputed"
-        if is_precomputed and not self.feature_spec().is_usual:
+        if view.tiles is not None:
+            raise SettingsError(f"tiles do not go with backbone {name!r}; leave one of them out")
+        if not self.backbone.features.is_usual:
             raise SettingsError(
-                "layers, facet and positions are of a network; backbone "
-                f"{self.backbone!r} runs none: leave them out"
+                f"layers, facet and positions are of a network; backbone {name!r} runs none: leave "
+                "them out"
             )
 
     @classmethod
-    def make(cls, preset: str = "default", **changes: Any) -> Settings:
-        """A preset with some settings changed; an unknown name is an error that suggests one."""
+    def make(cls, preset: str = "default", /, **changes: Any) -> Settings:
+        """A preset with some settings changed.
+
+        Parameters
+        ----------
+        preset
+            A name in :data:`PRESETS`.
+        **changes
+            ``stage=mapping`` of keys to values, ``stage=value`` for the stage's main key,
+            ``**{"stage.key": value}``, or a name in :data:`FLAT_NAMES`.
+
+        Raises
+        ------
+        SettingsError
+            A name is unknown (the message suggests the nearest), a value is out of range, a setting
+            is given twice, or a change would have no effect with the other settings.
+        """
         if preset not in PRESETS:
-            raise SettingsError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
-        known = [field.name for field in dataclasses.fields(cls)]
-        for name in changes:
-            if name not in known:
-                raise SettingsError(f"unknown setting {name!r}{nearest_name(name, known)}")
-        settings = cls(**{**PRESETS[preset], **changes})
-        settings._check_used(changes)
+            raise SettingsError(
+                f"unknown preset {preset!r}{nearest_name(preset, PRESETS)}; known: "
+                f"{', '.join(PRESETS)}"
+            )
+        usual, given = _dotted(PRESETS[preset]), _dotted(changes)
+        settings = _made({**usual, **given})
+        _check_used(settings, _made(usual), given)
         return settings
 
-    def _check_used(self, changes: Mapping[str, Any]) -> None:
-        """That no setting was changed in vain: one that only other tree builders read, say."""
-        usual = {field.name: field.default for field in dataclasses.fields(self)}
-        is_precomputed = self.backbone.partition(":")[0] == "precomputed"
-        if is_precomputed and self.views not in (1, usual["views"]):
-            raise SettingsError(
-                f"views are how a network sees the image; backbone {self.backbone!r} runs none: "
-                "leave them out"
-            )
-        shared = {field.name for field in dataclasses.fields(OversegmentSettings)}
-        if self.backbone == "precomputed" and self.refine not in ("none", usual["refine"]):
-            raise SettingsError(
-                f"refine {self.refine!r} needs the photograph, and backbone 'precomputed' has only "
-                "features; use precomputed:FOLDER"
-            )
-        for name in changes:
-            changed = getattr(self, name) != usual[name]
-            if name.startswith("crf_") and self.refine != "crf" and changed:
-                raise SettingsError(
-                    f"{name} is a setting of refine 'crf', and {self.refine!r} has no use for it; "
-                    "leave it out or set refine to 'crf'"
-                )
-            readers = [tree for tree in BUILDERS if name in _fields_of(tree)]
-            if readers and self.tree not in readers and changed and name not in shared:
-                raise SettingsError(
-                    f"{name} is a setting of tree {readers[0]!r}, and {self.tree!r} has no use for "
-                    f"it; leave it out or set tree to {readers[0]!r}"
-                )
-
-    def feature_spec(self) -> FeatureSpec:
-        return FeatureSpec(self.layers, self.facet, self.positions)
-
-    def affinity_settings(self) -> AffinitySettings:
-        return AffinitySettings(self.affinity, self.distance, self.sigma, self.threshold)
-
-    def oversegment_settings(self) -> OversegmentSettings:
-        method: Any = "features" if self.needs_pixels else self.overclustering
-        return OversegmentSettings(
-            method,
-            self.parts,
-            self.restarts,
-            self.tolerance,
-            self.solver,
-            self.vectors,
-        )
-
-    def refinement(self) -> Refinement | None:
-        """How leaves come to pixels; None: they stay on the patch grid."""
-        if self.refine == "none":
-            return None
-        if self.refine not in REFINEMENTS:
-            raise SettingsError(
-                f"unknown refine {self.refine!r}; known: none, {', '.join(REFINEMENTS)}"
-            )
-        if self.refine == "crf":
-            return self._crf()
-        return REFINEMENTS[self.refine]()
+    @property
+    def is_precomputed(self) -> bool:
+        """Whether features come from files, so that no network runs."""
+        return self.backbone.is_precomputed
 
     @property
     def overlap(self) -> float:
-        """Patches of the grid in one of the network's, a side; 1 where no network is run."""
-        if self.backbone.partition(":")[0] == "precomputed":
+        """Patches of the grid in one of the network's, a side; 1 where no network runs."""
+        if self.is_precomputed:
             return 1.0
-        return grid_overlap(self.views, self.tiles)
-
-    def _crf(self) -> Refinement:
-        try:
-            field = CrfSettings(
-                smooth_xy=self.crf_smooth_xy,
-                smooth_weight=self.crf_smooth_weight,
-                edge_xy=self.crf_edge_xy,
-                edge_rgb=self.crf_edge_rgb,
-                edge_weight=self.crf_edge_weight,
-                steps=self.crf_steps,
-            )
-            return LeafCrf(self.crf_temperature, field)
-        except SettingsError as error:  # which says what is wrong with smooth_xy
-            raise SettingsError(f"crf_{error}") from error
+        return grid_overlap(self.view.views, self.view.tiles)
 
     @property
     def uses_colours(self) -> bool:
-        """Whether smoothing asks the photograph, if there is one."""
-        return self.smoothing > 0 and self.contrast is not None
+        """Whether smoothing looks at the photograph, if there is one."""
+        return self.smooth.steps > 0 and self.smooth.contrast is not None
 
     @property
     def needs_pixels(self) -> bool:
         """Whether parts come from the photograph, so that features alone do not make a tree."""
-        return self.overclustering in IMAGE_METHODS
+        return self.parts.needs_pixels
 
-    def builder(self, name: str | None = None) -> TreeBuilder:
-        """The tree builder chosen, or another one, with these settings."""
-        name = self.tree if name is None else name
-        if name not in BUILDERS:
-            raise SettingsError(f"unknown tree {name!r}; known: {', '.join(BUILDERS)}")
-        ours = {field.name for field in dataclasses.fields(self)}
-        own = _fields_of(name) & ours
-        return BUILDERS[name](**{field: getattr(self, field) for field in own})
+    def values(self) -> dict[str, Any]:
+        """Every setting in use, ``stage.key`` to value, in the order of the stages."""
+        found: dict[str, Any] = {}
+        for stage in (*_RECORDS, *CHOICES):
+            if stage in CHOICES:
+                found[f"{stage}.{CHOICES[stage].selector}"] = _method(self, stage)
+            record = getattr(self, stage)
+            if record is not None:
+                found |= {f"{stage}.{key}": value for key, value in values_of(record).items()}
+        return {**found, "seed": self.seed}
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values; equal dictionaries mean equal trees on the same machine."""
-        settings = dataclasses.asdict(self)
-        for name in ("size", "kernel", "stride", "layers"):
-            if isinstance(settings[name], tuple):
-                settings[name] = list(settings[name])
-        return settings
+        """What files record: JSON values by the names of :data:`FLAT_NAMES`.
+
+        Equal records mean equal trees on the same machine. A setting without such a name is
+        recorded as ``stage.key``, and only where it differs from its default.
+        ``make(**record)`` gives these settings back.
+        """
+        values = self.values()
+        record: dict[str, Any] = {}
+        said = set()
+        for name, keys in FLAT_NAMES.items():
+            used = [key for key in keys if key in values]
+            record[name] = values[used[0]] if used else _default_of(keys[0])
+            said |= {key for key in used if values[key] == record[name]}
+        known = known_keys(self)
+        others = {key: value for key, value in values.items() if key not in said}
+        record |= {key: value for key, value in others.items() if value != known[key].default}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in record.items()}
 
 
-def _fields_of(tree: str) -> set[str]:
-    """Settings that a tree builder reads."""
-    return {field.name for field in dataclasses.fields(cast(Any, BUILDERS[tree]))} - {"name"}
+def known_keys(settings: Settings | None = None) -> dict[str, Key]:
+    """What is known of each setting, by ``stage.key``.
+
+    Parameters
+    ----------
+    settings
+        Tell the keys that these settings use; None: those of every method that can be chosen. Of a
+        key that several methods of a stage share, the first method's is told.
+    """
+    found: dict[str, Key] = {}
+    for stage, record in _RECORDS.items():
+        # An instance: a record within the record may start from other values than its class does.
+        found |= {f"{stage}.{name}": key for name, key in keys_of(record()).items()}
+    for stage, choice in CHOICES.items():
+        names = choice.names() if settings is None else (_method(settings, stage),)
+        found[f"{stage}.{choice.selector}"] = choice.key(_method(Settings(), stage))
+        for name in names:
+            for key, known in choice.keys(name).items():
+                found.setdefault(f"{stage}.{key}", known)
+    return {**found, "seed": _SEED}
 
 
-def _layers(value: Any) -> tuple[int, ...]:
-    """Numbers of blocks: one, several, or written with commas."""
+def record_differences(
+    before: Mapping[str, Any], now: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """The settings in which two records differ: name to (value before, value now).
+
+    `before` may be an older program's; what it does not record has the values of
+    :data:`UNRECORDED`. See :meth:`Settings.as_dict`.
+    """
+    before = {**UNRECORDED, **before}
+    names = dict.fromkeys([*now, *before])
+    pairs = {name: (before.get(name), now.get(name)) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+# -- from names to records ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value, and the name that the user wrote for its setting."""
+
+    value: Any
+    written: str
+
+
+def _dotted(changes: Mapping[str, Any]) -> dict[str, _Given]:
+    """Changes by ``stage.key``, whatever form they were written in.
+
+    Raises
+    ------
+    SettingsError
+        A name is unknown, or one setting is given twice with different values.
+    """
+    found: dict[str, _Given] = {}
+    for name, value in changes.items():
+        if isinstance(value, Mapping) and name in (*_RECORDS, *CHOICES):
+            new = {f"{name}.{key}": _Given(inner, f"{name}.{key}") for key, inner in value.items()}
+        elif name in FLAT_NAMES:
+            new = {key: _Given(value, name) for key in FLAT_NAMES[name]}
+        elif name in _MAIN:
+            new = {f"{name}.{_MAIN[name]}": _Given(value, name)}
+        else:
+            new = {name: _Given(value, name)}
+        for key, one in new.items():
+            before = found.setdefault(key, one)
+            if before.value != one.value:
+                raise SettingsError(
+                    f"{one.written} {one.value!r} contradicts {before.written} {before.value!r}; "
+                    "leave one of them out"
+                )
+    for key, one in found.items():
+        if key not in known_keys():
+            names = [*known_keys(), *FLAT_NAMES]
+            raise SettingsError(
+                f"unknown setting {one.written!r}{nearest_name(one.written, names)}"
+            )
+    return found
+
+
+def _made(given: Mapping[str, _Given]) -> Settings:
+    """The records with these values; keys of methods that are not chosen are left aside."""
+    plain: dict[str, Any] = {}
     try:
-        given = value.split(",") if isinstance(value, str) else value
-        if isinstance(given, int):
-            given = [given]
-        return tuple(int(layer) if isinstance(layer, str) else index(layer) for layer in given)
-    except (TypeError, ValueError):
-        raise SettingsError(
-            f"layers must be numbers of blocks like -1 or 9,12, got {value!r}"
-        ) from None
+        for stage, record in _RECORDS.items():
+            plain[stage] = build_record(record, stage, _of_stage(stage, given))
+        for stage, choice in CHOICES.items():
+            values = _of_stage(stage, given)
+            name = values.pop(choice.selector, _method(Settings(), stage))
+            plain[stage] = None
+            if not (choice.none and name == "none"):
+                kind = choice.get(name)
+                used = {key: values[key] for key in keys_of(kind) if key in values}
+                plain[stage] = build_record(kind, stage, used)
+    except SettingsError as error:
+        raise SettingsError(_as_written(str(error), given)) from error
+    if "seed" in given:
+        plain["seed"] = given["seed"].value
+    return Settings(**plain)
 
 
-def _window(name: str, value: Any) -> tuple[int, int] | None:
-    """A kernel or stride as (height, width); written like a size, a single number being both."""
-    if value is None:
-        return None
-    try:
-        size = parse_size(value)
-    except SettingsError:
+def _of_stage(stage: str, given: Mapping[str, _Given]) -> dict[str, Any]:
+    """The given values of one stage, by key."""
+    start = f"{stage}."
+    return {
+        name.removeprefix(start): one.value for name, one in given.items() if name.startswith(start)
+    }
+
+
+def _as_written(message: str, given: Mapping[str, _Given]) -> str:
+    """A message that starts with ``stage.key``, with the user's own name for it instead."""
+    for key, one in given.items():
+        if message.startswith(f"{key} "):
+            return one.written + message.removeprefix(key)
+    return message
+
+
+def _check_used(settings: Settings, before: Settings, given: Mapping[str, _Given]) -> None:
+    """That no setting was changed in vain.
+
+    A change is in vain if only another method reads the setting, or if the setting has no effect
+    beside the other settings. A value that says what holds anyway is no change.
+    """
+    values, usual = settings.values(), before.values()
+    for key, one in given.items():
+        stage, _, name = key.partition(".")
+        if key not in values:
+            _check_method(settings, stage, name, one, given)
+        elif stage in (*_RECORDS, *CHOICES):
+            record = getattr(settings, stage)
+            when = None if record is None else unused_keys(record).get(name)
+            if when and values[key] != usual.get(key, values[key]):
+                raise SettingsError(
+                    f"{one.written} {one.value!r} has no effect unless {stage}.{when}; leave it out"
+                )
+    network = settings.backbone.name
+    if settings.is_precomputed and settings.view.views not in (1, ViewSettings().views):
         raise SettingsError(
-            f"{name} must be pixels like 448, or (height, width) like 448x896, got {value!r}"
-        ) from None
-    return (size, size) if isinstance(size, int) else size
+            f"views are how a network sees the image; backbone {network!r} runs none: leave them "
+            "out"
+        )
+    refine = _method(settings, "refine")
+    if network == "precomputed" and refine not in ("none", _method(Settings(), "refine")):
+        raise SettingsError(
+            f"refine {refine!r} needs the photograph, and backbone 'precomputed' has only "
+            "features; use precomputed:FOLDER"
+        )
+
+
+def _check_method(
+    settings: Settings, stage: str, name: str, one: _Given, given: Mapping[str, _Given]
+) -> None:
+    """That a key which the chosen method lacks says no more than another method's default."""
+    twins = [key for key, other in given.items() if other.written == one.written]
+    if any(key in settings.values() for key in twins):
+        return  # one name for keys of two stages, of which the other is used
+    choice, chosen = CHOICES[stage], _method(settings, stage)
+    readers = [method for method in choice.names() if name in choice.keys(method)]
+    if all(choice.keys(method)[name].default != one.value for method in readers):
+        selector = f"{stage}.{choice.selector}"
+        raise SettingsError(
+            f"{one.written} is a setting of {selector} {readers[0]!r}, and {chosen!r} has no use "
+            f"for it; leave it out or set {selector} to {readers[0]!r}"
+        )
+
+
+def _method(settings: Settings, stage: str) -> str:
+    """The name of the method that a stage has chosen."""
+    record = getattr(settings, stage)
+    return "none" if record is None else str(record.name)
+
+
+def _default_of(key: str) -> Any:
+    return known_keys()[key].default
 
 
 # published: every setting of the paper at once, one square view in full precision, the recursion
@@ -356,29 +660,28 @@ def _window(name: str, value: Any) -> tuple[int, int] | None:
 # fast: the same, seen once; smoothed less, as its patches are larger.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    "fast": {"views": 1, "smoothing": 2},
+    "fast": {"view": {"views": 1}, "smooth": {"steps": 2}},
     "published": {
-        "size": (840, 840),
-        "dtype": "float32",
-        "views": 1,
-        "facet": "token",
-        "smoothing": 0,
-        "contrast": None,
-        "affinity": "minmax",
-        "distance": "cosine",
-        "threshold": 0.0,
-        "overclustering": "simultaneous",
-        "parts": 200,
-        "restarts": 10,
-        "tolerance": 1e-3,
-        "vectors": None,
-        "tree": "recursive",
-        "levels": 9,
-        "max_ways": 10,
-        "min_parts": 1,
-        "max_ncut": 0.8,
-        "max_perturbation": 80.0,
-        "heuristic": "maxgap",
+        "backbone": {"dtype": "float32", "facet": "token"},
+        "view": {"size": (840, 840), "views": 1},
+        "smooth": {"steps": 0, "contrast": None},
+        "affinity": {"kind": "minmax", "distance": "cosine", "threshold": 0.0},
+        "parts": {
+            "method": "simultaneous",
+            "count": 200,
+            "restarts": 10,
+            "tolerance": 1e-3,
+            "vectors": None,
+        },
+        "tree": {
+            "builder": "recursive",
+            "levels": 9,
+            "max_ways": 10,
+            "min_parts": 1,
+            "max_ncut": 0.8,
+            "max_perturbation": 80.0,
+            "heuristic": "maxgap",
+        },
         "refine": "none",
         "seed": 1234,
     },
