@@ -1,12 +1,13 @@
 # make demo   parse a photograph and draw its tree   (PHOTO=path for your own)
-# make test   everything that CI checks
+# make test   lint, types and every test but the slow ones
+# make test-slow   the slow tests; CI runs both
 PYTHON ?= python3
 VENV ?= .venv
 PHOTO ?= examples/astronaut.jpg
 OUT ?= demo
 BIN := $(VENV)/bin
 
-.PHONY: demo test install lint clean
+.PHONY: demo test test-slow install lint clean
 
 install: $(VENV)/installed
 
@@ -35,7 +36,10 @@ lint: $(VENV)/installed-dev
 
 # One thread each: two workers with two threads each would wait for one another.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+
+test-slow: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
 
 clean:
 	rm -rf $(VENV) $(OUT) .mypy_cache .ruff_cache .pytest_cache

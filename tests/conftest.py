@@ -13,6 +13,15 @@ ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "astronaut.jpg"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put each test into the groups that can be told from what it uses."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+        if hasattr(getattr(item, "obj", None), "hypothesis"):
+            item.add_marker("property")
+
+
 def data_folder() -> Path | None:
     chosen = os.environ.get("REGIONTREE_DATA")
     folder = Path(chosen) if chosen else ROOT.parent / "shared" / "data"

@@ -80,6 +80,7 @@ def unit_and_reference(golden):
     return unit, reference_eigenvectors(dense_affinity(unit, AffinitySettings()), 10)
 
 
+@pytest.mark.slow
 def test_reference_solver_agrees_with_a_dense_float64_solution(unit_and_reference):
     """Leading eigenvectors on a golden image to 1e-6, the dense solution made here with NumPy."""
     unit, found = unit_and_reference
@@ -95,6 +96,7 @@ def test_reference_solver_agrees_with_a_dense_float64_solution(unit_and_referenc
     np.testing.assert_allclose(found.vectors.numpy(), vectors[:, :10] * signs, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_low_rank_vectors_agree_with_the_published_graph(unit_and_reference):
     """The diagonal kept or not: the leading vectors are the same to a cosine of 0.999."""
     unit, published = unit_and_reference

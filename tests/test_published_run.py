@@ -190,6 +190,8 @@ def published(data: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
+@pytest.mark.distributed
 def test_the_published_command_gives_the_published_files(
     published: Path, embedded_installed: None
 ) -> None:
@@ -223,6 +225,7 @@ def test_the_published_command_gives_the_published_files(
     assert summary["paper"]["level"]["nm"] == 75.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["voc12", "coco_stuff", "coco_things", "cityscapes", "partimagenet", "pascalpart"]
 )
