@@ -215,7 +215,7 @@ def test_arrays_that_do_not_fit(unary, rgb, message):
         ({"edge_rgb": -3.0}, "edge_rgb must be a number in"),
         ({"edge_weight": -1}, "edge_weight must be a number in"),
         ({"steps": 1.5}, "steps must be a whole number in"),
-        ({"precision": "double"}, "precision must be half or single, got 'double'"),
+        ({"precision": "double"}, "precision must be one of half, single, got 'double'"),
         ({"memory_limit": "4 GB"}, "memory_limit must be a number in"),
     ],
 )

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from regiontree.errors import ConfigError, SettingsError
+from regiontree.errors import ConfigError, SettingsError, UnusedSettingError
 from regiontree.experiments.experiment import BUDGETS, Experiment
 from regiontree.experiments.published import (
     OVERCLUSTERINGS,
@@ -112,6 +112,7 @@ def load_experiment(
     size: Size | str | None = None,
     refine: str | None = None,
     changes: Mapping[str, Any] | None = None,
+    preset: str | None = None,
 ) -> Experiment:
     """Read a config; what else is given takes the place of what the config says.
 
@@ -126,8 +127,8 @@ def load_experiment(
         Published names, or ``features``, ``trees``, ``evaluate``.
     size, refine
         See :class:`~regiontree.settings.Settings`.
-    changes
-        Settings by ``stage.key``, instead of those of the config.
+    changes, preset
+        Settings by ``stage.key`` and a preset, instead of those of the config.
 
     Raises
     ------
@@ -147,6 +148,7 @@ def load_experiment(
         "size": size,
         "refine": refine,
         "changes": changes or None,
+        "preset": preset,
     }
     given = {key: value for key, value in given.items() if value is not None}
     if "schedule" in raw or "tasks" in raw:
@@ -180,10 +182,10 @@ def _from_published(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> E
     ]
     changes = settings_of(config)
     changes |= _from_options(given, changes)
-    settings = _settings("published", changes, mistakes)
+    settings = _settings(given.get("preset", "published"), changes, mistakes)
     resize = config.tasks.extract_features.resize
     if settings is not None and settings.view.size != tuple(resize):
-        size = settings.view.size
+        size = given.get("size", settings.view.size)
         remarks.append(_changed("tasks.extract_features.resize", list(resize), size))
     datasets_config = _find(
         "datasets_config",
@@ -229,7 +231,7 @@ def _from_own(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> Experim
             f"{path}: datasets_config {given['datasets_config']} belongs to published configs; in "
             "this one, dataset names the data"
         )
-    top = ("dataset", "split", "root", "output", "stages")
+    top = ("dataset", "split", "root", "output", "stages", "preset")
     config = validated(Own, {**raw, **{key: given[key] for key in top if key in given}}, path)
     mistakes: list[str] = []
     remarks: list[str] = []
@@ -335,9 +337,13 @@ def _settings(preset: str, changes: Changes, mistakes: list[str]) -> Settings | 
             alone = _TOGETHER.get(name, {name}) | _selectors(name)
             try:
                 Settings.make(preset, **{n: values[n] for n in alone & values.keys()})
+            except UnusedSettingError:
+                continue  # another change may give it an effect
             except SettingsError as error:
                 found.setdefault(str(error), key)
-        wrong = [f"{key}: {said}" for said, key in found.items()] or [f"settings: {together}"]
+        first = [key for name, (key, _) in changes.items() if together.startswith(f"{name} ")]
+        found = found or {together: first[0] if first else "settings"}
+        wrong = [f"{key}: {said}" for said, key in found.items()]
     mistakes += wrong
     return None
 

@@ -186,7 +186,10 @@ def settings_of(config: Published) -> dict[str, tuple[str, Any]]:
         "seed": ("seed", config.seed),
         "view.size": ("tasks.extract_features.resize", features.resize),
     }
+    unused = _unused_in(trees)
     for theirs, ours in _RENAMED.items():
+        if theirs in unused:
+            continue
         found[ours] = (f"tasks.semantic_ncuts.{theirs}", getattr(trees, theirs))
     if trees.distance in _DISTANCES:
         found["affinity.distance"] = ("tasks.semantic_ncuts.distance", _DISTANCES[trees.distance])
@@ -197,6 +200,16 @@ def settings_of(config: Published) -> dict[str, tuple[str, Any]]:
         found["view.stride"] = ("tasks.extract_features.stride", features.stride)
     if "postprocess_crf" in config.schedule:
         found["refine.method"] = ("schedule", "crf")
+    return found
+
+
+def _unused_in(trees: _Trees) -> dict[str, str]:
+    """Keys that the published code does not use beside the other values: key to reason."""
+    found = {}
+    if trees.adjacency != "exp":
+        found["sigma"] = f"adjacency {trees.adjacency}"
+    if trees.overclustering in ("null", "felzenszwalb", "quickshift"):
+        found["kover"] = f"overclustering {trees.overclustering}"
     return found
 
 
@@ -237,6 +250,10 @@ def remarks_on(config: Published) -> list[str]:
             f"tasks.semantic_ncuts.max_perturb {trees.max_perturb:g} is used as written; the "
             f"published code runs with {_PUBLISHED_PERTURBATION} whatever its config says"
         )
+        for name, reason in _unused_in(trees).items():
+            if getattr(trees, name) != _Trees.model_fields[name].default:
+                written = shown(getattr(trees, name))
+                said.append(f"tasks.semantic_ncuts.{name} {written} has no effect with {reason}")
         if trees.overclustering == "kmeans":
             said.append(
                 "tasks.semantic_ncuts.overclustering 'kmeans' clusters features of unit length, as "

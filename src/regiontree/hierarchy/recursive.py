@@ -70,7 +70,7 @@ class RecursivePartition:
     )
     heuristic: Literal["maxgap", "fiedler"] = setting(
         "maxgap",
-        "Number of groups: maxgap takes it from the largest eigengaps, fiedler divides in two.",
+        "Number of groups: maxgap takes it from the largest eigengap, fiedler takes two.",
         choices=("maxgap", "fiedler"),
     )
     n_init: int = setting(

@@ -26,7 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import sqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -143,8 +143,8 @@ class ColourClustering:
     restarts: int = setting(
         1, "Starts of k-means, of which the best is taken.", low=1, high=1000, whole=True
     )
-    name: str = "colours"
-    needs_pixels: bool = True
+    name: ClassVar[str] = "colours"
+    needs_pixels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -160,8 +160,8 @@ class ColourClustering:
 class Felzenszwalb:
     """Regions of the photograph's pixel graph; they find their own number."""
 
-    name: str = "felzenszwalb"
-    needs_pixels: bool = True
+    name: ClassVar[str] = "felzenszwalb"
+    needs_pixels: ClassVar[bool] = True
 
     def group(
         self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
@@ -175,8 +175,8 @@ class Slic:
     """k-means of colour and position, from a regular grid."""
 
     count: int = _count()
-    name: str = "slic"
-    needs_pixels: bool = True
+    name: ClassVar[str] = "slic"
+    needs_pixels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -192,8 +192,8 @@ class Slic:
 class Quickshift:
     """Modes of colour and position; they find their own number."""
 
-    name: str = "quickshift"
-    needs_pixels: bool = True
+    name: ClassVar[str] = "quickshift"
+    needs_pixels: ClassVar[bool] = True
 
     def group(
         self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
@@ -207,8 +207,8 @@ class CompactWatershed:
     """Basins of the grey image's gradient, flooded from a regular grid."""
 
     count: int = _count()
-    name: str = "watershed"
-    needs_pixels: bool = True
+    name: ClassVar[str] = "watershed"
+    needs_pixels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -28,6 +28,7 @@ Bertrand, Najman and Couprie, "Watershed cuts", PAMI 2009.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +108,7 @@ class Guided:
         high=65_536,
         whole=True,
     )
-    name: str = "guided"
+    name: ClassVar[str] = "guided"
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -14,6 +14,7 @@ Reference: Rossetti and Pirri, NeurIPS 2024, supplement; parameters of the field
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ class LeafCrf:
         high=65_536,
         whole=True,
     )
-    name: str = "crf"
+    name: ClassVar[str] = "crf"
 
     def __post_init__(self) -> None:
         check_settings(self)

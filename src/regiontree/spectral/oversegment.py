@@ -14,7 +14,7 @@ Methods that divide the photograph instead are in :mod:`regiontree.images.superp
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -141,8 +141,8 @@ class SpectralClustering:
         "auto works on factors of the affinity; reference forms the whole matrix, for checks.",
         choices=("auto", "reference"),
     )
-    name: str = "simultaneous"
-    needs_pixels: bool = False
+    name: ClassVar[str] = "simultaneous"
+    needs_pixels: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -172,8 +172,8 @@ class FeatureClustering:
     count: int = _count()
     restarts: int = _restarts()
     tolerance: float = _tolerance()
-    name: str = "features"
-    needs_pixels: bool = False
+    name: ClassVar[str] = "features"
+    needs_pixels: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -192,8 +192,8 @@ class FeatureClustering:
 class EveryPatch:
     """Every patch is a part."""
 
-    name: str = "none"
-    needs_pixels: bool = False
+    name: ClassVar[str] = "none"
+    needs_pixels: ClassVar[bool] = False
 
     def group(
         self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
