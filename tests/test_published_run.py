@@ -168,7 +168,7 @@ def test_a_published_config_is_checked_before_anything_runs(
     assert said.returncode == 0, said.stderr
     assert "3 images" in said.stdout
     assert "create_stats -> out/" in said.stdout
-    assert "the weights of dinov2_vits14 are not on this machine" in said.stdout
+    assert any("dinov2_vits14" in line and "weights" in line for line in said.stdout.splitlines())
     assert not (scenes / "out").exists()
 
 
@@ -201,7 +201,9 @@ def test_the_published_command_gives_the_published_files(
     assert said.returncode == 0, said.stderr
     assert "3 images done, 0 kept, 0 problems" in said.stderr
     # what this run does otherwise than the config says is named
-    assert "'dinov2_vitb14_reg' of the config is replaced by 'embedded'" in said.stderr
+    assert any(
+        "dinov2_vitb14_reg" in line and "embedded" in line for line in said.stderr.splitlines()
+    )
     assert "the paper" in said.stdout
 
     root = published / "data" / "voc12" / "embedded"
@@ -237,14 +239,16 @@ def test_a_dry_run_accepts_every_published_config_and_says_what_is_missing(
     said = call("run", "--conf", f"configs/{name}.json", "--dry-run", cwd=published)
     assert said.returncode == 0, said.stderr
     assert "create_stats -> data/" in said.stdout
-    assert "the weights of dinov2_vitb14_reg are not on this machine" in said.stdout
+    assert any(
+        "dinov2_vitb14_reg" in line and "weights" in line for line in said.stdout.splitlines()
+    )
     assert ("3 images" in said.stdout) == (name == "voc12")
-    assert ("is in none of the folders searched" in said.stdout) == (name != "voc12")
+    assert ("datasets/" in said.stdout) == (name != "voc12")  # the folders not found are named
     refused = call("run", "--conf", f"configs/{name}.json", cwd=published)
     assert refused.returncode == 2
     if name == "voc12":
-        assert "facebook/dinov2-with-registers-base" in refused.stderr
-        assert "Without network there are embedded, precomputed:FOLDER" in refused.stderr
+        for way_out in ("facebook/dinov2-with-registers-base", "embedded", "precomputed:FOLDER"):
+            assert way_out in refused.stderr
     assert not (published / "data").exists()
 
 
