@@ -161,7 +161,7 @@ def test_the_tree_is_that_of_the_dense_method(variant, seed, solver):
 def test_the_tree_is_that_of_the_dense_method_in_noise(variant, seed):
     """As above, where noise is a fifth of the signal.
 
-    The last variant divides what only noise divides: there each kind of threshold matters.
+    The last variant divides what only noise divides: there the thresholds 0 and mean decide.
     """
     settings = IN_NOISE[variant]
     found = package_tree(scene(seed, 0.2)[0], settings)
