@@ -84,7 +84,7 @@ def main() -> None:
 
 def _report(preset: str, parser: RegionParser, photos: list[Photo], repeats: int) -> float:
     """Measure and print one preset; the median share of a tree that is not refined."""
-    backbone, square = parser.backbone, parser.settings.size
+    backbone, square = parser.backbone, parser.settings.view.size
     assert isinstance(square, tuple)
     grid = square[0] // backbone.patch, square[1] // backbone.patch
     unrefined = RegionParser(preset=preset, size=square, device="cpu", refine="none")
@@ -191,7 +191,7 @@ def _by_stage(
     parser: RegionParser, build: Callable[[], RegionTree], repeats: int
 ) -> dict[str, float]:
     """Seconds of each stage, median over builds."""
-    builder = type(parser.settings.builder())
+    builder = type(parser.settings.tree)
     runs: list[dict[str, float]] = []
     for _ in range(repeats):
         stopwatch = Stopwatch()

@@ -24,10 +24,7 @@ WARD = {"tree": "ward", "smoothing": 0, "vectors": 4}
 
 
 def parser(**changes) -> RegionParser:
-    given = {**PRECOMPUTED, **RECURSIVE, **changes}
-    if given.get("overclustering") in ("features", "none") and "vectors" not in changes:
-        del given["vectors"]  # they have no eigenvectors, and no use for a number of them
-    return RegionParser(**given)
+    return RegionParser(**{**PRECOMPUTED, **RECURSIVE, **changes})
 
 
 def test_a_known_scene_falls_apart_as_it_should():

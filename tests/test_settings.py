@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import EXAMPLE
+from conftest import EXAMPLE, ROOT
 from typer.testing import CliRunner
 
 from regiontree import RegionParser
@@ -166,6 +166,8 @@ def test_what_a_preset_says_for_another_method_does_not_count_as_a_change():
         {"parts": {"method": "slic", "count": 90}},
         {"refine": {"method": "crf", "edge_xy": 30.0, "precision": "single"}},
         {"backbone": {"layers": [-1, 3], "facet": "key"}},
+        {"tree": "ward", "parts": {"vectors": 60}},
+        {"tree": {"builder": "ward", "vectors": 30}, "parts": {"vectors": 60}},
     ],
     ids=str,
 )
@@ -362,3 +364,12 @@ def test_a_registry_takes_names_once_and_suggests_the_nearest():
             registry.register(wrong, dict)
     with pytest.raises(SettingsError, match=r"unknown shape 'bga'; did you mean 'bag'\?"):
         registry.get("bga")
+
+
+def test_the_page_of_settings_shows_the_table_as_it_is():
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    shown = page[page.index("```text\n") + len("```text\n") :].partition("\n```")[0]
+    assert shown == settings_table(Settings(), width=96), "run: COLUMNS=96 regiontree settings"
+    file = page[page.index("```yaml\n") + len("```yaml\n") :].partition("```")[0]
+    made = Settings.make("fast", **{k: v for k, v in yaml.safe_load(file).items() if k != "preset"})
+    assert (made.parts.count, made.tree.name, made.tree.max_ncut) == (200, "recursive", 0.7)

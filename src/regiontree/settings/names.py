@@ -95,11 +95,16 @@ def dotted(changes: Mapping[str, Any]) -> dict[str, Given]:
             new = {name: Given(value, name)}
         for key, one in new.items():
             before = found.setdefault(key, one)
-            if before.value is not one.value and before.value != one.value:
+            if before.value is one.value or before.value == one.value:
+                continue
+            shared = [g for g in (before, one) if len(FLAT_NAMES.get(g.written, ())) > 1]
+            if len(shared) != 1:
                 raise SettingsError(
                     f"{one.written} {one.value!r} contradicts {before.written} {before.value!r}; "
                     "leave one of them out"
                 )
+            # A name of two stages' settings gives way to the name of one of them.
+            found[key] = one if shared[0] is before else before
     known = known_keys()
     for key, one in found.items():
         if key not in known:

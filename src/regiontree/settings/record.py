@@ -176,8 +176,10 @@ class Settings:
             record[name] = values[used[0]] if used else every[keys[0]].default
             said |= {key for key in used if values[key] == record[name]}
         known = known_keys(self.methods)
-        others = {key: value for key, value in values.items() if key not in said}
-        record |= {key: value for key, value in others.items() if value != known[key].default}
+        shared = {key for keys in FLAT_NAMES.values() if len(keys) > 1 for key in keys}
+        for key, value in values.items():
+            if key not in said and (key in shared or value != known[key].default):
+                record[key] = value
         return {name: list(v) if isinstance(v, tuple) else v for name, v in record.items()}
 
 
@@ -223,11 +225,14 @@ def _check_used(settings: Settings, before: Settings, given: Mapping[str, Given]
     """That no setting was changed in vain.
 
     A change is in vain if only another method reads the setting, or if the setting has no effect
-    beside the other settings. A value that says what holds anyway is no change.
+    beside the other settings. A value that says what holds anyway is no change, and None asks for
+    nothing.
     """
     values, usual = settings.values(), before.values()
     for key, one in given.items():
         stage, _, name = key.partition(".")
+        if one.value is None:
+            continue
         if key not in values:
             if key not in usual or usual[key] != one.value:
                 _check_method(settings, stage, name, one, given)
