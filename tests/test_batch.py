@@ -204,6 +204,7 @@ def test_results_of_other_settings_are_neither_trusted_nor_overwritten_unasked(t
     assert RegionTree.load(out / "a.npz").meta["settings"]["seed"] == 5
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_batch_keeps_what_was_finished(tmp_path, how):
