@@ -289,7 +289,7 @@ def export(
         str,
         typer.Option(
             help="coco, panoptic, labels-png, labels-tiff, stack, ome-tiff, geojson, label-studio, "
-            "newick, graphml, higra, masks or tree."
+            "newick, graphml, higra, masks or tree, or a format that another package adds."
         ),
     ],
     out: Annotated[
@@ -319,6 +319,10 @@ def export(
     url_prefix: Annotated[
         str | None, typer.Option(help="label-studio: what image names start with.")
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="Any option of the format, as name=value; may be given several times."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
@@ -334,8 +338,8 @@ def export(
         code = command.run(
             trees, to, out, images=images or (), n_regions=regions, height=height, depth=depth,
             granularities=granularities, all_nodes=all_nodes, salient=salient, condense=condense,
-            transform=transform, crs=crs, url_prefix=url_prefix, overwrite=overwrite,
-            as_json=as_json,
+            transform=transform, crs=crs, url_prefix=url_prefix, assignments=option or (),
+            overwrite=overwrite, as_json=as_json,
         )  # fmt: skip
     raise typer.Exit(code)
 
