@@ -436,6 +436,13 @@ def evaluate(
     budgets: Annotated[
         str, typer.Option(help="Node budgets of the curve, with commas.")
     ] = "5,10,25,50,100,200",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Metric beside the coverings, like boundary; may be given several times.  "
+            "[default: those of other packages]"
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for summary files.")
     ] = None,
@@ -453,7 +460,8 @@ def evaluate(
 
         code = terminal.evaluate(
             trees, dataset, split, root, protocols=tuple(protocol or ["pixel"]), match=match,
-            threshold=threshold, budgets=budgets, out=out, as_json=as_json,
+            threshold=threshold, budgets=budgets, metrics=metric or None, out=out,
+            as_json=as_json,
         )  # fmt: skip
     raise typer.Exit(code)
 
