@@ -1,6 +1,8 @@
 """Data sets known by name: where to get them, where their files go, and how to open any data set.
 
-Each is a file of ``catalog/``: its title, home page, licence, downloads, layout, and a spec
+Each is a YAML file: those of ``catalog/``, and those that other packages name as entry points
+``NAME = "package:file.yaml"`` of the group ``regiontree.datasets``. The file holds the data set's
+title, home page, licence, downloads, layout, and a spec
 (:class:`~regiontree.datasets.spec.DatasetSpec`) for each split, with what all splits share under
 ``common``. Its files are looked for in ``datasets/`` and the folder it names, unless a root is
 given. Nothing is ever downloaded.
@@ -20,11 +22,18 @@ from regiontree.datasets.dataset import Dataset, list_dataset, open_spec
 from regiontree.datasets.spec import DatasetSpec
 from regiontree.errors import ConfigError
 from regiontree.system.reading import Listed, Section, nearest, read_mapping, validated
+from regiontree.system.registry import Registry, load_file
 
 __all__ = ["CATALOGUE", "Download", "Entry", "check_dataset", "entry", "open_dataset", "spec_of"]
 
 _FOLDER = Path(__file__).with_name("catalog")
-CATALOGUE = tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
+CATALOGUE: Registry[Path] = Registry(
+    "data set",
+    {file.stem: file for file in sorted(_FOLDER.glob("*.yaml"))},
+    group="regiontree.datasets",
+    error=ConfigError,
+    load=load_file,
+)
 
 
 class Download(Section):
@@ -63,7 +72,7 @@ def entry(name: str) -> Entry:
             f"unknown data set {name!r}{nearest(name, CATALOGUE)} "
             "(or name a .yaml or .json file that describes yours)"
         )
-    file = _FOLDER / f"{name}.yaml"
+    file = CATALOGUE.get(name)
     return validated(Entry, read_mapping(file, "a data set"), file)
 
 

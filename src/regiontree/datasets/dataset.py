@@ -18,7 +18,7 @@ from regiontree.datasets import masks
 from regiontree.datasets.labels import LabelTree, load_label_tree
 from regiontree.datasets.spec import DatasetSpec, FileSet, LabelTable, load_spec, rgb_of
 from regiontree.errors import ConfigError, DataError
-from regiontree.images import IMAGE_SUFFIXES
+from regiontree.images import image_suffixes
 
 __all__ = ["Dataset", "Sample", "list_dataset", "open_spec", "root_of"]
 
@@ -148,7 +148,7 @@ def root_of(spec: DatasetSpec, home: Path) -> Path:
 def list_dataset(spec: DatasetSpec, root: Path) -> Dataset:
     """List the files of `spec` below `root` and pair them by id."""
     problems: list[str] = []
-    images, image_ids = _listed(spec.images, root, "images", tuple(IMAGE_SUFFIXES), problems)
+    images, image_ids = _listed(spec.images, root, "images", tuple(image_suffixes()), problems)
     samples = {i: Sample(i, Path(files[0])) for i, files in images.items()}
     wanted = image_ids
     if spec.masks is not None:

@@ -32,7 +32,7 @@ from regiontree.errors import (
     SettingsError,
     TreeFileError,
 )
-from regiontree.images import IMAGE_SUFFIXES, grid_of, image_size
+from regiontree.images import grid_of, image_size, image_suffixes
 from regiontree.parser import RegionParser
 from regiontree.settings import record_differences
 from regiontree.spectral.graph import MAX_PARTS
@@ -158,7 +158,7 @@ def plan(
 
 def suffixes_for(parser: RegionParser) -> frozenset[str]:
     """What counts as input in a folder: photographs, or feature files for ``precomputed``."""
-    return FEATURE_SUFFIXES if parser.settings.backbone.name == "precomputed" else IMAGE_SUFFIXES
+    return FEATURE_SUFFIXES if parser.settings.backbone.name == "precomputed" else image_suffixes()
 
 
 def largest(parser: RegionParser, photos: Iterable[Path]) -> str | None:
