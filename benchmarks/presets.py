@@ -36,7 +36,7 @@ def main() -> None:
         ways = {}
         for name in PRESETS:
             parser = RegionParser(preset=name)
-            size = parser.settings.size
+            size = parser.settings.view.size
             side = size if isinstance(size, int) else max(size)
             patch = parser.backbone.patch
             grid = grid_of(image.size, size if shape == "as it is" else (side, side), patch)

@@ -149,7 +149,7 @@ def refined(given: Given, by: Refinement, photograph: str = "view") -> Labels:
 
 def ways_of(preset: str) -> dict[str, Way]:
     settings = RegionParser(preset=preset, refine="guided").settings
-    own = settings.refinement()
+    own = settings.refine
     assert isinstance(own, Guided)
     fine = own.fine / settings.overlap  # by the grid's patch, not by the network's
     return {

@@ -101,7 +101,7 @@ class Work:
 
 def smoothing(preset: str) -> int:
     """Steps for the features of a preset; the published one, without any, looks once, as fast."""
-    return Settings.make(preset).smoothing or Settings.make("fast").smoothing
+    return Settings.make(preset).smooth.steps or Settings.make("fast").smooth.steps
 
 
 @lru_cache

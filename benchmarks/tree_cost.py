@@ -91,7 +91,7 @@ def _measured(
     preset: str, parser: RegionParser, photos: list[Photo], repeats: int
 ) -> tuple[list[Any], list[Any], list[Any]]:
     """Rows of the three tables, of one preset."""
-    backbone, square = parser.backbone, parser.settings.size
+    backbone, square = parser.backbone, parser.settings.view.size
     assert isinstance(square, tuple)
     grid = square[0] // backbone.patch, square[1] // backbone.patch
     unrefined = RegionParser(preset=preset, size=square, device="cpu", refine="none")
@@ -119,7 +119,7 @@ def _measured(
         for name, taken in _by_stage(parser, build, repeats).items():
             stages[name].append(taken)
 
-    start = [preset, str(backbone.dtype)[6:], grid[0] * grid[1] * parser.settings.views]
+    start = [preset, str(backbone.dtype)[6:], grid[0] * grid[1] * parser.settings.view.views]
     shares = {name: [100 * row[at] for row in rows] for name, at in (("no", 3), ("yes", 5))}
     total = sum(statistics.median(taken) for taken in stages.values())
     return (
@@ -194,7 +194,7 @@ def _by_stage(
     parser: RegionParser, build: Callable[[], RegionTree], repeats: int
 ) -> dict[str, float]:
     """Seconds of each stage, median over builds."""
-    builder = type(parser.settings.builder())
+    builder = type(parser.settings.tree)
     runs: list[dict[str, float]] = []
     for _ in range(repeats):
         stopwatch = Stopwatch()

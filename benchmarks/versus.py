@@ -72,7 +72,7 @@ from regiontree.spectral.affinity import (
     unit_rows,
 )
 from regiontree.spectral.eigen import leading_eigenvectors, reference_eigenvectors
-from regiontree.spectral.oversegment import OversegmentSettings, oversegment
+from regiontree.spectral.oversegment import PatchGraph, SpectralClustering
 
 K = 200
 LEADING = 10
@@ -142,7 +142,8 @@ def ours_eigenvectors(flat: Tensor, k: int = K) -> Tensor:
 def ours_parts(flat: Tensor, k: int = K) -> Tensor:
     unit = unit_rows(flat)
     affinity = make_affinity(unit, SETTINGS)
-    return oversegment(unit, affinity, SETTINGS, OversegmentSettings(parts=k), seed=SEED)
+    graph = PatchGraph(unit, affinity, SETTINGS, (1, len(unit)))
+    return SpectralClustering(count=k, vectors=None).group(graph, seed=SEED)
 
 
 @torch.inference_mode()

@@ -50,7 +50,7 @@ FRAMES = """() => {
   const times = [];
   for (let turn = 0; turn < 2; turn++) {
     for (const m of viewer.tree.steps) {
-      viewer.setCut(m);
+      viewer.state.setCut(m);
       const start = performance.now();
       viewer.drawFrame(start);
       if (turn) times.push(performance.now() - start);
@@ -65,7 +65,7 @@ INTERVALS = """() => new Promise((done) => {
     if (last !== undefined) times.push(now - last);
     last = now;
     if (times.length === 150) return done(times);
-    viewer.setCut(steps[(times.length + 1) % steps.length]);
+    viewer.state.setCut(steps[(times.length + 1) % steps.length]);
     requestAnimationFrame(frame);
   };
   requestAnimationFrame(frame);
