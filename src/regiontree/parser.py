@@ -61,6 +61,7 @@ from regiontree.spectral.graph import MAX_PARTS, part_graph
 from regiontree.spectral.oversegment import oversegment
 from regiontree.spectral.smooth import smooth_features
 from regiontree.tree import RegionTree
+from regiontree.tree.paths import sum_in_order
 
 __all__ = ["RegionParser", "parse"]
 
@@ -486,8 +487,7 @@ def _node_embeddings(hierarchy: Hierarchy, graph: PartGraph) -> NDArray[np.float
     sums = np.zeros((len(hierarchy.parents), graph.sums.shape[1]))
     for leaf, part in zip(hierarchy.leaf_of_part.tolist(), graph.sums, strict=True):
         sums[leaf] += part
-    for i, parent in enumerate(hierarchy.parents[:-1].tolist()):
-        sums[parent] += sums[i]
+    sums = sum_in_order(hierarchy.parents, sums)
     length = np.linalg.norm(sums, axis=1, keepdims=True)
     unit: NDArray[np.float16] = (sums / np.maximum(length, 1e-12)).astype(np.float16)
     return unit
