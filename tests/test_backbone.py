@@ -305,3 +305,41 @@ def test_content_digest_sees_names_shapes_and_values():
     }
     assert len(digests) == 4
     assert content_digest(dict(reversed(base.items()))) == content_digest(base)
+
+
+class Colours:
+    """A model of a user's own: mean colours of patches."""
+
+    name, digest, patch, dim = "colours", "1", 8, 3
+    device, dtype = CPU, torch.float32
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(pixels, 8).permute(0, 2, 3, 1)
+
+
+WRAPPED = {
+    "own": lambda: OwnModel(Colours()),
+    "two views": lambda: Views(OwnModel(Colours()), 2),
+    "four views": lambda: Views(OwnModel(Colours()), 4),
+    "unfolded": lambda: Unfolded(OwnModel(Colours()), (32, 32), (16, 16)),
+    "tiled": lambda: Tiled(OwnModel(Colours()), OwnModel(Colours()), size=32, tile=32),
+}
+
+
+@pytest.mark.parametrize("made", [*WRAPPED.values()], ids=[*WRAPPED])
+def test_features_can_be_trained_on(made):
+    """The network stays frozen, and a head on top of it learns."""
+    backbone = made()
+    features = backbone.features(torch.rand(1, 3, 64, 64))
+    assert not features.requires_grad
+    head = torch.nn.Linear(backbone.dim, 2)
+    head(features).sum().backward()
+    assert head.weight.grad is not None
+    assert head.weight.grad.abs().sum() > 0
+
+
+def test_embedded_features_can_be_trained_on(backbone):
+    head = torch.nn.Linear(backbone.dim, 2)
+    head(backbone.features(torch.rand(1, 3, 28, 42))).sum().backward()
+    assert head.weight.grad is not None
+    assert all(weight.grad is None for weight in backbone.model.parameters())
