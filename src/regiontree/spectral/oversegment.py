@@ -1,10 +1,15 @@
-"""From patches to parts: the over-clustering that the tree is then built over.
+"""Over-clustering: patches are grouped into parts, and the tree is then built over the parts.
 
-``simultaneous`` (the published default): the leading eigenvectors of the patch graph, one row a
-patch, each row scaled to unit length, clustered by k-means (Ng, Jordan and Weiss, NIPS 2001; Yu and
-Shi's "simultaneous" k-way cut). ``features``: k-means on the unit features themselves. ``none``:
-every patch is a part. Methods that divide the photograph instead are in
-:mod:`regiontree.images.superpixels`.
+There are three methods:
+
+- ``simultaneous`` (the published default) takes the leading eigenvectors of the patch graph, one
+  row for each patch, scales each row to unit length, and clusters the rows by k-means (Ng, Jordan
+  and Weiss, NIPS 2001; the "simultaneous" k-way cut of Yu and Shi, ICCV 2003).
+- ``features`` clusters the unit-length features by k-means.
+- ``none`` makes every patch a part.
+
+Methods that divide the photograph instead of the features are in
+:mod:`regiontree.images.superpixels`. Reference: Rossetti and Pirri, NeurIPS 2024, section 3.
 """
 
 from __future__ import annotations
@@ -25,7 +30,8 @@ __all__ = ["Method", "OversegmentSettings", "oversegment"]
 
 Method = Literal["simultaneous", "features", "none"]
 
-_SAMPLE = 65_536  # patches that k-means finds its centres from: all, of a grid of 256 x 256
+# k-means finds its centres from at most this many patches. A grid of 256 x 256 has as many.
+_SAMPLE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +71,36 @@ def oversegment(
     *,
     seed: int,
 ) -> Tensor:
-    """Part of each patch, (n,) int64, parts numbered 0 to k - 1 with none empty.
+    """The part of each patch, (n,) int64. Parts are numbered 0 to k - 1, and none is empty.
 
     Parameters
     ----------
     unit
         (n, d) float32, unit rows.
-    affinity, affinity_settings
-        Their graph, and what it was made with.
+    affinity
+        The affinity of the same patches.
+    affinity_settings
+        The settings that `affinity` was made with. The reference solver makes its own dense W.
+    settings
+        The method and its settings.
+    seed
+        Seed of k-means and of the iterative eigensolver.
 
     Raises
     ------
     SettingsError
-        More parts than the tree's matrices can take.
+        Each patch would be a part, and there are more than
+        :data:`~regiontree.spectral.graph.MAX_PARTS` patches.
+    SolverError
+        The eigenproblem has no usable solution.
     """
     n = len(unit)
     k = min(settings.parts, n)
     if settings.method == "none" or k == n:
         if n > MAX_PARTS:
             raise SettingsError(
-                f"overclustering 'none' makes each of the {n} patches a part; at most "
-                f"{MAX_PARTS} fit; use a smaller size or another overclustering"
+                f"overclustering 'none' makes each of the {n} patches a part, but a tree takes at "
+                f"most {MAX_PARTS} parts; use a smaller size or another overclustering"
             )
         return torch.arange(n, device=unit.device)
     if settings.method == "features":
@@ -101,6 +116,7 @@ def oversegment(
 
 
 def _clusters(rows: Tensor, k: int, settings: OversegmentSettings, seed: int) -> Tensor:
+    """The k-means cluster of each row, (n,) int64."""
     found = kmeans(
         rows,
         k,
