@@ -13,11 +13,16 @@ import torch
 from conftest import EXAMPLE
 
 import regiontree.backbones.embedded as embedded
+from regiontree import RegionParser
 from regiontree.backbones import load_backbone, pick_device, pick_dtype
 from regiontree.backbones.base import FeatureSpec
 from regiontree.backbones.cache import cache_folder
 from regiontree.backbones.embedded import EmbeddedBackbone, content_digest
 from regiontree.backbones.huggingface import HuggingFaceBackbone
+from regiontree.backbones.own import OwnModel
+from regiontree.backbones.tiles import Tiled
+from regiontree.backbones.unfold import Unfolded
+from regiontree.backbones.views import Views
 from regiontree.backbones.vit import VisionTransformer, VitShape
 from regiontree.errors import BackboneError, MissingExtraError, SettingsError
 from regiontree.images import grid_of, load_image, to_pixels
@@ -330,16 +335,22 @@ WRAPPED = {
 def test_features_can_be_trained_on(made):
     """The network stays frozen, and a head on top of it learns."""
     backbone = made()
-    features = backbone.features(torch.rand(1, 3, 64, 64))
+    with torch.enable_grad():  # as in a user's program: the backbone itself turns gradients off
+        features = backbone.features(torch.rand(1, 3, 64, 64, requires_grad=True))
     assert not features.requires_grad
-    head = torch.nn.Linear(backbone.dim, 2)
-    head(features).sum().backward()
+    with torch.enable_grad():
+        head = torch.nn.Linear(backbone.dim, 2)
+        head(features).sum().backward()
     assert head.weight.grad is not None
     assert head.weight.grad.abs().sum() > 0
 
 
-def test_embedded_features_can_be_trained_on(backbone):
-    head = torch.nn.Linear(backbone.dim, 2)
-    head(backbone.features(torch.rand(1, 3, 28, 42))).sum().backward()
+@pytest.mark.usefixtures("embedded_installed")
+def test_features_of_a_parser_can_be_trained_on():
+    parser = RegionParser(size=112, device="cpu")
+    with torch.enable_grad():
+        features = parser.features(EXAMPLE)
+        head = torch.nn.Linear(features.shape[2], 2)
+        head(features).sum().backward()
     assert head.weight.grad is not None
-    assert all(weight.grad is None for weight in backbone.model.parameters())
+    assert head.weight.grad.abs().sum() > 0

