@@ -1,13 +1,14 @@
-# make demo     parse a photograph and draw its tree   (PHOTO=path for your own)
-# make test     everything that CI checks but the JavaScript
-# make lint-js  lint, types and tests of the viewer's JavaScript (needs node and npm)
+# make demo       parse a photograph and draw its tree   (PHOTO=path for your own)
+# make test       lint, types and every test but the slow ones
+# make test-slow  the slow tests
+# make lint-js    lint, types and tests of the viewer's JavaScript (needs node and npm)
 PYTHON ?= python3
 VENV ?= .venv
 PHOTO ?= examples/astronaut.jpg
 OUT ?= demo
 BIN := $(VENV)/bin
 
-.PHONY: demo test install lint lint-js clean
+.PHONY: demo test test-slow install lint lint-js clean
 
 install: $(VENV)/installed
 
@@ -45,7 +46,10 @@ node_modules/installed: package.json package-lock.json .npmrc
 
 # One thread each: two workers with two threads each would wait for one another.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+
+test-slow: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
 
 clean:
 	rm -rf $(VENV) $(OUT) node_modules .mypy_cache .ruff_cache .pytest_cache

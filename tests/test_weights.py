@@ -27,6 +27,8 @@ constants = pytest.importorskip(
     "huggingface_hub.constants", reason="the extra 'hub' is not installed"
 )
 
+pytestmark = pytest.mark.hub
+
 OLD, NEW = "a" * 40, "b" * 40
 CONFIG = json.dumps({"model_type": "dinov2", "patch_size": 14}).encode()
 

@@ -33,7 +33,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from regiontree.errors import check_number
 from regiontree.hierarchy.base import (
     FloatArray,
     Hierarchy,
@@ -42,6 +41,7 @@ from regiontree.hierarchy.base import (
     StopReason,
     assemble,
 )
+from regiontree.system.stages import check_settings, setting
 from regiontree.system.threads import one_thread
 
 __all__ = ["SpectralWard", "spectral_rows", "ward_merges"]
@@ -52,22 +52,32 @@ _NOTHING = 1e-5  # to the exponent: share of the last merge's cost below which o
 
 @dataclass(frozen=True, slots=True)
 class SpectralWard:
-    """Attributes: vectors, leading eigenvectors used, >= 1, or None for all of them; power of their
-    eigenvalues, >= 0; exponent of the distances between parts, above 0 and up to 16, 2 for Ward's
-    linkage as it is known; natural_height, where the tree is cut when nobody says how."""
+    """Spectral Ward with its settings."""
 
-    vectors: int | None = 50
-    power: float = 0.25
-    exponent: float = 3.0
+    vectors: int | None = setting(
+        50,
+        "Number of leading eigenvectors that give a part its place.",
+        low=1,
+        high=100_000,
+        whole=True,
+        none="all of them",
+    )
+    power: float = setting(
+        0.25,
+        "Power of the eigenvalues; a smaller one gives fine differences more weight.",
+        low=0,
+        high=100,
+    )
+    exponent: float = setting(
+        3.0, "Power of the distances between parts; 2 is Ward's own.", low=0.01, high=16
+    )
+    natural_height: float = setting(
+        0.33, "Height at which the tree is cut when nobody says where.", low=0, high=1
+    )
     name: str = "ward"
-    natural_height: float = 0.33
 
     def __post_init__(self) -> None:
-        if self.vectors is not None:
-            check_number("vectors", self.vectors, 1, 100_000, whole=True)
-        check_number("power", self.power, 0, 100)
-        check_number("exponent", self.exponent, 0.01, 16)
-        check_number("natural_height", self.natural_height, 0, 1)
+        check_settings(self)
 
     def build(self, graph: PartGraph, *, seed: int) -> Hierarchy:
         """Nothing is random: the seed has no effect."""

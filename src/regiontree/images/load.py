@@ -35,7 +35,7 @@ from PIL import Image, UnidentifiedImageError
 from regiontree.errors import ImageError
 from regiontree.images.grid import Size
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "LoadedImage", "image_size", "load_image"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "LoadedImage", "Photo", "image_size", "load_image"]
 
 MAX_PIXELS = 150_000_000
 IMAGE_SUFFIXES = frozenset({
@@ -74,8 +74,12 @@ class LoadedImage:
         return bool((self.rgb == self.rgb[:1, :1]).all())
 
 
+# What a photograph may be given as.
+Photo = str | Path | Image.Image | NDArray[Any] | LoadedImage
+
+
 def load_image(
-    source: str | Path | Image.Image | NDArray[Any] | LoadedImage,
+    source: Photo,
     *,
     max_pixels: int = MAX_PIXELS,
     cover: Size | None = None,
