@@ -30,7 +30,7 @@ from _common import (
 from rich.console import Console
 from rich.progress import track
 
-from regiontree import RegionParser
+from regiontree import RegionParser, RegionTree
 from regiontree.datasets.catalog import open_dataset
 from regiontree.engines.crew import Alone
 from regiontree.errors import RegionTreeError
@@ -39,7 +39,6 @@ from regiontree.experiments.report import Report
 from regiontree.experiments.run import prepare, run
 from regiontree.experiments.scoring import Scoring, View
 from regiontree.metrics import CoveringScores, Scores
-from regiontree.tree.foreign import tree_from_parents
 
 CONFIGS = REPOSITORY / "configs"
 BUDGET = 24  # nodes at which trees of different size are compared
@@ -111,7 +110,7 @@ def golden(data: Path) -> list[list[object]]:
         for file in files:
             with np.load(file, allow_pickle=False) as stored:
                 if bound is None:
-                    tree = tree_from_parents(stored["node_of_patch"], stored["parents"])
+                    tree = RegionTree.from_parents(stored["node_of_patch"], stored["parents"])
                 else:
                     parser = RegionParser(
                         preset="published", backbone="precomputed", max_perturbation=bound

@@ -229,7 +229,7 @@ class HuggingFaceBackbone:
         self._mean = torch.tensor(mean, device=device)[:, None, None]
         self._deviation = torch.tensor(deviation, device=device)[:, None, None]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32 on `device`."""
         check_size(pixels, self.patch)

@@ -115,7 +115,7 @@ class OnnxBackbone:
         self.dim = self._layout.dim
         self.device = device
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32 on `device`.
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from regiontree.backbones.address import UnreachableError, fetch_file
+from regiontree.backbones.cache import cache_folder
 from regiontree.backbones.catalog import CATALOG, Entry
 from regiontree.backbones.checkpoints import is_checkpoint
-from regiontree.backbones.embedded import cache_folder
 from regiontree.backbones.hub import (
     COMMIT,
     NoRevisionError,

@@ -20,7 +20,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from regiontree.images import load_image, nearest
 from regiontree.system.files import atomic_write
-from regiontree.tree import RegionTree
+from regiontree.tree import RegionTree, kernel
+from regiontree.tree.cuts import node_of_leaf
+from regiontree.tree.paths import lowest_common_ancestor
 from regiontree.tree.stop import StopReason
 
 __all__ = [
@@ -50,24 +52,27 @@ Rgb = NDArray[np.uint8]
 def hierarchy_colors(tree: RegionTree) -> Rgb:
     """A colour for each node, (N, 3) uint8: near colours are near in the tree."""
     n = tree.n_nodes
-    start, width = np.zeros(n), np.zeros(n)
-    light = np.zeros(n)
-    start[tree.root], width[tree.root], light[tree.root] = 20.0, 360.0, 0.74
-    for node in range(tree.root, -1, -1):
-        children = tree.children(node)
-        if not children:
-            continue
-        share = np.sqrt(tree.area[children].astype(float))
-        share /= share.sum()
-        # Seams keep neighbours under different parents further apart than siblings.
-        seam = (0.3 if node == tree.root else 0.2) * width[node] / len(children)
-        free = width[node] - seam * len(children)
-        at = start[node]
-        step = 0.075 * 0.8 ** tree.level[node]
-        for k, child in enumerate(children):
-            start[child], width[child] = at, free * share[k]
-            at += width[child] + seam
-            light[child] = np.clip(light[node] + (step if k % 2 == 0 else -step), 0.52, 0.88)
+    first, children = kernel.children(tree.parents, tree.area)
+    parent, ways = tree.parents[children], np.diff(first)
+    number = np.arange(n - 1) - first[parent]  # among its siblings
+    # What each child gets of its parent's arc, by the square root of its area, and where. Seams
+    # keep neighbours under different parents further apart than siblings.
+    seams = np.where(parent == tree.root, 0.3, 0.2)
+    root_area = np.sqrt(tree.area[children].astype(float))
+    before = np.cumsum(root_area) - root_area
+    before -= before[first[parent]]
+    total = np.bincount(parent, root_area, minlength=n)[parent]
+    share = (1 - seams) * root_area / total
+    offset = (1 - seams) * before / total + seams * number / ways[parent]
+    step = np.where(number % 2 == 0, 0.075, -0.075) * 0.8 ** tree.level[parent]
+
+    start, width, light = np.full(n, 20.0), np.full(n, 360.0), np.full(n, 0.74)
+    by_level = np.argsort(tree.level[children], kind="stable")
+    for own in np.split(by_level, np.cumsum(np.bincount(tree.level)[1:])[:-1]):
+        child, above = children[own], parent[own]
+        start[child] = start[above] + width[above] * offset[own]
+        width[child] = width[above] * share[own]
+        light[child] = np.clip(light[above] + step[own], 0.52, 0.88)
     hue = np.deg2rad(start + width / 2)
     chroma = np.where(np.arange(n) == tree.root, 0.0, 0.135)
     return _oklch_to_srgb(light, chroma, hue)
@@ -192,12 +197,8 @@ def nodes_of_leaves(tree: RegionTree, nodes: NDArray[np.int64]) -> NDArray[np.in
 
     Indexed with leaf labels at any resolution it draws a cut, without cutting every pixel first.
     """
-    found: NDArray[np.int32] = np.full(tree.n_nodes, -1, np.int32)
-    found[nodes] = nodes
-    for i in range(tree.n_nodes - 2, -1, -1):
-        if found[i] < 0:
-            found[i] = found[tree.parents[i]]
-    return found[: tree.n_leaves]
+    region = node_of_leaf(tree.parents, nodes, tree.n_leaves)
+    return np.where(region < 0, -1, nodes[region]).astype(np.int32)
 
 
 def distinct_cuts(tree: RegionTree, granularities: Sequence[int]) -> list[int]:
@@ -272,19 +273,12 @@ def _annotation(truth: NDArray[np.int32], photo: Rgb) -> Image.Image:
 
 def _border_strength(tree: RegionTree) -> NDArray[np.float64]:
     """Opacity (L, L) of the border between leaves: by the height of the lowest node above both."""
-    size = tree.n_leaves
-    strength = np.ones((size, size))
-    below: list[NDArray[np.int64]] = [np.array([i]) for i in range(size)]
-    for node in range(size, tree.n_nodes):
-        children = tree.children(node)
-        # Square root of height is a distance in feature space; faint borders stay visible.
-        value = 0.25 + 0.75 * min(1.0, float(tree.height[node]) ** 0.5)
-        groups = [below[c] for c in children]
-        joined = np.concatenate(groups)
-        for group in groups:
-            strength[np.ix_(group, np.setdiff1d(joined, group))] = value
-        below.append(joined)
-    return strength
+    one, other = np.indices((tree.n_leaves, tree.n_leaves)).reshape(2, -1)
+    above = lowest_common_ancestor(tree.parents, one, other)
+    # The square root of a height is a distance in feature space. Faint borders stay visible.
+    strength = 0.25 + 0.75 * np.sqrt(np.minimum(tree.height[above].astype(np.float64), 1.0))
+    strength[one == other] = 1.0
+    return strength.reshape(tree.n_leaves, tree.n_leaves)
 
 
 def _icicle(tree: RegionTree, colors: Rgb, size: tuple[int, int]) -> Image.Image:

@@ -26,6 +26,7 @@ from regiontree.export.graph import node_attributes
 from regiontree.forest.sources import Source
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
+from regiontree.tree.kernel import accumulate_any, nearest_marked
 
 __all__ = [
     "CATEGORY",
@@ -202,8 +203,7 @@ def chosen_nodes(
     chosen = np.zeros(tree.n_nodes, dtype=bool)
     chosen[tree.cut_nodes(n_regions=n_regions, height=height, depth=depth)] = True
     if all_nodes:
-        for node in range(tree.root):
-            chosen[tree.parents[node]] |= chosen[node]
+        chosen = accumulate_any(tree.parents, chosen)
         chosen[tree.root] = False
     nodes: list[int] = np.flatnonzero(chosen).tolist()
     return nodes
@@ -211,13 +211,13 @@ def chosen_nodes(
 
 def nodes_around(tree: RegionTree, nodes: list[int]) -> list[int]:
     """Of every node of the tree, the smallest of `nodes` that holds it and more; -1 without one."""
-    chosen = set(nodes)
-    around = [-1] * tree.n_nodes
-    parents = tree.parents.tolist()
-    for node in range(tree.root - 1, -1, -1):
-        parent = parents[node]
-        around[node] = parent if parent in chosen else around[parent]
-    return around
+    chosen = np.zeros(tree.n_nodes, dtype=bool)
+    chosen[nodes] = True
+    around = nearest_marked(tree.parents, chosen)[tree.parents]
+    around[~chosen[around]] = -1
+    around[tree.root] = -1
+    found: list[int] = around.tolist()
+    return found
 
 
 def write_data_set(

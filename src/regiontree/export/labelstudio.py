@@ -27,6 +27,7 @@ from regiontree._version import __version__
 from regiontree.export.coco import chosen_nodes, json_items, nodes_around, photo_name
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
+from regiontree.tree.kernel import preorder
 
 __all__ = ["LABELS", "URL_PREFIX", "to_label_studio", "write_label_studio"]
 
@@ -84,14 +85,14 @@ def to_label_studio(
     [0, 0, 0, 8, 57, 27, 252, 96, 17, 255, 128]
     """
     nodes = chosen_nodes(tree, n_regions=n_regions, height=height, depth=depth, all_nodes=all_nodes)
-    around = nodes_around(tree, nodes)
+    around, walk = nodes_around(tree, nodes), preorder(tree.parents)
     rows, columns = tree.shape
     pixels = tree.labels.reshape(-1)
     starts = _changes(pixels)
     leaf = pixels[starts]  # of each run of one leaf
     results = []
     for node in reversed(nodes):
-        inside = _below(tree, node)[leaf]
+        inside = walk.holds(node, leaf)
         first = _changes(inside)
         lengths = np.diff(starts[first], append=pixels.size)
         results.append(
@@ -134,15 +135,6 @@ def _id(node: int) -> str:
 def _changes(values: NDArray[Any]) -> NDArray[np.int64]:
     """Where runs of one value start."""
     return np.concatenate([[0], 1 + np.flatnonzero(values[1:] != values[:-1])])
-
-
-def _below(tree: RegionTree, node: int) -> NDArray[np.bool_]:
-    """Which nodes are the node or below it, (N,)."""
-    inside = np.zeros(tree.n_nodes, dtype=bool)
-    inside[node] = True
-    for i in range(node - 1, -1, -1):
-        inside[i] |= inside[tree.parents[i]]
-    return inside
 
 
 def _packed(lengths: NDArray[np.int64], inside: NDArray[np.bool_]) -> list[int]:

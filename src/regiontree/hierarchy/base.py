@@ -8,7 +8,6 @@ rest of the package relies on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.spectral.graph import FloatArray, IntArray, PartGraph
+from regiontree.tree.kernel import accumulate_max, canonical_order
 from regiontree.tree.stop import StopReason
 
 __all__ = [
@@ -95,40 +95,35 @@ def assemble(root: Node, graph: PartGraph) -> Hierarchy:
     feature scatter that lies within it, ``scatter(node) / scatter(root)``, which never grows from a
     parent to its child. Leaves have height 0, a root with own heights 1.
     """
-    leaves: list[Node] = []
-    inner: list[tuple[int, Node]] = []
-    parent_of: dict[int, Node] = {}
-    stack: list[tuple[int, Node]] = [(0, root)]
+    walked: list[Node] = []
+    above: list[int] = []  # place in `walked` of each node's parent
+    stack = [(root, 0)]
     while stack:
-        depth, node = stack.pop()
-        if not node.children:
-            leaves.append(node)
-            continue
-        inner.append((depth, node))
+        node, parent = stack.pop()
+        at = len(walked)
+        walked.append(node)
+        above.append(parent)
         children = sorted(
             node.children, key=lambda c: (int(graph.count[c.parts].sum()), -int(c.parts.min()))
         )
-        for child in children:  # smallest first onto the stack: largest first out of it
-            parent_of[id(child)] = node
-            stack.append((depth + 1, child))
-    inner.sort(key=lambda item: -item[0])  # stable: within a depth, in order of the walk
-    nodes: Sequence[Node] = [*leaves, *(node for _, node in inner)]
-    index = {id(node): i for i, node in enumerate(nodes)}
-    n = len(nodes)
-    parents = np.full(n, n - 1, dtype=np.int32)
-    for i, node in enumerate(nodes[:-1]):
-        parents[i] = index[id(parent_of[id(node)])]
-    height = np.zeros(n)
+        stack.extend((child, at) for child in children)  # the largest is the next to come out
+    order = canonical_order(np.array(above))
+    nodes = [walked[at] for at in order.tolist()]
+    number = np.empty(len(order), dtype=np.int64)
+    number[order] = np.arange(len(order))
+    parents = number[np.array(above)[order]].astype(np.int32)
+
+    height = np.zeros(len(nodes))
     total = graph.scatter(root.parts) or 1.0
     leaf_of_part = np.full(len(graph.count), -1, dtype=np.int64)
     for i, node in enumerate(nodes):
         if node.children:
             own = node.height
             height[i] = graph.scatter(node.parts) / total if own is None else own
-            # Rounding only: a parent holds its children, so its scatter is no smaller.
-            height[i] = max(height[i], *(height[index[id(c)]] for c in node.children))
         else:
             leaf_of_part[node.parts] = i
+    # Rounding only: a parent holds its children, so its scatter is no smaller.
+    height = accumulate_max(parents, height)
     return Hierarchy(
         leaf_of_part=leaf_of_part,
         parents=parents,

@@ -27,6 +27,8 @@ from pydantic import Field
 from regiontree.errors import DataError, SettingsError, check_number
 from regiontree.metrics.contingency import Contingency, node_counts
 from regiontree.metrics.records import Count, Fraction, ImageMetric, Record, State, mean, read_state
+from regiontree.tree.cuts import regions_after
+from regiontree.tree.kernel import division_order
 
 __all__ = ["CoveringMetric", "CoveringPoint", "CoveringScores", "cut_members"]
 
@@ -267,21 +269,16 @@ def cut_members(
 ) -> NDArray[np.bool_]:
     """Nodes of the cut at each of S scales, (S, N) bool.
 
-    The tree is divided from the highest node down, the upper and then the later of equals first. A
-    node belongs to every cut between the division of its parent and its own.
+    Nodes are divided in the order of :func:`regiontree.tree.kernel.division_order`. A node belongs
+    to every cut between the division of its parent and its own.
     """
     n = len(parents)
-    level = np.zeros(n, dtype=np.int64)
-    for node in range(n - 2, -1, -1):
-        level[node] = level[parents[node]] + 1
-    inner = np.unique(parents) if n > 1 else np.arange(0)
-    inner = inner[np.lexsort((-inner, level[inner], -height[inner]))]
+    inner = division_order(parents, height)
     if scale == "regions":
-        ways = np.bincount(parents[:-1], minlength=n)
-        regions = 1 + np.cumsum(ways[inner] - 1)
+        regions = regions_after(parents, inner)
         divisions = np.asarray(np.searchsorted(regions, scales, side="right"))
     else:
-        # A node above the height is divided; as precise as a tree's heights, whatever was given.
+        # A node above the limit is divided. Limits are compared in the precision of heights.
         limits = np.asarray(scales, dtype=np.float32)
         divisions = np.searchsorted(-height[inner].astype(np.float32), -limits, side="left")
     ends = np.full(n, len(inner) + 1)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.errors import DataError
+from regiontree.tree.kernel import preorder
 
 __all__ = ["ClassTree"]
 
@@ -79,10 +80,12 @@ class ClassTree:
     @cached_property
     def contains(self) -> NDArray[np.bool_]:
         """(C, C) bool: [c, a] says that class a is class c or one of its ancestors."""
-        inside = np.eye(len(self), dtype=bool)
-        for c, parent in enumerate(self.parents):
-            if parent >= 0:
-                inside[c] |= inside[parent]
+        # As a tree in Higra's order: the last class first, and one root above all classes.
+        count = len(self)
+        last_first = np.arange(count)[::-1]
+        above = np.where(self.parents < 0, count, count - 1 - self.parents)[last_first]
+        walk = preorder(np.append(above, count))
+        inside = walk.holds(last_first[None, :], last_first[:, None])
         inside.setflags(write=False)
         return inside
 

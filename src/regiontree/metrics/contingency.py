@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from regiontree.errors import DataError
 from regiontree.metrics.classes import ClassTree
+from regiontree.tree.kernel import accumulate_sum
 
 __all__ = ["Contingency", "contingency", "node_counts", "region_counts"]
 
@@ -118,11 +119,7 @@ def node_counts(parents: NDArray[np.integer], leaves: Int64) -> Int64:
     n_leaves = 1 if n == 1 else int(np.min(parents))  # leaves come first: the first parent
     if len(leaves) != n_leaves:
         raise DataError(f"the table has {len(leaves)} rows, but the tree has {n_leaves} leaves")
-    counts = np.zeros((n, leaves.shape[1]), dtype=np.int64)
-    counts[:n_leaves] = leaves
-    for node, parent in enumerate(parents[:-1].tolist()):
-        counts[parent] += counts[node]
-    return counts
+    return accumulate_sum(parents, np.pad(leaves, ((0, n - n_leaves), (0, 0))))
 
 
 def region_counts(

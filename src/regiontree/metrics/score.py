@@ -21,6 +21,7 @@ from scipy.optimize import linear_sum_assignment
 from regiontree.errors import DataError, SettingsError, check_number
 from regiontree.metrics.classes import ClassTree
 from regiontree.metrics.contingency import Contingency, region_counts
+from regiontree.tree.kernel import preorder
 
 __all__ = ["ImageScore", "Match", "check_matching", "score_regions", "score_tree"]
 
@@ -191,14 +192,5 @@ def _nested(parents: NDArray[np.integer], node: Int64) -> NDArray[np.bool_]:
 
     False where either is -1.
     """
-    matched = np.flatnonzero(node >= 0)
-    holds = np.zeros((len(node), len(parents)), dtype=bool)
-    at: NDArray[np.integer] = node[matched]
-    while True:
-        holds[matched, at] = True
-        up = parents[at]
-        if np.array_equal(up, at):
-            break
-        at = up
-    nested: NDArray[np.bool_] = holds[:, node] & (node >= 0)
-    return nested
+    nested = preorder(parents).holds(node[None, :], node[:, None])
+    return nested & (node >= 0)[None, :] & (node >= 0)[:, None]

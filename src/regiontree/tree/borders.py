@@ -42,9 +42,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from regiontree.tree.kernel import connected_pieces
 from regiontree.tree.region_tree import RegionTree
 
 __all__ = ["Arcs", "node_polygons", "trace_arcs"]
@@ -171,9 +170,8 @@ def _pieces(labels: Int32) -> tuple[Int32, Int32]:
     touch = (labels[1:] == labels[:-1]) & (begins[1:] | begins[:-1])
     above, below = run[:-1][touch], run[1:][touch]
     size = int(run[-1, -1]) + 1
-    links = coo_array((np.ones(len(above), dtype=bool), (above, below)), shape=(size, size))
-    count, piece = connected_components(links, directed=False)
-    region_of = np.empty(count, dtype=np.int32)
+    piece = connected_pieces(size, above, below)
+    region_of = np.empty(int(piece.max()) + 1, dtype=np.int32)
     region_of[piece] = labels[begins]
     return piece[run], region_of
 
@@ -228,12 +226,7 @@ def node_polygons(
     around = np.split(np.argsort(region, kind="stable"), np.cumsum(np.bincount(region))[:-1])
     arcs_of = dict(zip(nodes.tolist(), around, strict=True))
     holder = np.full(len(region) + 1, -1)  # the node that each arc is of; the last stands for none
-    joined = list(range(len(arcs.region_of)))  # each piece, towards the one it has become part of
-
-    def whole(piece: int) -> int:
-        while joined[piece] != piece:
-            joined[piece] = piece = joined[joined[piece]]
-        return piece
+    whole = arcs.piece.copy()  # the connected piece of its node that each arc bounds
 
     for node in range(tree.n_nodes) if all_nodes else nodes.tolist():
         if node not in arcs_of:
@@ -242,12 +235,16 @@ def node_polygons(
                 continue
             own = np.concatenate(below)
             holder[own] = node
-            inner = holder[arcs.twin[own]] == node
-            for arc in own[inner].tolist():
-                joined[whole(int(arcs.piece[arc]))] = whole(int(arcs.piece[arcs.twin[arc]]))
-            arcs_of[node] = own[~inner]
+            inner = own[holder[arcs.twin[own]] == node]
+            # Pieces on the two sides of an arc between children are one piece of the node.
+            pieces, index = np.unique(whole[own], return_inverse=True)
+            beyond = np.searchsorted(pieces, whole[arcs.twin[inner]])
+            here = np.searchsorted(pieces, whole[inner])
+            joined = connected_pieces(len(pieces), here, beyond)
+            whole[own] = pieces[joined[index]]
+            arcs_of[node] = own[holder[arcs.twin[own]] != node]
         own = arcs_of[node]
-        yield node, _polygons(arcs, own, [whole(piece) for piece in arcs.piece[own].tolist()])
+        yield node, _polygons(arcs, own, whole[own].tolist())
 
 
 def _polygons(arcs: Arcs, own: Int64, pieces: list[int]) -> list[Polygon]:

@@ -30,6 +30,9 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
+from regiontree.tree.kernel import preorder
+from regiontree.tree.paths import heavy_paths, sum_of_ancestors
+
 __all__ = ["salient_nodes"]
 
 _DIGITS = 9  # of what a node adds: sums that are equal but for rounding are equal
@@ -64,25 +67,17 @@ def salient_nodes(
     [5, 3, 2, 0, 1, 4]
     """
     n = len(parents)
-    order, size = _preorder(parents)
-    place = np.empty(n, np.int64)
-    place[order] = np.arange(n)
+    walk, paths = preorder(parents), heavy_paths(parents)
+    order, place = walk.order, walk.place
+    size = walk.size[order]
     square = height.astype(np.float64) ** 2
     wanted = (square[parents] - square)[order]
     wanted /= max(float(wanted.max()), 1e-300)
     extent = area.astype(np.float64)[order]
-    above = place[parents[order]]
     covered = np.zeros(n)  # best IoU of each node with those taken
 
-    def around(at: int) -> list[int]:
-        path = []
-        while at:
-            at = int(above[at])
-            path.append(at)
-        return path
-
-    def overlaps(at: int) -> tuple[slice, list[int], Numbers, Numbers]:
-        within, path = slice(at, at + int(size[at])), around(at)
+    def overlaps(at: int) -> tuple[slice, NDArray[np.int64], Numbers, Numbers]:
+        within, path = slice(at, at + int(size[at])), place[paths.ancestors(int(order[at]))]
         return within, path, extent[within] / extent[at], extent[at] / extent[path]
 
     def gain(at: int) -> float:
@@ -91,12 +86,10 @@ def salient_nodes(
         added += wanted[path] @ np.maximum(outside - covered[path], 0.0)
         return round(float(added), _DIGITS)
 
-    # What each would add as the first: sums of wanted * area over all below, and of wanted / area
-    # over all above, which adding up from either end gives for all at once.
+    # What each node would add as the first: its share of every node below, and the share that it is
+    # of every node above. Both sums are made for all nodes at once.
     running = np.concatenate([[0.0], np.cumsum(wanted * extent)])
-    beyond = np.zeros(n)
-    for at, parent in enumerate(above.tolist()[1:], 1):
-        beyond[at] = beyond[parent] + wanted[parent] / extent[parent]
+    beyond = sum_of_ancestors(parents, (wanted / extent)[place])[order]
     first = (running[np.arange(n) + size] - running[:n]) / extent + extent * beyond
     # Of equals the larger comes first, then the lower number. Place 0 is the root.
     keys = zip((-first.round(_DIGITS)).tolist(), (-extent).tolist(), order.tolist(), strict=True)
@@ -116,21 +109,3 @@ def salient_nodes(
         covered[within] = np.maximum(covered[within], inside)
         covered[path] = np.maximum(covered[path], outside)
     return taken
-
-
-def _preorder(parents: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Nodes in an order in which each is followed by all below it, and how many these are, with the
-    node itself, by place in the order."""
-    n = len(parents)
-    size = np.ones(n, np.int64)
-    for node, parent in enumerate(parents[:-1].tolist()):
-        size[parent] += size[node]
-    place = np.zeros(n, np.int64)
-    free = np.ones(n, np.int64)  # where the next child goes, behind the node's own place
-    for node in range(n - 2, -1, -1):
-        parent = parents[node]
-        place[node] = place[parent] + free[parent]
-        free[parent] += size[node]
-    order = np.empty(n, np.int64)
-    order[place] = np.arange(n)
-    return order, size[order]

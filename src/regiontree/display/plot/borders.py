@@ -7,8 +7,8 @@ from matplotlib.path import Path
 from numpy.typing import ArrayLike
 
 from regiontree.display.plot.scene import Nodes
-from regiontree.refine.regions import lowest_above
 from regiontree.tree import RegionTree
+from regiontree.tree.paths import lowest_common_ancestor
 
 __all__ = ["borders_between", "moved"]
 
@@ -22,7 +22,7 @@ def borders_between(tree: RegionTree, shown: Nodes) -> dict[int, Path]:
     for turned in (False, True):
         grid = shown.T if turned else shown
         x, y = np.nonzero((grid[:, :-1] != grid[:, 1:]).T)
-        node = lowest_above(tree.parents, grid[y, x], grid[y, x + 1])
+        node = lowest_common_ancestor(tree.parents, grid[y, x], grid[y, x + 1])
         # A line goes on while the next edge is the next pixel's, in the same column and division.
         stops = (np.diff(y) != 1) | (np.diff(x) != 0) | (np.diff(node) != 0)
         first = np.flatnonzero(np.r_[True, stops][: len(x)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
@@ -12,6 +13,7 @@ from regiontree.display.plot.axes import Box
 from regiontree.display.plot.cards import CARD, FOOTER
 from regiontree.display.plot.scene import top_height
 from regiontree.tree import RegionTree
+from regiontree.tree.kernel import accumulate_any, nearest_marked
 
 __all__ = ["Layout", "by_height", "by_level", "drawn_parents", "elbow"]
 
@@ -35,15 +37,14 @@ class Layout:
 
 def drawn_parents(tree: RegionTree, n_regions: int, nodes: Iterable[int] | None) -> dict[int, int]:
     """The nodes to draw, ascending, each with the one it hangs from; the root from itself."""
+    drawn = np.zeros(tree.n_nodes, dtype=bool)
     if nodes is None:
-        drawn = set(tree.cut_nodes(n_regions=n_regions).tolist())
-        drawn.update(*(tree.ancestors(node) for node in [*drawn]))
+        drawn[tree.cut_nodes(n_regions=n_regions)] = True
+        drawn = accumulate_any(tree.parents, drawn)
     else:
-        drawn = {tree.root, *map(tree._checked, nodes)}
-    return {
-        node: next((above for above in tree.ancestors(node) if above in drawn), node)
-        for node in sorted(drawn)
-    }
+        drawn[[tree.root, *map(tree._checked, nodes)]] = True
+    above = nearest_marked(tree.parents, drawn)[tree.parents]
+    return {node: int(above[node]) for node in np.flatnonzero(drawn).tolist()}
 
 
 def by_level(tree: RegionTree, parents: dict[int, int], card: float) -> Layout:
