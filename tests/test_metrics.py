@@ -199,17 +199,6 @@ def test_a_budget_and_a_cut_divide_equally_high_nodes_in_one_order():
     assert budget_nodes(tree.parents, tree.height, 4).tolist() == [2, 3, 4, 5]
 
 
-@settings(max_examples=60, deadline=None)
-@given(tree=trees(), budget=st.integers(1, 25))
-def test_the_undivided_nodes_of_a_budget_are_a_cut(tree, budget):
-    nodes = budget_nodes(tree.parents, tree.height, budget)
-    undivided = set(nodes.tolist()) - set(tree.parents[nodes].tolist())
-    if nodes[-1] != tree.root:
-        assert undivided in [
-            set(tree.cut_nodes(n_regions=k).tolist()) for k in range(1, tree.n_leaves + 1)
-        ]
-
-
 def test_a_budget_stops_at_the_first_division_that_does_not_fit():
     # Node 7 (height .9) has three children, node 6 (.5) two. After the root's two, a budget of 4
     # has no room for three; node 6 would fit, but a tree is not shown with its higher half closed.

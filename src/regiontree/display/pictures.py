@@ -1,11 +1,10 @@
 """Pictures of a tree over its photograph: the hierarchy, and cuts from coarse to fine.
 
-Colours say where a region sits in the tree. The colour circle is shared out from the root down:
-every node owns an arc, its children divide that arc, and a node's hue is the middle of its own. So
-near colours are near in the tree, a region keeps its hue family when it is divided, and the same
-region has the same colour in every picture. Siblings also differ in lightness, which tells them
-apart when their arcs have become narrow. Colours are spaced in OKLCH, where equal steps look
-equal (Ottosson, 2020).
+Colours show where a region is in the tree. The root owns the whole colour circle. Every node owns
+an arc of it, which its children divide among them. A node's hue is the middle of its arc. So nodes
+with near colours are near in the tree, a region keeps its family of hues when it is divided, and it
+has the same colour in every picture. Siblings also differ in lightness, because their arcs can be
+narrow. Colours are spaced in OKLCH, where equal steps look equal (Ottosson, 2020).
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ __all__ = [
 ]
 
 GRANULARITIES = (2, 4, 8, 16, 32, 64)
-_STRETCH = 12  # a picture's longer side is at most so many times its shorter
+_STRETCH = 12  # the longer side of a picture is at most this times the shorter
 _PAPER = (255, 255, 255)
 _INK = (32, 34, 38)
 
@@ -104,9 +103,9 @@ def cut_strip(
     granularities: Sequence[int] = GRANULARITIES,
     width: int = 360,
 ) -> Image.Image:
-    """A row of cuts from coarse to fine, the photograph first; repeated cuts are shown once.
+    """A row of cuts from coarse to fine, after the photograph. Equal cuts are shown once.
 
-    `width` is the longer side of one panel.
+    `width` is the longer side of one panel in pixels.
     """
     size = fitted_size(tree.shape, width)
     panels = (
@@ -128,11 +127,11 @@ def hierarchy_picture(
 ) -> Image.Image:
     """Photograph, regions in hierarchy colours, and the tree as an icicle beside them.
 
-    Of a tree with more leaves, the cut into `n_regions` is shown and what lies above it.
+    A tree with more leaves is shown down to its cut into `n_regions`.
 
-    Borders in the middle panel are the stronger, the higher in the tree the two sides part. In the
-    icicle the root is at the left, a node's children stand to its right, and a node is as tall
-    as its area. `truth`, a mask (H, W) of ids, is drawn last.
+    In the middle panel, a border is stronger if its two sides part higher in the tree. In the
+    icicle the root is at the left, the children of a node are to its right, and the height of a
+    node is its area. `truth`, a mask (H, W) of ids, is drawn last.
     """
     whole = tree
     tree = tree if tree.n_leaves <= n_regions else tree.prune(n_regions=n_regions)
@@ -186,23 +185,23 @@ def save_pictures(
 
 
 def drawn_size(shape: tuple[int, int], longest: int) -> tuple[int, int]:
-    """(h, w) to draw an image of (H, W) at: `longest` pixels long, and never a hairline."""
+    """(h, w) at which to draw an image of (H, W): `longest` pixels long, and never too thin."""
     height, width = fitted_size(shape, longest)
     least = longest // _STRETCH
     return max(height, least), max(width, least)
 
 
 def nodes_of_leaves(tree: RegionTree, nodes: NDArray[np.int64]) -> NDArray[np.int32]:
-    """The one of `nodes` that each leaf lies in, (L,) int32; -1 where none.
+    """The one of `nodes` that holds each leaf, (L,) int32; -1 if none does.
 
-    Indexed with leaf labels at any resolution it draws a cut, without cutting every pixel first.
+    Indexed with leaf labels of any resolution, the result draws a cut.
     """
     region = node_of_leaf(tree.parents, nodes, tree.n_leaves)
     return np.where(region < 0, -1, nodes[region]).astype(np.int32)
 
 
 def distinct_cuts(tree: RegionTree, granularities: Sequence[int]) -> list[int]:
-    """The counts whose cut differs from the one before."""
+    """The granularities, ascending, without those that give the same cut as one before."""
     kept: dict[int, int] = {}
     for count in sorted(granularities):
         kept.setdefault(len(tree.cut_nodes(n_regions=count)), count)
@@ -235,13 +234,13 @@ def overlay(
     tint: float = 0.55,
     strength: NDArray[np.float64] | None = None,
 ) -> Image.Image:
-    """Colours over a greyed photograph, borders drawn in white.
+    """Colours over a greyed photograph, with borders in white.
 
-    `strength` (L, L): opacity of the border between two labels; all opaque if None.
+    `strength` (L, L) is the opacity of the border between two labels. None means opaque.
     """
     grey = photo.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     under = np.float32(0.35) * photo + 0.65 * grey[:, :, None]
-    # The photograph's light and dark modulate the tint, so that its texture stays readable.
+    # The tint is darker where the photograph is, so that its texture can be seen.
     shade = 0.55 + 0.45 * (grey / 255.0)[:, :, None]
     mixed = (1 - tint) * under + np.float32(tint) * colors * shade
     border = np.zeros(labels.shape, np.float32)
@@ -262,9 +261,9 @@ def overlay(
 
 
 def _annotation(truth: NDArray[np.int32], photo: Rgb) -> Image.Image:
-    """Ids in colours; an id has the same colour in every picture, near ids have far ones."""
+    """Ids in colours. An id has the same colour in every picture; near ids have distant colours."""
     ids, index = np.unique(truth, return_inverse=True)
-    # Two ratios that are not of small numbers: ids near in hue are apart in lightness.
+    # Neither ratio is near a simple fraction, so ids with near hues differ in lightness.
     turns = (np.mod(ids, 4096) * 0.618034) % 1.0
     light = 0.48 + 0.42 * ((np.mod(ids, 4096) * 0.754878) % 1.0)
     colors = _oklch_to_srgb(light, np.full(len(ids), 0.13), 2 * np.pi * turns)
@@ -272,7 +271,7 @@ def _annotation(truth: NDArray[np.int32], photo: Rgb) -> Image.Image:
 
 
 def _border_strength(tree: RegionTree) -> NDArray[np.float64]:
-    """Opacity (L, L) of the border between leaves: by the height of the lowest node above both."""
+    """Opacity (L, L) of the border between two leaves, from the height of their common ancestor."""
     one, other = np.indices((tree.n_leaves, tree.n_leaves)).reshape(2, -1)
     above = lowest_common_ancestor(tree.parents, one, other)
     # The square root of a height is a distance in feature space. Faint borders stay visible.

@@ -1,9 +1,9 @@
 """What every tree builder takes and gives: a graph of parts in, a hierarchy over the parts out.
 
 A builder is any class with a ``name`` and a ``build(graph, seed=...)`` method
-(:class:`TreeBuilder`). It sees no image, no file and no model, only :class:`PartGraph`; it returns
-a :class:`Hierarchy` made with :func:`assemble`, which numbers the nodes in the one order that the
-rest of the package relies on.
+(:class:`TreeBuilder`). It sees no image, no file and no network, only a :class:`PartGraph`. It
+returns a :class:`Hierarchy`. :func:`assemble` makes one, with the nodes in the order that the rest
+of the package relies on.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ __all__ = [
 
 @dataclass(slots=True)
 class Node:
-    """A node while a builder is at work; children are added as it is divided.
+    """A node while a builder is at work. Its children are added when it is divided.
 
-    `height` is the builder's own, never above the parent's; None leaves it to :func:`assemble`.
+    `height` is never above the parent's. If it is None, :func:`assemble` chooses the height.
     """
 
     parts: IntArray
@@ -72,8 +72,8 @@ class TreeBuilder(Protocol):
 
     Fields that :class:`regiontree.settings.Settings` has too are filled from there.
 
-    ``natural_height`` is where its trees are cut when nobody says how: every node above it is
-    divided. It is 0 for a builder that stops by itself.
+    ``natural_height`` is the height of the natural cut, which divides every node above it. It is 0
+    for a builder that stops by itself.
     """
 
     @property
@@ -86,14 +86,14 @@ class TreeBuilder(Protocol):
 
 
 def assemble(root: Node, graph: PartGraph) -> Hierarchy:
-    """Number the nodes below `root` and give each its height.
+    """The hierarchy of `root` and all nodes below it, numbered and with heights.
 
-    Leaves are numbered as a depth-first walk meets them, larger children first, so that near
-    numbers are near in the tree; inner nodes follow, deepest first.
+    Leaves are numbered in the order of a depth-first walk that visits larger children first. So
+    leaves with near numbers are near in the tree. Inner nodes follow, the deepest first.
 
-    The height of an inner node is the builder's own if it has one, else the share of the image's
-    feature scatter that lies within it, ``scatter(node) / scatter(root)``, which never grows from a
-    parent to its child. Leaves have height 0, a root with own heights 1.
+    An inner node has the height that its builder gave it. If the builder gave none, the height is
+    the node's share of the image's feature scatter, ``scatter(node) / scatter(root)``. That share
+    never grows from a parent to its child. Leaves have height 0.
     """
     walked: list[Node] = []
     above: list[int] = []  # place in `walked` of each node's parent

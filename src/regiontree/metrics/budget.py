@@ -1,8 +1,9 @@
-"""Which nodes of a tree are shown when only so many may be.
+"""Node budgets: which nodes of a tree count when their number is limited.
 
-The more nodes a tree has, the better the best of them fits any region, so scores of trees are
-compared at an equal number of nodes. A budget is spent from the top: the root is divided, then
-always the highest node that is shown, until the next division would show too many.
+The more nodes a tree has, the better its best node fits any region. So scores of trees are compared
+at an equal number of nodes. A budget is spent from the root down. In each step the highest node
+that is not yet divided is divided, and its children are shown. The budget ends before the first
+division that would show too many nodes.
 """
 
 from __future__ import annotations
@@ -30,13 +31,12 @@ def budget_nodes(
         :func:`regiontree.tree.kernel.division_order`, as :meth:`RegionTree.cut
         <regiontree.tree.RegionTree.cut>` divides them.
     budget
-        Most nodes to show, >= 1; None shows all nodes but the root.
+        Largest number of nodes to show, >= 1; None shows all nodes but the root.
 
     Returns
     -------
     (T,) int64
-        Only the root, N - 1, where nothing else can be shown: it has no child, or its own division
-        does not fit.
+        Only the root, N - 1, if the root has no child or its division does not fit.
 
     Examples
     --------

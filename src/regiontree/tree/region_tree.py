@@ -1,14 +1,14 @@
 """RegionTree: an image as nested regions, the one result type of the package.
 
-A tree is a handful of flat arrays. ``labels`` gives every pixel its leaf; ``parents`` links N nodes
-in the order that Higra uses: leaves first (0 to L - 1), every parent after its children, the root
-last and its own parent. A node is the set of pixels of the leaves below it, so the children of a
-node always partition it, and any cut through the tree partitions the image.
+A tree is a few flat arrays. ``labels`` gives every pixel its leaf. ``parents`` links N nodes in the
+order that Higra uses: leaves first (0 to L - 1), every parent after its children, the root last and
+its own parent. A node is the set of pixels of the leaves below it. So the children of a node
+partition it, and every cut through the tree partitions the image.
 
-``height`` orders the divisions: a parent's is never below a child's. Dividing nodes from the
-highest down gives one sequence of ever finer partitions, each nested in the one before, and
-:meth:`RegionTree.cut` stops it at a number of regions or at a height. It costs one table look-up a
-pixel; nothing is computed again.
+``height`` orders the divisions: a parent's height is never below a child's. Dividing nodes from the
+highest down gives a sequence of ever finer partitions, each nested in the one before.
+:meth:`RegionTree.cut` stops this sequence at a number of regions or at a height. A cut costs one
+table look-up a pixel.
 
 >>> import numpy as np
 >>> tree = RegionTree(labels=np.array([[0, 0, 1], [2, 2, 2]]),
@@ -72,20 +72,20 @@ class RegionTree:
     parents : (N,) int32
         Parent of each node; ``parents[i] > i`` but for the root, ``parents[N - 1] == N - 1``.
     height : (N,) float32
-        >= 0 and never above the parent's: 1 at the root and 0 at leaves of this package's trees.
-        Ward's is the square root of a merge's cost as a share of the last merge's; the recursion's
-        the share of the image's feature scatter that lies within the node.
+        At least 0 and never above the parent's. In trees of this package the root has 1, leaves
+        have 0. Ward's heights are the square root of a merge's cost, divided by the last merge's.
+        Those of the recursion are the node's share of the image's feature scatter.
     ncut : (N,) float32
-        Normalised cut of the node against its siblings when its parent was divided, 0 to 1; 0 at
-        the root and where the builder makes no use of it.
+        Normalised cut of the node against its siblings, 0 to 1. It is 0 at the root, and in trees
+        whose builder does not use it.
     stop : (N,) uint8
         :class:`~regiontree.tree.stop.StopReason`: why a leaf was not divided.
     embedding : (N, d) float16 or None
-        Unit-length mean of each node's patch features, as the tree was built on them: smoothed, if
-        the settings say so.
+        Mean of each node's patch features, at unit length. The features are those that the tree was
+        built on: smoothed, if the settings say so.
     meta : mapping of JSON values
-        Software version, backbone, settings, image size and source digest. Copied by way of JSON,
-        so that it reads back from a file as it is here: tuples become lists.
+        Software version, backbone, settings, image size and source digest. Meta is copied as JSON
+        would copy it, so tuples become lists. A file gives back the same meta.
     area : (N,) int64
         Pixels of each node (derived).
     level : (N,) int32
@@ -188,7 +188,7 @@ class RegionTree:
         return cls(**renumbered(labels, parents, height), meta=dict(meta or {}))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A read-only meta cannot be pickled or copied by itself; worker processes need both.
+        # Worker processes pickle and copy trees. A read-only meta alone allows neither.
         arrays = (self.labels, self.parents, self.height, self.ncut, self.stop, self.embedding)
         return RegionTree, (*arrays, dict(self.meta))
 
@@ -280,7 +280,7 @@ class RegionTree:
         return mask
 
     def masks(self) -> Iterator[NDArray[np.bool_]]:
-        """Masks of nodes 0 to N - 1, one at a time: all at once could fill the memory."""
+        """Masks of nodes 0 to N - 1, one at a time, so that they do not fill the memory."""
         for node in range(self.n_nodes):
             yield self.mask(node)
 
@@ -439,8 +439,7 @@ class RegionTree:
     def to_text(self, max_depth: int | None = None, n_regions: int | None = None) -> str:
         """The tree as text, a line a node: area, depth, height and why a leaf ends.
 
-        Nodes deeper than `max_depth`, and those below the cut into `n_regions`, are counted, not
-        shown.
+        Nodes deeper than `max_depth` and nodes below the cut into `n_regions` are only counted.
         """
         ends = np.zeros(self.n_nodes, dtype=bool)
         if max_depth is not None:
@@ -453,8 +452,8 @@ class RegionTree:
     def show(self, image: Any = None, *, n_regions: int = 16) -> Figure:
         """One figure of photograph, cut, hierarchy and tree: :func:`regiontree.plot.overview`.
 
-        A Matplotlib figure, which notebooks display by themselves; call ``.savefig(path)`` on it
-        elsewhere. `image`: path, Pillow image or array; None draws plain colours.
+        Notebooks display the Matplotlib figure. Elsewhere, call its ``savefig(path)``. `image` is a
+        path, a Pillow image or an array; None draws plain colours.
 
         Raises
         ------
@@ -474,13 +473,13 @@ class RegionTree:
 
     @classmethod
     def load(cls, path: str | Path) -> RegionTree:
-        """The tree that :meth:`save` wrote. Every array is checked before it is trusted.
+        """The tree that :meth:`save` wrote. Every array is checked.
 
         Raises
         ------
         TreeFileError
-            The file is not there, is not a region tree, is damaged, was made by a later version,
-            or contradicts itself.
+            The file does not exist, is not a region tree, is damaged, was made by a later version
+            of this package, or its arrays contradict each other.
         """
         arrays, meta = read_tree_file(path)
         area, level = arrays.pop("area"), arrays.pop("level")
@@ -492,10 +491,10 @@ class RegionTree:
 
     @classmethod
     def load_structure(cls, path: str | Path) -> RegionTree:
-        """The tree over an image of one pixel a leaf, read without the file's pixels.
+        """The tree of a file without its pixels, over an image that has one pixel for each leaf.
 
-        Its nodes, heights, stop reasons, cuts and meta are those of the file. Its areas and masks
-        are not. Reading takes milliseconds at any image size.
+        Nodes, heights, stop reasons, cuts and meta are those of the file. Areas and masks are not.
+        Reading takes milliseconds at any image size.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Borders between regions as lines, each the work of one division of the tree."""
+"""Borders between regions as lines, each with the node whose division makes it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["borders_between", "moved"]
 
 
 def borders_between(tree: RegionTree, shown: Nodes) -> dict[int, Path]:
-    """The borders of a map (h, w) of nodes, by the lowest node above both sides.
+    """The borders of a map (h, w) of nodes, by the lowest common ancestor of both sides.
 
-    Lines run between pixels: (0, 0) is the corner of the first.
+    Lines run between pixels. (0, 0) is the corner of the first pixel.
     """
     runs = [np.empty((0, 5), np.int64)]  # node, x, y, x, y
     for turned in (False, True):
         grid = shown.T if turned else shown
         x, y = np.nonzero((grid[:, :-1] != grid[:, 1:]).T)
         node = lowest_common_ancestor(tree.parents, grid[y, x], grid[y, x + 1])
-        # A line goes on while the next edge is the next pixel's, in the same column and division.
+        # A line goes on while the next edge is the next pixel's, in the same column, by one node.
         stops = (np.diff(y) != 1) | (np.diff(x) != 0) | (np.diff(node) != 0)
         first = np.flatnonzero(np.r_[True, stops][: len(x)])
         last = np.flatnonzero(np.r_[stops, True][: len(x)])
