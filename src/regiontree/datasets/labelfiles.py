@@ -180,9 +180,7 @@ def _add_nodes(draft: _Draft, node: yaml.MappingNode, above: Names, seen: set[in
         elif ".." in value.value:
             names, ids = _SERIES.fullmatch(name), _SERIES.fullmatch(value.value)
             if not names or not ids or ids[1] or not 0 < _length(names) == _length(ids):
-                raise draft.error(
-                    line, f"{name}: {value.value} is not a series like a_1..3: 7..9"
-                )
+                raise draft.error(line, f"{name}: {value.value} is not a series like a_1..3: 7..9")
             for k in range(_length(names)):
                 own = f"{names[1]}{int(names[2]) + k:0{len(names[2])}}"
                 draft.add(line, (*above, own), str(int(ids[2]) + k))
