@@ -1,1 +1,1 @@
-"""What builds the documentation site: pages from docstrings, from notebooks and from the command line."""
+"""What builds the documentation site: pages from docstrings, notebooks and commands."""

@@ -1,4 +1,4 @@
-"""Pages of the reference: one a room of the package, made from the docstrings of its public names."""
+"""Pages of the reference: one a room, made from the docstrings of its public names."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ _ORDER = [
     "experiments", "forest", "images", "backbones", "spectral", "hierarchy", "refine", "display",
     "viewer", "engines", "system", "errors", "cli",
 ]  # fmt: skip
+
+# A module's own text, without what is in the module; its heading is the page's.
+_TEXT_ALONE = (
+    "members: []",
+    "show_root_heading: false",
+    "show_root_toc_entry: false",
+)
 
 
 def pages(package: griffe.Module) -> dict[str, str]:
@@ -50,31 +57,23 @@ def room_page(room: griffe.Module, package: griffe.Module) -> str:
     """The page of a room: a table of its names, then each module with its names in full."""
     inside = [room] if room is package else list(modules_of(room))
     inside = [module for module in inside if public_names(module)]
-    lines = [f"# {room.path}", "", _describe(room, [], heading=False), ""]
+    lines = [f"# {room.path} {{ #{room.path} }}", "", _describe(room.path, *_TEXT_ALONE), ""]
     lines += ["| name | what it is |", "|---|---|"]
     for module in inside:
         lines += [_row(module, name, package) for name in public_names(module)]
     for module in inside:
         own = [name for name in public_names(module) if not _is_elsewhere(module, name)]
-        if not own:
-            continue
         if module is not room:
-            lines += ["", f"## {module.path.removeprefix(f'{package.name}.')}", ""]
-            lines.append(_describe(module, [], heading=False))
-        lines += ["", _describe(module, own, heading=None)]
+            title = module.path.removeprefix(f"{package.name}.")
+            lines += ["", f"## {title} {{ #{module.path} }}", ""]
+            lines.append(_describe(module.path, *_TEXT_ALONE))
+        lines += ["", *(_describe(f"{module.path}.{name}", "heading_level: 3") for name in own)]
     return "\n".join(lines) + "\n"
 
 
-def _describe(module: griffe.Module, names: list[str], *, heading: bool | None) -> str:
-    """A directive of mkdocstrings: the module's own text, or that of some of its names."""
-    if not names:
-        return (
-            f"::: {module.path}\n    options:\n      members: []\n      show_root_heading: false\n"
-            "      show_root_toc_entry: false\n"
-        )
-    return "\n".join(
-        f"::: {module.path}.{name}\n    options:\n      heading_level: 3\n" for name in names
-    )
+def _describe(path: str, *options: str) -> str:
+    """A directive of mkdocstrings that shows what a docstring says."""
+    return "\n".join([f"::: {path}", "    options:", *(f"      {line}" for line in options), ""])
 
 
 def _row(module: griffe.Module, name: str, package: griffe.Module) -> str:

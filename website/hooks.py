@@ -1,8 +1,8 @@
 """What mkdocs calls while it builds the site: see ``hooks`` in mkdocs.yml.
 
 Four kinds of pages are made here: the reference of the Python names, that of the commands, the
-notebooks, and files of the repository that pages link to. The build fails on a public name without a
-docstring, on an error in a notebook, and on a page that would load anything from another host.
+notebooks, and files of the repository that pages link to. The build fails if a public name has no
+docstring, if a notebook raises an error, or if a page would load anything from another host.
 """
 
 from __future__ import annotations

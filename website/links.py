@@ -26,7 +26,7 @@ def place_on_site(file: Path, root: Path) -> str:
 
 
 def files_outside(pages: list[Path], root: Path) -> set[Path]:
-    """Files outside ``docs/`` that the pages link to, and those that these pages link to in turn."""
+    """Files outside ``docs/`` that the pages link to, and files that these link to in turn."""
     found: set[Path] = set()
     waiting = list(pages)
     while waiting:

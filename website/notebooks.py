@@ -1,4 +1,4 @@
-"""Notebooks as pages: each is run from its first cell to its last, and shown with what it printed."""
+"""Notebooks as pages: each is run from first to last cell and shown with what it printed."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """Docstrings as Markdown: the roles of Sphinx become links of the site.
 
-The package's docstrings name other names with roles, which editors and ``help()`` show as they are::
+The package's docstrings refer to names with roles::
 
-    :class:`~regiontree.tree.RegionTree`    :meth:`parse`    :mod:`regiontree.plot`
+    :class:`~regiontree.tree.RegionTree`, :meth:`parse`, :mod:`regiontree.plot`
 
-On the site each becomes a link to the name's own entry. A name of the package that does not exist
-is left as a link that leads nowhere, which the strict build refuses.
+On the site, each role becomes a link to the name's own entry. A name that does not exist becomes a
+link that leads nowhere, which the strict build refuses. Examples become blocks of code.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import griffe
 __all__ = ["RolesExtension", "markdown_of"]
 
 _ROLE = re.compile(r":(?:class|func|meth|mod|attr|data|exc):`(~?)([^`]+)`")
+_DOCTEST = re.compile(r"^>>> .*?(?=\n\s*\n|\Z)", flags=re.M | re.S)
+_FLAG = re.compile(r" *# doctest: \+\w+")
 _LITERAL_BLOCK = re.compile(r"(?:(?<=\S)| )::$", flags=re.M)
 
 
@@ -42,10 +44,15 @@ def markdown_of(text: str, scope: griffe.Object, package: griffe.Module) -> str:
     def link(match: re.Match[str]) -> str:
         short, name = match[1], match[2].strip().removesuffix("()")
         shown = name.rpartition(".")[2] if short else name
+        if named := re.fullmatch(r"(.+?)\s*<(.+)>", name, flags=re.S):
+            shown, name = named[1], named[2]
         path = _path(name, scope, package)
         return f"`{shown}`" if path is None else f"[`{shown}`][{path}]"
 
-    return _ROLE.sub(link, _LITERAL_BLOCK.sub(":", text))
+    def code(match: re.Match[str]) -> str:
+        return f"```pycon\n{_FLAG.sub('', match[0])}\n```"
+
+    return _DOCTEST.sub(code, _ROLE.sub(link, _LITERAL_BLOCK.sub(":", text)))
 
 
 def _path(name: str, scope: griffe.Object, package: griffe.Module) -> str | None:
@@ -54,6 +61,8 @@ def _path(name: str, scope: griffe.Object, package: griffe.Module) -> str | None
     if first == package.name:
         path = rest
         found: Any = package
+    elif (owner := _owner(scope, first)) is not None:
+        return f"{owner.path}.{name}"
     else:
         try:
             home = scope.resolve(first)
@@ -74,3 +83,11 @@ def _path(name: str, scope: griffe.Object, package: griffe.Module) -> str | None
     if found.is_attribute and not found.docstring and "property" not in found.labels:
         return str(found.parent.canonical_path)  # fields stand in the table of their class
     return str(found.canonical_path)
+
+
+def _owner(scope: griffe.Object, name: str) -> griffe.Class | None:
+    """The class around an object, or the object itself, that inherits a method of that name."""
+    for owner in (scope, scope.parent):
+        if isinstance(owner, griffe.Class) and name in owner.inherited_members:
+            return owner
+    return None

@@ -145,6 +145,7 @@ class RegionParser:
 
     @property
     def is_precomputed(self) -> bool:
+        """Whether features come from files, so that no network runs."""
         return self.settings.backbone.partition(":")[0] == "precomputed"
 
     def features_file(self, photo: Path) -> Path:

@@ -22,7 +22,6 @@ from regiontree.spectral.oversegment import OversegmentSettings
 
 __all__ = ["PRESETS", "UNSAID", "Settings"]
 
-# What came later than the first trees, and how those were made: their records do not say it.
 UNSAID: dict[str, Any] = {
     "views": 1,
     "layers": None,
@@ -32,6 +31,7 @@ UNSAID: dict[str, Any] = {
     "contrast": None,
     "refine": "none",
 }
+"""Settings that old tree files do not record, with the values that those trees were made with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,12 +241,15 @@ class Settings:
                 )
 
     def feature_spec(self) -> FeatureSpec:
+        """Which of the network's features are taken."""
         return FeatureSpec(self.layers, self.facet, self.positions)
 
     def affinity_settings(self) -> AffinitySettings:
+        """How alike two patches are."""
         return AffinitySettings(self.affinity, self.distance, self.sigma, self.threshold)
 
     def oversegment_settings(self) -> OversegmentSettings:
+        """How patches become parts."""
         method: Any = "features" if self.needs_pixels else self.overclustering
         return OversegmentSettings(
             method,
@@ -383,3 +386,4 @@ PRESETS: dict[str, dict[str, Any]] = {
         "seed": 1234,
     },
 }
+"""What each preset sets; everything else is as in :class:`Settings`."""

@@ -146,6 +146,7 @@ FAMILIES = {
     "siglip2": _SIGLIP("Siglip2VisionModel", embed=_packed, table=""),
     "siglip2_vision_model": _SIGLIP("Siglip2VisionModel", embed=_packed, table=""),
 }  # fmt: skip
+"""How each family of networks is read, by ``model_type`` of its config.json."""
 
 
 class HuggingFaceBackbone:

@@ -10,7 +10,8 @@ from regiontree.errors import DataError
 
 __all__ = ["Kind", "Label", "Names", "first_clash", "prefixes"]
 
-Names = tuple[str, ...]  # of a label's groups, from the coarsest, and its own
+Names = tuple[str, ...]
+"""Names of a label's groups, from the coarsest, and its own."""
 
 
 class Kind(IntEnum):

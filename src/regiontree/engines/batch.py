@@ -74,14 +74,17 @@ class Summary:
     planned: int = 0
 
     def count(self, status: str) -> int:
+        """How many photographs ended that way: done, skipped or failed."""
         return sum(outcome.status == status for outcome in self.outcomes)
 
     @property
     def images_per_second(self) -> float:
+        """Photographs done in a second; 0 if none was."""
         done = self.count("done")
         return done / self.seconds if done and self.seconds > 0 else 0.0
 
     def as_dict(self) -> dict[str, Any]:
+        """The summary as JSON values."""
         return {
             "planned": self.planned,
             **{status: self.count(status) for status in ("done", "skipped", "failed")},

@@ -15,13 +15,16 @@ class Alone:
     device: str | None = None
 
     def tickets(self, count: int) -> Iterator[int]:
+        """Every number below `count`."""
         return iter(range(count))
 
     def total(self, counts: Sequence[int]) -> list[int]:
+        """The counts themselves."""
         return list(counts)
 
     def gather(self, text: str) -> list[str]:
+        """The text itself, in a list."""
         return [text]
 
     def close(self) -> None:
-        pass
+        """Nothing is open."""

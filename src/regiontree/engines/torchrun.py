@@ -68,17 +68,20 @@ class Torchrun:
         )
 
     def tickets(self, count: int) -> Iterator[int]:
+        """Numbers below `count` that no other process takes."""
         self._runs += 1
         counter = f"tickets/{self._runs}"
         while (ticket := self._tickets.add(counter, 1) - 1) < count:
             yield ticket
 
     def total(self, counts: Sequence[int]) -> list[int]:
+        """The sum of each count over all processes."""
         sums = torch.tensor(list(counts), dtype=torch.int64, device=self._where)
         dist.all_reduce(sums)
         return [int(value) for value in sums.tolist()]
 
     def gather(self, text: str) -> list[str]:
+        """The texts of all processes in process 0; an empty list in the others."""
         # Bytes, not objects: nothing is unpickled. A first round tells the lengths.
         mine = torch.frombuffer(bytearray(text.encode() or b" "), dtype=torch.uint8)
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
@@ -96,6 +99,7 @@ class Torchrun:
         ]
 
     def close(self) -> None:
+        """Leave the group of processes."""
         if dist.is_initialized():
             dist.destroy_process_group()
 

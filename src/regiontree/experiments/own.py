@@ -15,7 +15,8 @@ from regiontree.system.reading import Listed, Section
 
 __all__ = ["BUDGETS", "Own", "stage_of"]
 
-BUDGETS = (5, 10, 25, 50, 100, 200)  # numbers of nodes that scores are also given at
+BUDGETS = (5, 10, 25, 50, 100, 200)
+"""Numbers of nodes that scores are also given at."""
 
 _STAGE_NAMES = {
     "features": "extract_features",

@@ -30,13 +30,16 @@ from regiontree.tree import RegionTree
 
 __all__ = ["LABELS", "URL_PREFIX", "to_label_studio", "write_label_studio"]
 
-# The project's labelling interface that the tasks are made for.
 LABELS = (
     '<View><Image name="image" value="$image"/>'
     '<BrushLabels name="regions" toName="image"><Label value="region"/></BrushLabels></View>'
 )
-# Of files that Label Studio itself serves from its folder, LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT.
+"""The labelling interface that a project needs for the tasks."""
 URL_PREFIX = "/data/local-files/?d="
+"""What a photograph's address starts with when Label Studio serves its own files.
+
+It serves them from the folder ``LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT``.
+"""
 
 _CHANNELS = 4
 _SIZES = np.array([3, 4, 8, 16])  # bits of a run's length

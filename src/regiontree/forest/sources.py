@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 TREE_SUFFIX = ".npz"
+"""Ending of a tree's file."""
 _FEATURES = (".npy", ".npz")  # what a tree made without a photograph names as its image
 
 
@@ -150,6 +151,7 @@ class Places:
 
 
 Images = Sequence[str | Path] | Places
+"""Where photographs may lie: folders and files, or places already listed."""
 
 
 def find_trees(paths: Sequence[str | Path]) -> list[Path]:

@@ -27,3 +27,4 @@ BUILDERS: dict[str, Callable[..., TreeBuilder]] = {
     "recursive": RecursivePartition,
     "ward": SpectralWard,
 }
+"""Every tree builder by its name in the settings."""

@@ -88,6 +88,7 @@ class RecursivePartition:
             raise SettingsError(f"heuristic must be 'maxgap' or 'fiedler', got {self.heuristic!r}")
 
     def build(self, graph: PartGraph, *, seed: int) -> Hierarchy:
+        """The tree over the parts of a graph, divided from the root downwards."""
         root = Node(np.arange(len(graph.count)))
         todo = [(root, 0)]
         with one_thread():

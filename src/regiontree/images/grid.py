@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Size", "fitted", "grid_of", "nearest", "parse_size", "to_pixels"]
 
-# A long side (aspect ratio kept) or an exact (height, width), in pixels.
 Size = int | tuple[int, int]
+"""A long side in pixels, aspect ratio kept; or an exact (height, width)."""
 
 
 def parse_size(text: str | int | tuple[int, int]) -> Size:

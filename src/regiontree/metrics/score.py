@@ -25,6 +25,7 @@ from regiontree.metrics.contingency import Contingency, region_counts
 __all__ = ["ImageScore", "Match", "check_matching", "score_regions", "score_tree"]
 
 Match = Literal["max", "hungarian"]
+"""How regions find their nodes: each its best one, or no node twice."""
 Int64 = NDArray[np.int64]
 
 

@@ -15,3 +15,4 @@ from regiontree.refine.leafcrf import LeafCrf
 __all__ = ["REFINEMENTS", "Guided", "LeafCrf", "PatchLeaves", "Refinement"]
 
 REFINEMENTS: dict[str, Callable[..., Refinement]] = {"guided": Guided, "crf": LeafCrf}
+"""Every refinement by its name in the settings."""

@@ -87,6 +87,7 @@ class AffinitySettings:
 
     @property
     def is_low_rank(self) -> bool:
+        """Whether the affinity is a product of small factors and needs no n x n matrix."""
         return self.kind == "minmax" and self.distance == "cosine" and self.threshold == 0
 
 
@@ -221,6 +222,7 @@ class LowRankAffinity:
         self.a = 1.0 - self.b
 
     def degrees(self) -> Tensor:
+        """Sums of W's rows, (n,) float64."""
         # By blocks, since summing in float64 makes a float64 table of what is summed.
         total = self.unit.new_zeros(self.unit.shape[1], dtype=torch.float64)
         for start in range(0, self.n, _SUM_ROWS):
@@ -229,9 +231,11 @@ class LowRankAffinity:
         return (self.n * self.a + self.b * (self.unit @ total).double()).clamp_min_(1.0)
 
     def matmul(self, x: Tensor) -> Tensor:
+        """W x, for x of shape (n, k)."""
         return self.a * x.sum(dim=0) + self.b * (self.unit @ (self.unit.T @ x))
 
     def group_sums(self, labels: Tensor, k: int) -> Tensor:
+        """Sums of W between groups of patches, (k, k) float64, the diagonal 0."""
         count = torch.bincount(labels, minlength=k).double()
         sums = part_sums(self.unit, labels, k)
         total = self.a * torch.outer(count, count) + self.b * (sums @ sums.T)
@@ -270,18 +274,22 @@ class BlockedAffinity:
         return affinity
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """All rows of W, some at a time, each with where they are."""
         step = max(1, _BLOCK_ENTRIES // self.n)
         for start in range(0, self.n, step):
             stop = min(start + step, self.n)
             yield slice(start, stop), self.rows(start, stop)
 
     def degrees(self) -> Tensor:
+        """Sums of W's rows, (n,) float64."""
         return torch.cat([rows.sum(dim=1, dtype=torch.float64) for _, rows in self.blocks()])
 
     def matmul(self, x: Tensor) -> Tensor:
+        """W x, for x of shape (n, k)."""
         return torch.cat([rows @ x for _, rows in self.blocks()])
 
     def group_sums(self, labels: Tensor, k: int) -> Tensor:
+        """Sums of W between groups of patches, (k, k) float64, the diagonal 0."""
         member = torch.nn.functional.one_hot(labels, k).float()
         total = member.new_zeros(k, k, dtype=torch.float64)
         for at, rows in self.blocks():

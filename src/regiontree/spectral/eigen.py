@@ -38,7 +38,8 @@ __all__ = [
     "reference_eigenvectors",
 ]
 
-REFERENCE_LIMIT = 8192  # patches; the dense solver holds three n x n float64 arrays: 1.6 GB there
+REFERENCE_LIMIT = 8192
+"""Most patches of the dense solver: it holds three n x n float64 arrays, 1.6 GB at that size."""
 _RANK_TOLERANCE = 1e-10  # of the largest eigenvalue: below it a direction is rounding
 _PRODUCT_ROUNDING = 1e-6  # the same for eigenvalues that come out of float32 products
 _ROW_BLOCK = 1024

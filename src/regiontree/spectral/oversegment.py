@@ -24,6 +24,7 @@ from regiontree.spectral.kmeans import kmeans
 __all__ = ["Method", "OversegmentSettings", "oversegment"]
 
 Method = Literal["simultaneous", "features", "none"]
+"""How patches become parts."""
 
 _SAMPLE = 65_536  # patches that k-means finds its centres from: all, of a grid of 256 x 256
 

@@ -35,6 +35,7 @@ _DAMAGE = (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.
            UnidentifiedImageError)  # fmt: skip
 
 TREE_SUFFIXES = (".npz", ".npy", ".png", ".tif", ".tiff")
+"""Endings of files that may hold a tree of any program."""
 
 
 def tree_from_parents(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["LOCAL_NAMES", "Guard"]
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+"""Names by which this machine may be addressed."""
 _HEADERS = {
     "Cache-Control": "private, no-cache",
     "Content-Security-Policy": "frame-ancestors 'none'",  # the pages bring the rest of theirs

@@ -105,6 +105,7 @@ class Recent(Generic[T]):
         self.lock = threading.Lock()
 
     def get(self, key: Any) -> T | None:
+        """What is kept for a key; None if nothing is."""
         with self.lock:
             if key not in self.items:
                 return None
@@ -112,6 +113,7 @@ class Recent(Generic[T]):
             return self.items[key][0]
 
     def put(self, key: Any, item: T, size: int) -> None:
+        """Keep an item of that size; what was asked for longest ago makes room."""
         with self.lock:
             self.size += size - self.items.pop(key, (item, 0))[1]
             self.items[key] = item, size

@@ -28,8 +28,12 @@ __all__ = [
     "share_text",
 ]
 
-CARD, FOOTER = 0.88, 0.17  # columns: width of a region's picture; height of the band under it
-CARD_PIXELS = 2048  # pixels of the longer side that pictures are drawn from
+CARD = 0.88
+"""Width of a region's picture, in columns."""
+FOOTER = 0.17
+"""Height of the band under a region's picture, in columns."""
+CARD_PIXELS = 2048
+"""Longer side in pixels of the photograph that regions' pictures are drawn from."""
 _FINEST = 320  # pixels of the longer side of a card's picture
 
 

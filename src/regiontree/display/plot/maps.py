@@ -27,7 +27,9 @@ from regiontree.tree import RegionTree
 __all__ = ["MAP_PIXELS", "draw_panel", "granularity_strip", "hierarchy_map"]
 
 _SLATE = "#6f747c"
-MAP_PIXELS, _PIXELS = 1024, 512  # pixels of the longer side that pictures are drawn from
+MAP_PIXELS = 1024
+"""Longer side in pixels of a map's picture."""
+_PIXELS = 512  # the same of smaller pictures
 
 
 def hierarchy_map(
