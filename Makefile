@@ -1,12 +1,13 @@
 # make demo   parse a photograph and draw its tree   (PHOTO=path for your own)
-# make test   everything that CI checks
+# make test   every check of the code
+# make docs   the documentation site, in site/
 PYTHON ?= python3
 VENV ?= .venv
 PHOTO ?= examples/astronaut.jpg
 OUT ?= demo
 BIN := $(VENV)/bin
 
-.PHONY: demo test install lint clean
+.PHONY: demo test docs install lint clean
 
 install: $(VENV)/installed
 
@@ -18,7 +19,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,hub,onnx,superpixels,viewer,plot,export,geo,higra,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,hub,onnx,superpixels,viewer,plot,export,geo,higra,docs,dev]'
 	touch $@
 
 demo: install
@@ -37,5 +38,10 @@ lint: $(VENV)/installed-dev
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
+# Names without a docstring, links that lead nowhere and notebooks with errors are failures.
+docs: $(VENV)/installed-dev
+	$(BIN)/python -m website.docstrings
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) $(OUT) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(OUT) site .mypy_cache .ruff_cache .pytest_cache

@@ -57,6 +57,8 @@ def room_page(room: griffe.Module, package: griffe.Module) -> str:
     """The page of a room: a table of its names, then each module with its names in full."""
     inside = [room] if room is package else list(modules_of(room))
     inside = [module for module in inside if public_names(module)]
+    offered = {member.canonical_path.rpartition(".")[0] for member in _offered(room)}
+    inside.sort(key=lambda module: (module is not room, module.path not in offered))
     lines = [f"# {room.path} {{ #{room.path} }}", "", _describe(room.path, *_TEXT_ALONE), ""]
     lines += ["| name | what it is |", "|---|---|"]
     for module in inside:
@@ -69,6 +71,12 @@ def room_page(room: griffe.Module, package: griffe.Module) -> str:
             lines.append(_describe(module.path, *_TEXT_ALONE))
         lines += ["", *(_describe(f"{module.path}.{name}", "heading_level: 3") for name in own)]
     return "\n".join(lines) + "\n"
+
+
+def _offered(room: griffe.Module) -> list[griffe.Object]:
+    """What the names of the room itself stand for: the modules that define it come first."""
+    members = [room.members[name] for name in public_names(room)]
+    return [member.final_target if member.is_alias else member for member in members]
 
 
 def _describe(path: str, *options: str) -> str:
