@@ -77,14 +77,29 @@ def test_the_commands_are_there():
     }  # fmt: skip
 
 
+REGIONTREE = [sys.executable, "-m", "regiontree"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A folder with a small photograph, in `photos/` as well, and its tree in `trees/`."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "photos").mkdir()
+    for photo in ("photo.jpg", "photos/photo.jpg"):
+        Image.open(EXAMPLE).resize((90, 90)).save(folder / photo)
+    made = [*REGIONTREE, "segment", "photos", "-o", "trees", "--size", "140"]
+    subprocess.run(made, cwd=folder, check=True)
+    return folder
+
+
 @pytest.mark.usefixtures("embedded_installed")
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
-def test_each_command_runs(command, tmp_path):
+def test_each_command_runs(command, small, tmp_path):
     """As written, with small pictures in place of the reader's folders."""
-    regiontree = [sys.executable, "-m", "regiontree"]
-    (tmp_path / "photos").mkdir()
-    for photo in ("photo.jpg", "photos/photo.jpg"):
-        Image.open(EXAMPLE).resize((90, 90)).save(tmp_path / photo)
+    verb, arguments = command[1], " ".join(command)
+    shutil.copytree(small, tmp_path, dirs_exist_ok=True)
+    if verb == "segment":
+        shutil.rmtree(tmp_path / "trees")
     (tmp_path / "masks").mkdir()
     Image.new("L", (90, 90), 1).save(tmp_path / "masks/photo.png")
     (tmp_path / "labels.txt").write_text("astronaut\t1\t0\n")
@@ -92,10 +107,6 @@ def test_each_command_runs(command, tmp_path):
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     (tmp_path / "features").mkdir()
     np.save(tmp_path / "features/photo.npy", blocks(8, 8, 6))
-    verb, arguments = command[1], " ".join(command)
-    if "trees/" in arguments and verb != "segment":
-        prepare = [*regiontree, "segment", "photos", "-o", "trees", "--size", "140"]
-        subprocess.run(prepare, cwd=tmp_path, check=True)
     if verb == "run":
         command = [*command, "--size", "140x140"]
     elif verb in ("view", "gallery"):
@@ -104,7 +115,7 @@ def test_each_command_runs(command, tmp_path):
         command = [*command, "--size", "140"]
     if verb == "view" and "--html" not in command:
         command += ["--html", "page.html"]  # a server would not end
-    done = subprocess.run([*regiontree, *command[1:]], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([*REGIONTREE, *command[1:]], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
