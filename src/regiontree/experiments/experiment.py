@@ -101,10 +101,12 @@ class Experiment:
 
     @property
     def trees_dir(self) -> Path:
+        """Folder of the trees."""
         return self._of_variant(self._trees) / "trees"
 
     @property
     def pictures_dir(self) -> Path:
+        """Folder of the trees' pictures."""
         return self._of_variant(self._trees) / "imgs"
 
     @property
