@@ -17,6 +17,7 @@ from regiontree.settings import Settings
 __all__ = ["BUDGETS", "Experiment"]
 
 BUDGETS = (5, 10, 25, 50, 100, 200)  # numbers of nodes that scores are also given at
+"""Numbers of nodes that scores are also given at."""
 
 FOLDERS = {
     "extract_features": "features",

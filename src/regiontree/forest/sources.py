@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 TREE_SUFFIX = ".npz"
+"""Ending of a tree's file."""
 _FEATURES = (".npy", ".npz")  # suffixes of the "image" of a tree that was made from features alone
 
 
@@ -71,7 +72,7 @@ class Source:
         return _name(self.tree.meta) or self.path.name
 
     def picture(self, longest: int | None = None) -> NDArray[np.uint8]:
-        """The photograph at the size of the tree, (h, w, 3) uint8. It is white without a photograph.
+        """The photograph at the size of the tree, (h, w, 3) uint8. White without one.
 
         Parameters
         ----------
@@ -139,7 +140,7 @@ class Places:
 
     @classmethod
     def of(cls, given: Iterable[str | Path]) -> Places:
-        """The places in a list of files and folders. A path that is not a folder counts as a file."""
+        """The places in a list of files and folders. What is no folder is a file."""
         files: dict[str, list[Path]] = {}
         folders = []
         for path in map(Path, given):
@@ -157,6 +158,7 @@ class Places:
 
 
 Images = Sequence[str | Path] | Places
+"""Where photographs may lie: folders and files, or places already listed."""
 
 
 def find_trees(paths: Sequence[str | Path]) -> list[Path]:
@@ -238,7 +240,7 @@ def open_outline(path: str | Path, *, images: Images = ()) -> Outline:
 
 
 def _name(meta: Mapping[str, Any]) -> str:
-    """The name of the photograph in a tree's meta, which may hold anything; empty if it has none."""
+    """The name of the photograph in a tree's meta, which may hold anything; else empty."""
     image = meta.get("image")
     name = image.get("name") if isinstance(image, dict) else None
     return name if isinstance(name, str) else ""

@@ -88,8 +88,8 @@ class LoadedImage:
         return bool((self.rgb == self.rgb[:1, :1]).all())
 
 
-# What a photograph may be given as.
 Photo = str | Path | Image.Image | NDArray[Any] | LoadedImage
+"""What a photograph may be given as: a path, a Pillow image, an array, or a decoded photograph."""
 
 
 def load_image(
