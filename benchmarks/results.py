@@ -30,7 +30,7 @@ from _common import (
 from rich.console import Console
 from rich.progress import track
 
-from regiontree import RegionParser
+from regiontree import RegionParser, RegionTree
 from regiontree.datasets.catalog import open_dataset
 from regiontree.engines.crew import Alone
 from regiontree.errors import RegionTreeError
@@ -40,7 +40,6 @@ from regiontree.experiments.run import prepare, run
 from regiontree.experiments.scoring import Scoring, View
 from regiontree.metrics import CoveringScores, Scores
 from regiontree.metrics.report import COVERINGS
-from regiontree.tree.foreign import tree_from_parents
 
 CONFIGS = REPOSITORY / "configs"
 BUDGET = 24  # nodes at which trees of different size are compared
@@ -112,7 +111,7 @@ def golden(data: Path) -> list[list[object]]:
         for file in files:
             with np.load(file, allow_pickle=False) as stored:
                 if bound is None:
-                    tree = tree_from_parents(stored["node_of_patch"], stored["parents"])
+                    tree = RegionTree.from_parents(stored["node_of_patch"], stored["parents"])
                 else:
                     parser = RegionParser(
                         preset="published", backbone="precomputed", max_perturbation=bound

@@ -48,6 +48,7 @@ from regiontree.spectral.graph import part_graph
 from regiontree.spectral.oversegment import PatchGraph
 from regiontree.spectral.smooth import smooth_features
 from regiontree.tree import RegionTree, StopReason
+from regiontree.tree.paths import sum_in_order
 
 __all__ = ["Photo", "RegionParser", "parse"]
 
@@ -485,8 +486,7 @@ def _node_embeddings(hierarchy: Hierarchy, graph: PartGraph) -> NDArray[np.float
     sums = np.zeros((len(hierarchy.parents), graph.sums.shape[1]))
     for leaf, part in zip(hierarchy.leaf_of_part.tolist(), graph.sums, strict=True):
         sums[leaf] += part
-    for i, parent in enumerate(hierarchy.parents[:-1].tolist()):
-        sums[parent] += sums[i]
+    sums = sum_in_order(hierarchy.parents, sums)
     length = np.linalg.norm(sums, axis=1, keepdims=True)
     unit: NDArray[np.float16] = (sums / np.maximum(length, 1e-12)).astype(np.float16)
     return unit

@@ -32,6 +32,7 @@ from regiontree.tree import RegionTree
 __all__ = ["PROTOCOLS", "Scoring", "View", "fit", "metric_class"]
 
 PROTOCOLS = ("pixel", "grid")
+"""Sizes at which trees are compared with masks: full size, or the patch grid."""
 
 Record = dict[str, Any]
 Mask = NDArray[np.int32]
@@ -46,6 +47,7 @@ class View:
 
     @property
     def key(self) -> str:
+        """The table's name in results."""
         kind = {None: "tree", 0: "covering"}.get(self.depth, f"depth {self.depth}")
         return f"{self.protocol}, {kind}"
 

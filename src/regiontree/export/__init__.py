@@ -127,6 +127,7 @@ FORMATS: Registry[Format] = Registry(
     group="regiontree.exports",
     error=ExportError,
 )  # fmt: skip
+"""Every format by its name after ``--to``; other packages add theirs as ``regiontree.exports``."""
 
 
 def find_format(name: str) -> Format:

@@ -1,19 +1,21 @@
 """The published tree: divide by normalised cuts from the root down, as far as eigengaps allow.
 
-A node with m parts and affinity A (its rows and columns of the part graph):
+For a node with m parts and affinity A (its rows and columns of the part graph):
 
-1. Too few parts or the deepest level: a leaf.
-2. The smallest eigenvalues l_0 <= l_1 <= ... of ``L = I - D^-1/2 A D^-1/2`` say into how many
-   groups it falls: the largest gap ``l_(i+1) - l_i`` with i >= 1 means i + 1 groups ("maxgap"),
-   or always two ("fiedler").
-3. Two groups: the best of twelve thresholds on the second eigenvector. More: k-means on the rows of
-   the leading eigenvectors. Then the perturbation bound: with L* the Laplacian of the ideal graph
-   whose groups are cliques and nothing else, ``||L* - L||_F / gap`` bounds how far the eigenvectors
-   can be from the ideal ones (Davis and Kahan); above ``max_perturbation`` the node stays whole.
-4. The mean normalised cut of the groups must be below ``max_ncut``; while it is not, one group
-   fewer is tried on the same eigenvectors. Below two groups: a leaf.
+1. A node with too few parts, or at the deepest level, is a leaf.
+2. Let l_0 <= l_1 <= ... be the smallest eigenvalues of ``L = I - D^-1/2 A D^-1/2``. They give the
+   number of groups. With "maxgap", the largest gap ``l_(i+1) - l_i`` with i >= 1 means i + 1
+   groups. With "fiedler" there are always two.
+3. Two groups come from the best of twelve thresholds on the second eigenvector. More groups come
+   from k-means on the rows of the leading eigenvectors.
+4. The perturbation bound is ``||L* - L||_F / gap``. L* is the Laplacian of the ideal graph, where
+   every group is a clique and no edge joins two groups. The bound says how far the eigenvectors can
+   be from the ideal ones (Davis and Kahan). Above ``max_perturbation`` the node is a leaf.
+5. The mean normalised cut of the groups must be below ``max_ncut``. While it is not, the node is
+   divided again into one group fewer, by the same eigenvectors. With fewer than two groups the node
+   is a leaf.
 
-Reference: Rossetti and Pirri, NeurIPS 2024, sections 3.2 and 3.3; Shi and Malik, PAMI 2000.
+References: Rossetti and Pirri, NeurIPS 2024, sections 3.2 and 3.3; Shi and Malik, PAMI 2000.
 """
 
 from __future__ import annotations
@@ -85,6 +87,7 @@ class RecursivePartition:
         check_settings(self)
 
     def build(self, graph: PartGraph, *, seed: int) -> Hierarchy:
+        """The tree over the parts of a graph, divided from the root downwards."""
         root = Node(np.arange(len(graph.count)))
         todo = [(root, 0)]
         with one_thread():
@@ -99,7 +102,7 @@ class RecursivePartition:
     def _divide(
         self, graph: PartGraph, node: Node, level: int, seed: int
     ) -> list[tuple[IntArray, float]]:
-        """The groups of a node and their normalised cuts; none for a leaf (it gets its `stop`)."""
+        """The groups of a node and their normalised cuts. A leaf has none, and gets its `stop`."""
         m = len(node.parts)
         if m <= self.min_parts:
             node.stop = StopReason.SINGLE_PART
@@ -171,7 +174,7 @@ def normalised_cuts(weights: FloatArray, labels: IntArray) -> FloatArray:
 
     Returns
     -------
-    (g,) float64; a group tied to nothing at all counts as a cut of 1.
+    (g,) float64; 1 for a group without any affinity.
     """
     member = np.eye(int(labels.max()) + 1)[labels]
     within = np.einsum("ig,ig->g", member, weights @ member)
@@ -182,7 +185,7 @@ def normalised_cuts(weights: FloatArray, labels: IntArray) -> FloatArray:
 
 
 def _laplacian(weights: FloatArray) -> FloatArray:
-    """``I - D^-1/2 W D^-1/2``; a row tied to nothing has only its diagonal 1."""
+    """``I - D^-1/2 W D^-1/2``. A row without any affinity has only its 1 on the diagonal."""
     degrees = weights.sum(axis=1)
     scale = np.divide(1.0, np.sqrt(degrees), out=np.zeros_like(degrees), where=degrees > 0)
     laplacian: FloatArray = -scale[:, None] * weights * scale
@@ -205,10 +208,10 @@ def _smallest_eigenpairs(laplacian: FloatArray, k: int) -> tuple[FloatArray, Flo
 
 
 def _best_threshold(weights: FloatArray, vector: FloatArray) -> IntArray | None:
-    """Two groups by thresholding a vector where the mean normalised cut is least.
+    """Two groups, below and above the threshold with the smallest mean normalised cut.
 
-    Thresholds: ten evenly spaced from least to greatest entry, 0, and the mean. None if every
-    threshold leaves a side empty.
+    Ten thresholds are spaced evenly from the smallest to the largest entry. The others are 0 and
+    the mean. The result is None if every threshold leaves one side empty.
     """
     thresholds = np.append(
         np.linspace(vector.min(), vector.max(), _THRESHOLDS), [0.0, vector.mean()]

@@ -32,6 +32,8 @@ from regiontree.errors import ImageError, check_number
 from regiontree.forest.sources import Source
 from regiontree.images import nearest
 from regiontree.tree import RegionTree
+from regiontree.tree.kernel import accumulate_any
+from regiontree.tree.paths import sum_in_order
 from regiontree.tree.stop import StopReason
 from regiontree.viewer.document import document
 
@@ -188,11 +190,7 @@ def _n_divided(tree: RegionTree, nodes: NDArray[np.int64]) -> int:
     """
     reached = np.zeros(tree.n_nodes, bool)
     reached[nodes] = True
-    divided = np.zeros(tree.n_nodes, bool)
-    for i in range(tree.root):
-        if reached[i] or divided[i]:
-            divided[tree.parents[i]] = True
-    return int(divided.sum())
+    return int((accumulate_any(tree.parents, reached) & ~reached).sum())
 
 
 def _means(
@@ -208,8 +206,7 @@ def _means(
     for channel in range(3):
         values = picture[:, :, channel].reshape(-1)
         total[: tree.n_leaves, channel] = np.bincount(flat, values, minlength=tree.n_leaves)
-    for i in range(tree.root):
-        total[tree.parents[i]] += total[i]
+    total = sum_in_order(tree.parents, total)
     means = np.where(total[:, 3:] > 0, total[:, :3] / np.maximum(total[:, 3:], 1), 255)
     rounded: NDArray[np.uint8] = (means + 0.5).astype(np.uint8)
     return rounded

@@ -18,6 +18,30 @@ const SELECTED_OUTLINE = 0xffffffff;
 const HOVERED_OUTLINE = 0xe6ffffff;
 const COARSE = 200; // pixels: a smaller image is enlarged without smoothing
 
+/**
+ * A function that paints every pixel from the tables.
+ *
+ * It is a closure and no method: Chromium compiles a loop over constant arrays to code that needs
+ * little more than half the time of a loop over arrays in fields.
+ *
+ * @param {View} view
+ * @param {object} tables
+ * @param {Uint32Array} tables.pixels
+ * @param {Uint32Array} tables.fill
+ * @param {Uint32Array} tables.limit
+ * @param {Uint32Array} tables.lines
+ * @param {Uint8Array} tables.strength
+ */
+function painter({ labels, borders }, { pixels, fill, limit, lines, strength }) {
+  return () => {
+    for (let i = 0; i < pixels.length; i++) {
+      const leaf = labels[i];
+      const border = borders[i];
+      pixels[i] = border < limit[leaf] ? lines[TONES * leaf + strength[border]] : fill[leaf];
+    }
+  };
+}
+
 export class Photograph {
   #canvas = byId("regions", HTMLCanvasElement);
   #photo = byId("photo", HTMLImageElement);
@@ -48,6 +72,7 @@ export class Photograph {
     this.lines = new Uint32Array(TONES * tree.leaves);
     /** The strength of the borders that each division draws, 0 to TONES - 1. */
     this.strength = new Uint8Array(tree.divisions.length);
+    this.paint = painter(view, this);
     byId("frame", HTMLElement).classList.toggle("coarse", Math.max(width, height) < COARSE);
     document.documentElement.style.setProperty("--ratio", String(width / height));
     const describe = () => {
@@ -68,7 +93,7 @@ export class Photograph {
   draw() {
     this.#colorLeaves();
     this.#weighBorders();
-    this.#paint();
+    this.paint();
     this.#drawOutlines();
     this.#brush.putImageData(this.image, 0, 0);
     this.#mutePhotograph();
@@ -123,16 +148,6 @@ export class Photograph {
     const { m } = this.state;
     for (let i = 0; i < m; i++) {
       this.strength[i] = (TONES - 1) * (1 - Math.log(i + 1) / Math.log(m + 1)) + 0.5;
-    }
-  }
-
-  #paint() {
-    const { pixels, fill, limit, lines, strength } = this;
-    const { labels, borders } = this.view;
-    for (let i = 0; i < pixels.length; i++) {
-      const leaf = labels[i];
-      const border = borders[i];
-      pixels[i] = border < limit[leaf] ? lines[TONES * leaf + strength[border]] : fill[leaf];
     }
   }
 
