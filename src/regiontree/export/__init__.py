@@ -203,6 +203,7 @@ def export_tree(tree: RegionTree, to: str, path: str | Path, **options: Any) -> 
     """
     form = find_format(to)
     used = checked_options(form, options)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     if form.maker is None:
         form.writer(tree, path, **used)
     else:
