@@ -136,7 +136,7 @@ def test_an_export_format_with_options(place: Path, trees: Path) -> None:
     rows = (place / "areas" / "photo.csv").read_text().splitlines()
     assert rows == [f"{node},{area}" for node, area in enumerate(tree.area) if area >= 9]
     for option, said in (
-        ("least=0", "least must be a whole number in [1, 1e+09], got 0"),
+        ("least=0", "least must be a whole number in [1, 1000000000], got 0"),
         ("leat=9", "did you mean 'least'?"),
         ("least", "--option takes name=value"),
     ):
