@@ -1,1 +1,1 @@
-"""Experiments: configs, stages that resume, tables."""
+"""Experiments on data sets: configs, stages that can be resumed, tables of scores."""

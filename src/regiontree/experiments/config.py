@@ -1,7 +1,8 @@
-"""One experiment, read from a config of the published code or from one of our own, as one record.
+"""Read a config, of the published code or in our own format, as one record.
 
-The two are told apart by content: a published config has ``schedule`` and ``tasks``
-(:mod:`regiontree.experiments.published`), ours says only what differs from a preset::
+A published config has the keys ``schedule`` and ``tasks``
+(:mod:`regiontree.experiments.published`). A config in our own format says only what differs from a
+preset::
 
     dataset: voc12
     split: val
@@ -46,7 +47,7 @@ from regiontree.system.reading import (
 
 __all__ = ["Experiment", "load_experiment"]
 
-_TOGETHER = {  # settings of which neither is right alone
+_TOGETHER = {  # settings that are right only together
     name: {"kernel", "stride", "view.kernel", "view.stride"}
     for name in ("kernel", "stride", "view.kernel", "view.stride")
 }
@@ -116,13 +117,13 @@ def load_experiment(
     changes: Mapping[str, Any] | None = None,
     preset: str | None = None,
 ) -> Experiment:
-    """Read a config; what else is given takes the place of what the config says.
+    """The experiment of a config. Every other argument replaces what the config says.
 
     Parameters
     ----------
     path
-        JSON or YAML, of the published code or our own. Relative paths in it start from the current
-        folder.
+        A JSON or YAML file, of the published code or in our own format. Relative paths in it start
+        from the current folder.
     model, output, dataset, split, root, datasets_config
         See :class:`Experiment`.
     stages
@@ -130,12 +131,12 @@ def load_experiment(
     size, refine
         See :class:`~regiontree.settings.Settings`.
     changes, preset
-        Settings by ``stage.key`` and a preset, instead of those of the config.
+        Settings by ``stage.key``, and a preset. They replace those of the config.
 
     Raises
     ------
     ConfigError
-        All mistakes of the config, one a line, each with its key and value.
+        The config has mistakes. The message has one line for each, with its key and value.
     """
     path = Path(path)
     raw = read_mapping(path)
@@ -294,7 +295,7 @@ Changes = dict[str, tuple[str, Any]]  # name of a setting -> (key in the config,
 
 
 def _by_key(settings: Mapping[str, Any], start: str) -> Changes:
-    """Settings of a file, stages taken apart: ``{tree: {levels: 5}}`` is ``tree.levels``."""
+    """The settings of a file by ``stage.key``: ``{tree: {levels: 5}}`` becomes ``tree.levels``."""
     found: Changes = {}
     for name, value in settings.items():
         inner = value if isinstance(value, Mapping) else None
@@ -306,7 +307,7 @@ def _by_key(settings: Mapping[str, Any], start: str) -> Changes:
 
 
 def _from_options(given: Mapping[str, Any], before: Changes) -> Changes:
-    """Settings from the command line; they take the place of the config's own."""
+    """Settings from the command line. The same settings are removed from `before`."""
     found: Changes = {key: (key, given[key]) for key in ("size", "refine") if key in given}
     found |= {name: (f"--set {name}", value) for name, value in given.get("changes", {}).items()}
     for name in found:
@@ -322,7 +323,7 @@ def _names_of(key: str) -> list[str]:
 
 
 def _settings(preset: str, changes: Changes, mistakes: list[str]) -> Settings | None:
-    """A preset with changes, or more `mistakes`."""
+    """A preset with changes; None after a mistake, which is added to `mistakes`."""
     try:
         Settings.make(preset)
     except SettingsError as error:
@@ -357,7 +358,7 @@ def _settings(preset: str, changes: Changes, mistakes: list[str]) -> Settings | 
 
 
 def _selectors(name: str) -> set[str]:
-    """What chooses the method that a setting is of, by every name."""
+    """Every name of the setting that chooses the method to which a setting belongs."""
     stages = {key.partition(".")[0] for key in FLAT_NAMES.get(name, (name,))}
     keys = [f"{stage}.{CHOICES[stage].selector}" for stage in stages if stage in CHOICES]
     return {other for key in keys for other in _names_of(key)}
@@ -366,7 +367,7 @@ def _selectors(name: str) -> set[str]:
 def _find(
     key: str, value: str, config: Path | None, mistakes: list[str], remarks: list[str]
 ) -> Path | None:
-    """The file meant by a path: from the current folder, or from the config's and two above."""
+    """The file of a path, looked for from the current folder, the config's, and two above that."""
     given = Path(value)
     places = [given]
     if config is not None:
@@ -384,7 +385,7 @@ def _find(
 
 
 def _in_order(key: str, stages: Sequence[str], remarks: list[str]) -> tuple[str, ...]:
-    """The stages that exist here, each once, in the order of the data."""
+    """The stages that this version has, each once, in the order in which data flows."""
     known = [stage for stage in stages if stage in STAGES]
     ordered = tuple(stage for stage in STAGES if stage in known)
     if list(ordered) != known:

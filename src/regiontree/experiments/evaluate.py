@@ -19,18 +19,18 @@ __all__ = ["evaluate"]
 
 @dataclass(slots=True)
 class _Found:
-    """Tree files below some folders, by what their samples may be called."""
+    """Tree files below some folders, by the ids and by the file names that samples can have."""
 
     by_id: dict[str, Path] = field(default_factory=dict)
     by_stem: dict[str, list[Path]] = field(default_factory=dict)
 
     def of(self, sample: Sample) -> Path | None:
-        """The tree of a sample, by its id, else by the last part of it; None if it has none.
+        """The tree of a sample, by its id, else by the last part of its id; None if it has none.
 
         Raises
         ------
         TreeFileError
-            There are several.
+            Several trees have the name.
         """
         if sample.id in self.by_id:
             return self.by_id[sample.id]
@@ -64,15 +64,16 @@ def evaluate(
     *,
     on_image: Callable[[str | None], None] = lambda error: None,
 ) -> Report:
-    """Scores of trees made earlier, or by anybody (:mod:`regiontree.tree.foreign`).
+    """The scores of trees that exist already (:mod:`regiontree.tree.foreign`).
 
-    Every image of the data set that has a tree is scored; images without one are told of together,
-    other failures one by one.
+    Every image of the data set that has a tree is scored. The report names the images without a
+    tree in one sentence, and every other failure in a sentence of its own. `on_image` is called
+    after each image, with its error or None.
 
     Raises
     ------
     DataError
-        Not a single image could be scored.
+        No image could be scored.
     """
     if not dataset.samples:
         said = dataset.problems or ("it has no images",)
@@ -116,7 +117,8 @@ def evaluate(
 
 
 def _check_photograph(path: Path, recorded: Mapping[str, Any], sample: Sample) -> None:
-    """A tree that was made from features alone records their file, and is as large as its grid."""
+    """Raise a DataError if a tree records another photograph than that of the sample."""
+    # A tree of features alone has the size of its grid, and its sha256 is that of the features.
     of_photograph = "sha256" in recorded and recorded.get("size") != recorded.get("grid")
     if of_photograph and recorded["sha256"] != sha256_of(sample.image):
         raise DataError(f"{path}: is a tree of another photograph than {sample.image}")

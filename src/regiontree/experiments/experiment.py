@@ -1,6 +1,6 @@
-"""What a run needs to know, whichever config it came from, and where its results lie.
+"""The record of an experiment, whichever config it came from, and the places of its results.
 
-That is where the published code puts them:
+Results lie where the published code puts them:
 ``<output>/<dataset>/<model>/<folder of the stage>/<split>/<variant>/``.
 """
 
@@ -16,7 +16,7 @@ from regiontree.settings import Settings
 
 __all__ = ["BUDGETS", "Experiment"]
 
-BUDGETS = (5, 10, 25, 50, 100, 200)  # numbers of nodes that scores are also given at
+BUDGETS = (5, 10, 25, 50, 100, 200)
 """Numbers of nodes that scores are also given at."""
 
 FOLDERS = {
@@ -58,7 +58,8 @@ class Experiment:
     protocols : tuple of {"pixel", "grid"}
         Resolutions to evaluate at; the first is the main one.
     match, threshold, budgets
-        ``max`` or ``hungarian``; overlaps below the threshold count as 0; numbers of nodes.
+        How regions are matched, ``max`` or ``hungarian``; the IoU below which an overlap counts as
+        0; the numbers of nodes at which scores are also given.
     metrics : tuple of str or None
         Metrics of the report beside the coverings; None: those that are in every report.
     save_strips : bool
@@ -70,9 +71,10 @@ class Experiment:
     variant : tuple of str
         Over-clustering, normalisation, distance, heuristic and merging, as parts of the path.
     remarks : tuple of str
-        Settings honoured in another way, changed from outside, or found elsewhere.
+        One sentence for each setting that is followed in another way, that the command line
+        replaces, or that was found in another folder.
     unsupported : tuple of str
-        What was asked for and cannot be done: a run must refuse unless this is empty.
+        What the config asks for and this version cannot do. A run refuses unless this is empty.
     """
 
     config: Path | None
@@ -130,7 +132,7 @@ class Experiment:
 
     @property
     def _trees(self) -> str:
-        """The stage that leaves the trees that are scored."""
+        """The stage whose trees are scored."""
         return "postprocess_crf" if "postprocess_crf" in self.stages else "semantic_ncuts"
 
     @property

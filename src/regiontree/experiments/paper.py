@@ -1,8 +1,8 @@
-"""Scores printed in the paper (Rossetti and Pirri, NeurIPS 2024), to stand beside ours.
+"""Scores that the paper prints (Rossetti and Pirri, NeurIPS 2024), for comparison with ours.
 
-In percent, maximum-overlap matching, DINOv2 ViT-B/14 with registers. The size of the trees behind
-them is not printed there. A row belongs to a whole split, so it is shown beside a subset only as
-what it is: the paper's.
+The scores are in percent, with maximum-overlap matching and DINOv2 ViT-B/14 with registers. The
+paper does not print the number of nodes of its trees. A row of the paper belongs to a whole split,
+so the row of a report is named after the paper even if the report is about a part of the split.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PAPER: dict[tuple[str, str], dict[str, dict[str, float]]] = {
 ``level`` is Table 1, T to S_gt; ``tree`` is Table 2, T to T_gt.
 """
 
-# Names that the published files use for the same data.
+# Other names of the same data sets, in files of the published code.
 _SAME = {
     ("coco", "val_thing"): ("coco", "val_things"),
     ("kitti", "val_step"): ("kitti_step", "val"),
@@ -53,7 +53,7 @@ _SAME = {
 
 
 def paper_row(dataset: str, split: str | None, table: str) -> dict[str, float] | None:
-    """The paper's scores for a data set and split, where its table "level" or "tree" has them.
+    """The paper's scores for a data set and split, from its table "level" or "tree"; else None.
 
     >>> paper_row("voc12", "val", "level")["nm"]
     75.4

@@ -27,10 +27,14 @@ class Plan:
 
     Attributes
     ----------
-    experiment, dataset
-    scoring : None where no ground truth is scored
-    remarks : settings honoured in another way than written
-    missing : why it cannot run here and now; empty if it can
+    experiment : Experiment
+    dataset : Dataset
+    scoring : Scoring or None
+        None if no ground truth is scored.
+    remarks : tuple of str
+        Settings that are followed in another way than the config says.
+    missing : tuple of str
+        Why the experiment cannot run on this machine; empty if it can.
     """
 
     experiment: Experiment
@@ -40,7 +44,10 @@ class Plan:
     missing: tuple[str, ...]
 
     def text(self, bytes_per_image: int | None = None) -> str:
-        """The plan for a reader."""
+        """The plan as text, one line for each fact.
+
+        `bytes_per_image` is what one image takes on disk; None: the text does not say it.
+        """
         experiment, data = self.experiment, self.dataset
         split = f" {data.split}" if data.split else ""
         places = {
@@ -91,16 +98,18 @@ class Plan:
 
 
 def prepare(experiment: Experiment) -> Plan:
-    """Open an experiment's data and see what is missing.
+    """The plan of an experiment: its data set is opened, and what is missing is found.
 
     Raises
     ------
     ConfigError
-        The data set is unknown or contradicts itself; missing files are no error here.
+        The data set is unknown or contradicts itself. Missing files are no error: the plan names
+        them.
     """
     remarks: list[str] = list(experiment.remarks)
     if experiment.datasets_config is not None:
-        # Paths in it start where that code ran: here, or beside or above the file itself.
+        # The published code resolves these paths from the folder in which it runs. Here that is
+        # the current folder, the folder of the file, or the folder above that.
         beside = experiment.datasets_config.parent
         search = [experiment.root] if experiment.root else [Path(), beside.parent, beside]
         dataset, found = published_dataset(
@@ -140,7 +149,7 @@ def prepare(experiment: Experiment) -> Plan:
 
 
 def _downloads(backbone: str, missing: list[str]) -> list[str]:
-    """What of the network is to be fetched, as a remark; a name that is none is missing."""
+    """A remark if weights must be downloaded. An unknown name is added to `missing`."""
     if backbone == "embedded" or backbone.partition(":")[0] in ("precomputed", "onnx"):
         return []
     from regiontree.backbones.weights import is_here

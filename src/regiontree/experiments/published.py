@@ -1,9 +1,9 @@
 """Configs of the published code: what each key may say, and what it means here.
 
-Such a config is JSON with a ``schedule`` of stages and the settings of each under ``tasks``. It is
-read unchanged. A value either becomes one of our settings, or is named in a remark (done another
-way here), or in the list of what this version cannot do; nothing is accepted and then ignored.
-``docs/configs.md`` has the same as a table.
+Such a config is JSON with a ``schedule`` of stages, and the settings of each stage under ``tasks``.
+It is read unchanged. Each value becomes one of our settings, or a remark names it because it is
+followed in another way, or it is in the list of what this version cannot do. No value is accepted
+and then ignored. ``docs/configs.md`` has the same as a table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["OVERCLUSTERINGS", "STAGES", "Published", "Text", "remarks_on", "sett
 STAGES = ("extract_features", "semantic_ncuts", "postprocess_crf", "create_stats")
 """The stages of the published code, in the order in which they run."""
 
-# Accepted there, and ours by another name.
+# Names of distances in published configs, and ours for them.
 _DISTANCES = {"cosine": "cosine", "l2": "euclidean", "euclidean": "euclidean"}
 OVERCLUSTERINGS = {
     "simultaneous": "simultaneous",
@@ -46,7 +46,7 @@ _RENAMED = {
     "min_points": "tree.min_parts",
     "levels": "tree.levels",
 }
-# The one value of each that this version has.
+# Keys of which this version has only one value.
 _ONLY = {
     "merging": "topdown",
     "normalization": "symmetrical",
@@ -54,7 +54,7 @@ _ONLY = {
     "eig_stab_th": None,
     "unfold": False,
 }
-_PUBLISHED_PERTURBATION = 50  # what the published code runs with, whatever its config says
+_PUBLISHED_PERTURBATION = 50  # the published code uses this value whatever its config says
 
 
 def _inside(folder: str) -> str:
@@ -147,7 +147,7 @@ class _Tasks(Section):
 
 
 class Published(Section):
-    """A published config. Task settings that are left out have the published values."""
+    """A published config. Settings that a task leaves out have the published values."""
 
     output_root: Text
     model: Text
@@ -170,7 +170,7 @@ class Published(Section):
 
     @property
     def variant(self) -> tuple[str, ...]:
-        """The part of output paths that names how trees are made."""
+        """The parts of output paths that say how trees are made."""
         trees = self.tasks.semantic_ncuts
         return (
             trees.overclustering,
@@ -182,7 +182,7 @@ class Published(Section):
 
 
 def settings_of(config: Published) -> dict[str, tuple[str, Any]]:
-    """Our settings as ``{name: (key in the config, value)}``; without what is not available."""
+    """Our settings as ``{name: (key in the config, value)}``, of all that this version can do."""
     features, trees = config.tasks.extract_features, config.tasks.semantic_ncuts
     found: dict[str, tuple[str, Any]] = {
         "backbone.name": ("model", config.model),
@@ -207,7 +207,7 @@ def settings_of(config: Published) -> dict[str, tuple[str, Any]]:
 
 
 def _unused_in(trees: _Trees) -> dict[str, str]:
-    """Keys that the published code does not use beside the other values: key to reason."""
+    """Keys that have no effect in the published code beside the other values, with the reason."""
     found = {}
     if trees.adjacency != "exp":
         found["sigma"] = f"adjacency {trees.adjacency}"
@@ -217,7 +217,7 @@ def _unused_in(trees: _Trees) -> dict[str, str]:
 
 
 def unsupported_in(config: Published) -> list[str]:
-    """What the schedule asks for and this version cannot do, a sentence each."""
+    """One sentence for each thing that the schedule asks for and this version cannot do."""
     said = [
         f"schedule: {stage} is not available in this version; take it out of the schedule"
         for stage in dict.fromkeys(config.schedule)
@@ -230,7 +230,7 @@ def unsupported_in(config: Published) -> list[str]:
     trees = config.tasks.semantic_ncuts
     for name, only in _ONLY.items():
         value = getattr(trees, name)
-        # Without an over-clustering there is nothing to merge: the published code skips it too.
+        # Without an over-clustering there is nothing to merge. The published code skips it, too.
         if value != only and not (name == "merging" and trees.overclustering == "null"):
             said.append(
                 f"{key}.{name} {shown(value)} is not available in this version; "
@@ -245,7 +245,7 @@ def unsupported_in(config: Published) -> list[str]:
 
 
 def remarks_on(config: Published) -> list[str]:
-    """What is honoured in another way than the published code does, a sentence each."""
+    """One sentence for each value that is followed in another way than by the published code."""
     said = []
     trees = config.tasks.semantic_ncuts
     if "semantic_ncuts" in config.schedule:

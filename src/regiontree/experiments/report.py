@@ -31,7 +31,7 @@ _CURVE = ("NMCovering (S)", "NMCovering (T)", "NHCovering", "nodes")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A title, column heads, and rows of a name and one cell a head."""
+    """A title, the heads of the columns, and rows: a name and one cell for each head."""
 
     title: str
     heads: Sequence[str]
@@ -55,11 +55,16 @@ class Report:
 
     Attributes
     ----------
-    dataset, split, model : names
-    scoring : how they were measured
-    results : the scores of each table, by metric
-    seconds : median seconds an image of each stage
-    failed : one sentence for each image that is not in the scores
+    dataset, model : str
+    split : str or None
+    scoring : Scoring
+        How the trees were scored.
+    results : mapping of View to mapping of str to scores
+        The scores of each table, by the name of the metric.
+    seconds : mapping of str to float
+        The median seconds for one image, by stage.
+    failed : sequence of str
+        One sentence for each image that has no scores.
     """
 
     dataset: str
@@ -78,7 +83,7 @@ class Report:
     # -- tables -----------------------------------------------------------------------------------
 
     def tables(self) -> list[Table]:
-        """Per protocol: T to S, T to T_gt, and the curve of score against nodes."""
+        """T to S and T to T_gt, a row for each protocol, and the curve of scores against nodes."""
         if self.scoring.labels is None:
             return [self._table("Segmentation covering", 0, None)]
         finest = self.scoring.labels.max_depth
@@ -91,7 +96,7 @@ class Report:
         return tables
 
     def _table(self, title: str, depth: int | None, paper: str | None) -> Table:
-        """One row a protocol, and the paper's row if it prints one for this table."""
+        """A table with one row for each protocol, and the paper's row if the paper prints one."""
         views = {protocol: View(protocol, depth) for protocol in self.scoring.protocols}
         columns: dict[str, Sequence[Column]] = {}
         for view in views.values():
@@ -122,7 +127,7 @@ class Report:
         ]
 
     def headline(self) -> str:
-        """What was measured, in one line."""
+        """One line that says what was measured."""
         scores = next(iter(self.scores.values()))
         parts = [f"{self.dataset}{f' {self.split}' if self.split else ''}, {self.model}"]
         parts.append(f"{scores.images} images")
@@ -165,7 +170,7 @@ class Report:
     # -- files ------------------------------------------------------------------------------------
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, as JSON values; scores are fractions."""
+        """Everything as JSON values. Scores are fractions from 0 to 1."""
         labels = self.scoring.labels
         return {
             "software": f"regiontree {__version__}",
@@ -186,7 +191,7 @@ class Report:
         }
 
     def save(self, folder: Path) -> list[Path]:
-        """Write ``summary.json`` and ``summary.md``; returns their paths."""
+        """The paths of ``summary.json`` and ``summary.md``, which are written to the folder."""
         written = []
         for name, text in (
             ("summary.json", _json(self.as_dict())),
@@ -198,9 +203,10 @@ class Report:
         return written
 
     def published(self) -> dict[int | None, str]:
-        """Result files as the published code writes them, by depth (None: hierarchical).
+        """The texts of result files as the published code writes them, by depth.
 
-        Of the main protocol; values are fractions from 0 to 1.
+        Depth None is the hierarchical file. Scores are those of the main protocol, as fractions
+        from 0 to 1.
         """
         files: dict[int | None, str] = {}
         for view, found in self.scores.items():
@@ -219,7 +225,7 @@ class Report:
                 coverings = {"nhcovering": found.nh_covering, "nmcovering": found.nm_covering}
                 first: dict[str, Any] = {"thresh": self.scoring.threshold}
             else:
-                # With every region matched to its own best node, these two are one.
+                # The two are equal, because every region is matched to its own best node.
                 coverings = {"hnecovering": found.nm_covering, "nfcovering": found.nm_covering}
                 first = {"mapping": {}}
             sizes = {"nodes": found.nodes, "leaves": found.leaves, "images": found.images}

@@ -17,18 +17,23 @@ from regiontree.system.files import atomic_write
 
 __all__ = ["Result", "run"]
 
-_TREE_BYTES = 150_000  # of a typical photograph's tree; features are computed exactly
+_TREE_BYTES = 150_000  # a typical photograph's tree; the size of features is exact
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run came to; complete at rank 0 only.
+    """What a run did; only rank 0 knows all of it.
 
     Attributes
     ----------
-    report : None where nothing was scored
-    done, kept, failed : numbers of images over all processes
-    files : result files written
+    report : Report or None
+        None if nothing was scored.
+    done, kept : int
+        Numbers of images over all processes.
+    failed : tuple of str
+        One sentence for each image that failed and for each problem of the data set.
+    files : tuple of Path
+        The result files.
     """
 
     report: Report | None
@@ -48,14 +53,16 @@ def run(
     on_start: Callable[[Plan, int | None], None] = lambda plan, size: None,
     on_outcome: Callable[[int, Outcome], None] = lambda ticket, outcome: None,
 ) -> Result:
-    """Do what is planned, sharing the images with the crew; what is finished is kept.
+    """The result of a planned run, whose images are shared among the crew.
+
+    Finished work is kept.
 
     Raises
     ------
     ConfigError
-        Something is missing: ``plan.missing`` says what.
+        Something is missing; ``plan.missing`` says what.
     BackboneError
-        The network cannot be loaded: no image could be done.
+        The network cannot be loaded, so no image can be done.
     """
     if plan.missing:
         raise ConfigError("cannot run:\n" + "\n".join(f"  {said}" for said in plan.missing))
@@ -112,7 +119,7 @@ def run(
 
 
 def _bytes_per_image(pipeline: Pipeline) -> int | None:
-    """Disk that the scheduled stages take for an image, at most; None if it cannot be known."""
+    """The most bytes that the stages write for one image; None if nobody can know."""
     experiment = pipeline.experiment
     total = _TREE_BYTES if "semantic_ncuts" in pipeline.stages else 0
     if "extract_features" in pipeline.stages:

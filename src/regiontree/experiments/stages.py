@@ -1,11 +1,13 @@
 """The stages of an experiment, for one image after the other: features, tree, scores.
 
-Each stage leaves one file an image, written whole or not at all, and each file says what it was
-made from: the photograph's sha256, the network's, the settings, the file of the stage before. A
-file that says the same as would be written now is kept; anything else is made again. So a run may
-be stopped at any moment and continued by running it again, and changed settings never meet stale
-work. All scheduled stages of an image are done before the next one's tree is begun, which needs no
-waiting between stages; with a GPU, the next photographs are decoded meanwhile.
+Each stage writes one file for each image. The file appears whole or not at all. It records what it
+was made from: the sha256 of the photograph and of the network, the settings, and the file of the
+stage before. A stage keeps a file whose record is what the stage would record now. It makes every
+other file again. So a run can be stopped at any moment, and the same command continues it. Files
+that were made with other settings are never used.
+
+A process finishes all stages of an image before it starts the tree of the next image, so no stage
+waits for another. With a GPU, the next photographs are decoded in the meantime.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from regiontree.tree.file import read_meta
 
 __all__ = ["Outcome", "Pipeline", "feature_settings", "read_records", "work"]
 
-# Of all settings, those that shape features rather than the tree built over them.
+# Settings that change features. The other settings change only the tree that is built from them.
 _FEATURE_SETTINGS = (
     "size", "dtype", "kernel", "stride", "views", "tiles", "layers", "facet",
     "positions",
@@ -51,7 +53,7 @@ _RECORD_FORMAT = "regiontree-scores 1"
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of an image: seconds of each stage that was done now, and an error if any."""
+    """The result of one image: seconds of the stages that ran now, and the error if one failed."""
 
     image: str
     seconds: dict[str, float] = field(default_factory=dict)
@@ -64,20 +66,20 @@ def feature_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 class Pipeline:
-    """The scheduled stages of an experiment, ready to be run on any image of its data set.
+    """The scheduled stages of an experiment, which can run on any image of its data set.
 
     Parameters
     ----------
     experiment, dataset
-        What is done, on what.
+        What to do, and with which images.
     scoring
-        How trees are scored; None where the data set has no ground truth.
+        How trees are scored. None if the data set has no ground truth.
     device
         Of the network and the spectra.
     compile
         Compile the network first.
     overwrite
-        Make files again that could be kept.
+        Make every file again, finished ones too.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class Pipeline:
         self.overwrite = overwrite
         self.parser = RegionParser(settings=experiment.settings, device=device, compile=compile)
         stages = {*experiment.stages}
-        if "postprocess_crf" in stages:  # done as the tree is made
+        if "postprocess_crf" in stages:  # the refinement is a part of making the tree
             stages.add("semantic_ncuts")
         self.stages: dict[str, Callable[[Sample, Fed], bool]] = {
             name: stage
@@ -129,10 +131,10 @@ class Pipeline:
     # -- one image --------------------------------------------------------------------------------
 
     def run(self, sample: Sample, fed: Fed | None = None) -> Outcome:
-        """All scheduled stages of one image; what goes wrong is recorded, not raised.
+        """The outcome of all scheduled stages of one image. Errors are recorded, not raised.
 
-        `fed` is what the network made of its photograph, if it was fed with others: nothing where
-        that was not :meth:`wanted`.
+        `fed` is what the network made of the photograph, if it saw the photograph among others. It
+        is empty if the photograph was not :meth:`wanted`. None: the network sees it now.
         """
         if fed is None:
             fed = next(feed(self.parser, [self.wanted(sample)]))
@@ -142,7 +144,7 @@ class Pipeline:
             try:
                 fresh = stage(sample, fed)
             except (RegionTreeError, OSError, MemoryError, RuntimeError, ValueError) as error:
-                # RuntimeError is how torch reports what it cannot do with one image.
+                # torch raises RuntimeError if it cannot process one image.
                 said = str(error) if isinstance(error, RegionTreeError) else repr(error)
                 outcome.error = f"{sample.id}: {name}: {said}"
                 return outcome
@@ -154,7 +156,7 @@ class Pipeline:
         return outcome
 
     def wanted(self, sample: Sample) -> Path | None:
-        """The photograph, if the network is to see it: features are scheduled, and not there."""
+        """The photograph, if the network must see it: no file has the features scheduled."""
         path = self.features_path(sample)
         if "extract_features" not in self.stages:
             return None
@@ -167,7 +169,7 @@ class Pipeline:
                 ):
                     return None
             except (RegionTreeError, OSError, ValueError):
-                pass  # damaged: made again; or there is no photograph, which reading it will tell
+                pass  # damaged features are made again; reading tells of a missing photograph
         return sample.image
 
     def _extract(self, sample: Sample, fed: Fed) -> bool:
@@ -182,7 +184,7 @@ class Pipeline:
         return True
 
     def _differences(self, found: dict[str, Any], sample: Sample) -> list[str]:
-        """Why features are not those of this photograph and these settings."""
+        """In what the features differ from those of this photograph and these settings."""
         wanted = feature_settings(self.experiment.settings.as_dict())
         there = {**UNRECORDED, **found["settings"]}
         differences = [
@@ -197,7 +199,7 @@ class Pipeline:
             now = sha256_of(find_features(folder, sample.image))
             if found["source"].get("features_sha256") != now:
                 differences.append("another feature file")
-        # Older files say only what the network calls itself, and after a space how it ran.
+        # Older files have only the network's own name, and after a blank how the network ran.
         before = there.get("backbone", str(found["backbone"].get("name")).partition(" ")[0])
         if before != self._asked:
             differences.append(f"backbone {before} instead of {self._asked}")
@@ -205,7 +207,7 @@ class Pipeline:
 
     @property
     def _asked(self) -> str:
-        """The backbone by the name that it was asked for, wherever feature files lie."""
+        """The name of the backbone as the user wrote it, without the folder of feature files."""
         asked = self.experiment.settings.backbone
         return "precomputed" if asked.is_precomputed else asked.name
 
@@ -271,7 +273,7 @@ class Pipeline:
         return True
 
     def _scoring_digest(self, sample: Sample) -> str:
-        """Of everything that a record depends on."""
+        """The sha256 of everything that the record of an image depends on."""
         assert self.scoring is not None
         parts = [
             __version__,
@@ -283,21 +285,21 @@ class Pipeline:
 
     @cached_property
     def _scoring_text(self) -> str:
-        """Labels, metrics and mask format, the same for all images."""
+        """The labels, the metrics and the format of masks as text, the same for all images."""
         assert self.scoring is not None
         spec = self.dataset.spec
         segments = "" if spec.segments is None else sha256_of(self.dataset.root / spec.segments)
         return f"{self.scoring.text}\n{spec.model_dump_json()}\n{segments}"
 
     def _log(self, outcome: Outcome) -> None:
-        """One line in the log: lines this short are appended whole by any number of processes."""
+        """Append one line to the log. Several processes can append such short lines at once."""
         path = self.experiment.stats_dir / _LOG
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"image": outcome.image, "seconds": outcome.seconds}) + "\n")
 
     def logged_seconds(self) -> dict[str, float]:
-        """Median seconds an image of each stage, over all images that were ever done here."""
+        """The median seconds for one image, by stage, over all images that were ever done here."""
         latest: dict[str, dict[str, float]] = {}
         path = self.experiment.stats_dir / _LOG
         if not path.is_file():
@@ -307,7 +309,7 @@ class Pipeline:
                 entry = json.loads(line)
                 latest.setdefault(entry["image"], {}).update(entry["seconds"])
             except (ValueError, KeyError, TypeError, AttributeError):
-                continue  # the line on which the power went
+                continue  # a line that was cut off when the machine stopped
         return {
             stage: float(np.median([times[stage] for times in latest.values() if stage in times]))
             for stage in self.stages
@@ -320,7 +322,10 @@ def work(
     crew: Crew,
     on_outcome: Callable[[int, Outcome], None] = lambda ticket, outcome: None,
 ) -> Iterator[Outcome]:
-    """Run the images whose tickets fall to this process; `on_outcome` is told the ticket too."""
+    """The outcomes of the images whose tickets this process draws.
+
+    `on_outcome` is called with each ticket and its outcome.
+    """
     samples = pipeline.dataset.samples
     taken: deque[int] = deque()
 
@@ -329,8 +334,8 @@ def work(
             taken.append(ticket)
             yield pipeline.wanted(samples[ticket])
 
-    # A tree takes longer than its share of a batch could save, and its process should not take many
-    # tickets before it.
+    # Making a tree takes longer than a batch can save. And a process that makes trees should not
+    # draw many tickets in advance, because another process could do those images.
     batch = None if pipeline.stages.keys() == {"extract_features"} else 1
     with closing(feed(pipeline.parser, photos(), batch=batch)) as feeding:
         for fed in feeding:
@@ -341,7 +346,7 @@ def work(
 
 
 def read_records(pipeline: Pipeline, failed: Collection[str]) -> list[dict[str, Any]]:
-    """Tables of every image but the failed ones, after a run that scored them."""
+    """The records of all images but the failed ones, after a run that scored them."""
     return [
         _read_record(pipeline.record_path(sample))["tables"]
         for sample in pipeline.dataset.samples

@@ -1,4 +1,4 @@
-"""What the commands ``run``, ``evaluate`` and ``datasets`` show, and their exit codes."""
+"""The commands ``run``, ``evaluate`` and ``datasets``: what they print, and their exit codes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from regiontree.system.signals import interruptible
 
 __all__ = ["datasets", "evaluate", "run"]
 
-_MANY = 20  # failures told one by one on the terminal; all of them are in summary.md
+_MANY = 20  # most failures on the terminal; summary.md has all of them
 
 
 def run(plan: Plan, *, device: str, compile: bool, overwrite: bool, as_json: bool) -> int:
-    """Run a plan behind a progress bar on standard error; its exit code."""
+    """The exit code of a run, which shows a progress bar on standard error."""
     crew = open_crew(device)
     try:
         count = len(plan.dataset.samples)
@@ -36,7 +36,7 @@ def run(plan: Plan, *, device: str, compile: bool, overwrite: bool, as_json: boo
                 bar.say(plan.text(size))
 
             def advance(ticket: int, outcome: Outcome) -> None:
-                # Tickets count the images of all processes, so they tell how far the run is.
+                # Tickets count the images of all processes, so the ticket says how far the run is.
                 bar.reach(ticket + 1, f"failed: {outcome.error}" if outcome.error else None)
                 check()
 
@@ -77,7 +77,7 @@ def evaluate(
     out: Path | None,
     as_json: bool,
 ) -> int:
-    """Score trees and show the tables; the exit code."""
+    """The exit code of scoring trees, whose tables are printed."""
     try:
         steps = tuple(sorted({int(step) for step in budgets.split(",") if step.strip()}))
     except ValueError:
@@ -98,7 +98,7 @@ def evaluate(
 
 
 def datasets(name: str | None, split: str | None, root: Path | None, *, check: bool) -> int:
-    """The catalogue, one entry of it, or what is missing of one."""
+    """The exit code after printing the catalogue, one data set, or what a data set lacks."""
     if name is None:
         if check:
             raise SettingsError("--check needs the name of a data set")
