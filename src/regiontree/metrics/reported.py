@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from regiontree.metrics.boundary import BoundaryMetric, BoundaryScores
@@ -87,7 +88,7 @@ class Boundary(ReportMetric):
     def __init__(self, question: Question) -> None:
         self._metric = BoundaryMetric(question.classes)
         self.columns = tuple(
-            Column(f"F{distance:g}", lambda scores, at=at: scores.points[at].f)
+            Column(f"F{distance:g}", partial(_f_at, at=at))
             for at, distance in enumerate(self._metric.settings.distances)
         )
 
@@ -107,3 +108,8 @@ class Boundary(ReportMetric):
 
     def compute(self) -> BoundaryScores:
         return self._metric.compute()
+
+
+def _f_at(scores: BoundaryScores, at: int) -> float:
+    """Boundary F at one of the distances."""
+    return scores.points[at].f
