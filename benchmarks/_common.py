@@ -317,10 +317,12 @@ def print_results(
 
 
 def _command() -> str:
-    """The command that runs this script again, with the file names below the repository."""
-    script = Path(sys.argv[0]).name
-    words = [word.replace(f"{REPOSITORY}/", "") for word in sys.argv[1:]]
-    return " ".join(["python", f"benchmarks/{script}", *words])
+    """The command that runs this script again, without --csv, with paths from the repository on."""
+    words = [word.replace(f"{REPOSITORY}/", "") for word in sys.argv]
+    if "--csv" in words:
+        at = words.index("--csv")
+        del words[at : at + 2]
+    return " ".join(["python", f"benchmarks/{Path(words[0]).name}", *words[1:]])
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

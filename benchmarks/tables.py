@@ -16,7 +16,7 @@ The first line names files below ``benchmarks/``; their rows follow each other. 
 be left out:
 
 - ``where: COLUMN = VALUE; VALUE`` keeps the rows with one of these values. It may stand more than
-  once.
+  once. If `across` names the column, its values stand in this order.
 - ``columns:`` says which columns are shown, in order: NAME, or ``HEADING = NAME``, or ``HEADING =``
   any text with {NAME} in it. Without it all columns are shown that have a figure, but those that
   `where` holds at one value.
@@ -135,7 +135,12 @@ def markdown(text: str, folder: Path = BENCHMARKS) -> str:
         if name not in constant and any(row[name] for row in rows)
     ]  # fmt: skip
     if spec.across:
-        header, body = side_by_side(rows, shown, spec.across, items(spec.cells, titles))
+        order = dict(spec.where)
+        values = [tuple(row[name] for name in spec.across) for row in rows]
+        values.sort(key=lambda v: [order[name].index(part) if name in order else 0
+                                   for name, part in zip(spec.across, v, strict=True)])  # fmt: skip
+        cells = items(spec.cells, titles)
+        header, body = side_by_side(rows, shown, spec.across, cells, list(dict.fromkeys(values)))
     else:
         header = [item.heading for item in shown]
         body = [[item.cell(row) for item in shown] for row in rows]
@@ -147,10 +152,13 @@ def markdown(text: str, folder: Path = BENCHMARKS) -> str:
 
 
 def side_by_side(
-    rows: Sequence[Row], keys: Sequence[Item], across: Sequence[str], cells: Sequence[Item]
+    rows: Sequence[Row],
+    keys: Sequence[Item],
+    across: Sequence[str],
+    cells: Sequence[Item],
+    values: Sequence[tuple[str, ...]],
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a table in which the values of the columns `across` stand side by side."""
-    values = list(dict.fromkeys(tuple(row[name] for name in across) for row in rows))
+    """Header and rows of a table with the `values` of the columns `across` side by side."""
     lines: dict[tuple[str, ...], dict[tuple[str, ...], Row]] = {}
     for row in rows:
         line = lines.setdefault(tuple(key.cell(row) for key in keys), {})

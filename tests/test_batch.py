@@ -244,7 +244,7 @@ def test_a_stopped_batch_keeps_what_was_finished(tmp_path, how):
     ("arguments", "said"),
     [
         (["--backbone", "nothing"], "unknown backbone 'nothing'"),
-        (["--parts", "0"], "parts must be a whole number"),
+        (["--parts", "0"], "parts.count must be a whole number"),
         (["--size", "tall"], "HEIGHTxWIDTH"),
         (["--device", "cuda:99"], "device 'cuda:99' is not on this machine"),
         (["--preset", "best"], "unknown preset 'best'"),

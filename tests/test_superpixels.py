@@ -150,7 +150,7 @@ def test_odd_shapes_and_more_parts_than_patches(method, size):
     [
         (np.zeros((20, 20), np.uint8), "slic", FeatureError, r"rgb must be \(H, W, 3\) uint8"),
         (np.zeros((20, 20, 3)), "slic", FeatureError, r"got \(20, 20, 3\) float64"),
-        (np.zeros((4, 20, 3), np.uint8), "slic", FeatureError, "4 x 20 pixels cannot have a grid"),
+        (np.zeros((4, 20, 3), np.uint8), "slic", FeatureError, "4 x 20 pixels.*grid"),
         (np.zeros((20, 20, 3), np.uint8), "voronoi", SettingsError, "slic, .*got 'voronoi'"),
     ],
 )

@@ -75,7 +75,7 @@ class OwnModel:
             raise BackboneError(f"backbone {kind}: name {model.name!r} is taken; choose another")
         self.model = model
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32 on `device`.
 

@@ -1,4 +1,4 @@
-"""Photographs in, pixels out: readers, patch grids, colours, and superpixels of the photograph."""
+"""Readers of photographs, patch grids, colours, and superpixels of the photograph."""
 
 from regiontree.images.grid import Size, fitted, grid_of, nearest, parse_size, to_pixels
 from regiontree.images.load import (

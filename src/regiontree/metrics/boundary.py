@@ -345,7 +345,11 @@ class BoundaryMetric(ImageMetric[_Image | None]):
                 f"to {n_leaves - 1}"
             )
         # The cuts are the tree's own, made on a picture with one pixel for each leaf.
-        tree = RegionTree(labels=np.arange(n_leaves)[None], parents=parents, height=height)
+        tree = RegionTree(
+            labels=np.arange(n_leaves, dtype=np.int32)[None],
+            parents=np.asarray(parents, dtype=np.int32),
+            height=np.asarray(height, dtype=np.float32),
+        )
         found = []
         for truth in truths:
             regions = self._regions(truth)

@@ -1,4 +1,4 @@
-"""From patches to parts: the over-clustering that the tree is then built over.
+"""Over-clustering: patches are grouped into parts, and the tree is then built over the parts.
 
 Each method is a class whose fields are its settings:
 
@@ -8,7 +8,8 @@ Each method is a class whose fields are its settings:
 - :class:`FeatureClustering` (``features``) clusters the unit features themselves by k-means.
 - :class:`EveryPatch` (``none``) makes every patch a part.
 
-Methods that divide the photograph instead are in :mod:`regiontree.images.superpixels`.
+Methods that divide the photograph instead are in :mod:`regiontree.images.superpixels`. Reference:
+Rossetti and Pirri, NeurIPS 2024, section 3.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ __all__ = [
     "SpectralClustering",
 ]
 
-_SAMPLE = 65_536  # patches that k-means finds its centres from: all, of a grid of 256 x 256
+# k-means finds its centres from at most this many patches. A grid of 256 x 256 has as many.
+_SAMPLE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
