@@ -177,7 +177,7 @@ class DatasetSpec(Section):
 
 
 def load_spec(path: str | Path) -> DatasetSpec:
-    """The spec in a YAML or JSON file. If it gives no name, its name is the stem of the file's name.
+    """The spec in a YAML or JSON file. Without a name, it is named after the file.
 
     Raises
     ------
