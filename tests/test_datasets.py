@@ -622,7 +622,7 @@ def test_published_masks_of_partimagenet_with_other_labels(tmp_path, folder, lab
     assert dataset.labels.name == labels  # as written
     said = [remark for remark in remarks if remark.startswith(f"{file}: mine.val: labels_txt l/")]
     assert len(said) == slips
-    assert all("or dir to annotations/val_idx" in remark for remark in said)
+    assert all("dir to annotations/val_idx" in remark for remark in said)
 
 
 @pytest.mark.parametrize(("asked", "there"), [("val_things", "val_thing"), ("val", "vals")])
