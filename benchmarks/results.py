@@ -39,6 +39,7 @@ from regiontree.experiments.report import Report
 from regiontree.experiments.run import prepare, run
 from regiontree.experiments.scoring import Scoring, View
 from regiontree.metrics import CoveringScores, Scores
+from regiontree.metrics.report import COVERINGS
 
 CONFIGS = REPOSITORY / "configs"
 BUDGET = 24  # nodes at which trees of different size are compared
@@ -118,7 +119,7 @@ def golden(data: Path) -> list[list[object]]:
                     tree = parser.build(stored["features"])
             records.append(scoring.record(file.stem, tree, dataset.truths(samples[file.stem])))
         scores = scoring.merge(records)
-        grid, pixel = scores[View("grid", 1)], scores[View("pixel", 1)]
+        grid, pixel = (scores[View(protocol, 1)][COVERINGS] for protocol in ("grid", "pixel"))
         assert isinstance(grid, Scores)
         assert isinstance(pixel, Scores)
         shares = grid.nm_covering, pixel.nm_covering, grid.miou, grid.pacc

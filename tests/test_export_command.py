@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 from glob import glob
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +21,11 @@ from typer.testing import CliRunner
 from regiontree import RegionTree
 from regiontree.cli import app
 from regiontree.errors import ExportError, MissingExtraError, TreeError
-from regiontree.export import FORMATS, coco
+from regiontree.export import FORMATS, coco, find_format
 from regiontree.export.command import run
 from regiontree.system.files import sha256_of
 
-TOGETHER = [name for name, form in FORMATS.items() if form.make]
+TOGETHER = [name for name in FORMATS if find_format(name).make]
 NEEDS = {
     "coco": "pycocotools",
     "stack": "tifffile",
@@ -60,16 +59,13 @@ def files(folder: Path) -> set[str]:
 # -- the list of formats --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS.keys())
-def test_a_format_uses_the_options_that_its_function_has(form):
-    def function(name):
-        module, attribute = name.split(".")
-        return getattr(import_module(f"regiontree.export.{module}"), attribute)
-
-    taken = inspect.signature(function(form.make or form.write)).parameters
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_uses_the_options_that_its_function_has(name):
+    form = find_format(name)
+    taken = inspect.signature(form.maker or form.writer).parameters
     options = {key for key, value in taken.items() if value.kind == value.KEYWORD_ONLY}
-    assert options == set(form.options) - {"images"}
-    assert callable(function(form.write))
+    assert options == set(form.keys)
+    assert callable(form.writer)
 
 
 def test_the_list_of_formats_and_the_command_load_nothing_heavy():
@@ -94,7 +90,7 @@ def test_every_format_writes_what_it_can_and_again_only_if_told(name, folder, tm
     said = capsys.readouterr().err
     assert "2 done, 0 skipped, 1 failed" in said
     assert f"failed: {folder / 'bad.npz'}: damaged or not a region tree" in said
-    form = FORMATS[name]
+    form = find_format(name)
     if form.make:
         expected = {out / f"{name}.json"}
     else:
@@ -322,12 +318,11 @@ def test_each_command_of_the_manual_runs(command, folder, monkeypatch):
 
 
 def test_the_manual_tells_of_every_format_and_its_options():
-    for form in FORMATS.values():
+    for form in map(find_format, FORMATS):
         (row,) = (line for line in MANUAL.splitlines() if re.match(rf"\| \[.*`{form.name}`", line))
         cut = {"n_regions", "height", "depth"}
-        flags = {
-            "cut" if option in cut else f"--{option.replace('_', '-')}" for option in form.options
-        }
+        options = [*form.keys, *(["images"] if form.finds_photo else [])]
+        flags = {"cut" if name in cut else f"--{name.replace('_', '-')}" for name in options}
         assert set(re.findall(r"\bcut\b|--[a-z-]+", row.split("|")[3])) == flags
         assert any(f"--to {form.name}" in command for command in COMMANDS)
 

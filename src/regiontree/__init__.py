@@ -44,6 +44,7 @@ _HOME = {
 for _method, _address in {
     "show": "regiontree.display.plot:overview",
     "_repr_html_": "regiontree.display.notebook:tree_html",
+    "export": "regiontree.export:export_tree",
     "to_coco": "regiontree.export.coco:to_coco",
     "to_panoptic": "regiontree.export.panoptic:to_panoptic",
     "to_label_studio": "regiontree.export.labelstudio:to_label_studio",

@@ -290,7 +290,7 @@ def export(
         str,
         typer.Option(
             help="coco, panoptic, labels-png, labels-tiff, stack, ome-tiff, geojson, label-studio, "
-            "newick, graphml, higra, masks or tree."
+            "newick, graphml, higra, masks or tree, or a format that another package adds."
         ),
     ],
     out: Annotated[
@@ -320,6 +320,10 @@ def export(
     url_prefix: Annotated[
         str | None, typer.Option(help="label-studio: what image names start with.")
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="Any option of the format, as name=value; may be given several times."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
@@ -335,8 +339,8 @@ def export(
         code = command.run(
             trees, to, out, images=images or (), n_regions=regions, height=height, depth=depth,
             granularities=granularities, all_nodes=all_nodes, salient=salient, condense=condense,
-            transform=transform, crs=crs, url_prefix=url_prefix, overwrite=overwrite,
-            as_json=as_json,
+            transform=transform, crs=crs, url_prefix=url_prefix, assignments=option or (),
+            overwrite=overwrite, as_json=as_json,
         )  # fmt: skip
     raise typer.Exit(code)
 
@@ -433,6 +437,13 @@ def evaluate(
     budgets: Annotated[
         str, typer.Option(help="Node budgets of the curve, with commas.")
     ] = "5,10,25,50,100,200",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Metric beside the coverings, like boundary; may be given several times.  "
+            "[default: those of other packages]"
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for summary files.")
     ] = None,
@@ -450,7 +461,8 @@ def evaluate(
 
         code = terminal.evaluate(
             trees, dataset, split, root, protocols=tuple(protocol or ["pixel"]), match=match,
-            threshold=threshold, budgets=budgets, out=out, as_json=as_json,
+            threshold=threshold, budgets=budgets, metrics=metric or None, out=out,
+            as_json=as_json,
         )  # fmt: skip
     raise typer.Exit(code)
 

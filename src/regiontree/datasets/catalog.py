@@ -1,8 +1,9 @@
 """The catalogue of data sets known by name, and functions that open any data set.
 
-Each file in ``catalog/`` describes one data set. It has a title, a home page, a licence, the
-downloads, the layout of the files, and a spec (:class:`~regiontree.datasets.spec.DatasetSpec`) for
-each split. The section ``common`` holds the keys that all splits share. The files of a data set are
+Each YAML file in ``catalog/`` describes one data set, and so does each file that another package
+names as an entry point ``NAME = "package:file.yaml"`` of the group ``regiontree.datasets``. It has
+a title, a home page, a licence, the downloads, the layout of the files, and a spec
+(:class:`~regiontree.datasets.spec.DatasetSpec`) for each split. The section ``common`` holds the keys that all splits share. The files of a data set are
 looked for in ``datasets/FOLDER``, where the catalogue names FOLDER, or in the root that the caller
 gives. regiontree never downloads a data set.
 """
@@ -21,12 +22,19 @@ from regiontree.datasets.dataset import Dataset, list_dataset, open_spec
 from regiontree.datasets.spec import DatasetSpec
 from regiontree.errors import ConfigError
 from regiontree.system.reading import Listed, Section, nearest, read_mapping, validated
+from regiontree.system.registry import Registry, load_file
 
 __all__ = ["CATALOGUE", "Download", "Entry", "check_dataset", "entry", "open_dataset", "spec_of"]
 
 _FOLDER = Path(__file__).with_name("catalog")
-CATALOGUE = tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
-"""The names of all data sets that are known by name."""
+CATALOGUE: Registry[Path] = Registry(
+    "data set",
+    {file.stem: file for file in sorted(_FOLDER.glob("*.yaml"))},
+    group="regiontree.datasets",
+    error=ConfigError,
+    load=load_file,
+)
+"""The files that describe the data sets known by name."""
 
 
 class Download(Section):
@@ -100,7 +108,7 @@ def entry(name: str) -> Entry:
             f"unknown data set {name!r}{nearest(name, CATALOGUE)} "
             "(or give a .yaml or .json file that describes your data set)"
         )
-    file = _FOLDER / f"{name}.yaml"
+    file = CATALOGUE.get(name)
     return validated(Entry, read_mapping(file, "a data set"), file)
 
 

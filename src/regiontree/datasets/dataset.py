@@ -18,7 +18,7 @@ from regiontree.datasets import masks
 from regiontree.datasets.labels import LabelTree, load_label_tree
 from regiontree.datasets.spec import DatasetSpec, FileSet, LabelTable, load_spec, rgb_of
 from regiontree.errors import ConfigError, DataError
-from regiontree.images import IMAGE_SUFFIXES
+from regiontree.images import image_suffixes
 
 __all__ = ["Dataset", "Sample", "list_dataset", "open_spec", "root_of"]
 
@@ -181,7 +181,7 @@ def list_dataset(spec: DatasetSpec, root: Path) -> Dataset:
     Missing files are not an error: see :attr:`Dataset.problems`.
     """
     problems: list[str] = []
-    images, image_ids = _listed(spec.images, root, "images", tuple(IMAGE_SUFFIXES), problems)
+    images, image_ids = _listed(spec.images, root, "images", tuple(image_suffixes()), problems)
     samples = {i: Sample(i, Path(files[0])) for i, files in images.items()}
     wanted = image_ids
     if spec.masks is not None:

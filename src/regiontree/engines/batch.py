@@ -33,7 +33,7 @@ from regiontree.errors import (
     SettingsError,
     TreeFileError,
 )
-from regiontree.images import IMAGE_SUFFIXES, grid_of, image_size
+from regiontree.images import grid_of, image_size, image_suffixes
 from regiontree.parser import RegionParser
 from regiontree.settings import record_differences
 from regiontree.spectral.graph import MAX_PARTS
@@ -217,7 +217,7 @@ def plan(
 
 def suffixes_for(parser: RegionParser) -> frozenset[str]:
     """Suffixes of input files: of photographs, or of feature files if features are precomputed."""
-    return FEATURE_SUFFIXES if parser.settings.backbone.name == "precomputed" else IMAGE_SUFFIXES
+    return FEATURE_SUFFIXES if parser.settings.backbone.name == "precomputed" else image_suffixes()
 
 
 def largest(parser: RegionParser, photos: Iterable[Path]) -> str | None:

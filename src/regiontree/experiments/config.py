@@ -31,6 +31,7 @@ from regiontree.experiments.published import (
     settings_of,
     unsupported_in,
 )
+from regiontree.experiments.scoring import metric_class
 from regiontree.images import Size
 from regiontree.settings import CHOICES, FLAT_NAMES, Settings, known_keys
 from regiontree.system.reading import (
@@ -96,6 +97,7 @@ class Own(Section):
     match: Literal["max", "hungarian"] = "max"
     threshold: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
     budgets: Listed[Annotated[int, Field(ge=1)]] = BUDGETS
+    metrics: Annotated[Listed[str] | None, BeforeValidator(_listed)] = None
     pictures: bool = False
 
 
@@ -250,6 +252,11 @@ def _from_own(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> Experim
         dataset = Path(data).stem
         if found := _find("dataset", data, path, mistakes, remarks):
             data = str(found)
+    for name in config.metrics or ():
+        try:
+            metric_class(name)
+        except SettingsError as error:
+            mistakes.append(f"metrics: {error}")
     if mistakes or settings is None:
         refuse(path, mistakes)
     stages = _in_order("stages", config.stages, remarks)
@@ -273,6 +280,7 @@ def _from_own(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> Experim
         match=config.match,
         threshold=config.threshold,
         budgets=tuple(sorted(set(config.budgets))),
+        metrics=None if config.metrics is None else tuple(dict.fromkeys(config.metrics)),
         save_strips=config.pictures,
         variant=(method, "symmetrical", settings.affinity.distance, heuristic, merging),
         remarks=tuple(remarks),

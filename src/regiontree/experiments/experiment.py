@@ -59,6 +59,8 @@ class Experiment:
         Resolutions to evaluate at; the first is the main one.
     match, threshold, budgets
         ``max`` or ``hungarian``; overlaps below the threshold count as 0; numbers of nodes.
+    metrics : tuple of str or None
+        Metrics of the report beside the coverings; None: those that are in every report.
     save_strips : bool
         Whether to draw pictures of the trees, beside them.
     conf_export : bool
@@ -88,6 +90,7 @@ class Experiment:
     match: Literal["max", "hungarian"] = "max"
     threshold: float = 0.0
     budgets: tuple[int, ...] = BUDGETS
+    metrics: tuple[str, ...] | None = None
     save_strips: bool = False
     conf_export: bool = False
     folders: Mapping[str, str] = field(default_factory=lambda: dict(FOLDERS))

@@ -1,10 +1,12 @@
 """Tables of an experiment: for people, for programs, and under the names of the published code.
 
-``summary.json`` holds everything; ``summary.md`` and the terminal show the tables; and where a
-config of the published code asked for them, ``results_<data set>_<split>_<depth>.json`` and
-``results_hier_<data set>_<split>_<match>_<threshold>.json`` carry the keys its users expect, with
-fractions from 0 to 1. Every score stands beside the mean number of nodes of the trees it was
-computed on: a maximum over nodes can only rise when nodes are added.
+``summary.json`` holds everything. ``summary.md`` and the terminal show the tables. A run of a
+published config also writes ``results_<data set>_<split>_<depth>.json`` and
+``results_hier_<data set>_<split>_<match>_<threshold>.json``, with the keys that its users expect
+and fractions from 0 to 1. Every score stands beside the mean number of nodes of the trees: a
+maximum over nodes can only rise when nodes are added.
+
+The columns are those of the metrics (:data:`regiontree.metrics.report.METRICS`), coverings first.
 """
 
 from __future__ import annotations
@@ -19,16 +21,12 @@ from regiontree._version import __version__
 from regiontree.experiments.paper import paper_row
 from regiontree.experiments.scoring import Scoring, View
 from regiontree.metrics import CoveringScores, Scores
+from regiontree.metrics.report import COVERINGS, Column
 from regiontree.system.files import atomic_write
 
 __all__ = ["Report", "Table"]
 
-_HEADS = {
-    "level": ("mIoU", "pAcc", "mAcc", "fIoU", "NMCovering", "nodes", "leaves"),
-    "tree": ("mIoU", "pAcc", "NMCovering", "NHCovering", "nodes", "leaves"),
-    "covering": ("ODS", "OIS", "best", "nodes", "leaves"),
-    "curve": ("NMCovering (S)", "NMCovering (T)", "NHCovering", "nodes"),
-}
+_CURVE = ("NMCovering (S)", "NMCovering (T)", "NHCovering", "nodes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ class Report:
     ----------
     dataset, split, model : names
     scoring : how they were measured
-    scores : the scores of each table
+    results : the scores of each table, by metric
     seconds : median seconds an image of each stage
     failed : one sentence for each image that is not in the scores
     """
@@ -68,38 +66,53 @@ class Report:
     split: str | None
     model: str
     scoring: Scoring
-    scores: Mapping[View, Scores | CoveringScores]
+    results: Mapping[View, Mapping[str, Any]]
     seconds: Mapping[str, float]
     failed: Sequence[str]
+
+    @property
+    def scores(self) -> dict[View, Scores | CoveringScores]:
+        """The coverings of each table."""
+        return {view: found[COVERINGS] for view, found in self.results.items()}
 
     # -- tables -----------------------------------------------------------------------------------
 
     def tables(self) -> list[Table]:
         """Per protocol: T to S, T to T_gt, and the curve of score against nodes."""
         if self.scoring.labels is None:
-            rows = [
-                (protocol, _covering(self._of(protocol, 0))) for protocol in self.scoring.protocols
-            ]
-            return [Table("Segmentation covering", _HEADS["covering"], rows)]
+            return [self._table("Segmentation covering", 0, None)]
         finest = self.scoring.labels.max_depth
-        level = [(p, _level(self._of(p, finest))) for p in self.scoring.protocols]
-        tree = [(p, _tree(self._of(p, None))) for p in self.scoring.protocols]
-        for rows, table in ((level, "level"), (tree, "tree")):
-            if printed := paper_row(self.dataset, self.split, table):
-                rows.append(("the paper", _printed(printed, table)))
-        tables = [Table("T to S, the finest classes", _HEADS["level"], level)]
+        tables = [self._table("T to S, the finest classes", finest, "level")]
         if finest > 1:
-            tables.append(Table("T to T_gt, classes and their ancestors", _HEADS["tree"], tree))
+            tables.append(self._table("T to T_gt, classes and their ancestors", None, "tree"))
         main = self.scoring.protocols[0]
         if curve := self._curve(main, finest):
-            tables.append(Table(f"Cut to at most so many nodes ({main})", _HEADS["curve"], curve))
+            tables.append(Table(f"Cut to at most so many nodes ({main})", _CURVE, curve))
         return tables
 
-    def _of(self, protocol: str, depth: int | None) -> Any:
-        return self.scores[View(protocol, depth)]
+    def _table(self, title: str, depth: int | None, paper: str | None) -> Table:
+        """One row a protocol, and the paper's row if it prints one for this table."""
+        views = {protocol: View(protocol, depth) for protocol in self.scoring.protocols}
+        columns: dict[str, Sequence[Column]] = {}
+        for view in views.values():
+            for name, metric in self.scoring.metrics_of(view).items():
+                columns.setdefault(name, metric.columns)
+        each = [(name, column) for name in columns for column in columns[name]]
+        rows = [
+            (protocol, [column.cell(self.results[view].get(name)) for name, column in each])
+            for protocol, view in views.items()
+        ]
+        if paper and (printed := paper_row(self.dataset, self.split, paper)):
+            said = [printed.get(column.paper) for _, column in each]
+            cells = ["not said" if value is None else f"{value:.1f}" for value in said]
+            rows.append(("the paper", cells))
+        return Table(title, [column.head for _, column in each], rows)
 
     def _curve(self, protocol: str, finest: int) -> list[tuple[str, list[str]]]:
-        level, tree = self._of(protocol, finest), self._of(protocol, None)
+        scores = self.scores
+        level, tree = scores[View(protocol, finest)], scores[View(protocol, None)]
+        assert isinstance(level, Scores)
+        assert isinstance(tree, Scores)
         return [
             (
                 str(on_tree.budget),
@@ -164,7 +177,7 @@ class Report:
             "threshold": self.scoring.threshold,
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
             "failed": list(self.failed),
-            "tables": {view.key: asdict(scores) for view, scores in self.scores.items()},
+            "tables": {view.key: _as_json(found) for view, found in self.results.items()},
             "paper": {
                 table: printed
                 for table in ("level", "tree")
@@ -214,27 +227,10 @@ class Report:
         return files
 
 
-def _level(scores: Scores) -> list[str]:
-    values = (scores.miou, scores.pacc, scores.macc, scores.fiou, scores.nm_covering)
-    return [*map(_percent, values), *_sizes(scores)]
-
-
-def _tree(scores: Scores) -> list[str]:
-    values = (scores.miou, scores.pacc, scores.nm_covering, scores.nh_covering)
-    return [*map(_percent, values), *_sizes(scores)]
-
-
-def _covering(scores: CoveringScores) -> list[str]:
-    return [*map(_percent, (scores.ods, scores.ois, scores.best)), *_sizes(scores)]
-
-
-def _sizes(scores: Scores | CoveringScores) -> list[str]:
-    return [f"{scores.nodes:.1f}", f"{scores.leaves:.1f}"]
-
-
-def _printed(row: Mapping[str, float], table: str) -> list[str]:
-    names = {"level": ("miou", "pacc", "macc", "fiou", "nm"), "tree": ("miou", "pacc", "nm", "nh")}
-    return [*(f"{row[name]:.1f}" for name in names[table]), "not said", "not said"]
+def _as_json(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The coverings of a table, and under ``metrics`` the scores of the others if there are any."""
+    others = {name: asdict(scores) for name, scores in found.items() if name != COVERINGS}
+    return {**asdict(found[COVERINGS]), **({"metrics": others} if others else {})}
 
 
 def _percent(fraction: float) -> str:

@@ -154,6 +154,7 @@ def prepare(experiment: Experiment) -> Plan:
                 experiment.match,
                 experiment.threshold,
                 experiment.budgets,
+                experiment.metrics,
             )
     return Plan(experiment, dataset, scoring, tuple(remarks), tuple(missing))
 

@@ -284,9 +284,10 @@ class Pipeline:
     @cached_property
     def _scoring_text(self) -> str:
         """Labels, metrics and mask format, the same for all images."""
+        assert self.scoring is not None
         spec = self.dataset.spec
         segments = "" if spec.segments is None else sha256_of(self.dataset.root / spec.segments)
-        return f"{self.scoring!r}\n{spec.model_dump_json()}\n{segments}"
+        return f"{self.scoring.text}\n{spec.model_dump_json()}\n{segments}"
 
     def _log(self, outcome: Outcome) -> None:
         """One line in the log: lines this short are appended whole by any number of processes."""

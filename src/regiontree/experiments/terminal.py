@@ -72,6 +72,7 @@ def evaluate(
     match: str,
     threshold: float,
     budgets: str,
+    metrics: Sequence[str] | None,
     out: Path | None,
     as_json: bool,
 ) -> int:
@@ -81,7 +82,8 @@ def evaluate(
     except ValueError:
         raise SettingsError(f"budgets must be whole numbers with commas, got {budgets!r}") from None
     data = open_dataset(dataset, split, root)
-    scoring = Scoring(data.labels, protocols, cast(Any, match), threshold, steps)
+    names = None if metrics is None else tuple(dict.fromkeys(metrics))
+    scoring = Scoring(data.labels, protocols, cast(Any, match), threshold, steps, names)
     with progress_bar("images", len(data.samples)) as bar:
         report = experiments.evaluate(
             trees, data, scoring, on_image=lambda said: bar.reach(bar.reached + 1, said)

@@ -16,10 +16,9 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib import import_module
 from itertools import chain
 from operator import methodcaller
 from pathlib import Path
@@ -32,13 +31,15 @@ from regiontree.errors import (
     MissingExtraError,
     RegionTreeError,
     TreeFileError,
-    nearest_name,
 )
-from regiontree.export import FORMATS, Format
+from regiontree.export import FORMATS, Format, checked_options, find_format
 from regiontree.export.coco import chosen_nodes
+from regiontree.export.geojson import georeference
+from regiontree.export.options import CutOptions, StackOptions
 from regiontree.forest.sources import Places, Source, find_trees, open_source
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
+from regiontree.system.stages import value_of_text
 from regiontree.tree import RegionTree
 
 __all__ = ["run"]
@@ -86,6 +87,7 @@ def run(
     transform: str | Sequence[float] | None = None,
     crs: str | None = None,
     url_prefix: str | None = None,
+    assignments: Sequence[str] = (),
     overwrite: bool = False,
     as_json: bool = False,
 ) -> int:
@@ -102,6 +104,8 @@ def run(
     condense
         Write each tree condensed to so many nodes: see :meth:`RegionTree.condense`. Node numbers
         are then those of the condensed tree.
+    assignments
+        ``--option``: any option of the format, each as ``name=value``.
     overwrite
         Replace what is there. Otherwise a tree whose file is there is skipped, and a document for
         all trees that is there is an error.
@@ -124,20 +128,20 @@ def run(
     MissingExtraError
         The format needs a package that is not installed.
     """
-    form = _format(to)
-    options = _options(
-        form,
-        images=Places.of(images) if images else None,
-        n_regions=n_regions,
-        height=height,
-        depth=depth,
-        granularities=_numbers("granularities", granularities, int),
-        all_nodes=all_nodes or None,
-        salient=salient,
-        transform=_numbers("transform", transform, float),
-        crs=crs,
-        url_prefix=url_prefix,
-    )
+    form = find_format(to)
+    flags = {
+        "n_regions": n_regions,
+        "height": height,
+        "depth": depth,
+        "granularities": granularities,
+        "all_nodes": all_nodes or None,
+        "salient": salient,
+        "transform": transform,
+        "crs": crs,
+        "url_prefix": url_prefix,
+    }
+    options = _options(form, flags, assignments, images)
+    places = Places.of(images) if images else ()
     if condense is not None:
         _PIXEL.condense(condense)
     small: Small = (lambda tree: tree) if condense is None else methodcaller("condense", condense)
@@ -159,7 +163,11 @@ def run(
         try:
             if form.make is None:
                 for job, target in zip(jobs, targets, strict=True):
-                    advance(_write_one(form, job.file, target, small, options, overwrite, bar.say))
+                    advance(
+                        _write_one(
+                            form, job.file, target, places, small, options, overwrite, bar.say
+                        )
+                    )
             elif jobs:
                 _write_all(form, jobs, targets[0], small, options, advance)
         except KeyboardInterrupt:
@@ -199,36 +207,36 @@ def _summary(
 # -- what was asked for ---------------------------------------------------------------------------
 
 
-def _format(name: str) -> Format:
-    if name in FORMATS:
-        return FORMATS[name]
-    hint = nearest_name(name, FORMATS, cutoff=0.0)
-    raise ExportError(f"no format {name!r}{hint} There are {', '.join(FORMATS)}")
-
-
-def _options(form: Format, **given: Any) -> dict[str, Any]:
-    """The options that were given, all of which the format uses."""
-    options = {key: value for key, value in given.items() if value is not None}
-    for key in [key for key in options if key not in form.options]:
-        users = ", ".join(other.name for other in FORMATS.values() if key in other.options)
-        raise ExportError(f"{form.name} ({form.what}) does not use {key}; formats that do: {users}")
-    choice = ("n_regions", "height", "depth", "salient", "all_nodes")
-    chosen_nodes(_PIXEL, **{key: options[key] for key in choice if key in options})
-    for count in options.get("granularities", ()):
-        chosen_nodes(_PIXEL, n_regions=count)
+def _options(
+    form: Format,
+    flags: Mapping[str, Any],
+    assignments: Sequence[str],
+    images: Sequence[str | Path],
+) -> dict[str, Any]:
+    """The options of the format, from flags and ``--option``, all of which it uses."""
+    given = {key: value for key, value in flags.items() if value is not None}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise ExportError(f"--option takes name=value, got {text!r}")
+        key = form.keys.get(name)
+        read = value.strip() if key is None else value_of_text(key, value.strip())
+        if given.setdefault(name, read) != read:
+            raise ExportError(f"--option {text} contradicts {given[name]!r}; give one of them")
+    if images and not form.finds_photo:
+        users = ", ".join(name for name in FORMATS if find_format(name).finds_photo)
+        raise ExportError(
+            f"{form.name} ({form.what}) does not use images; formats that do: {users}"
+        )
+    options = checked_options(form, given)
+    if form.options is not None and issubclass(form.options, CutOptions):
+        choice = ("n_regions", "height", "depth", "salient", "all_nodes")
+        chosen_nodes(_PIXEL, **{key: options[key] for key in choice if key in options})
+    if form.options is StackOptions:
+        for count in options.get("granularities", ()):
+            chosen_nodes(_PIXEL, n_regions=count)
     return options
-
-
-def _numbers(
-    name: str, value: str | Sequence[Any] | None, kind: type[int] | type[float]
-) -> tuple[Any, ...] | None:
-    """Numbers, given as such or as text with commas."""
-    if not isinstance(value, str):
-        return value if value is None else tuple(value)
-    try:
-        return tuple(kind(part) for part in value.split(","))
-    except ValueError:
-        raise ExportError(f"{name} must be numbers with commas, got {value!r}") from None
 
 
 def _plan(trees: Sequence[str | Path]) -> tuple[list[Job], list[Outcome]]:
@@ -309,6 +317,7 @@ def _write_one(
     form: Format,
     file: Path,
     target: Path,
+    places: Places | tuple[()],
     small: Small,
     options: dict[str, Any],
     overwrite: bool,
@@ -319,12 +328,12 @@ def _write_one(
         return Outcome(str(file), "skipped", str(target))
 
     def work() -> None:
-        if "images" in form.options:
-            source = open_source(file, images=options.get("images", ()))
+        if form.finds_photo:
+            source = open_source(file, images=places)
             tree, used = source.tree, _on_the_map(source, options, say)
         else:
             tree, used = RegionTree.load(file), options
-        _function(form.write)(small(tree), target, **used)
+        form.writer(small(tree), target, **used)
 
     _, error = _attempt(file, work)
     if error:
@@ -341,8 +350,8 @@ def _write_all(
     advance: Callable[[Outcome], None],
 ) -> None:
     """All trees into one document, one tree in memory at a time; no document of no tree."""
-    assert form.make is not None
-    make = _function(form.make)
+    make = form.maker
+    assert make is not None
 
     def document(job: Job) -> Any:
         return make(small(RegionTree.load(job.file)), job.name.as_posix(), **options)
@@ -360,15 +369,9 @@ def _write_all(
     first = next(made, None)
     if first is not None:
         try:
-            _function(form.write)(chain([first], made), target)
+            form.writer(chain([first], made), target)
         except OSError as error:
             raise ExportError(f"{target}: cannot be written ({error})") from error
-
-
-def _function(name: str) -> Callable[..., Any]:
-    module, function = name.split(".")
-    found: Callable[..., Any] = getattr(import_module(f"regiontree.export.{module}"), function)
-    return found
 
 
 def _attempt(file: Path, work: Callable[[], Any]) -> tuple[Any, str | None]:
@@ -386,13 +389,12 @@ def _on_the_map(
     source: Source, options: dict[str, Any], say: Callable[[str], None]
 ) -> dict[str, Any]:
     """The options, with the transform of the photograph if that is a GeoTIFF and none is given."""
-    used = {key: value for key, value in options.items() if key != "images"}
-    if "transform" in used or Path(source.name).suffix.lower() not in (".tif", ".tiff"):
-        return used
+    if "transform" in options or Path(source.name).suffix.lower() not in (".tif", ".tiff"):
+        return options
     if source.notice:
         say(f"{source.path}: {source.notice}")
-    found = None if source.photo is None else _function("geojson.georeference")(source.photo)
+    found = None if source.photo is None else georeference(source.photo)
     if found is None:
-        return used
+        return options
     transform, crs = found
-    return {"transform": transform, "crs": crs, **used}
+    return {"transform": transform, "crs": crs, **options}

@@ -9,16 +9,21 @@ from regiontree.images.load import (
     image_size,
     load_image,
 )
+from regiontree.images.readers import READERS, ImageReader, ImageRequest, image_suffixes
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
+    "READERS",
+    "ImageReader",
+    "ImageRequest",
     "LoadedImage",
     "Photo",
     "Size",
     "fitted",
     "grid_of",
     "image_size",
+    "image_suffixes",
     "load_image",
     "nearest",
     "parse_size",

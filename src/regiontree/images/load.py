@@ -33,6 +33,7 @@ from PIL import Image, UnidentifiedImageError
 
 from regiontree.errors import ImageError
 from regiontree.images.grid import Size
+from regiontree.images.readers import FIRST_BYTES, ImageReader, ImageRequest, find_reader
 
 __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "LoadedImage", "Photo", "image_size", "load_image"]
 
@@ -147,8 +148,10 @@ def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         The file cannot be read, is not an image, or has more than `max_pixels` pixels.
     """
     with _decoding(str(path)), path.open("rb") as file:
-        width, height = _opened(file, str(path), max_pixels).size
-    return height, width
+        start = file.read(FIRST_BYTES)
+        file.seek(0)
+        reader = find_reader(path.suffix, start)
+        return _checked_size(reader, ImageRequest(file, str(path), max_pixels))
 
 
 def _from_path(path: Path, max_pixels: int, cover: Size | None) -> LoadedImage:
@@ -164,7 +167,32 @@ def _from_path(path: Path, max_pixels: int, cover: Size | None) -> LoadedImage:
         raise ImageError(f"{path}: cannot be read ({reason})") from error
     if not data:
         raise ImageError(f"{path}: is empty (0 bytes); copy or download it again")
-    with _decoding(str(path)), _opened(io.BytesIO(data), str(path), max_pixels) as image:
+    reader = find_reader(path.suffix, data[:FIRST_BYTES])
+    request = ImageRequest(io.BytesIO(data), str(path), max_pixels, cover)
+    with _decoding(str(path)):
+        if not isinstance(reader, PillowReader):  # which checks the size as it decodes
+            _checked_size(reader, request)
+            request.file.seek(0)
+        rgb, size = reader.decode(request)
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise ImageError(
+            f"{path}: {type(reader).__name__} must give (H, W, 3) uint8, got {rgb.dtype} of shape "
+            f"{rgb.shape}; repair the package that adds it"
+        )
+    return LoadedImage(rgb, size, path.name, hashlib.sha256(data).hexdigest())
+
+
+def _checked_size(reader: ImageReader, request: ImageRequest) -> tuple[int, int]:
+    """(H, W) by a reader, after a check that the image has pixels and not too many."""
+    height, width = reader.size(request)
+    _check_pixels(request.name, (width, height), request.max_pixels)
+    return height, width
+
+
+def _decoded(request: ImageRequest) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """The pixels by Pillow, and (H, W) of the whole image, upright."""
+    cover = request.cover
+    with _opened(request.file, request.name, request.max_pixels) as image:
         width, height = image.size
         if cover is not None and image.format in ("JPEG", "MPO"):
             turned = _orientation(image) >= 5
@@ -181,7 +209,21 @@ def _from_path(path: Path, max_pixels: int, cover: Size | None) -> LoadedImage:
     # Pillow turns TIFFs upright while it decodes them, so the decoded size is used where possible.
     # A JPEG at a reduced scale is smaller than the image, so its header says the size.
     size = rgb.shape[:2] if not drafted else (width, height) if turned else (height, width)
-    return LoadedImage(rgb, size, path.name, hashlib.sha256(data).hexdigest())
+    return rgb, size
+
+
+class PillowReader:
+    """The formats that Pillow reads: an :class:`~regiontree.images.readers.ImageReader`."""
+
+    suffixes = IMAGE_SUFFIXES
+    starts: tuple[bytes, ...] = ()  # Pillow recognises a file by its content
+
+    def size(self, request: ImageRequest) -> tuple[int, int]:
+        width, height = _opened(request.file, request.name, request.max_pixels).size
+        return height, width
+
+    def decode(self, request: ImageRequest) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+        return _decoded(request)
 
 
 @contextmanager

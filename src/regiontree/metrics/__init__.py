@@ -13,18 +13,25 @@ from regiontree.metrics.budget import budget_nodes
 from regiontree.metrics.classes import ClassTree
 from regiontree.metrics.contingency import Contingency, contingency, region_counts
 from regiontree.metrics.metric import CurvePoint, Scores, TreeMetric
+from regiontree.metrics.report import METRICS, Column, MeanMetric, Pair, Question, ReportMetric
 from regiontree.metrics.score import ImageScore, score_tree
 
 __all__ = [
+    "METRICS",
     "BoundaryMetric",
     "BoundaryScores",
     "ClassTree",
+    "Column",
     "Contingency",
     "CoveringMetric",
     "CoveringPoint",
     "CoveringScores",
     "CurvePoint",
     "ImageScore",
+    "MeanMetric",
+    "Pair",
+    "Question",
+    "ReportMetric",
     "Scores",
     "TreeMetric",
     "boundary_scores",

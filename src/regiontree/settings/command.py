@@ -8,14 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from regiontree.errors import ConfigError, SettingsError, nearest_name
 from regiontree.settings.names import FLAT_NAMES, dotted
 from regiontree.settings.record import Settings
 from regiontree.settings.stages import CHOICES, RECORDS, known_keys
 from regiontree.system.reading import read_mapping
-from regiontree.system.stages import Key
+from regiontree.system.stages import Key, value_of_text
 
 __all__ = ["assigned", "given_settings", "settings_table"]
 
@@ -109,18 +107,8 @@ def assigned(assignments: Sequence[str]) -> dict[str, Any]:
             raise SettingsError(f"unknown setting {name!r}{hint} 'regiontree settings' lists them")
         if name in found:
             raise SettingsError(f"--set {name} is given twice; give it once")
-        found[name] = _value(key, value.strip())
+        found[name] = value_of_text(key, value.strip())
     return found
-
-
-def _value(key: Key, text: str) -> Any:
-    if text.lower() in ("none", "null", "~"):
-        return None if key.none else "none"
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    return value if isinstance(value, int | float | list) else text
 
 
 # -- the table ------------------------------------------------------------------------------------

@@ -17,13 +17,15 @@ at run time by :meth:`Registry.register`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from importlib.resources import files
+from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from regiontree.errors import RegionTreeError, SettingsError, nearest_name
 
-__all__ = ["Registry", "load_address"]
+__all__ = ["Registry", "load_address", "load_file"]
 
 T = TypeVar("T")
 
@@ -32,6 +34,21 @@ def load_address(address: str) -> object:
     """The object at ``"module:attribute"``."""
     module, _, attribute = address.partition(":")
     return cast(object, getattr(importlib.import_module(module), attribute))
+
+
+def load_file(address: str) -> Path:
+    """The file at ``"package:file.suffix"``, which lies in the folder of that package.
+
+    Raises
+    ------
+    ImportError
+        There is no such package, or no such file in it.
+    """
+    package, _, name = address.partition(":")
+    path = Path(str(files(package) / name))
+    if not path.is_file():
+        raise ImportError(f"{path}: no such file")
+    return path
 
 
 class Registry(Generic[T]):
@@ -47,6 +64,9 @@ class Registry(Generic[T]):
         Entry-point group in which other packages name theirs. None: there is no such group.
     error : type of RegionTreeError
         What :meth:`get` raises for an unknown name.
+    load : callable
+        What an address stands for: :func:`load_address`, or :func:`load_file` if the parts are
+        files of packages.
     """
 
     def __init__(
@@ -56,10 +76,12 @@ class Registry(Generic[T]):
         *,
         group: str | None = None,
         error: type[RegionTreeError] = SettingsError,
+        load: Callable[[str], object] = load_address,
     ) -> None:
         self.what = what
         self.group = group
         self._error = error
+        self._load_address = load
         self._entries: dict[str, str | T | EntryPoint] = dict(entries)
         self._looked = group is None
 
@@ -109,7 +131,7 @@ class Registry(Generic[T]):
             )
         entry = entries[name]
         if isinstance(entry, str):
-            return cast(T, load_address(entry))
+            return cast(T, self._load_address(entry))
         if isinstance(entry, EntryPoint):
             return self._load(entry)
         return entry
@@ -117,7 +139,7 @@ class Registry(Generic[T]):
     def _load(self, point: EntryPoint) -> T:
         """Another package's object."""
         try:
-            return cast(T, point.load())
+            return cast(T, self._load_address(point.value))
         except (ImportError, AttributeError) as error:
             package = point.dist.name if point.dist else "an unnamed package"
             raise self._error(

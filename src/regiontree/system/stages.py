@@ -27,6 +27,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import yaml
+
 from regiontree.errors import SettingsError, check_number
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "keys_of",
     "setting",
     "unused_keys",
+    "value_of_text",
     "values_of",
 ]
 
@@ -225,6 +228,21 @@ def build_record(kind: Callable[..., R], stage: str, values: Mapping[str, Any]) 
         return kind(**plain)
     except SettingsError as error:
         raise SettingsError(f"{stage}.{error}") from error
+
+
+def value_of_text(key: Key, text: str) -> Any:
+    """The value that a text on the command line means for a setting; YAML reads numbers and lists.
+
+    >>> value_of_text(Key("count", 8), "12"), value_of_text(Key("size", 8), "840x840")
+    (12, '840x840')
+    """
+    if text.lower() in ("none", "null", "~"):
+        return None if key.none else "none"
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if isinstance(value, int | float | list) else text
 
 
 def check_settings(record: Any) -> None:

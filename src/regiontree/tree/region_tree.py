@@ -510,6 +510,10 @@ class RegionTree:
 
     # -- for other programs: formats are described in regiontree.export, options where each is from
 
+    def export(self, to: str, path: str | Path, **options: Any) -> Path:
+        """Write the tree in any format by its name: :func:`regiontree.export.export_tree`."""
+        return cast(Path, TREE_DOORS.get("export")(self, to, path, **options))
+
     def to_coco(self, name: str | None = None, **options: Any) -> dict[str, Any]:
         """A COCO data set of the nodes: :func:`regiontree.export.coco.to_coco`."""
         return cast("dict[str, Any]", TREE_DOORS.get("to_coco")(self, name, **options))

@@ -25,7 +25,7 @@ from regiontree.errors import (
     check_number,
 )
 from regiontree.forest.sources import TREE_SUFFIX, Outline, Places, open_outline, open_source
-from regiontree.images import IMAGE_SUFFIXES
+from regiontree.images import image_suffixes
 from regiontree.system.files import atomic_write
 from regiontree.system.inputs import find_files
 from regiontree.system.progress import progress_bar
@@ -249,7 +249,7 @@ class _Inputs:
         for given in images:
             if not os.path.exists(given):
                 raise SettingsError(f"--images {given}: no such file or folder; check the path")
-        found = [file for file, _ in find_files(paths, IMAGE_SUFFIXES | {TREE_SUFFIX}, out)]
+        found = [file for file, _ in find_files(paths, image_suffixes() | {TREE_SUFFIX}, out)]
         if not found:
             raise SettingsError("no input: name at least one photograph, tree (.npz) or folder")
         if out is not None and (own := [file for file in found if _below(file, out)]):
