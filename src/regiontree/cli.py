@@ -55,6 +55,7 @@ app = typer.Typer(
     help="A photograph as a tree of its semantic regions.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+"""All commands of the command line."""
 
 
 def _version(wanted: bool) -> None:
@@ -511,6 +512,7 @@ def backbones(
 
 
 def main() -> None:
+    """Run the command line."""
     # On a busy machine OpenMP's threads spin for each other's turn. With a short spin a tree takes
     # 181 ms there instead of 266; on an idle one, 11 more (benchmarks/threads.py). It must be said
     # before torch is imported.

@@ -18,6 +18,7 @@ __all__ = ["ARCHITECTURES", "IMAGENET", "Architecture"]
 
 IMAGENET: tuple[tuple[float, ...], tuple[float, ...]]
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of red, green and blue, in [0, 1], over ImageNet."""
 OPENAI = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
@@ -131,3 +132,4 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "siglip2": _SIGLIP("Siglip2VisionModel", embed=_packed, table=""),
     "siglip2_vision_model": _SIGLIP("Siglip2VisionModel", embed=_packed, table=""),
 }  # fmt: skip
+"""How the networks of each ``model_type`` of transformers give patch features."""

@@ -17,6 +17,7 @@ __all__ = ["DTYPES", "Backbone", "FeatureSpec", "pick_device", "pick_dtype"]
 Facet = Literal["auto", "token", "key", "query", "value"]
 Positions = Literal["upstream", "published"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""The precisions that a network can compute in, by name."""
 
 
 @runtime_checkable

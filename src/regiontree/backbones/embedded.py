@@ -78,6 +78,7 @@ class EmbeddedBackbone:
 
     @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
+        """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32."""
         check_size(pixels, self.patch)
         pixels = (pixels.to(self.device) - self._mean) / self._deviation
         features: Tensor = self.model(pixels.to(self.dtype))

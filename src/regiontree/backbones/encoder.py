@@ -53,6 +53,7 @@ class Encoder(nn.Module):
                 self.embeddings.interpolate_pos_encoding = partial(self._published, parts.table)
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Features of the patches: pixels (B, 3, H, W), scaled as the network wants them."""
         batch, _, height, width = pixels.shape
         tokens = self.before(self.embed(self.embeddings, pixels))
         rotary = {} if self.rotary is None else {"position_embeddings": self.rotary(pixels)}
@@ -104,6 +105,7 @@ class Stages(nn.Module):
         self.dim: int = config.hidden_sizes[wanted[0]]
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Features of the grid: pixels (B, 3, H, W), scaled as the network wants them."""
         grid: Tensor = self.embedder(pixels)
         for stage in self.stages:
             grid = stage(grid)

@@ -60,6 +60,7 @@ _PRETRAINED = "regiontree.backbones.pretrained:load_pretrained"
 FAMILIES: Registry[Family] = Registry(
     "backbone", _OWN, group="regiontree.backbones", error=BackboneError
 )
+"""Backbone families by name, those of other packages among them."""
 
 
 def is_of_a_family(name: str) -> bool:

@@ -23,6 +23,7 @@ from regiontree.errors import BackboneError, MissingExtraError
 __all__ = ["EXTRA", "load_network", "pixel_statistics", "read_json"]
 
 EXTRA = "pip install -U 'regiontree[hub]'"
+"""What installs transformers."""
 
 
 def load_network(
@@ -140,6 +141,7 @@ def _quiet(library: Any) -> Iterator[None]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file of a model's folder."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

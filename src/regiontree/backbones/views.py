@@ -24,6 +24,7 @@ from regiontree.errors import BackboneError
 __all__ = ["VIEWS", "Views", "grid_overlap"]
 
 VIEWS = (1, 2, 4)
+"""How often a network may see an image."""
 
 
 def grid_overlap(views: object, tiles: object) -> float:

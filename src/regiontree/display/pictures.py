@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 GRANULARITIES = (2, 4, 8, 16, 32, 64)
+"""Numbers of regions that pictures and stacks show unless others are asked for."""
 _STRETCH = 12  # the longer side of a picture is at most this times the shorter
 _PAPER = (255, 255, 255)
 _INK = (32, 34, 38)
@@ -210,15 +211,18 @@ def distinct_cuts(tree: RegionTree, granularities: Sequence[int]) -> list[int]:
 
 
 def region_count(count: int) -> str:
+    """A number of regions in words: ``1 region``, ``12 regions``."""
     return "1 region" if count == 1 else f"{count} regions"
 
 
 def fitted_size(shape: tuple[int, int], longest: int) -> tuple[int, int]:
+    """(height, width) of the same proportions whose longer side is `longest` pixels."""
     scale = longest / max(shape)
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def photo_pixels(image: Any, size: tuple[int, int]) -> Rgb:
+    """The photograph as (height, width, 3) uint8 of that size; white if it is None."""
     if image is None:
         return np.full((*size, 3), 255, np.uint8)
     rgb = load_image(image, cover=size).rgb

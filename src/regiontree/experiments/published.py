@@ -19,6 +19,7 @@ __all__ = ["OVERCLUSTERINGS", "STAGES", "Published", "Text", "remarks_on", "sett
            "unsupported_in"]  # fmt: skip
 
 STAGES = ("extract_features", "semantic_ncuts", "postprocess_crf", "create_stats")
+"""The stages of the published code, in the order in which they run."""
 
 # Accepted there, and ours by another name.
 _DISTANCES = {"cosine": "cosine", "l2": "euclidean", "euclidean": "euclidean"}
@@ -32,6 +33,7 @@ OVERCLUSTERINGS = {
     "quickshift": "quickshift",
     "watershed": "watershed",
 }
+"""Names of over-clusterings in published configs, and ours for them."""
 _RENAMED = {
     "kover": "parts.count",
     "thresh": "affinity.threshold",
@@ -75,6 +77,7 @@ def _window(value: object) -> object:
 
 
 Text = Annotated[str, AfterValidator(_printable)]
+"""Text of a config without control characters."""
 _Folder = Annotated[Text, AfterValidator(_inside)]
 _Pixels = Annotated[int, Field(ge=1)]
 _Size = Annotated[Listed[_Pixels], Field(min_length=2, max_length=2)]

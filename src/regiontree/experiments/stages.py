@@ -111,15 +111,19 @@ class Pipeline:
     # -- where things are -------------------------------------------------------------------------
 
     def features_path(self, sample: Sample) -> Path:
+        """Where the features of an image are kept."""
         return self.experiment.features_dir / f"{sample.id}.safetensors"
 
     def tree_path(self, sample: Sample) -> Path:
+        """Where the tree of an image is kept."""
         return self.experiment.trees_dir / f"{sample.id}.npz"
 
     def strip_path(self, sample: Sample) -> Path:
+        """Where the pictures of an image are drawn."""
         return self.experiment.pictures_dir / f"{sample.id}.png"
 
     def record_path(self, sample: Sample) -> Path:
+        """Where the scores of an image are kept."""
         return self.experiment.stats_dir / "images" / f"{sample.id}.json"
 
     # -- one image --------------------------------------------------------------------------------

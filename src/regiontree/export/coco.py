@@ -41,7 +41,9 @@ __all__ = [
 ]
 
 INFO = {"description": "Nested regions of photographs, by regiontree", "version": __version__}
+"""What a data set says of its origin."""
 CATEGORY = {"id": 1, "name": "region", "supercategory": "region"}
+"""The one category of all annotations."""
 
 
 def to_coco(

@@ -43,8 +43,13 @@ LABELS = (
     '<View><Image name="image" value="$image"/>'
     '<BrushLabels name="regions" toName="image"><Label value="region"/></BrushLabels></View>'
 )
+"""The labelling interface that a project needs for the tasks."""
 # For files that Label Studio serves from its folder LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT.
 URL_PREFIX = "/data/local-files/?d="
+"""What a photograph's address starts with when Label Studio serves its own files.
+
+It serves them from the folder ``LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT``.
+"""
 
 _CHANNELS = 4
 _SIZES = np.array([3, 4, 8, 16])  # bits of a run's length

@@ -30,3 +30,4 @@ BUILDERS: Registry[type[TreeBuilder]] = Registry(
     },
     group="regiontree.builders",
 )
+"""Every tree builder by its name in the settings."""

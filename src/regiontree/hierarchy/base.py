@@ -77,12 +77,15 @@ class TreeBuilder(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The builder's name in the settings."""
 
     @property
-    def natural_height(self) -> float: ...
+    def natural_height(self) -> float:
+        """The height at which its trees are cut when nobody says how."""
 
-    def build(self, graph: PartGraph, *, seed: int) -> Hierarchy: ...
+    def build(self, graph: PartGraph, *, seed: int) -> Hierarchy:
+        """The tree over the parts of a graph; equal seeds give equal trees."""
 
 
 def assemble(root: Node, graph: PartGraph) -> Hierarchy:

@@ -87,6 +87,7 @@ class RecursivePartition:
         check_settings(self)
 
     def build(self, graph: PartGraph, *, seed: int) -> Hierarchy:
+        """The tree over the parts of a graph, divided from the root downwards."""
         root = Node(np.arange(len(graph.count)))
         todo = [(root, 0)]
         with one_thread():

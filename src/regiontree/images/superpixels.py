@@ -54,6 +54,7 @@ __all__ = [
 ]
 
 IMAGE_METHODS = ("colours", "felzenszwalb", "slic", "quickshift", "watershed")
+"""Over-clusterings that divide the photograph instead of its features."""
 # The method `colours` finds its centres from this many pixels: 250 a centre for 200 parts. All
 # 705,600 pixels of an 840 x 840 photograph took twenty times as long, and the squared distances
 # were only 3 % smaller.

@@ -21,7 +21,9 @@ from regiontree.errors import DataError
 __all__ = ["Count", "Fraction", "ImageMetric", "Record", "State", "mean", "read_state"]
 
 Count = Annotated[int, Field(ge=0, lt=2**48)]  # sums over 32,000 images of 2**48 pixels fit int64
+"""A number of pixels or nodes."""
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+"""A score from 0 to 1."""
 
 
 class Record(BaseModel):

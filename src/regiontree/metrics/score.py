@@ -30,6 +30,7 @@ from regiontree.tree.kernel import preorder
 __all__ = ["ImageScore", "Match", "check_matching", "score_regions", "score_tree"]
 
 Match = Literal["max", "hungarian"]
+"""How regions find their nodes: each its best one, or no node twice."""
 Int64 = NDArray[np.int64]
 
 

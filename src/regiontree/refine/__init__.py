@@ -21,3 +21,4 @@ REFINEMENTS: Registry[type[Refinement]] = Registry(
     },
     group="regiontree.refinements",
 )
+"""Every refinement by its name in the settings."""

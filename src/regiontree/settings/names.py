@@ -55,7 +55,7 @@ FLAT_NAMES: dict[str, tuple[str, ...]] = {
     "crf_steps": ("refine.steps",),
     "seed": ("seed",),
 }
-# Settings that older tree files do not record, with the values those trees were made with.
+"""Names of settings from before there were stages: name to the ``stage.key`` that it sets."""
 UNRECORDED: dict[str, Any] = {
     "views": 1,
     "layers": None,
@@ -65,6 +65,7 @@ UNRECORDED: dict[str, Any] = {
     "contrast": None,
     "refine": "none",
 }
+"""Settings that older tree files do not record, with the values those trees were made with."""
 
 
 @dataclass(frozen=True, slots=True)

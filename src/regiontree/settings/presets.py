@@ -39,3 +39,4 @@ PRESETS: dict[str, dict[str, Any]] = {
         "seed": 1234,
     },
 }
+"""Presets: name to the settings in which it differs from the defaults."""

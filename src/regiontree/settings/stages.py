@@ -36,7 +36,6 @@ __all__ = [
     "known_keys",
 ]
 
-# Parts from the affinity graph or the features, and parts from the photograph itself.
 OVERSEGMENTATIONS: Registry[type[Oversegmentation]] = Registry(
     "overclustering",
     {
@@ -51,6 +50,7 @@ OVERSEGMENTATIONS: Registry[type[Oversegmentation]] = Registry(
     },
     group="regiontree.oversegmentations",
 )
+"""Over-clusterings by name: from the affinity graph or the features, or from the photograph."""
 
 
 def _window(name: str, value: Any) -> tuple[int, int]:
@@ -199,6 +199,7 @@ class Choice:
     none: bool = False
 
     def names(self) -> tuple[str, ...]:
+        """The methods that can be chosen."""
         return (*(("none",) if self.none else ()), *self.registry.names())
 
     def get(self, name: Any) -> Any:
@@ -232,13 +233,14 @@ CHOICES: dict[str, Choice] = {
     "tree": Choice("builder", BUILDERS, "ward"),
     "refine": Choice("method", REFINEMENTS, "guided", none=True),
 }
+"""Stages with a choice of methods."""
 RECORDS: dict[str, type] = {
     "backbone": BackboneSettings,
     "view": ViewSettings,
     "smooth": SmoothSettings,
     "affinity": AffinitySettings,
 }
-# The key that a stage's plain value sets: tree="ward" is tree={"builder": "ward"}.
+"""Stages that are one record each."""
 MAIN_KEYS = {
     "backbone": "name",
     "smooth": "steps",
@@ -247,7 +249,9 @@ MAIN_KEYS = {
     "tree": "builder",
     "refine": "method",
 }
+"""The key that a plain value of a stage sets: ``tree="ward"`` sets ``tree.builder``."""
 SEED = Key("seed", 1234, "Of every random step.", low=0, high=2**63, below=True, whole=True)
+"""What is known of the seed."""
 
 
 def known_keys(methods: Mapping[str, str] | None = None) -> dict[str, Key]:

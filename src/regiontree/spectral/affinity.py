@@ -79,6 +79,7 @@ class AffinitySettings:
 
     @property
     def is_low_rank(self) -> bool:
+        """Whether the affinity is a product of small factors and needs no n x n matrix."""
         return self.kind == "minmax" and self.distance == "cosine" and self.threshold == 0
 
 

@@ -60,11 +60,13 @@ class OnlyIf:
     values: tuple[Any, ...] = ()
 
     def holds(self, record: Any) -> bool:
+        """Whether the setting has an effect in this record."""
         value = getattr(record, self.key)
         return value in self.values if self.values else value > 0
 
     @property
     def text(self) -> str:
+        """The condition in words: ``kind is exp``."""
         wanted = " or ".join(map(str, self.values)) if self.values else "above 0"
         return f"{self.key} is {wanted}"
 

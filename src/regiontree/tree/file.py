@@ -43,7 +43,9 @@ __all__ = [
 ]
 
 FORMAT = "regiontree"
+"""What a tree file calls its format."""
 FORMAT_VERSION = 1
+"""The version of the format that this package writes; later ones are refused."""
 MAX_BYTES = 4 << 30  # of all arrays together; labels of a 1,000-megapixel image
 _MAX_META_BYTES = 16 << 20
 
@@ -59,6 +61,7 @@ _MEMBERS: dict[str, tuple[str, int]] = {
     "embedding": ("float16", 2),
 }
 ARRAYS = tuple(_MEMBERS)
+"""The arrays of a tree file, in the order in which they are written."""
 _OPTIONAL = {"embedding"}
 # What NumPy's header parser, then zipfile and its decompressors raise on damaged or hostile files.
 _BAD_HEADER = (ValueError, TypeError, LookupError, OverflowError, SyntaxError, RecursionError,

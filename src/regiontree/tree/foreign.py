@@ -32,6 +32,7 @@ _DAMAGE = (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.
            UnidentifiedImageError)  # fmt: skip
 
 TREE_SUFFIXES = (".npz", ".npy", ".png", ".tif", ".tiff")
+"""Endings of files that may hold a tree of any program."""
 
 
 def read_any_tree(path: Path) -> RegionTree:

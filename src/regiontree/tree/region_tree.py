@@ -201,14 +201,17 @@ class RegionTree:
 
     @property
     def n_nodes(self) -> int:
+        """Number of nodes, N."""
         return len(self.parents)
 
     @cached_property
     def n_leaves(self) -> int:
+        """Number of leaves, L."""
         return int((self.stop != StopReason.INNER).sum())
 
     @property
     def root(self) -> int:
+        """The root's number, N - 1."""
         return self.n_nodes - 1
 
     @property

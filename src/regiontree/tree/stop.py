@@ -33,6 +33,7 @@ class StopReason(IntEnum):
 
     @property
     def sentence(self) -> str:
+        """The reason in words."""
         return _SENTENCES[self]
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["LOCAL_NAMES", "make_app"]
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+"""Host names of this machine, as a browser writes them."""
 
 _MAX_OPEN = 512 << 20  # bytes of trees that stay open
 _COMPRESSION = 1  # of PNG files, 0 to 9: speed counts more than size

@@ -41,6 +41,7 @@ from regiontree.viewer.page import Links, page_html
 __all__ = ["MANIFEST", "Gallery", "Written", "stems"]
 
 MANIFEST = "gallery.json"
+"""File of a gallery that says what its pages were made from."""
 _FORMAT = "regiontree gallery"
 _VERSION = 1
 _STEM = re.compile("[a-z0-9]+(-[a-z0-9]+)*")

@@ -22,13 +22,20 @@ __all__ = [
 ]
 
 INK = "#202226"
-FONT, _FONT_OF_TITLES = 6.5, 8.0  # points
+"""Colour of lines and text."""
+FONT = 6.5
+"""Size of text in points."""
+
+_FONT_OF_TITLES = 8.0  # points
 HEAD = 0.2  # height of a title in inches
+"""Height of a title in inches."""
 COLUMN = 0.78  # width of a column in inches; the leaves of a tree stand in columns
+"""Width in inches of a column: the leaves of a tree stand in columns side by side."""
 _LARGEST = 2.0  # largest scale of text and lines, 1 being that of new figures
 _PRINT = 300  # dots an inch of photographs in saved figures
 
 Box = tuple[float, float, float, float]
+"""Left, right, top and bottom."""
 
 
 class _Figure(Figure):
@@ -74,6 +81,7 @@ def column_axes(ax: Axes | None, box: Box, inches: float) -> tuple[Axes, float]:
 
 
 def set_title(ax: Axes, text: str) -> None:
+    """Write a title above the left end of axes."""
     ax.set_title(text, loc="left", fontsize=_FONT_OF_TITLES, pad=3)
 
 

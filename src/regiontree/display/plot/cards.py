@@ -28,8 +28,13 @@ __all__ = [
     "share_text",
 ]
 
-CARD, FOOTER = 0.88, 0.17  # in columns: width of a region's picture, height of the band below it
+CARD = 0.88
+"""Width of a region's picture, in columns."""
+
+FOOTER = 0.17
+"""Height of the band below a region's picture, in columns."""
 CARD_PIXELS = 2048  # longer side, in pixels, of the photograph that pictures are cut from
+"""Longer side in pixels of the photograph that regions' pictures are drawn from."""
 _FINEST = 320  # longer side of a card's picture, in pixels
 
 

@@ -27,7 +27,10 @@ from regiontree.tree import RegionTree
 __all__ = ["MAP_PIXELS", "draw_panel", "granularity_strip", "hierarchy_map"]
 
 _SLATE = "#6f747c"
-MAP_PIXELS, _PIXELS = 1024, 512  # longer side of maps and of panels, in pixels
+MAP_PIXELS = 1024
+"""Longer side of a map in pixels."""
+
+_PIXELS = 512  # longer side of a panel
 
 
 def hierarchy_map(

@@ -16,7 +16,9 @@ from regiontree.tree import RegionTree
 __all__ = ["Nodes", "Pixels", "Scene", "top_height"]
 
 Pixels = NDArray[np.uint8]
+"""Pixels or colours, uint8."""
 Nodes = NDArray[np.int32]
+"""A node for each pixel, (h, w) int32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Scene:
     @classmethod
     def of(cls, tree: RegionTree, image: Any, longest: int) -> Scene:
         # No finer than the image, but labels of patches are enlarged.
+        """A tree and its photograph, drawn with at most `longest` pixels on the longer side."""
         size = drawn_size(tree.shape, min(longest, max(*tree.shape, 640)))
         photo = None if image is None else photo_pixels(image, size)
         grey = (
@@ -65,6 +68,7 @@ class Scene:
         return (area * self.aspect) ** 0.5, (area / self.aspect) ** 0.5
 
     def color(self, node: int) -> tuple[float, ...]:
+        """Red, green and blue of a node, 0 to 1."""
         return tuple((self.colors[node] / 255.0).tolist())
 
     def mask(self, node: int) -> NDArray[np.bool_]:
