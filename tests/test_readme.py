@@ -1,4 +1,4 @@
-"""The README is true: its code runs, its commands exist, its links lead somewhere."""
+"""The README and the guide are true: their code runs, their commands exist, their links lead on."""
 
 from __future__ import annotations
 
@@ -6,80 +6,138 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import EXAMPLE, ROOT, blocks
+from PIL import Image
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = ROOT / "README.md"
+PAGES = [
+    README,
+    *sorted((ROOT / "docs").glob("guide/*.md")),
+    *sorted(ROOT.glob("docs/how-to/*.md")),
+]
+# Its commands need a config of the published code: tests/test_published_run.py has one.
+PAGES = [page for page in PAGES if page.name != "published.md"]
 
 
-def code(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+def code(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture(scope="module")
+def tree():
+    from regiontree import RegionParser
+
+    return RegionParser(preset="fast").parse(EXAMPLE)
 
 
 @pytest.mark.usefixtures("embedded_installed")
-def test_the_python_runs_as_written(tmp_path, monkeypatch):
-    shutil.copy(EXAMPLE, tmp_path / "photo.jpg")
+@pytest.mark.parametrize("page", [page for page in PAGES if code(page, "python")], ids=name_of)
+def test_the_python_runs_as_written(page, tree, tmp_path, monkeypatch):
+    """From the first block of a page to its last; a page may speak of a tree made before."""
+    (tmp_path / "photos").mkdir()
+    for copy in ("photo.jpg", "photos/photo.jpg"):
+        shutil.copy(EXAMPLE, tmp_path / copy)
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    for block in code("python"):
-        exec(compile(block, "README.md", "exec"), names)  # our own file
-    assert (tmp_path / "photo.npz").is_file()
-    assert names["features"].shape == (74, 74, 384)
+    names: dict[str, object] = {"tree": tree}
+    for block in code(page, "python"):
+        exec(compile(block, name_of(page), "exec"), names)  # our own file
     assert names["tree"].shape == (512, 512)
+    if page == README:
+        assert names["labels"].max() == 7
+        assert names["mask"].any()
+        assert (tmp_path / "photo.npz").is_file()
+    if page.name == "features.md":
+        assert names["features"].shape == (74, 74, 384)
+    if page.name == "many.md":
+        assert (tmp_path / "trees/photo.npz").is_file()
 
 
 def commands() -> list[list[str]]:
-    lines = "\n".join(code("sh")).splitlines() + re.findall(r"`(regiontree [^`]+)`", README)
-    return [line.split("#")[0].split() for line in lines if line.startswith("regiontree ")]
+    """Every command of the pages, once."""
+    lines = []
+    for page in PAGES:
+        lines += "\n".join(code(page, "sh")).splitlines()
+    found = [line.split("#")[0].split() for line in lines if line.startswith("regiontree ")]
+    return [list(command) for command in dict.fromkeys(map(tuple, found))]
 
 
 def test_the_commands_are_there():
-    assert len(commands()) >= 4
+    readme = "\n".join(code(README, "sh"))
+    assert len(re.findall(r"^regiontree ", readme, flags=re.M)) >= 3
+    assert {command[1] for command in commands()} >= {
+        "segment", "show", "view", "gallery", "export", "run", "evaluate", "datasets",
+    }  # fmt: skip
+
+
+REGIONTREE = [sys.executable, "-m", "regiontree"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A folder with a small photograph, in `photos/` as well, and its tree in `trees/`."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "photos").mkdir()
+    for photo in ("photo.jpg", "photos/photo.jpg"):
+        Image.open(EXAMPLE).resize((90, 90)).save(folder / photo)
+    made = [*REGIONTREE, "segment", "photos", "-o", "trees", "--size", "140"]
+    subprocess.run(made, cwd=folder, check=True)
+    return folder
 
 
 @pytest.mark.usefixtures("embedded_installed")
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
-def test_each_command_runs(command, tmp_path):
+def test_each_command_runs(command, small, tmp_path):
     """As written, with small pictures in place of the reader's folders."""
-    from PIL import Image
-
-    (tmp_path / "photos").mkdir()
-    Image.open(EXAMPLE).resize((90, 90)).save(tmp_path / "photos/photo.jpg")
+    verb, arguments = command[1], " ".join(command)
+    shutil.copytree(small, tmp_path, dirs_exist_ok=True)
+    if verb == "segment":
+        shutil.rmtree(tmp_path / "trees")
     (tmp_path / "masks").mkdir()
     Image.new("L", (90, 90), 1).save(tmp_path / "masks/photo.png")
     (tmp_path / "labels.txt").write_text("astronaut\t1\t0\n")
-    (tmp_path / "mine.yaml").write_text(code("yaml")[0])
+    (tmp_path / "mine.yaml").write_text(code(ROOT / "docs/guide/measuring.md", "yaml")[0])
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     (tmp_path / "features").mkdir()
-    np.save(tmp_path / "features/a.npy", blocks(8, 8, 6))
-    regiontree = [sys.executable, "-m", "regiontree"]
-    if command[1] == "run":
+    np.save(tmp_path / "features/photo.npy", blocks(8, 8, 6))
+    if verb == "run":
         command = [*command, "--size", "140x140"]
-    elif command[1] in ("view", "gallery"):
-        shutil.copy(tmp_path / "photos/photo.jpg", tmp_path)
-        page = ["--html", "page.html"] if command[1] == "view" else []  # a server would not end
-        command = [*command, "--preset", "fast", *page]
-    elif command[1] != "segment":
-        prepare = [*regiontree, "segment", "photos", "-o", "trees", "--size", "140"]
-        subprocess.run(prepare, cwd=tmp_path, check=True)
-    elif "precomputed" not in command:
+    elif verb in ("view", "gallery"):
+        command = [*command, "--preset", "fast"]
+    elif verb == "segment" and "precomputed" not in arguments:
         command = [*command, "--size", "140"]
-    done = subprocess.run([*regiontree, *command[1:]], cwd=tmp_path, capture_output=True, text=True)
+    if verb == "view" and "--html" not in command:
+        command += ["--html", "page.html"]  # a server would not end
+    done = subprocess.run([*REGIONTREE, *command[1:]], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_make_has_the_two_commands():
+def test_make_has_the_commands_that_the_readme_names():
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"^make (\w+)", "\n".join(code("sh")), flags=re.M):
+    named = re.findall(r"\bmake (\w+)", README.read_text(encoding="utf-8"))
+    assert {"demo", "test", "docs"} <= set(named)
+    for target in named:
         assert re.search(rf"^{target}:", makefile, flags=re.M)
-    assert "make test" in (ROOT / ".ci/run").read_text()
+    for target in ("test", "docs"):
+        assert f"make {target}" in (ROOT / ".ci/run").read_text()
 
 
 def test_links_lead_somewhere():
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
+    """To files, also in the editor and on the web page of the repository.
+
+    Pages that only the site has are the reference and the notebooks; `make docs` checks those.
+    """
+    pages = [README, *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
+    made = (ROOT / "docs/reference", ROOT / "docs/notebooks")
     for page in pages:
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-            if not link.startswith("http"):
-                assert (page.parent / link).exists(), f"{page.name} links to {link}"
+            target = (page.parent / link).resolve()
+            if not link.startswith("http") and target.parent not in made:
+                assert target.exists(), f"{name_of(page)} links to {link}"

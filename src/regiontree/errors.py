@@ -21,6 +21,7 @@ __all__ = [
     "SolverError",
     "TreeError",
     "TreeFileError",
+    "UnusedSettingError",
     "ViewError",
     "check_number",
     "nearest_name",
@@ -33,6 +34,10 @@ class RegionTreeError(Exception):
 
 class SettingsError(RegionTreeError, ValueError):
     """A setting is unknown, out of range, or contradicts another."""
+
+
+class UnusedSettingError(SettingsError):
+    """A setting was changed that has no effect with the other settings."""
 
 
 class ConfigError(SettingsError):

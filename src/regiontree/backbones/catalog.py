@@ -245,3 +245,4 @@ _ENTRIES = [
 # fmt: on
 
 CATALOG: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
+"""Every network known by name."""

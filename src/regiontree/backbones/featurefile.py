@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 FORMAT = "regiontree-features"
+"""What a feature file of this package calls its format."""
 FORMAT_VERSION = 1
 _MAX_HEADER = 1 << 20
 

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+"""What the full name of a commit looks like: 40 hexadecimal digits."""
 _TIMEOUT = 30.0  # seconds without an answer
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)

@@ -27,6 +27,7 @@ from regiontree.errors import FeatureError
 __all__ = ["FEATURE_SUFFIXES", "check_features", "find_features", "read_features"]
 
 FEATURE_SUFFIXES = frozenset({".npy", ".npz", ".safetensors"})
+"""Endings of files that may hold features."""
 # What is raised on damaged or hostile files by zipfile, its decompressors, safetensors and NumPy's
 # header parser.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,

@@ -41,7 +41,8 @@ from regiontree.images import grid_of
 
 __all__ = ["TILE", "Tiled", "memory_needed", "tile_starts"]
 
-TILE = 518  # pixels a side: what DINOv2 was trained at
+TILE = 518
+"""Side of a tile in pixels: what DINOv2 was trained at."""
 _OVERLAP = 1 / 3  # of a tile's side, at least
 _LIKENESS = 0.03  # fall of the cosine at which a patch of the whole counts 1/e as much
 _BLOCK_ENTRIES = 4_000_000  # values that are mixed at once: 16 MB as float32
@@ -110,7 +111,7 @@ class Tiled:
         rows, columns = (len(tile_starts(cells, self._tile)) for cells in grid)
         return rows * columns
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 3, h * patch, w * patch) -> (B, h, w, dim) of unit length.
 

@@ -24,6 +24,7 @@ from regiontree.errors import BackboneError
 __all__ = ["VIEWS", "Views", "grid_overlap"]
 
 VIEWS = (1, 2, 4)
+"""How often a network may see an image."""
 
 
 def grid_overlap(views: object, tiles: object) -> float:
@@ -60,7 +61,7 @@ class Views:
         self.device = backbone.device
         self.dtype = backbone.dtype
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32 on `device`."""
         if self._views == 2:

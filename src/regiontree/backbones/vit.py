@@ -95,6 +95,7 @@ class VisionTransformer(nn.Module):
         self.norm = nn.LayerNorm(shape.width, eps=1e-6)
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Normalised pixels (B, 3, h * patch, w * patch) -> features (B, h, w, width)."""
         grid = self.patches(pixels)
         batch, _, rows, columns = grid.shape
         tokens = grid.flatten(2).transpose(1, 2)

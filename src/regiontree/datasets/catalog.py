@@ -26,6 +26,7 @@ __all__ = ["CATALOGUE", "Download", "Entry", "check_dataset", "entry", "open_dat
 
 _FOLDER = Path(__file__).with_name("catalog")
 CATALOGUE = tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
+"""The names of all data sets that are known by name."""
 
 
 class Download(Section):

@@ -11,6 +11,7 @@ from regiontree.errors import DataError
 __all__ = ["Kind", "Label", "Names", "first_clash", "prefixes"]
 
 Names = tuple[str, ...]  # names of the groups of a label, the coarsest first, and its own name last
+"""Names of a label's groups, from the coarsest, and its own."""
 
 
 class Kind(IntEnum):

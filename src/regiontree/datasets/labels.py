@@ -23,6 +23,7 @@ __all__ = ["ALIASES", "LABEL_TREES", "Kind", "Label", "LabelTree", "Names", "loa
 
 _FOLDER = Path(__file__).with_name("label_trees")
 LABEL_TREES = tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
+"""The names of the label trees that come with the package."""
 ALIASES = {  # names of the published text files, and our names for the same trees
     "cocostuff": "coco_stuff",
     "cocostuffthing": "coco_stuffthings",
@@ -31,6 +32,7 @@ ALIASES = {  # names of the published text files, and our names for the same tre
     "mapillaryvistas": "mapillary_vistas",
     "pascalpart1": "pascalpart_grouped",
 }
+"""Names of the published label files, where ours differ, and our names for them."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ from regiontree.errors import DataError
 __all__ = ["Ids", "read_bsds", "read_categories", "read_colours", "read_index", "read_panoptic",
            "read_pascal_part", "read_red", "read_segments"]  # fmt: skip
 
-Ids = NDArray[np.int32]  # (H, W)
+Ids = NDArray[np.int32]
+"""A mask: (H, W) int32, an id for each pixel."""
 
 # What Pillow's and SciPy's readers raise on damaged files.
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError,

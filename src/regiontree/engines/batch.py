@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from regiontree.backbones.featurefile import Features
-from regiontree.backbones.precomputed import FEATURE_SUFFIXES
+from regiontree.backbones.precomputed import FEATURE_SUFFIXES, find_features
 from regiontree.backbones.tiles import Tiled, memory_needed
 from regiontree.display.pictures import save_pictures
 from regiontree.engines.feeding import Fed, feed
@@ -35,7 +35,8 @@ from regiontree.errors import (
 )
 from regiontree.images import IMAGE_SUFFIXES, grid_of, image_size
 from regiontree.parser import RegionParser
-from regiontree.settings import UNSAID
+from regiontree.settings import record_differences
+from regiontree.spectral.graph import MAX_PARTS
 from regiontree.system.files import atomic_write, sha256_of
 from regiontree.system.inputs import SUMMARY_NAME, find_files
 from regiontree.tree.file import read_meta
@@ -216,7 +217,7 @@ def plan(
 
 def suffixes_for(parser: RegionParser) -> frozenset[str]:
     """Suffixes of input files: of photographs, or of feature files if features are precomputed."""
-    return FEATURE_SUFFIXES if parser.settings.backbone == "precomputed" else IMAGE_SUFFIXES
+    return FEATURE_SUFFIXES if parser.settings.backbone.name == "precomputed" else IMAGE_SUFFIXES
 
 
 def largest(parser: RegionParser, photos: Iterable[Path]) -> str | None:
@@ -224,19 +225,20 @@ def largest(parser: RegionParser, photos: Iterable[Path]) -> str | None:
 
     Only the headers of the photographs are read.
     """
-    if not isinstance(parser.backbone if parser.settings.tiles else None, Tiled):
+    if not isinstance(parser.backbone if parser.settings.view.tiles else None, Tiled):
         return None
     sizes = []
     for photo in photos:
         with suppress(ImageError):  # the error is reported when this photograph is processed
-            sizes.append((image_size(photo, parser.max_pixels), photo))
+            sizes.append((image_size(photo, parser.sight.max_pixels), photo))
     if not sizes:
         return None
     size, source = max(sizes, key=lambda found: found[0][0] * found[0][1])
     network = parser.backbone
     assert isinstance(network, Tiled)
-    grid = grid_of(size, parser.seen_size(size), network.patch)
-    memory = memory_needed(size, grid, network.dim, parser.settings.parts) / 1e9
+    grid = grid_of(size, parser.sight.seen_size(size), network.patch)
+    parts = getattr(parser.settings.parts, "count", MAX_PARTS)
+    memory = memory_needed(size, grid, network.dim, parts) / 1e9
     tiles = network.tiles(grid)
     return (
         f"largest: {source}, {size[1]} x {size[0]}: {tiles} tile{'s' * (tiles > 1)}, "
@@ -332,10 +334,10 @@ def _done(job: Job, parser: RegionParser, fed: Fed, pictures: bool) -> Outcome:
     try:
         if not isinstance(fed.features, Features):
             raise fed.features or FeatureError(f"{source}: has no features; run the batch again")
-        tree = parser.finish(job.source, fed.features, fed.image)
+        tree = parser.build(fed.features, rgb=parser.pixels(job.source, decoded=fed.image))
         tree.save(job.output)
         if pictures:
-            photo = None if parser.settings.backbone == "precomputed" else job.source
+            photo = None if parser.settings.backbone.name == "precomputed" else job.source
             save_pictures(tree, photo, job.output.with_suffix(""))
     except (RegionTreeError, OSError, MemoryError, RuntimeError, ValueError) as error:
         # torch raises RuntimeError if it cannot process one image, mostly for lack of memory.
@@ -369,13 +371,14 @@ def _is_finished(job: Job, parser: RegionParser) -> bool:
     image = meta.get("image", {})
     if image.get("sha256") != sha256_of(job.source):
         return False  # another photograph with the same name
-    of_folder = parser.settings.backbone.startswith("precomputed:")
-    if of_folder and image.get("features_sha256") != sha256_of(parser.features_file(job.source)):
-        return False  # other features of the same photograph
-    before, now = {**UNSAID, **meta.get("settings", {})}, parser.settings.as_dict()
-    changed = [key for key in now if before.get(key) != now[key]]
+    folder = parser.settings.backbone.folder
+    if folder is not None:
+        features = find_features(folder, job.source)
+        if image.get("features_sha256") != sha256_of(features):
+            return False  # other features of the same photograph
+    changed = record_differences(meta.get("settings", {}), parser.settings.as_dict())
     if changed:
-        differences = ", ".join(f"{key} {before.get(key)} -> {now[key]}" for key in changed)
+        differences = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in changed.items())
         raise TreeFileError(
             f"{job.output} was made with other settings ({differences}); choose another output "
             "folder or pass --overwrite"

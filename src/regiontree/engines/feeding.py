@@ -25,8 +25,8 @@ from torch import Tensor
 from regiontree.backbones.featurefile import Features
 from regiontree.backbones.run import run_batch
 from regiontree.errors import ImageError, RegionTreeError, check_number
-from regiontree.images import LoadedImage
-from regiontree.parser import Photo, RegionParser
+from regiontree.images import LoadedImage, Photo
+from regiontree.parser import RegionParser
 
 __all__ = ["Fed", "extract_many", "feed"]
 
@@ -162,7 +162,7 @@ def feed(
                     if photo is None:
                         line.append(Fed(None, None))
                         continue
-                    if not parser.is_precomputed:
+                    if not parser.settings.is_precomputed:
                         parser.backbone  # noqa: B018 - an error of the network must stop the run
                     line.append(Fed(photo, submit(_decoded, parser, photo)))
                 if not line:
@@ -187,12 +187,12 @@ def _at_once(work: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
 
 def _decoded(parser: RegionParser, photo: Photo) -> tuple[LoadedImage | None, Tensor | Features]:
     """The image and the network's input, or the features if no network is needed."""
-    if parser.is_precomputed:
+    if parser.settings.is_precomputed:
         return None, parser.extract(photo)
-    image = parser.load(photo)
+    image = parser.sight.load(photo)
     if image.is_uniform:
         return image, parser.extract(image)
-    pixels = parser.network_input(image)
+    pixels = parser.sight.network_input(image, parser.backbone.patch)
     return image, pixels.pin_memory() if parser.device.type == "cuda" else pixels
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 __all__ = ["PAPER", "paper_row"]
 
-# (data set, split) -> table -> scores. Table 1 is "level": T to S_gt; Table 2 "tree": T to T_gt.
 PAPER: dict[tuple[str, str], dict[str, dict[str, float]]] = {
     ("voc12", "val"): {
         "level": {"miou": 78.1, "pacc": 82.6, "macc": 91.2, "fiou": 78.1, "nm": 75.4},
@@ -39,6 +38,10 @@ PAPER: dict[tuple[str, str], dict[str, dict[str, float]]] = {
     ("partimagenet", "val"): {"tree": {"miou": 55.4, "pacc": 79.5, "nm": 65.8, "nh": 65.2}},
     ("partimagenet", "val_158"): {"tree": {"miou": 59.5, "pacc": 82.6, "nm": 67.8, "nh": 63.1}},
 }
+"""Scores in percent by data set and split, then by table of the paper.
+
+``level`` is Table 1, T to S_gt; ``tree`` is Table 2, T to T_gt.
+"""
 
 # Names that the published files use for the same data.
 _SAME = {

@@ -40,6 +40,7 @@ class Table:
     rows: Sequence[tuple[str, Sequence[str]]]
 
     def markdown(self) -> str:
+        """The table as Markdown."""
         lines = [
             f"**{self.title}**",
             "",
@@ -126,6 +127,7 @@ class Report:
         return "; ".join(parts)
 
     def markdown(self) -> str:
+        """Headline, tables and failures as Markdown."""
         text = "\n\n".join([self.headline(), *(table.markdown() for table in self.tables())])
         if self.failed:
             text += "\n\nFailed:\n\n" + "\n".join(f"- {said}" for said in self.failed)

@@ -37,8 +37,10 @@ from regiontree.tree import RegionTree
 __all__ = ["PROTOCOLS", "Metric", "Scoring", "View", "fit"]
 
 PROTOCOLS = ("pixel", "grid")
+"""Sizes at which trees are compared with masks: full size, or the patch grid."""
 
 Metric = TreeMetric | CoveringMetric
+"""What sums up a data set: with classes, or with several annotators."""
 Record = dict[str, Any]
 Mask = NDArray[np.int32]
 
@@ -52,6 +54,7 @@ class View:
 
     @property
     def key(self) -> str:
+        """The table's name in results."""
         kind = {None: "tree", 0: "covering"}.get(self.depth, f"depth {self.depth}")
         return f"{self.protocol}, {kind}"
 

@@ -77,3 +77,4 @@ FORMATS = {
                "treefile.write_tree", (".npz",)),
     )
 }  # fmt: skip
+"""Every format by its name after ``--to``."""

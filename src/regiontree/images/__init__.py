@@ -5,6 +5,7 @@ from regiontree.images.load import (
     IMAGE_SUFFIXES,
     MAX_PIXELS,
     LoadedImage,
+    Photo,
     image_size,
     load_image,
 )
@@ -13,6 +14,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "LoadedImage",
+    "Photo",
     "Size",
     "fitted",
     "grid_of",

@@ -20,6 +20,7 @@ _Value = TypeVar("_Value", bound=np.generic)
 
 # Either the long side, which keeps the aspect ratio, or exactly (height, width). In pixels.
 Size = int | tuple[int, int]
+"""A long side in pixels, aspect ratio kept; or an exact (height, width)."""
 
 
 def parse_size(text: str | int | tuple[int, int]) -> Size:

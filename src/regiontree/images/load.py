@@ -34,13 +34,15 @@ from PIL import Image, UnidentifiedImageError
 from regiontree.errors import ImageError
 from regiontree.images.grid import Size
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "LoadedImage", "image_size", "load_image"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "LoadedImage", "Photo", "image_size", "load_image"]
 
 MAX_PIXELS = 150_000_000
+"""Larger photographs are refused unless more is asked for."""
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm",
     ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".tga",
 })  # fmt: skip
+"""Endings of files that are taken for photographs."""
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 # For each EXIF orientation, the transposition that makes the image upright. 5 to 8 swap height and
 # width.
@@ -86,8 +88,12 @@ class LoadedImage:
         return bool((self.rgb == self.rgb[:1, :1]).all())
 
 
+Photo = str | Path | Image.Image | NDArray[Any] | LoadedImage
+"""What a photograph may be given as: a path, a Pillow image, an array, or a decoded photograph."""
+
+
 def load_image(
-    source: str | Path | Image.Image | NDArray[Any] | LoadedImage,
+    source: Photo,
     *,
     max_pixels: int = MAX_PIXELS,
     cover: Size | None = None,

@@ -25,21 +25,36 @@ Achanta et al. (SLIC), PAMI 2012; Vedaldi and Soatto (quick shift), ECCV 2008; N
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from math import sqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from regiontree.errors import FeatureError, MissingExtraError, SettingsError
 from regiontree.images.grid import nearest
+from regiontree.spectral.graph import MAX_PARTS
 from regiontree.spectral.kmeans import kmeans
+from regiontree.spectral.oversegment import PatchGraph
+from regiontree.system.stages import check_settings, setting
 
-__all__ = ["IMAGE_METHODS", "check_installed", "image_parts"]
+__all__ = [
+    "IMAGE_METHODS",
+    "ColourClustering",
+    "CompactWatershed",
+    "Felzenszwalb",
+    "Quickshift",
+    "Slic",
+    "check_installed",
+    "image_parts",
+]
 
 IMAGE_METHODS = ("colours", "felzenszwalb", "slic", "quickshift", "watershed")
+"""Over-clusterings that divide the photograph instead of its features."""
 # The method `colours` finds its centres from this many pixels: 250 a centre for 200 parts. All
 # 705,600 pixels of an 840 x 840 photograph took twenty times as long, and the squared distances
 # were only 3 % smaller.
@@ -50,6 +65,11 @@ _SAMPLE = 50_000
 _QUICKSHIFT_SIDE = 240.0
 # The compactness of the watershed was chosen for this side, that of a photograph of 840 x 580.
 _WATERSHED_SIDE = 700.0
+
+
+def _count() -> int:
+    value: int = setting(400, "Number of parts aimed at.", low=1, high=MAX_PARTS, whole=True)
+    return value
 
 
 def check_installed(method: str) -> None:
@@ -120,6 +140,115 @@ def image_parts(
     else:
         labels = nearest(_segments(rgb, grid, method, parts, seed), grid)
     return np.unique(labels, return_inverse=True)[1].reshape(grid).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class ColourClustering:
+    """k-means of the photograph's colours, wherever they lie."""
+
+    count: int = _count()
+    restarts: int = setting(
+        1, "Starts of k-means, of which the best is taken.", low=1, high=1000, whole=True
+    )
+    name: ClassVar[str] = "colours"
+    needs_pixels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def group(
+        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
+    ) -> Tensor:
+        """Part of each patch: :meth:`regiontree.spectral.oversegment.Oversegmentation.group`."""
+        return _grouped(self.name, patches, rgb, seed, parts=self.count, restarts=self.restarts)
+
+
+@dataclass(frozen=True, slots=True)
+class Felzenszwalb:
+    """Regions of the photograph's pixel graph; they find their own number."""
+
+    name: ClassVar[str] = "felzenszwalb"
+    needs_pixels: ClassVar[bool] = True
+
+    def group(
+        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
+    ) -> Tensor:
+        """Part of each patch: :meth:`regiontree.spectral.oversegment.Oversegmentation.group`."""
+        return _grouped(self.name, patches, rgb, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Slic:
+    """k-means of colour and position, from a regular grid."""
+
+    count: int = _count()
+    name: ClassVar[str] = "slic"
+    needs_pixels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def group(
+        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
+    ) -> Tensor:
+        """Part of each patch: :meth:`regiontree.spectral.oversegment.Oversegmentation.group`."""
+        return _grouped(self.name, patches, rgb, seed, parts=self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class Quickshift:
+    """Modes of colour and position; they find their own number."""
+
+    name: ClassVar[str] = "quickshift"
+    needs_pixels: ClassVar[bool] = True
+
+    def group(
+        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
+    ) -> Tensor:
+        """Part of each patch: :meth:`regiontree.spectral.oversegment.Oversegmentation.group`."""
+        return _grouped(self.name, patches, rgb, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class CompactWatershed:
+    """Basins of the grey image's gradient, flooded from a regular grid."""
+
+    count: int = _count()
+    name: ClassVar[str] = "watershed"
+    needs_pixels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def group(
+        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
+    ) -> Tensor:
+        """Part of each patch: :meth:`regiontree.spectral.oversegment.Oversegmentation.group`."""
+        return _grouped(self.name, patches, rgb, seed, parts=self.count)
+
+
+def _grouped(
+    method: str,
+    patches: PatchGraph,
+    rgb: NDArray[np.uint8] | None,
+    seed: int,
+    *,
+    parts: int = 1,
+    restarts: int = 1,
+) -> Tensor:
+    """Part of each patch by one of the methods, (n,) int64."""
+    if rgb is None:
+        raise FeatureError(
+            f"overclustering {method!r} divides the photograph: pass it as rgb, or use "
+            "simultaneous, features or none"
+        )
+    found = image_parts(rgb, patches.grid, method, parts=parts, seed=seed, restarts=restarts)
+    if found.max() >= MAX_PARTS:
+        raise SettingsError(
+            f"overclustering {method!r} divides the photograph into {found.max() + 1} parts; at "
+            f"most {MAX_PARTS} fit; use a smaller size or another overclustering"
+        )
+    return torch.from_numpy(found.reshape(-1)).to(patches.unit.device)
 
 
 def _colours(

@@ -34,8 +34,9 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from regiontree.errors import FeatureError, SettingsError, check_number
+from regiontree.errors import FeatureError
 from regiontree.spectral.groups import sum_by_group
+from regiontree.system.stages import OnlyIf, check_settings, setting
 
 __all__ = [
     "Affinity",
@@ -57,36 +58,28 @@ _BLOCK_ENTRIES = 4_000_000  # float32 entries of W held at once: 16 MB
 
 @dataclass(frozen=True, slots=True)
 class AffinitySettings:
-    """How distance becomes affinity.
+    """How the distance of two features becomes their affinity."""
 
-    Attributes
-    ----------
-    kind : {"minmax", "exp"}
-    distance : {"cosine", "euclidean"}
-    sigma : float
-        Width of the ``exp`` kernel, 0.001 to 1000; unused by ``minmax``.
-    threshold : float
-        Affinities below it become 0; in [0, 1).
-    """
-
-    kind: Literal["minmax", "exp"] = "minmax"
-    distance: Literal["cosine", "euclidean"] = "cosine"
-    sigma: float = 1.0
-    threshold: float = 0.0
+    kind: Literal["minmax", "exp"] = setting(
+        "minmax",
+        "minmax: one minus the share of the largest distance; exp: a Gaussian of the distance.",
+        choices=("minmax", "exp"),
+    )
+    distance: Literal["cosine", "euclidean"] = setting(
+        "cosine", "Distance of two features.", choices=("cosine", "euclidean")
+    )
+    # Narrower than 1e-3, exp(-d / (2 sigma^2)) is 0 in float32 for all but equal features.
+    sigma: float = setting(
+        1.0, "Width of the Gaussian.", low=1e-3, high=1e3, only_if=OnlyIf("kind", ("exp",))
+    )
+    threshold: float = setting(0.0, "Affinities below it become 0.", low=0, high=1, below=True)
 
     def __post_init__(self) -> None:
-        if self.kind not in ("minmax", "exp"):
-            raise SettingsError(f"affinity kind must be 'minmax' or 'exp', got {self.kind!r}")
-        if self.distance not in ("cosine", "euclidean"):
-            raise SettingsError(
-                f"affinity distance must be 'cosine' or 'euclidean', got {self.distance!r}"
-            )
-        # Narrower than 1e-3, exp(-d / (2 sigma^2)) is 0 in float32 for all but equal features.
-        check_number("sigma", self.sigma, 1e-3, 1e3)
-        check_number("threshold", self.threshold, 0, 1, below=True)
+        check_settings(self)
 
     @property
     def is_low_rank(self) -> bool:
+        """Whether the affinity is a product of small factors and needs no n x n matrix."""
         return self.kind == "minmax" and self.distance == "cosine" and self.threshold == 0
 
 

@@ -40,6 +40,7 @@ __all__ = [
 
 # Most patches for the dense solver. It holds three n x n float64 arrays: 1.6 GB at this limit.
 REFERENCE_LIMIT = 8192
+"""Most patches of the dense solver: it holds three n x n float64 arrays, 1.6 GB at that size."""
 # Eigenvalues below this share of the largest one are rounding.
 _RANK_TOLERANCE = 1e-10
 # The same share for eigenvalues that were computed from float32 products.

@@ -18,10 +18,13 @@ from regiontree.spectral.affinity import Affinity, part_sums
 __all__ = ["MAX_PARTS", "FloatArray", "IntArray", "PartGraph", "part_graph"]
 
 FloatArray = NDArray[np.float64]
+"""An array of float64."""
 IntArray = NDArray[np.int64]
+"""An array of int64."""
 
 # A tree builder holds float64 matrices of parts x parts: 134 MB each at this limit.
 MAX_PARTS = 4096
+"""Most parts of a graph: a builder's own matrices are parts x parts, 134 MB each at that size."""
 
 
 @dataclass(frozen=True, slots=True)

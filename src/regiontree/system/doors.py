@@ -17,3 +17,4 @@ from regiontree.system.registry import Registry
 __all__ = ["TREE_DOORS"]
 
 TREE_DOORS: Registry[Callable[..., Any]] = Registry("method of a tree", {}, error=TreeError)
+"""The methods of a tree that higher rooms provide."""

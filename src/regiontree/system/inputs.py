@@ -9,7 +9,8 @@ from pathlib import Path
 
 __all__ = ["SUMMARY_NAME", "find_files"]
 
-SUMMARY_NAME = "summary.json"  # beside the results of a batch: what was made from what
+SUMMARY_NAME = "summary.json"
+"""File beside the results of a batch that says what was made from what."""
 
 
 def find_files(

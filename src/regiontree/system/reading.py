@@ -45,7 +45,9 @@ _Path = tuple[int | str, ...]
 
 # Written as text and as a list in files, which have no paths and no tuples.
 Place = Annotated[Path, Field(strict=False)]
+"""A path, written as text in files."""
 Listed = Annotated[tuple[_T, ...], Field(strict=False)]
+"""A tuple, written as a list in files."""
 
 
 # -- syntax ---------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""What builds the documentation site: pages from docstrings, notebooks and commands."""
