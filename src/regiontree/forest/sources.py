@@ -42,7 +42,6 @@ __all__ = [
 ]
 
 TREE_SUFFIX = ".npz"
-"""Ending of a tree's file."""
 _FEATURES = (".npy", ".npz")  # suffixes of the "image" of a tree that was made from features alone
 
 
@@ -158,7 +157,6 @@ class Places:
 
 
 Images = Sequence[str | Path] | Places
-"""Where photographs may lie: folders and files, or places already listed."""
 
 
 def find_trees(paths: Sequence[str | Path]) -> list[Path]:
