@@ -35,8 +35,9 @@ from regiontree.datasets.catalog import open_dataset
 from regiontree.engines.crew import Alone
 from regiontree.errors import RegionTreeError
 from regiontree.experiments.config import load_experiment
+from regiontree.experiments.plan import prepare
 from regiontree.experiments.report import Report
-from regiontree.experiments.run import prepare, run
+from regiontree.experiments.run import run
 from regiontree.experiments.scoring import Scoring, View
 from regiontree.metrics import CoveringScores, Scores
 from regiontree.metrics.report import COVERINGS

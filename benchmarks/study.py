@@ -73,7 +73,7 @@ from regiontree.backbones.featurefile import load_features, read_features_meta
 from regiontree.datasets.dataset import Dataset, Sample
 from regiontree.errors import FeatureError
 from regiontree.experiments.config import load_experiment
-from regiontree.experiments.run import prepare
+from regiontree.experiments.plan import prepare
 from regiontree.experiments.stages import Pipeline, feature_settings
 from regiontree.settings import PRESETS, Settings
 from regiontree.system.files import atomic_write, sha256_of

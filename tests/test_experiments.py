@@ -23,7 +23,8 @@ from regiontree.datasets.labels import load_label_tree
 from regiontree.engines.local import Alone
 from regiontree.errors import ConfigError
 from regiontree.experiments.config import load_experiment
-from regiontree.experiments.run import Plan, Result, prepare, run
+from regiontree.experiments.plan import Plan, prepare
+from regiontree.experiments.run import Result, run
 from regiontree.metrics import Scores
 from regiontree.tree import RegionTree
 from regiontree.tree.file import read_meta

@@ -399,7 +399,7 @@ def run(
     with _clear_errors():
         from regiontree.experiments import terminal
         from regiontree.experiments.config import load_experiment
-        from regiontree.experiments.run import prepare
+        from regiontree.experiments.plan import prepare
         from regiontree.settings.command import given_settings
 
         path = config or conf

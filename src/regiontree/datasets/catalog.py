@@ -1,11 +1,11 @@
 """The catalogue of data sets known by name, and functions that open any data set.
 
-Each YAML file in ``catalog/`` describes one data set, and so does each file that another package
-names as an entry point ``NAME = "package:file.yaml"`` of the group ``regiontree.datasets``. It has
-a title, a home page, a licence, the downloads, the layout of the files, and a spec
-(:class:`~regiontree.datasets.spec.DatasetSpec`) for each split. The section ``common`` holds the keys that all splits share. The files of a data set are
-looked for in ``datasets/FOLDER``, where the catalogue names FOLDER, or in the root that the caller
-gives. regiontree never downloads a data set.
+Each data set is described by a YAML file: those in ``catalog/``, and those that other packages name
+as entry points ``NAME = "package:file.yaml"`` of the group ``regiontree.datasets``. The file has a
+title, a home page, a licence, the downloads, the layout of the files, and a spec
+(:class:`~regiontree.datasets.spec.DatasetSpec`) for each split. The section ``common`` holds the
+keys that all splits share. The files of a data set are looked for in ``datasets/FOLDER``, where the
+catalogue names FOLDER, or in the root that the caller gives. regiontree never downloads a data set.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CATALOGUE: Registry[Path] = Registry(
     error=ConfigError,
     load=load_file,
 )
-"""The files that describe the data sets known by name."""
+"""The files of all data sets that are known by name."""
 
 
 class Download(Section):

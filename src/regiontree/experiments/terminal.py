@@ -11,9 +11,10 @@ from typing import Any, cast
 from regiontree.datasets.catalog import CATALOGUE, check_dataset, entry, open_dataset
 from regiontree.engines.crew import open_crew
 from regiontree.errors import SettingsError
-from regiontree.experiments import run as experiments
+from regiontree.experiments import evaluate as evaluation
+from regiontree.experiments import run as running
+from regiontree.experiments.plan import Plan
 from regiontree.experiments.report import Report
-from regiontree.experiments.run import Plan
 from regiontree.experiments.scoring import Scoring
 from regiontree.experiments.stages import Outcome
 from regiontree.system.progress import progress_bar
@@ -39,7 +40,7 @@ def run(plan: Plan, *, device: str, compile: bool, overwrite: bool, as_json: boo
                 bar.reach(ticket + 1, f"failed: {outcome.error}" if outcome.error else None)
                 check()
 
-            result = experiments.run(
+            result = running.run(
                 plan, crew, device=device, compile=compile, overwrite=overwrite, on_start=start,
                 on_outcome=advance,
             )  # fmt: skip
@@ -85,7 +86,7 @@ def evaluate(
     names = None if metrics is None else tuple(dict.fromkeys(metrics))
     scoring = Scoring(data.labels, protocols, cast(Any, match), threshold, steps, names)
     with progress_bar("images", len(data.samples)) as bar:
-        report = experiments.evaluate(
+        report = evaluation.evaluate(
             trees, data, scoring, on_image=lambda said: bar.reach(bar.reached + 1, said)
         )
     _tell(report.failed)

@@ -127,7 +127,7 @@ FORMATS: Registry[Format] = Registry(
     group="regiontree.exports",
     error=ExportError,
 )  # fmt: skip
-"""Every format by its name after ``--to``."""
+"""Every format by its name after ``--to``; other packages add theirs as ``regiontree.exports``."""
 
 
 def find_format(name: str) -> Format:
@@ -203,6 +203,7 @@ def export_tree(tree: RegionTree, to: str, path: str | Path, **options: Any) -> 
     """
     form = find_format(to)
     used = checked_options(form, options)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     if form.maker is None:
         form.writer(tree, path, **used)
     else:

@@ -333,6 +333,7 @@ def _write_one(
             tree, used = source.tree, _on_the_map(source, options, say)
         else:
             tree, used = RegionTree.load(file), options
+        target.parent.mkdir(parents=True, exist_ok=True)
         form.writer(small(tree), target, **used)
 
     _, error = _attempt(file, work)
@@ -369,6 +370,7 @@ def _write_all(
     first = next(made, None)
     if first is not None:
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             form.writer(chain([first], made), target)
         except OSError as error:
             raise ExportError(f"{target}: cannot be written ({error})") from error

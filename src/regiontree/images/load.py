@@ -212,7 +212,7 @@ def _decoded(request: ImageRequest) -> tuple[NDArray[np.uint8], tuple[int, int]]
     return rgb, size
 
 
-class PillowReader:
+class PillowReader(ImageReader):
     """The formats that Pillow reads: an :class:`~regiontree.images.readers.ImageReader`."""
 
     suffixes = IMAGE_SUFFIXES

@@ -20,7 +20,8 @@ from regiontree.system.registry import Registry
 
 __all__ = ["FIRST_BYTES", "READERS", "ImageReader", "ImageRequest", "find_reader", "image_suffixes"]
 
-FIRST_BYTES = 32  # how many of a file's first bytes a reader may be recognised by
+FIRST_BYTES = 32
+"""How many of a file's first bytes a reader may be recognised by."""
 _PILLOW = "pillow"
 
 
@@ -78,6 +79,7 @@ READERS: Registry[type[ImageReader]] = Registry(
     group="regiontree.readers",
     error=ImageError,
 )
+"""Every image reader; other packages add theirs as ``regiontree.readers``."""
 
 
 def find_reader(suffix: str, start: bytes) -> ImageReader:

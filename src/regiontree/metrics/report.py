@@ -29,7 +29,8 @@ from regiontree.tree import RegionTree
 __all__ = ["COVERINGS", "METRICS", "Column", "MeanMetric", "MeanScore", "Pair", "Question",
            "ReportMetric"]  # fmt: skip
 
-COVERINGS = "coverings"  # the metric of every report
+COVERINGS = "coverings"
+"""Name of the metric that every report has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,3 +232,4 @@ METRICS: Registry[type[ReportMetric]] = Registry(
     },
     group="regiontree.metrics",
 )
+"""Every metric that reports can show; other packages add theirs as ``regiontree.metrics``."""
