@@ -1,13 +1,15 @@
-# make demo   parse a photograph and draw its tree   (PHOTO=path for your own)
-# make test   every check of the code
-# make docs   the documentation site, in site/
+# make demo       parse a photograph and draw its tree   (PHOTO=path for your own)
+# make test       lint, types and every test but the slow ones
+# make test-slow  the slow tests
+# make docs       the documentation site, in site/
+# make lint-js    lint, types and tests of the viewer's JavaScript (needs node and npm)
 PYTHON ?= python3
 VENV ?= .venv
 PHOTO ?= examples/astronaut.jpg
 OUT ?= demo
 BIN := $(VENV)/bin
 
-.PHONY: demo test docs install lint clean
+.PHONY: demo test test-slow docs install lint lint-js clean
 
 install: $(VENV)/installed
 
@@ -34,9 +36,21 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+lint-js: node_modules/installed
+	npm run --silent lint
+	npm run --silent types
+	npm run --silent test
+
+node_modules/installed: package.json package-lock.json .npmrc
+	npm ci --no-progress
+	touch $@
+
 # One thread each: two workers with two threads each would wait for one another.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+
+test-slow: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
 
 # Names without a docstring, links that lead nowhere and notebooks with errors are failures.
 docs: $(VENV)/installed-dev
@@ -44,4 +58,4 @@ docs: $(VENV)/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
-	rm -rf $(VENV) $(OUT) site .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(OUT) site node_modules .mypy_cache .ruff_cache .pytest_cache

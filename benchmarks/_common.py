@@ -9,6 +9,9 @@ NumPy's: the most that a fresh process ever held (:func:`run_child`, :class:`Pea
 it held before the step, features and imported libraries included. The most is VmHWM of
 /proc/self/status where there is one (it can be set back before the step, and does not inherit the
 parent's size as ``ru_maxrss`` does), else ``resource.getrusage``.
+
+**Tables.** :func:`print_results` prints a table and, with ``--csv FILE``, writes it as CSV. Its
+columns are those of :mod:`_schema`, which ``tables.py`` reads to make the docs' tables.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import argparse
 import contextlib
 import ctypes
 import gc
+import hashlib
 import json
 import os
 import platform
@@ -33,11 +37,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from _schema import schema, write_results
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from regiontree import RegionParser, __version__
+from regiontree.datasets.dataset import Dataset, Sample
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SUBSETS = REPOSITORY / "benchmarks" / "subsets"  # a description of each data set
@@ -110,6 +116,12 @@ def _synthetic(seed: int) -> Image.Image:
     weight /= weight.sum(axis=2, keepdims=True)
     image = weight @ rng.uniform(0, 255, (9, 3)) + rng.normal(0, 12, (480, 640, 1))
     return Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
+
+
+def chosen_samples(dataset: Dataset, limit: int) -> list[Sample]:
+    """At most `limit` samples in the order of the hash of their ids."""
+    by_hash = sorted(dataset.samples, key=lambda s: hashlib.sha256(s.id.encode()).hexdigest())
+    return by_hash[:limit]
 
 
 def features_of(photos: Iterable[Photo], size: int, *, dtype: str = "float32") -> list[Tensor]:
@@ -225,29 +237,41 @@ def load_features(path: str) -> Tensor:
     return torch.from_numpy(array)
 
 
-# -- what is printed ------------------------------------------------------------------------------
+# -- what is printed and written ------------------------------------------------------------------
 
 
-def arguments(doc: str | None) -> argparse.ArgumentParser:
-    """A parser of options that shows the script's own text as help."""
-    return argparse.ArgumentParser(
+def arguments(doc: str | None, *, csv: bool = True) -> argparse.ArgumentParser:
+    """A parser of options that shows the script's own text as help, with --csv unless told not."""
+    parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    if csv:
+        parser.add_argument(
+            "--csv",
+            type=Path,
+            metavar="FILE",
+            help="write the tables there, too: the first to FILE, e.g. benchmarks/results/NAME.csv,"
+            " further ones to NAME-PART.csv beside it",
+        )
+    return parser
 
 
 def print_heading(script: str) -> None:
     """What was run, and on what: no figure means anything without it."""
     print(f"## {Path(script).stem}\n")
-    print(
-        f"regiontree {__version__}, torch {torch.__version__} with {torch.get_num_threads()} "
-        f"threads, Python {platform.python_version()}, {_processor()}; load {_load()} at the start"
-        "\n"
-    )
+    print(f"{_machine()}; load {_load()} at the start\n")
 
 
 def print_closing() -> None:
     """The load at the end: above the number of threads, others were using the machine."""
     print(f"\nLoad at the end: {_load()}")
+
+
+def _machine() -> str:
+    return (
+        f"regiontree {__version__}, torch {torch.__version__} with {torch.get_num_threads()} "
+        f"threads, Python {platform.python_version()}, {_processor()}"
+    )
 
 
 def _load() -> str:
@@ -261,6 +285,44 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{os.cpu_count()} x {names[0]}" if names else platform.machine()
+
+
+def print_results(
+    table: str, rows: Iterable[Sequence[object]], csv: Path | None, part: str = ""
+) -> None:
+    """Print a table as Markdown and, if `csv` is given, write it there.
+
+    Parameters
+    ----------
+    table
+        Its name in :data:`_schema.SCHEMAS`.
+    rows
+        One value for each column of the schema; None or NaN where there is none.
+    csv
+        What the option --csv gave.
+    part
+        Not empty: the file is NAME-PART.csv beside `csv`.
+    """
+    kept = [list(row) for row in rows]
+    columns = schema(table)
+    cells = [
+        [column.cell(value) for column, value in zip(columns, row, strict=True)] for row in kept
+    ]
+    shown = [i for i in range(len(columns)) if any(row[i] for row in cells)]
+    print_table([columns[i].title for i in shown], [[row[i] for i in shown] for row in cells])
+    if csv is not None:
+        path = csv.with_name(f"{csv.stem}-{part}.csv") if part else csv
+        write_results(path, table, kept, {"command": _command(), "machine": _machine()})
+        print(f"Wrote {path}\n")
+
+
+def _command() -> str:
+    """The command that runs this script again, without --csv, with paths from the repository on."""
+    words = [word.replace(f"{REPOSITORY}/", "") for word in sys.argv]
+    if "--csv" in words:
+        at = words.index("--csv")
+        del words[at : at + 2]
+    return " ".join(["python", f"benchmarks/{Path(words[0]).name}", *words[1:]])
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -34,7 +34,7 @@ from _common import (
     photographs,
     print_closing,
     print_heading,
-    print_table,
+    print_results,
     print_target,
     ratio,
     resident,
@@ -116,13 +116,13 @@ def main() -> None:
         for name in options.only
         for way in options.ways
     ]  # fmt: skip
-    print_table(
-        ["network", "size", "way", "parameters, M", "patches", "images/s", "time, embedded = 1",
-         "memory, MB", "CUDA, MB"],
-        [(name, size, way, f"{found['parameters']:.0f}", found["patches"],
-          f"{found['rate']:.2f}", f"{found['ratio']:.2f}", f"{found['memory']:.0f}",
-          f"{found['cuda']:.0f}" if found["cuda"] else "-")
+    print("Time of embedded = 1:\n")
+    print_results(
+        "backbones",
+        [(name, size, way, found["parameters"], found["patches"], found["rate"], found["ratio"],
+          found["memory"], found["cuda"] or None)
          for name, size, way, found in rows],
+        options.csv,
     )  # fmt: skip
     same = [found["ratio"] for name, _, way, found in rows
             if name == "dinov2_vits14" and way != "compiled"]  # fmt: skip

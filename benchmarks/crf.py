@@ -36,7 +36,7 @@ from _common import (
     photographs,
     print_closing,
     print_heading,
-    print_table,
+    print_results,
     print_target,
     run_child,
 )
@@ -155,36 +155,24 @@ def main() -> None:
             for name in WAYS:
                 ratios = [[r[name][kind] / r[base][kind] for r in results] for kind in (0, 1)]
                 agreed = [r[name][2] for r in results]
-                bound = ""
+                bound = None
                 if name != "pydensecrf2":
                     settings = CrfSettings(precision=name)
-                    bound = f"{memory_needed((size, size), n_labels, settings) / MB:.0f}"
+                    bound = memory_needed((size, size), n_labels, settings) / MB
+                cpu = statistics.median(r[name][1] for r in results)
+                spread = [value for r in ratios for value in (statistics.median(r), max(r))]
+                equal = [100 * statistics.median(agreed), 100 * min(agreed)]
                 rows.append(
-                    [f"{size} x {size}, {n_labels}", name]
-                    + [f"{statistics.median(r[name][1] for r in results):.1f}"]
-                    + [f"{statistics.median(r):.2f} ({max(r):.2f})" for r in ratios]
-                    + [f"{memory[name] / MB:.0f}", bound]
-                    + [f"{100 * statistics.median(agreed):.2f} ({100 * min(agreed):.2f})"]
-                )
+                    [size, n_labels, name, cpu, *spread, memory[name] / memory[base],
+                     memory[name] / MB, bound, *equal]
+                )  # fmt: skip
                 if name == "half" and n_labels in TARGETS and base == "pydensecrf2":
                     limit = TARGETS[n_labels]
                     text = f"{size} x {size}, {n_labels} labels: at most {limit} of its time"
                     targets.append((text, statistics.median(ratios[0]) <= limit))
                     targets.append(("... 99.9 % equal labels", min(agreed) >= 0.999))
-    print_table(
-        [
-            "pixels, labels",
-            "way",
-            "CPU s",
-            "time",
-            "CPU time",
-            "MB",
-            "MB at most",
-            "equal labels %",
-        ],
-        rows,
-    )
-    print(f"Time and CPU time: of {base}'s, median (worst) over photographs.\n")
+    print_results("crf", rows, given.csv)
+    print(f"Ratios: to {base}, medians over photographs.\n")
     for text, met in targets:
         print_target(text, met=met)
     print_closing()

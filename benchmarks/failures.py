@@ -54,7 +54,7 @@ def balls() -> Picture:
 
 
 def main() -> None:
-    options = arguments(__doc__)
+    options = arguments(__doc__, csv=False)
     options.add_argument("--output", type=Path, default=REPOSITORY / "docs" / "images")
     given = options.parse_args()
     parser = RegionParser()

@@ -26,7 +26,7 @@ from _common import (
     photographs,
     print_closing,
     print_heading,
-    print_table,
+    print_results,
     print_target,
     ratio,
 )
@@ -82,12 +82,10 @@ def main() -> None:
     }
     whole = interleave({name: way for name, (_, way) in ways.items()}, options.repeats)
     times = {name: [t / ways[name][0] for t in taken] for name, taken in whole.items()}
-    print_table(
-        ["way", "s an image", "speed, baseline = 1"],
-        [
-            (name, f"{statistics.median(t):.2f}", f"{ratio(times[BASELINE], t):.2f}")
-            for name, t in times.items()
-        ],
+    print_results(
+        "forward",
+        [(name, statistics.median(t), ratio(times[BASELINE], t)) for name, t in times.items()],
+        options.csv,
     )
 
     exact = torch.cat([single.features(p[None]) for p in pixels])
@@ -97,14 +95,17 @@ def main() -> None:
         ("no-grad with inference mode", _agreement(without(torch.no_grad)(), exact[:1])),
         ("float32: batch of 4 with 1", _agreement(single.features(pixels[:4]), exact[:4])),
     ]
-    print_table(
-        ["cosine of a patch's feature", "patches", "least", "mean", "share above 0.999"],
+    print("Cosine of a patch's feature:\n")
+    print_results(
+        "forward-agreement",
         [
-            (name, len(c), f"{c.min():.5f}", f"{c.mean():.5f}", f"{share:.3%}")
+            (name, len(c), float(c.min()), float(c.mean()),
+             100 * float((c > 0.999).double().mean()))
             for name, c in rows
-            for share in [float((c > 0.999).double().mean())]
         ],
-    )
+        options.csv,
+        "agreement",
+    )  # fmt: skip
     chosen = str(pick_dtype("auto", cpu))[6:]
     print(f"On this processor dtype 'auto' means {chosen}.\n")
     faster = ratio(times[BASELINE], times["bfloat16"]) > 1

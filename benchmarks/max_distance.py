@@ -23,10 +23,10 @@ from _common import (
     arguments,
     features_of,
     interleave,
-    ms,
     photographs,
     print_closing,
     print_heading,
+    print_results,
     print_table,
     print_target,
     ratio,
@@ -69,22 +69,12 @@ def main() -> None:
         exact_times += times["exact"]
 
     n = len(unit)
-    costs = "search ms", "exact ms", "exact / search"
-    print_table(
-        ["photographs", "patches", "found", "largest shortfall", "relative", *costs],
-        [
-            (
-                len(photos),
-                n,
-                f"{len(photos) - len(missed)} ({1 - len(missed) / len(photos):.0%})",
-                f"{max(shortfalls):.2e}",
-                f"{max(relative):.4%}",
-                ms(search_times),
-                ms(exact_times),
-                f"{ratio(exact_times, search_times):.1f}",
-            )
-        ],
-    )
+    row = [
+        options.size, len(photos), n, len(photos) - len(missed), max(shortfalls),
+        100 * max(relative), 1e3 * statistics.median(search_times),
+        1e3 * statistics.median(exact_times), ratio(exact_times, search_times),
+    ]  # fmt: skip
+    print_results("max-distance", [row], options.csv)
     if missed:
         print(f"Missed by more than {ROUNDING:g}:\n")
         print_table(["photograph", "all pairs", "search", "short by"], missed)

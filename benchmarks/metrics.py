@@ -30,7 +30,7 @@ from _common import (
     is_child,
     print_closing,
     print_heading,
-    print_table,
+    print_results,
     print_target,
     run_child,
     seconds,
@@ -56,19 +56,19 @@ def main() -> None:
     rows, agree = [], True
     for height in HEIGHTS:
         own = run_child(__file__, "ours", height=height, repeats=options.repeats)
-        row = [f"{height} x {2 * height}", f"{own['ms']:.0f}", f"{own['mb']:.0f}"]
+        row: list[object] = [f"{height} x {2 * height}", own["ms"], own["mb"]]
         if not options.skip_masks:
             plain = run_child(__file__, "masks", height=height)
             gap = max(abs(own[score] - plain[score]) for score in ("nm", "nh"))
             agree = agree and gap < 1e-9
             ratio = plain["ms"] / own["ms"]
-            row += [f"{plain['ms']:.0f}", f"{plain['mb']:.0f}", f"{ratio:.0f}", f"{gap:.0e}"]
-        rows.append(row)
-    beside = [] if options.skip_masks else ["masks ms", "MB", "masks / ours", "difference"]
-    print_table(["pixels", "ours ms", "MB", *beside], rows)
+            row += [plain["ms"], plain["mb"], ratio, gap]
+        rows.append(row if len(row) > 3 else [*row, None, None, None, None])
+    print_results("metrics", rows, options.csv)
     cover = run_child(__file__, "covering", repeats=options.repeats)
-    print(f"Covering, 400 leaves, 5 annotators: {cover['ms']:.0f} ms, {cover['mb']:.0f} MB\n")
-
+    print("Covering:\n")
+    covered = [400, 5, cover["ms"], cover["mb"]]
+    print_results("metrics-covering", [covered], options.csv, "covering")
     print_target(
         "under 1 s and 300 MB at 1024 x 2048, 200 nodes and 150 classes",
         met=own["ms"] < 1000 and own["mb"] < 300,

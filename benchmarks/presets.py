@@ -16,7 +16,7 @@ from _common import (
     photographs,
     print_closing,
     print_heading,
-    print_table,
+    print_results,
     ratio,
 )
 
@@ -36,15 +36,16 @@ def main() -> None:
         ways = {}
         for name in PRESETS:
             parser = RegionParser(preset=name)
-            size = parser.settings.size
+            size = parser.settings.view.size
             side = size if isinstance(size, int) else max(size)
             patch = parser.backbone.patch
             grid = grid_of(image.size, size if shape == "as it is" else (side, side), patch)
             pixels = to_pixels(image.rgb, grid, patch)[None]
             ways[name] = partial(parser.backbone.features, pixels)
         times = interleave(ways, given.repeats)
-        rows.append([shape, *(f"{ratio(times[name], times['published']):.2f}" for name in PRESETS)])
-    print_table([f"a photograph of {image.size[1]} x {image.size[0]}", *PRESETS], rows)
+        rows += [[shape, name, ratio(times[name], times["published"])] for name in PRESETS]
+    print(f"A photograph of {image.size[1]} x {image.size[0]}; time of published = 1:\n")
+    print_results("presets", rows, given.csv)
     print_closing()
 
 

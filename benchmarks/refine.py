@@ -41,6 +41,7 @@ process held above what it held before. Trees have 400 leaves, or as many as the
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -55,21 +56,19 @@ from _common import (
     SUBSETS,
     PeakMemory,
     arguments,
+    chosen_samples,
     data_folder,
     interleave,
     is_child,
-    ms,
     photographs,
     print_closing,
     print_heading,
-    print_table,
+    print_results,
     run_child,
     seconds,
 )
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import distance_transform_edt
-from study import chosen_samples
 from torch import Tensor
 
 from regiontree import RegionParser, RegionTree
@@ -78,7 +77,14 @@ from regiontree.datasets.catalog import open_dataset
 from regiontree.datasets.dataset import Dataset
 from regiontree.errors import SettingsError
 from regiontree.images import load_image, nearest
-from regiontree.metrics import CoveringMetric, budget_nodes, contingency, region_counts
+from regiontree.metrics import (
+    CoveringMetric,
+    boundary_scores,
+    budget_nodes,
+    contingency,
+    region_counts,
+)
+from regiontree.metrics.boundary import TrueBorders, true_borders
 from regiontree.metrics.score import score_regions
 from regiontree.refine import Guided, LeafCrf, PatchLeaves, Refinement
 from regiontree.settings import PRESETS
@@ -143,7 +149,7 @@ def refined(given: Given, by: Refinement, photograph: str = "view") -> Labels:
 
 def ways_of(preset: str) -> dict[str, Way]:
     settings = RegionParser(preset=preset, refine="guided").settings
-    own = settings.refinement()
+    own = settings.refine
     assert isinstance(own, Guided)
     fine = own.fine / settings.overlap  # by the grid's patch, not by the network's
     return {
@@ -183,47 +189,22 @@ def within_reach(leaf: Labels, classes: Labels) -> Labels:
 # -- the scores -----------------------------------------------------------------------------------
 
 
-class Truth:
-    """Ground truth of an image: what its borders are, and how far each pixel is from them."""
-
-    def __init__(self, mask: Labels, dataset: Dataset) -> None:
-        self.classes = mask
-        if dataset.labels is not None:
-            finest = dataset.labels.classes(dataset.labels.max_depth)
-            ids, at = np.unique(mask, return_inverse=True)
-            self.classes = finest.of(ids)[at].reshape(mask.shape)
-        void = self.classes < 0
-        filled, self.counted = self.classes, np.ones(mask.shape, bool)
-        if void.any():
-            inside, found = distance_transform_edt(void, return_indices=True)
-            filled, self.counted = self.classes[tuple(found)], inside <= VOID
-        self.regions = max(2, len(np.unique(filled)))
-        self.border = _border(filled) & self.counted
-        self.distance = distance_transform_edt(~self.border)
-
-    def f(self, regions: Labels) -> list[float]:
-        """Boundary F of a partition at each of :data:`DISTANCES`."""
-        border = _border(regions) & self.counted
-        if not border.any() or not self.border.any():
-            return [float(border.any() == self.border.any())] * len(DISTANCES)
-        distance = distance_transform_edt(~border)
-        scores = []
-        for most in DISTANCES:
-            precision = float((self.distance[border] <= most).mean())
-            recall = float((distance[self.border] <= most).mean())
-            scores.append(2 * precision * recall / max(precision + recall, 1e-12))
-        return scores
+def classes_of(mask: Labels, dataset: Dataset) -> Labels:
+    """The finest class of each pixel, -1 where it is ignored; the mask itself without classes."""
+    if dataset.labels is None:
+        return mask
+    finest = dataset.labels.classes(dataset.labels.max_depth)
+    ids, at = np.unique(mask, return_inverse=True)
+    return finest.of(ids)[at].reshape(mask.shape)
 
 
-def _border(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    border = np.zeros(labels.shape, bool)
-    border[:, :-1] = labels[:, 1:] != labels[:, :-1]
-    border[:-1] |= labels[1:] != labels[:-1]
-    return border
+def boundary_f(regions: Labels, truth: TrueBorders) -> list[float]:
+    """Boundary F of a partition at each of :data:`DISTANCES`."""
+    return boundary_scores(regions, truth, distances=DISTANCES)[:, 2].tolist()
 
 
 def scores_of(
-    labels: Labels, tree: RegionTree, dataset: Dataset, masks: list[Labels], truth: Truth
+    labels: Labels, tree: RegionTree, dataset: Dataset, masks: list[Labels], truth: TrueBorders
 ) -> list[float]:
     """One figure for each of :data:`MEASURES`, NaN where it is none of the data set's."""
     nm = nh = nm_all = covering = np.nan
@@ -241,8 +222,8 @@ def scores_of(
         if some is not None and every is not None:
             nm, nh, nm_all = some.nm, some.nh, every.nm
     refined = RegionTree(labels=labels, parents=tree.parents, height=tree.height)
-    asked = truth.f(refined.cut(n_regions=truth.regions))
-    best = np.max([truth.f(refined.cut(n_regions=k)) for k in CUTS], axis=0)
+    asked = boundary_f(refined.cut(n_regions=max(2, truth.regions)), truth)
+    best = np.max([boundary_f(refined.cut(n_regions=k), truth) for k in CUTS], axis=0)
     return [nm, nh, nm_all, covering, *asked, *best.tolist()]
 
 
@@ -276,10 +257,11 @@ def scored(
         if side > max(view.shape):
             fine = RegionParser(backbone="precomputed:-", size=side).pixels(sample.image)
         given = Given(leaves, size, view, fine, crf_parser.pixels(sample.image))
-        truth = Truth(masks[-1], dataset)
+        classes = classes_of(masks[-1], dataset)
+        truth = true_borders(classes, margin=VOID)
         made = {name: way(given) for name, way in ways.items()}
         if dataset.labels is not None:
-            made["within reach"] = within_reach(leaves.leaf, truth.classes)
+            made["within reach"] = within_reach(leaves.leaf, classes)
         if len(every) < crf_limit:
             try:
                 made["crf"] = crf(given)
@@ -363,7 +345,7 @@ def memory(name: str, threads: int) -> dict[str, Any]:
     return {"extra": used.extra}
 
 
-def print_costs(threads: int) -> None:
+def print_costs(threads: int, csv: Path | None) -> None:
     sizes = sorted({parts for _, parts in COSTS.values()})
     given = dict(zip(sizes, photograph(*sizes), strict=True))
     ways = {name: partial(way, given[parts]) for name, (way, parts) in COSTS.items()}
@@ -372,35 +354,42 @@ def print_costs(threads: int) -> None:
     rows = []
     for name, taken in times.items():
         extra = run_child(__file__, "memory", name=name, threads=threads)["extra"]
-        rows.append([name, ms(taken), f"{extra / MB:.0f}"])
-    print_table(["way", "ms", "MB"], rows)
+        spread = statistics.median(taken), min(taken), max(taken)
+        rows.append([name.split(",")[0] if "leaves" in name else name, COSTS[name][1], *spread,
+                     extra / MB])  # fmt: skip
+    print_results("refine-cost", rows, csv, "cost")
 
 
 # -- what is printed ------------------------------------------------------------------------------
 
 
-def percent(values: NDArray[np.float64]) -> list[str]:
-    return ["" if np.isnan(value) else f"{100 * value:.1f}" for value in values]
+def mean_rows(
+    found: dict[str, list[Scores]], ways: Iterable[str], preset: str, among: str | None = None
+) -> list[list[object]]:
+    """Rows of the table `refine`: means over data sets, with the number of images."""
+    rows: list[list[object]] = []
+    for way in ways:
+        row = means(found, way, among)
+        if row is not None:
+            count = sum(
+                way in scores and (among or way) in scores
+                for images in found.values()
+                for scores in images
+            )
+            rows.append([preset, count, way, *(100 * row)])
+    return rows
 
 
-def print_means(
-    found: dict[str, list[Scores]], ways: Iterable[str], among: str | None = None
-) -> None:
-    rows = {way: means(found, way, among) for way in ways}
-    print_table(
-        ["way", *MEASURES],
-        [[way, *percent(row)] for way, row in rows.items() if row is not None],
-    )
-
-
-def print_sets(found: dict[str, list[Scores]], ways: Iterable[str]) -> None:
-    """A row for each data set, the ways side by side."""
-    rows = []
+def set_rows(
+    found: dict[str, list[Scores]], ways: Iterable[str], preset: str
+) -> list[list[object]]:
+    """Rows of the table `refine-sets`: each data set in each of the ways."""
+    rows: list[list[object]] = []
     for name, images in found.items():
-        each = [row for way in ways if (row := means({name: images}, way)) is not None]
-        columns = zip(*map(percent, each), strict=True)
-        rows.append([f"{name} ({len(images)})", *(" / ".join(filter(None, c)) for c in columns)])
-    print_table(["data set (images)", *MEASURES], rows)
+        for way in ways:
+            if (row := means({name: images}, way)) is not None:
+                rows.append([preset, name, len(images), way, *(100 * row)])
+    return rows
 
 
 def main() -> None:
@@ -430,20 +419,24 @@ def main() -> None:
     if not found:
         sys.exit(f"no features in {output}: run results.py --preset {given.preset} first")
 
+    preset, csv = given.preset, given.csv
     print("### Means over data sets\n")
-    print_means(found, [*ways_of(given.preset), "within reach"])
-    print("### Data sets: patch grid / guided / within reach\n")
-    print_sets(found, ("patch grid", "guided", "within reach"))
+    print_results("refine", mean_rows(found, [*ways_of(preset), "within reach"], preset), csv)
+    print("### Data sets\n")
+    compared = ("patch grid", "guided", "within reach")
+    print_results("refine-sets", set_rows(found, compared, preset), csv, "sets")
     if larger:
-        print("### Photographs larger than the network's view: guided / guided, twice as fine\n")
-        print_sets(larger, ("guided", "guided, twice as fine"))
-    if done := sum("crf" in scores for images in found.values() for scores in images):
-        print(f"### The CRF's {done} images: means over data sets\n")
-        print_means(found, ("patch grid", "guided", "crf"), among="crf")
+        print("### Photographs larger than the network's view\n")
+        compared = ("guided", "guided, twice as fine")
+        print_results("refine-sets", set_rows(larger, compared, preset), csv, "larger")
+    if any("crf" in scores for images in found.values() for scores in images):
+        print("### The CRF's images: means over data sets\n")
+        rows = mean_rows(found, ("patch grid", "guided", "crf"), preset, among="crf")
+        print_results("refine", rows, csv, "crf")
     if refused:
         print(f"Photographs too large for the CRF's limit of memory: {refused}\n")
     print("### Cost of an 840 x 840 photograph\n")
-    print_costs(given.threads)
+    print_costs(given.threads, csv)
     print_closing()
 
 

@@ -25,11 +25,12 @@ from _common import (
     data_folder,
     print_closing,
     print_heading,
+    print_results,
 )
 from rich.console import Console
 from rich.progress import track
 
-from regiontree import RegionParser
+from regiontree import RegionParser, RegionTree
 from regiontree.datasets.catalog import open_dataset
 from regiontree.engines.crew import Alone
 from regiontree.errors import RegionTreeError
@@ -38,10 +39,11 @@ from regiontree.experiments.report import Report
 from regiontree.experiments.run import prepare, run
 from regiontree.experiments.scoring import Scoring, View
 from regiontree.metrics import CoveringScores, Scores
-from regiontree.tree.foreign import tree_from_parents
 
 CONFIGS = REPOSITORY / "configs"
 BUDGET = 24  # nodes at which trees of different size are compared
+NAMES = {"grid": "patch grid", "pixel": "full size"}
+MEAN = "mean of data sets"
 
 
 def reports(
@@ -68,7 +70,8 @@ def reports(
             yield name, result.report
 
 
-def row(name: str, report: Report, protocol: str) -> str:
+def row(preset: str, name: str, report: Report, protocol: str) -> list[object]:
+    """A row of the table `results`."""
     labels = report.scoring.labels
     assert labels is not None
     level = report.scores[View(protocol, labels.max_depth)]
@@ -76,20 +79,22 @@ def row(name: str, report: Report, protocol: str) -> str:
     assert isinstance(level, Scores)
     assert isinstance(tree, Scores)
     few = next(point for point in tree.curve if point.budget == BUDGET)
-    cells = [
-        str(level.images),
-        f"{level.nodes:.1f}",
-        f"{level.leaves:.1f}",
-        *(f"{100 * v:.1f}" for v in (level.nm_covering, tree.nm_covering, tree.nh_covering)),
-        *(f"{100 * v:.1f}" for v in (level.miou, level.pacc, level.macc, level.fiou)),
-        f"{few.nodes:.1f}",
-        *(f"{100 * v:.1f}" for v in (few.nm, few.nh)),
-        f"{sum(report.seconds.values()):.2f}",
-    ]
-    return f"| {name} | " + " | ".join(cells) + " |"
+    finest = level.nm_covering, tree.nm_covering, tree.nh_covering
+    semantic = level.miou, level.pacc, level.macc, level.fiou
+    return [
+        preset, NAMES[protocol], name, level.images, level.nodes, level.leaves,
+        *(100 * value for value in (*finest, *semantic)),
+        few.nodes, 100 * few.nm, 100 * few.nh, sum(report.seconds.values()),
+    ]  # fmt: skip
 
 
-def golden(data: Path) -> list[str]:
+def mean_row(rows: list[list[object]]) -> list[object]:
+    """The mean over data sets, of every column but the number of images."""
+    values = np.mean([[float(str(value)) for value in row[4:]] for row in rows], axis=0)
+    return [*rows[0][:2], MEAN, None, *values.tolist()]
+
+
+def golden(data: Path) -> list[list[object]]:
     """Rows of the published code's trees and of ours on the same features."""
     files = sorted((data.parent / "reference" / "golden").glob("*.npz"))
     if not files:
@@ -99,13 +104,13 @@ def golden(data: Path) -> list[str]:
     scoring = Scoring(dataset.labels, ("grid", "pixel"), budgets=())
     ways = {"the published code's trees": None, "ours, max_perturbation 50": 50.0,
             "ours, max_perturbation 80 (as the configs say)": 80.0}  # fmt: skip
-    rows = []
+    rows: list[list[object]] = []
     for name, bound in ways.items():
         records = []
         for file in files:
             with np.load(file, allow_pickle=False) as stored:
                 if bound is None:
-                    tree = tree_from_parents(stored["node_of_patch"], stored["parents"])
+                    tree = RegionTree.from_parents(stored["node_of_patch"], stored["parents"])
                 else:
                     parser = RegionParser(
                         preset="published", backbone="precomputed", max_perturbation=bound
@@ -116,10 +121,8 @@ def golden(data: Path) -> list[str]:
         grid, pixel = scores[View("grid", 1)], scores[View("pixel", 1)]
         assert isinstance(grid, Scores)
         assert isinstance(pixel, Scores)
-        rows.append(
-            f"| {name} | {grid.nodes:.1f} | {grid.leaves:.1f} | {100 * grid.nm_covering:.1f} | "
-            f"{100 * pixel.nm_covering:.1f} | {100 * grid.miou:.1f} | {100 * grid.pacc:.1f} |"
-        )
+        shares = grid.nm_covering, pixel.nm_covering, grid.miou, grid.pacc
+        rows.append([name, grid.nodes, grid.leaves, *(100 * value for value in shares)])
     return rows
 
 
@@ -138,30 +141,25 @@ def main() -> None:
     runs = reports(given.only, given.preset, data, given.output / given.preset)
     found = list(track(runs, "data sets", len(given.only), console=Console(stderr=True)))
     classes = [(name, report) for name, report in found if report.scoring.labels is not None]
-    for protocol, how in (("grid", "as published"), ("pixel", "full size")):
-        print(f"Protocol `{protocol}` ({how})\n")
-        print("| data set | images | nodes | leaves | NM (S) | NM (T) | NH | mIoU | pAcc | mAcc "
-              f"| fIoU | nodes of at most {BUDGET} | NM (T) | NH | s/image |")  # fmt: skip
-        print("|---|" + "---:|" * 14)
-        for name, report in classes:
-            print(row(name, report, protocol))
-        print()
-    for name, report in found:
-        if report.scoring.labels is None:
-            scores = report.scores[View("pixel", 0)]
-            assert isinstance(scores, CoveringScores)
-            print("| data set | images | nodes | leaves | ODS | OIS | best | s/image |")
-            print("|---|" + "---:|" * 7)
-            print(
-                f"| {name} | {scores.images} | {scores.nodes:.1f} | {scores.leaves:.1f} | "
-                f"{scores.ods:.3f} | {scores.ois:.3f} | {scores.best:.3f} | "
-                f"{sum(report.seconds.values()):.2f} |\n"
-            )
+    rows: list[list[object]] = []
+    for protocol in ("grid", "pixel") if classes else ():
+        of_sets = [row(given.preset, name, report, protocol) for name, report in classes]
+        rows += [*of_sets, mean_row(of_sets)]
+    if rows:
+        print_results("results", rows, given.csv)
+    people = [(name, report.scores[View("pixel", 0)], sum(report.seconds.values()))
+              for name, report in found if report.scoring.labels is None]  # fmt: skip
+    covering = [
+        [given.preset, name, s.images, s.nodes, s.leaves, s.ods, s.ois, s.best, seconds]
+        for name, s, seconds in people
+        if isinstance(s, CoveringScores)
+    ]
+    if covering:
+        print_results("results-covering", covering, given.csv, "covering")
     published = given.preset == "published"
-    if published and "voc2012" in given.only and (rows := golden(data)):
-        print("| trees of 5 images | nodes | leaves | NM (grid) | NM (pixel) | mIoU | pAcc |")
-        print("|---|" + "---:|" * 6)
-        print("\n".join(rows))
+    if published and "voc2012" in given.only and (stored := golden(data)):
+        print("Trees of the published code, and ours on the same features:\n")
+        print_results("results-golden", stored, given.csv, "golden")
     print_closing()
 
 

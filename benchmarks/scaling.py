@@ -47,7 +47,7 @@ from _common import (
     photographs,
     print_closing,
     print_heading,
-    print_table,
+    print_results,
     print_target,
     ratio,
     run_child,
@@ -104,35 +104,30 @@ def main() -> None:
     taken = np.array([f["seconds"] for f in found])
     memory = np.array([f["bytes"] for f in found], dtype=float)
     relative = np.array([f["ratio"] for f in found])  # to 60 x 60, side by side: free of drift
-    costs = "s", "us a patch", "60 x 60 = 1", "MB", "KB a patch", "n x n MB"
-    print_table(
-        ["patches", "n", *costs, "leaves"],
+    print("Time of 60 x 60 patches = 1:\n")
+    print_results(
+        "scaling",
         [
-            (
-                f"{side} x {side}",
-                int(count),
-                f"{t:.2f}",
-                f"{1e6 * t / count:.0f}",
-                f"{f['ratio']:.2f}",
-                f"{m / MB:.0f}",
-                f"{m / 1e3 / count:.1f}",
-                f"{4 * count**2 / MB:.0f}",
-                f["leaves"],
-            )
+            (options.preset, side, int(count), t, 1e6 * t / count, f["ratio"], m / MB,
+             m / 1e3 / count, 4 * count**2 / MB, f["leaves"])
             for side, count, t, m, f in zip(sides, n, taken, memory, found, strict=True)
         ],
-    )
+        options.csv,
+    )  # fmt: skip
     large = n >= TILE**2
     exponents = {
         "time": exponent(n[large], relative[large]),
         "memory": exponent(n[large], memory[large]),
     }
-    print_table(
-        ["exponent p of n^p", "all sizes", "60 x 60 and above"],
+    print("Exponent p of n^p:\n")
+    print_results(
+        "scaling-exponents",
         [
-            ("time", f"{exponent(n, relative):.2f}", f"{exponents['time']:.2f}"),
-            ("memory", f"{exponent(n, memory):.2f}", f"{exponents['memory']:.2f}"),
+            (options.preset, "time", exponent(n, relative), exponents["time"]),
+            (options.preset, "memory", exponent(n, memory), exponents["memory"]),
         ],
+        options.csv,
+        "exponents",
     )
     if not options.no_plot:
         path = REPOSITORY / "docs" / "benchmarks" / "scaling.svg"

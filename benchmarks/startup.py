@@ -24,7 +24,7 @@ from _common import (
     interleave,
     print_closing,
     print_heading,
-    print_table,
+    print_results,
     print_target,
 )
 
@@ -73,11 +73,11 @@ def main() -> None:
     for name, taken in times.items():
         wall = statistics.median(taken)
         if name in failed:
-            rows.append((name, "failed", "", ""))
+            rows.append((name, None, None, None))
             continue
-        inside = f"{statistics.median(own[name][1:]):.2f}" if name in own else ""
-        rows.append((name, f"{wall:.2f}", f"{wall - floor:.2f}", inside))
-    print_table(["step", "s, whole process", "less Python alone", "own time s"], rows)
+        inside = statistics.median(own[name][1:]) if name in own else None
+        rows.append((name, wall, wall - floor, inside))
+    print_results("startup", rows, options.csv)
     for name, message in failed.items():
         print(f"{name} failed: {message}\n")
 

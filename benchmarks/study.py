@@ -32,7 +32,6 @@ of the package's code, pass --overwrite.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import sys
@@ -47,6 +46,7 @@ from _common import (
     REPOSITORY,
     SUBSETS,
     arguments,
+    chosen_samples,
     data_folder,
     print_closing,
     print_heading,
@@ -101,7 +101,7 @@ class Work:
 
 def smoothing(preset: str) -> int:
     """Steps for the features of a preset; the published one, without any, looks once, as fast."""
-    return Settings.make(preset).smoothing or Settings.make("fast").smoothing
+    return Settings.make(preset).smooth.steps or Settings.make("fast").smooth.steps
 
 
 @lru_cache
@@ -174,12 +174,6 @@ def records(work: Work) -> dict[str, Record]:
         with atomic_write(path) as file:
             file.write(json.dumps(found[key]).encode())
     return found
-
-
-def chosen_samples(dataset: Dataset, limit: int) -> list[Sample]:
-    """At most `limit` samples in the order of the hash of their ids."""
-    by_hash = sorted(dataset.samples, key=lambda s: hashlib.sha256(s.id.encode()).hexdigest())
-    return by_hash[:limit]
 
 
 # -- the whole ------------------------------------------------------------------------------------
@@ -255,18 +249,18 @@ def main() -> None:
         total = sum(images_of.values())
         print(f"{total} images of {len(images_of)} data sets\n")
         if shown:
-            print_curves(shown)
-            print_differences(shown, bootstrap)
-            print_chosen(shown, bootstrap)
-            print_sets(shown)
+            print_curves(shown, given.preset, given.csv)
+            print_differences(shown, bootstrap, given.preset, given.csv)
+            print_chosen(shown, bootstrap, given.preset, given.csv)
+            print_sets(shown, given.preset, given.csv)
         if tried:
-            print_choice(results, tried, bootstrap)
+            print_choice(results, tried, bootstrap, given.preset, given.csv)
     if covering:
-        print_covering(covering)
+        print_covering(covering, given.preset, given.csv)
     if "voc2012" in given.sets and (
         stored := golden({key: known_methods[key] for key in trees}, data)
     ):
-        print_golden(stored)
+        print_golden(stored, given.csv)
     print_closing()
 
 

@@ -15,9 +15,9 @@ from study_methods import Method, Photograph, Tree
 from study_scores import score_record
 from study_tables import Record
 
+from regiontree import RegionTree
 from regiontree.datasets.catalog import open_dataset
 from regiontree.spectral.affinity import unit_rows
-from regiontree.tree.foreign import tree_from_parents
 
 TITLE = "The published code's own trees"
 
@@ -44,7 +44,7 @@ def golden(methods: Mapping[str, Method], data: Path) -> dict[str, list[Record]]
 def stored_tree(stored: Mapping[str, Any], photo: Photograph) -> Tree:
     """As it was stored, with the heights that the package gives to the recursion's nodes: the share
     of the image's feature scatter, ``n - |sum of unit features|^2 / n``, that lies within each."""
-    tree = tree_from_parents(stored["node_of_patch"], stored["parents"])
+    tree = RegionTree.from_parents(stored["node_of_patch"], stored["parents"])
     leaf = tree.labels.ravel()
     unit = unit_rows(photo.features.flatten(0, 1)).double().numpy()
     sums = np.zeros((len(tree), unit.shape[1]))

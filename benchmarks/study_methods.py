@@ -124,7 +124,7 @@ def parsed(photo: Photograph, parser: RegionParser) -> Tree:
 def of_package(title: str, kind: str, **changes: Any) -> Method:
     """A method of the package: the published preset with some settings changed."""
     settings = Settings.make("published", backbone="precomputed", **changes)
-    parser = RegionParser(device="cpu", **settings.as_dict())
+    parser = RegionParser(device="cpu", settings=settings)
     return Method(title, partial(parsed, parser=parser), settings.as_dict(), kind)
 
 

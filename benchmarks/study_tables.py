@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import print_table
+from _common import print_results
 from numpy.typing import NDArray
 from study_methods import BUDGETS, Method
 
@@ -18,7 +19,8 @@ from regiontree.metrics import CoveringMetric
 
 SHOWN = (*BUDGETS, None)  # None: all nodes
 MEASURES = {"NM (T)": "nm", "NH (T)": "nh", "NM (S)": "s"}
-PROTOCOLS = {"grid": "patch grid, as published", "pixel": "full size"}
+PROTOCOLS = ("grid", "pixel")
+NAMES = {"grid": "patch grid", "pixel": "full size"}
 MAIN = BUDGETS.index(24)
 CHOSEN = ("condensed", "salient")
 DRAWS = 1000
@@ -96,73 +98,70 @@ class Bootstrap:
         return float(over_sets(values)), float(low), float(high)
 
 
-# -- printed ---------------------------------------------------------------------------------------
+# -- printed and written ---------------------------------------------------------------------------
 
 
-def percent(value: float) -> str:
-    return "" if np.isnan(value) else f"{100 * value:.1f}"
+def curve_cells(scores: Values, nodes: Values) -> list[float]:
+    """Score in percent and nodes shown, for each of SHOWN."""
+    shown = zip(scores[: len(SHOWN)], nodes, strict=True)
+    return [value for score, count in shown for value in (100 * score, count)]
 
 
-def ranged(values: tuple[float, float, float], *, sign: bool = False) -> str:
-    mean, low, high = (100 * value for value in values)
-    return (
-        f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]" if sign else f"{mean:.1f} [{low:.1f}, {high:.1f}]"
-    )
+def signed(values: tuple[float, float, float]) -> list[str]:
+    """A difference and the ends of its interval, in percent with their signs."""
+    return [f"{100 * value:+.1f}" for value in values]
 
 
-def print_curves(results: Mapping[str, Result]) -> None:
+def print_curves(results: Mapping[str, Result], features: str, csv: Path | None) -> None:
     """Scores at each budget, with the nodes shown."""
-    for protocol, how in PROTOCOLS.items():
+    print("### Score, and nodes shown, by budget\n")
+    rows: list[list[object]] = []
+    for protocol in PROTOCOLS:
         for title, measure in MEASURES.items():
-            print(f"### {title}, {protocol} ({how}): score (nodes shown) by budget\n")
-            rows = []
             for result in results.values():
                 scores = over_sets(result.scores[protocol, measure])
                 nodes = over_sets(result.nodes)
-                cells = [
-                    "" if np.isnan(score) else f"{percent(score)} ({shown:.0f})"
-                    for score, shown in zip(scores, nodes, strict=False)
-                ]
-                seconds = f"{over_sets(result.seconds):.2f}"
-                rows.append([result.method.title, *cells, percent(scores[-1]), seconds])
-            budgets = [str(budget or "all") for budget in SHOWN]
-            print_table(["method", *budgets, "area", "s/image"], rows)
+                nodes = np.where(np.isnan(scores[: len(SHOWN)]), np.nan, nodes)
+                rows.append(
+                    [features, NAMES[protocol], title, result.method.title,
+                     *curve_cells(scores, nodes), 100 * scores[-1], over_sets(result.seconds)]
+                )  # fmt: skip
+    print_results("study", rows, csv)
 
 
-def print_differences(results: Mapping[str, Result], bootstrap: Bootstrap) -> None:
+def print_differences(
+    results: Mapping[str, Result], bootstrap: Bootstrap, features: str, csv: Path | None
+) -> None:
     """Intervals, and differences to the published recursion and to the best baseline."""
+    print("### Intervals, and paired differences\n")
+    rows: list[list[object]] = []
     for protocol in PROTOCOLS:
         for title, measure in list(MEASURES.items())[:2]:
             found = {key: result.scores[protocol, measure] for key, result in results.items()}
             baselines = [key for key in found if results[key].method.kind == BASELINE]
             others = [key for key in (REFERENCE,) if key in found]
             others += sorted(baselines, key=lambda key: -over_sets(found[key])[MAIN])[:1]
-            names = [results[key].method.title for key in others]
-            print(f"### {title}, {protocol}: intervals, and paired differences\n")
-            rows = []
             for key, scores in found.items():
-                cells = []
-                for at in (MAIN, -1):
+                start = [features, NAMES[protocol], title, results[key].method.title]
+                for at, figure in ((MAIN, f"{BUDGETS[MAIN]} nodes"), (-1, "area")):
                     own = {name: values[:, at] for name, values in scores.items()}
-                    cells.append(ranged(bootstrap.interval(own)))
+                    interval = [100 * value for value in bootstrap.interval(own)]
+                    rows.append([*start, figure, *interval])
                     for other in others:
+                        if key == other:
+                            continue
                         apart = {name: own[name] - found[other][name][:, at] for name in own}
-                        same = key == other
-                        cells.append("" if same else ranged(bootstrap.interval(apart), sign=True))
-                rows.append([results[key].method.title, *cells])
-            header = [
-                cell
-                for at in (f"{BUDGETS[MAIN]} nodes", "area")
-                for cell in (at, *(f"{at}, less {name}" for name in names))
-            ]
-            print_table(["method", *header], rows)
+                        less = f"{figure}, less {results[other].method.title}"
+                        rows.append([*start, less, *signed(bootstrap.interval(apart))])
+    print_results("study-differences", rows, csv, "differences")
 
 
-def print_chosen(results: Mapping[str, Result], bootstrap: Bootstrap) -> None:
+def print_chosen(
+    results: Mapping[str, Result], bootstrap: Bootstrap, features: str, csv: Path | None
+) -> None:
     """24 nodes of each tree: of a cut, condensed, and the salient ones; the differences of our
     condensed tree from all of them."""
-    most = BUDGETS[MAIN]
-    print(f"### {most} nodes, pixel ({PROTOCOLS['pixel']}): NM (T) / NH (T) (nodes) by choice\n")
+    print(f"### {BUDGETS[MAIN]} nodes at full size, chosen in three ways\n")
     found: dict[str, dict[str, PerSet]] = {}
     for key, result in results.items():
         if result.chosen:
@@ -172,116 +171,107 @@ def print_chosen(results: Mapping[str, Result], bootstrap: Bootstrap) -> None:
                 for name, nodes in result.nodes.items()
             }
             found[key] = {"cut": cut, **result.chosen}
-    ways = ("cut", *CHOSEN)
-    rows = []
+    rows: list[list[object]] = []
     for key, choices in found.items():
-        cells = []
-        for way in ways:
+        for way in ("cut", *CHOSEN):
             nm_, nh_, nodes_ = over_sets(choices[way])
-            cells.append(f"{percent(nm_)} / {percent(nh_)} ({nodes_:.0f})")
-        rows.append([results[key].method.title, *cells])
-    print_table(["method", *ways], rows)
+            rows.append([features, results[key].method.title, way, 100 * nm_, 100 * nh_, nodes_])
+    print_results("study-chosen", rows, csv, "chosen")
     if "ward" not in found:
         return
-    print("### The same, our condensed tree less each: NM (T), then NH (T)\n")
+    print("### Our condensed tree, less each\n")
     ours = found["ward"]["condensed"]
     rows = []
     for key, choices in found.items():
-        cells = []
-        for way, column in ((way, column) for way in ways for column in (0, 1)):
-            apart = {name: ours[name][:, column] - choices[way][name][:, column] for name in ours}
-            same = key == "ward" and way == "condensed"
-            cells.append("" if same else ranged(bootstrap.interval(apart), sign=True))
-        rows.append([results[key].method.title, *cells])
-    header = [f"{way}, {measure}" for way in ways for measure in ("NM", "NH")]
-    print_table(["method", *header], rows)
+        for way in ("cut", *CHOSEN):
+            if key == "ward" and way == "condensed":
+                continue
+            for column, measure in enumerate(("NM (T)", "NH (T)")):
+                apart = {
+                    name: ours[name][:, column] - choices[way][name][:, column] for name in ours
+                }
+                start = [features, results[key].method.title, way, measure]
+                rows.append([*start, *signed(bootstrap.interval(apart))])
+    print_results("study-chosen-differences", rows, csv, "chosen-differences")
 
 
-def print_sets(results: Mapping[str, Result]) -> None:
-    """Both scores of each data set at the main budget."""
-    print(f"### Data sets: NM (T) / NH (T), grid, {BUDGETS[MAIN]} nodes\n")
+def print_sets(results: Mapping[str, Result], features: str, csv: Path | None) -> None:
+    """Both scores of each data set at the main budget, on the patch grid."""
+    print(f"### Data sets: NM (T) and NH (T), patch grid, {BUDGETS[MAIN]} nodes\n")
     names = list(next(iter(results.values())).nodes)
-    rows = []
+    rows: list[list[object]] = []
     for name in names:
-        cells = [
-            "/".join(
-                percent(result.scores["grid", measure][name][:, MAIN].mean())
+        for result in results.values():
+            nm, nh = (
+                100 * result.scores["grid", measure][name][:, MAIN].mean()
                 for measure in ("nm", "nh")
             )
-            for result in results.values()
-        ]
-        rows.append([name, len(next(iter(results.values())).nodes[name]), *cells])
-    print_table(["data set", "images", *(result.method.title for result in results.values())], rows)
+            rows.append([features, name, len(result.nodes[name]), result.method.title, nm, nh])
+    print_results("study-sets", rows, csv, "sets")
 
 
-def print_choice(results: Mapping[str, Result], tried: Sequence[str], bootstrap: Bootstrap) -> None:
+def print_choice(
+    results: Mapping[str, Result],
+    keys: Sequence[str],
+    bootstrap: Bootstrap,
+    features: str,
+    csv: Path | None,
+) -> None:
     """Ward's settings one at a time, and leave-one-set-out choice among them."""
-    found = {key: results[key].scores["grid", "nm"] for key in tried}
+    found = {key: results[key].scores["grid", "nm"] for key in keys}
     areas = {key: {name: rows[:, -1] for name, rows in sets.items()} for key, sets in found.items()}
-    print("### Settings of Ward's tree of parts: area of NM (T) and NH (T), grid\n")
-    rows = []
+    print("### Settings of Ward's tree of parts: area of NM (T) and NH (T), patch grid\n")
+    rows: list[list[object]] = []
     for key in found:
-        apart = {name: rows - areas["ward"][name] for name, rows in areas[key].items()}
-        by_nh = over_sets(results[key].scores["grid", "nh"])[-1]
-        difference = "" if key == "ward" else ranged(bootstrap.interval(apart), sign=True)
-        seconds = f"{over_sets(results[key].seconds):.2f}"
-        rows.append(
-            [key, percent(float(over_sets(areas[key]))), difference, percent(by_nh), seconds]
-        )
-    print_table(["setting", "NM (T)", "less the default's", "NH (T)", "s/image"], rows)
+        apart = {name: values - areas["ward"][name] for name, values in areas[key].items()}
+        less = [None] * 3 if key == "ward" else signed(bootstrap.interval(apart))
+        by_nh = 100 * over_sets(results[key].scores["grid", "nh"])[-1]
+        own = 100 * float(over_sets(areas[key]))
+        rows.append([features, key, own, *less, by_nh, over_sets(results[key].seconds)])
+    print_results("study-settings", rows, csv, "settings")
     if len(areas["ward"]) < 2:
         return  # no other data set to choose on
     means = {key: {name: rows.mean() for name, rows in sets.items()} for key, sets in areas.items()}
-    print("### Settings chosen on the other data sets: area of NM (T), grid\n")
-    rows, picked, scores = [], [], []
+    print("### Settings chosen on the other data sets: area of NM (T), patch grid\n")
+    rows = []
     for left_out in means["ward"]:
         others = [name for name in means["ward"] if name != left_out]
         best = max(means, key=lambda key: np.mean([means[key][name] for name in others]))
-        picked.append(best)
-        scores.append(means[best][left_out])
-        rows.append([left_out, best, percent(scores[-1]), percent(means["ward"][left_out])])
-    rows.append(["mean", "", percent(np.mean(scores)), percent(np.mean([*means["ward"].values()]))])
-    print_table(["left out", "chosen on the others", "its score", "the default's"], rows)
-    times = {key: picked.count(key) for key in dict.fromkeys(picked)}
-    print("Chosen: " + ", ".join(f"{key} {count} times" for key, count in times.items()) + "\n")
+        own, default = 100 * means[best][left_out], 100 * means["ward"][left_out]
+        rows.append([features, left_out, best, own, default])
+    ends = [float(np.mean([row[column] for row in rows])) for column in (3, 4)]
+    rows.append([features, "mean of data sets", None, *ends])
+    print_results("study-left-out", rows, csv, "left-out")
 
 
-def print_covering(found: Mapping[str, Sequence[Record]]) -> None:
-    print("### BSDS500: segmentation covering, full size\n")
-    rows = []
+def print_covering(found: Mapping[str, Sequence[Record]], features: str, csv: Path | None) -> None:
+    print("### BSDS500: segmentation covering, full size, regions that end on patches\n")
+    rows: list[list[object]] = []
     for title, some in found.items():
         metric = CoveringMetric()
         for record in some:
             metric.merge_state(record["covering"])
         scores = metric.compute()
         seconds = np.mean([record["seconds"] for record in some])
-        cells = [f"{value:.3f}" for value in (scores.ods, scores.ois, scores.best)]
-        rows.append([title, scores.images, *cells, f"{scores.ods_scale:.0f}",
-                     f"{scores.nodes:.0f}", f"{seconds:.2f}"])  # fmt: skip
-    rows.append(["gPb-OWT-UCM as printed, ANOTHER SPLIT", 200, "0.59", "0.65", "0.74", "", "", ""])
-    header = ["method", "images", "ODS", "OIS", "best", "ODS regions", "nodes", "s/image"]
-    print_table(header, rows)
-    print(
-        "gPb-OWT-UCM: Arbelaez et al., PAMI 2011, all 200 test images, at pixels; ours are cut "
-        "along patches.\n"
-    )
+        rows.append([features, title, scores.images, scores.ods, scores.ois, scores.best,
+                     scores.ods_scale, scores.nodes, seconds])  # fmt: skip
+    # Arbelaez et al., PAMI 2011: all 200 test images, at pixels.
+    printed = ["", "gPb-OWT-UCM as printed, another split", 200, 0.59, 0.65, 0.74]
+    rows.append([*printed, None, None, None])
+    print_results("study-covering", rows, csv, "covering")
 
 
-def print_golden(found: Mapping[str, Sequence[Record]]) -> None:
+def print_golden(found: Mapping[str, Sequence[Record]], csv: Path | None) -> None:
     """Scores at each budget of trees from the features that the published code's were made of."""
     if not found:
         return
     images = len(next(iter(found.values())))
-    print(
-        f"### The {images} images with trees of the published code: NM (T), pixel "
-        f"({PROTOCOLS['pixel']}): score (nodes shown) by budget\n"
-    )
-    rows = []
+    print(f"### The {images} images with trees of the published code: NM (T), full size\n")
+    rows: list[list[object]] = []
     for title, some in found.items():
         scores, nodes = (
             np.mean([record["scores"]["pixel"][name] for record in some], axis=0)
             for name in ("nm", "nodes")
         )
-        cells = [f"{percent(s)} ({n:.0f})" for s, n in zip(scores, nodes, strict=True)]
-        rows.append([title, *cells, percent(float(area(scores[None])[0]))])
-    print_table(["method", *(str(budget or "all") for budget in SHOWN), "area"], rows)
+        rows.append([title, *curve_cells(scores, nodes), 100 * float(area(scores[None])[0])])
+    print_results("study-golden", rows, csv, "golden")

@@ -20,6 +20,8 @@ import sys
 import time
 from contextlib import nullcontext
 
+from _common import arguments, print_heading, print_results
+
 WAYS = {
     "one_thread for small algebra (the package)": {},
     "... and GOMP_SPINCOUNT=1000 (the command line)": {"GOMP_SPINCOUNT": "1000"},
@@ -62,13 +64,14 @@ def measured(ways: dict[str, str], repeats: int) -> float:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options = arguments(__doc__)
     options.add_argument("--repeats", type=int, default=5)
     options.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.child:
         child(given.repeats)
         return
+    print_heading("threads.py")
     alone = {name: measured(way, given.repeats) for name, way in WAYS.items()}
     busy = [
         subprocess.Popen([sys.executable, "-c", "while True: pass"])
@@ -79,11 +82,8 @@ def main() -> None:
     finally:
         for process in busy:
             process.kill()
-    print("| way | alone, ms | busy machine, ms | ratio |\n|---|---:|---:|---:|")
-    for name in WAYS:
-        print(
-            f"| {name} | {alone[name]:.0f} | {beside[name]:.0f} | {beside[name] / alone[name]:.1f}|"
-        )
+    rows = [[name, alone[name], beside[name], beside[name] / alone[name]] for name in WAYS]
+    print_results("threads", rows, given.csv)
 
 
 if __name__ == "__main__":

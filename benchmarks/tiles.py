@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,13 +41,13 @@ from _common import (
     photographs,
     print_closing,
     print_heading,
-    print_table,
+    print_results,
     run_child,
     seconds,
 )
 from numpy.typing import NDArray
 from PIL import Image
-from refine import Truth, _mean, percent
+from refine import _mean, boundary_f, classes_of
 from torch import Tensor
 from torch.nn import functional
 
@@ -58,12 +59,12 @@ from regiontree.datasets.catalog import open_dataset
 from regiontree.datasets.dataset import Dataset
 from regiontree.images import fitted, grid_of, load_image
 from regiontree.metrics import budget_nodes, contingency, region_counts
+from regiontree.metrics.boundary import TrueBorders, true_borders
 from regiontree.metrics.score import score_regions
 
 LEAST = 700
 SEEDS = (1234, 1, 2)
 CPU = torch.device("cpu")
-MEASURES = ("NM", "NH", "NM all", "NH all", "F2")
 Picture = NDArray[np.uint8]
 
 
@@ -84,11 +85,16 @@ def network() -> Backbone:
 
 
 def detail(
-    only: list[str], limit: int, sizes: list[int], contexts: list[float], parts: list[int]
+    only: list[str],
+    limit: int,
+    sizes: list[int],
+    contexts: list[float],
+    parts: list[int],
+    csv: Path | None,
 ) -> None:
     root = data_folder()
     seen = network()
-    found: dict[str, dict[str, list[list[float]]]] = {}
+    found: dict[tuple[str, int], dict[str, list[list[float]]]] = {}
     for spec in sorted(SUBSETS.glob("*.yaml")):
         if only and spec.stem not in only:
             continue
@@ -102,13 +108,17 @@ def detail(
             )
             for way, row in scores.items():
                 found.setdefault(way, {}).setdefault(spec.stem, []).append(row)
-    rows = {way: _mean([_mean(images) for images in sets.values()]) for way, sets in found.items()}
-    print_table(["features", *MEASURES], [[way, *percent(row)] for way, row in rows.items()])
-    for way, sets in found.items():
-        print(f"{way}:")
-        for name, images in sets.items():
-            print(f"- {name} ({len(images)}):", *percent(_mean(images)))
-        print()
+    means = [
+        [*way, *(100 * _mean([_mean(images) for images in sets.values()]))]
+        for way, sets in found.items()
+    ]
+    print_results("tiles-detail", means, csv)
+    of_sets = [
+        [*way, name, len(images), *(100 * _mean(images))]
+        for way, sets in found.items()
+        for name, images in sets.items()
+    ]
+    print_results("tiles-detail-sets", of_sets, csv, "sets")
 
 
 def scored(
@@ -119,9 +129,10 @@ def scored(
     sizes: list[int],
     contexts: list[float],
     parts: list[int],
-) -> dict[str, list[float]]:
+) -> dict[tuple[str, int], list[float]]:
+    """Scores of a photograph's trees, by way and number of parts."""
     mask = dataset.truth(sample)
-    truth = Truth(mask, dataset)
+    truth = true_borders(classes_of(mask, dataset))
     whole = once(Views(seen, 4))
     view = pixels_of(rgb, 518, whole.patch).float() / 255
     # Views make the whole's grid finer than the patches that the network sees, tiles do not.
@@ -135,7 +146,7 @@ def scored(
             name = "whole's" if context == 1 else f"{context:g} whole"
             ways[f"{size}: {name}"] = mixed, 1, max(840, min(size, max(rgb.shape)))
     return {
-        f"{way}, {count} parts": scores(*given, rgb, mask, truth, dataset, count)
+        (way, count): scores(*given, rgb, mask, truth, dataset, count)
         for way, given in ways.items()
         for count in parts
     }
@@ -163,7 +174,7 @@ def scores(
     size: int,
     rgb: Picture,
     mask: Any,
-    truth: Truth,
+    truth: TrueBorders,
     dataset: Dataset,
     parts: int,
 ) -> list[float]:
@@ -178,7 +189,7 @@ def scores(
     return _mean(rows).tolist()
 
 
-def score(tree: RegionTree, mask: Any, truth: Truth, dataset: Dataset) -> list[float]:
+def score(tree: RegionTree, mask: Any, truth: TrueBorders, dataset: Dataset) -> list[float]:
     assert dataset.labels is not None
     classes = dataset.labels.classes()
     counts = region_counts(tree.parents, contingency(tree.labels, mask, tree.n_leaves), classes)
@@ -188,13 +199,13 @@ def score(tree: RegionTree, mask: Any, truth: Truth, dataset: Dataset) -> list[f
             tree.parents, *counts, classes, nodes=budget_nodes(tree.parents, tree.height, budget)
         )
         row += [np.nan, np.nan] if found is None else [found.nm, found.nh]
-    return [*row, truth.f(tree.cut(n_regions=24))[0]]
+    return [*row, boundary_f(tree.cut(n_regions=24), truth)[0]]
 
 
 # -- seams ----------------------------------------------------------------------------------------
 
 
-def seams(sizes: list[int], contexts: list[float], photos: int) -> None:
+def seams(sizes: list[int], contexts: list[float], photos: int, csv: Path | None) -> None:
     seen = network()
     found: dict[str, list[tuple[float, float, float]]] = {}
     for photo in photographs(photos):
@@ -204,8 +215,8 @@ def seams(sizes: list[int], contexts: list[float], photos: int) -> None:
     rows = []
     for way, each in found.items():
         ratio, moved, seeded = np.mean(each, axis=0)
-        rows.append([way, f"{ratio:.2f}", f"{moved:.1%}", f"{seeded:.1%}"])
-    print_table(["tiles", "borders where tiles end", "moved by 6", "another seed"], rows)
+        rows.append([way, ratio, 100 * moved, 100 * seeded])
+    print_results("tiles-seams", rows, csv)
 
 
 def seams_of(
@@ -302,7 +313,7 @@ def cost(width: int, height: int, parts: int) -> dict[str, Any]:
     return found | {"patches": grid[0] * grid[1], "count": seen.tiles(grid)}
 
 
-def print_cost(sizes: list[str]) -> None:
+def print_cost(sizes: list[str], csv: Path | None) -> None:
     view = torch.rand(1, 3, 518, 518)
     seen = network()
     seen.features(view)
@@ -313,12 +324,10 @@ def print_cost(sizes: list[str]) -> None:
         parts = min(2000, max(400, round(400 * (width * height / 1_073_296) ** 0.5)))
         found = run_child(__file__, "cost", width=width, height=height, parts=parts)
         rows.append([
-            size, found["patches"], parts, found["count"], f"{found['count'] * forward / 60:.1f}",
-            f"{found['tiles']:.0f}", f"{found['tiles bytes'] / 1e9:.2f}",
-            f"{found['tree']:.0f}", f"{found['tree bytes'] / 1e9:.2f}",
+            size, found["patches"], parts, found["count"], found["count"] * forward / 60,
+            found["tiles"], found["tiles bytes"] / 1e9, found["tree"], found["tree bytes"] / 1e9,
         ])  # fmt: skip
-    header = ["photograph", "patches", "parts", "tiles", "network, minutes", "blending, s", "GB"]
-    print_table([*header, "tree, s", "GB"], rows)
+    print_results("tiles-cost", rows, csv)
     print(f"One tile takes the network {forward:.2f} s here; GB are above the photograph.\n")
 
 
@@ -337,10 +346,10 @@ def main() -> None:
     start = time.perf_counter()
     ways: dict[str, Callable[[], None]] = {
         "detail": lambda: detail(
-            given.only, given.images, given.sizes, given.contexts, given.parts
+            given.only, given.images, given.sizes, given.contexts, given.parts, given.csv
         ),
-        "seams": lambda: seams(given.sizes, given.contexts, given.photos),
-        "cost": lambda: print_cost(given.cost),
+        "seams": lambda: seams(given.sizes, given.contexts, given.photos, given.csv),
+        "cost": lambda: print_cost(given.cost, given.csv),
     }
     ways[given.what]()
     print(f"{time.perf_counter() - start:.0f} s in all")

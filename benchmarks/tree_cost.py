@@ -31,11 +31,10 @@ from _common import (
     Photo,
     arguments,
     interleave,
-    ms,
     photographs,
     print_closing,
     print_heading,
-    print_table,
+    print_results,
     print_target,
     ratio,
 )
@@ -73,18 +72,26 @@ def main() -> None:
     options = parser.parse_args()
     print_heading(__file__)
     photos = photographs(options.photos)
+    found = {}
     for preset, side in {"default": 518, "published": 840}.items():
         region_parser = RegionParser(preset=preset, size=(side, side), device="cpu")
-        share = _report(preset, region_parser, photos, options.repeats)
-        if preset == "default":
-            print_target(f"{preset}: at most 10 % in the median ({share:.1%})", met=share <= 0.10)
-            print()
+        found[preset] = _measured(preset, region_parser, photos, options.repeats)
+    for at, part in enumerate(("", "photos", "stages")):
+        table = f"tree-cost-{part}" if part else "tree-cost"
+        rows = [row for tables in found.values() for row in tables[at]]
+        print_results(table, rows, options.csv, part)
+    for name in sorted(missing):
+        print(f"Not in the package: {name}; its time counts for its caller.\n")
+    share = found["default"][0][0][-2]
+    print_target(f"default: at most 10 % in the median ({share:.1f} %)", met=share <= 10)
     print_closing()
 
 
-def _report(preset: str, parser: RegionParser, photos: list[Photo], repeats: int) -> float:
-    """Measure and print one preset; the median share of a tree that is not refined."""
-    backbone, square = parser.backbone, parser.settings.size
+def _measured(
+    preset: str, parser: RegionParser, photos: list[Photo], repeats: int
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Rows of the three tables, of one preset."""
+    backbone, square = parser.backbone, parser.settings.view.size
     assert isinstance(square, tuple)
     grid = square[0] // backbone.patch, square[1] // backbone.patch
     unrefined = RegionParser(preset=preset, size=square, device="cpu", refine="none")
@@ -112,28 +119,24 @@ def _report(preset: str, parser: RegionParser, photos: list[Photo], repeats: int
         for name, taken in _by_stage(parser, build, repeats).items():
             stages[name].append(taken)
 
-    print(f"### {preset} preset, forward in {str(backbone.dtype)[6:]}\n")
-    print_table(
-        ["photograph", "forward s", "tree ms", "/ forward", "refined ms", "/ forward", "leaves"],
+    start = [preset, str(backbone.dtype)[6:], grid[0] * grid[1] * parser.settings.view.views]
+    shares = {name: [100 * row[at] for row in rows] for name, at in (("no", 3), ("yes", 5))}
+    total = sum(statistics.median(taken) for taken in stages.values())
+    return (
         [
-            (name, f"{f:.2f}", ms(p), f"{a:.1%}", ms(r), f"{b:.1%}", leaves)
+            [*start, name, statistics.median(taken), max(taken)]
+            for name, taken in shares.items()
+        ],
+        [
+            [preset, name, f, 1e3 * p, 100 * a, 1e3 * r, 100 * b, leaves]
             for name, f, p, a, r, b, leaves in rows
         ],
-    )
-    for what, column in (("not refined", 3), ("refined", 5)):
-        shares = [row[column] for row in rows]
-        print(f"Ratio, {what}: median {statistics.median(shares):.1%}, most {max(shares):.1%}\n")
-    total = sum(statistics.median(taken) for taken in stages.values())
-    print_table(
-        ["stage (own time)", "ms, median photograph", "most", "share"],
         [
-            (name, ms(taken), ms(max(taken)), f"{statistics.median(taken) / total:.0%}")
+            [preset, name, 1e3 * statistics.median(taken), 1e3 * max(taken),
+             100 * statistics.median(taken) / total]
             for name, taken in stages.items()
         ],
-    )
-    for name in sorted(missing):
-        print(f"Not in the package: {name}; its time counts for its caller.\n")
-    return statistics.median(row[3] for row in rows)
+    )  # fmt: skip
 
 
 class Stopwatch:
@@ -191,7 +194,7 @@ def _by_stage(
     parser: RegionParser, build: Callable[[], RegionTree], repeats: int
 ) -> dict[str, float]:
     """Seconds of each stage, median over builds."""
-    builder = type(parser.settings.builder())
+    builder = type(parser.settings.tree)
     runs: list[dict[str, float]] = []
     for _ in range(repeats):
         stopwatch = Stopwatch()

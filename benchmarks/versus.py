@@ -54,7 +54,7 @@ from _common import (
     photographs,
     print_closing,
     print_heading,
-    print_table,
+    print_results,
     print_target,
     ratio,
     resident,
@@ -72,7 +72,7 @@ from regiontree.spectral.affinity import (
     unit_rows,
 )
 from regiontree.spectral.eigen import leading_eigenvectors, reference_eigenvectors
-from regiontree.spectral.oversegment import OversegmentSettings, oversegment
+from regiontree.spectral.oversegment import PatchGraph, SpectralClustering
 
 K = 200
 LEADING = 10
@@ -107,14 +107,14 @@ def main() -> None:
         if not options.skip_sklearn:
             sklearn = run_child(__file__, "sklearn", path=path, repeats=options.repeats)
 
-    _print_costs(times, memory, sklearn)
+    _print_costs(times, memory, sklearn, options.csv)
     unit = unit_rows(flat)
     dense = dense_affinity(unit, SETTINGS)
-    _print_agreement(unit, dense)
+    _print_agreement(unit, dense, options.csv)
     parts = {OVERSEGMENT: ours_parts(flat).numpy()}
     if sklearn is not None:
         parts[SKLEARN] = np.array(sklearn["labels"])
-    _print_parts(parts, unit.double().numpy(), dense.numpy())
+    _print_parts(parts, unit.double().numpy(), dense.numpy(), options.csv)
 
     if sklearn is not None:
         faster = sklearn["seconds"] / statistics.median(sklearn["ours"])
@@ -142,7 +142,8 @@ def ours_eigenvectors(flat: Tensor, k: int = K) -> Tensor:
 def ours_parts(flat: Tensor, k: int = K) -> Tensor:
     unit = unit_rows(flat)
     affinity = make_affinity(unit, SETTINGS)
-    return oversegment(unit, affinity, SETTINGS, OversegmentSettings(parts=k), seed=SEED)
+    graph = PatchGraph(unit, affinity, SETTINGS, (1, len(unit)))
+    return SpectralClustering(count=k, vectors=None).group(graph, seed=SEED)
 
 
 @torch.inference_mode()
@@ -224,20 +225,23 @@ def measure_sklearn(path: str, repeats: int) -> dict[str, Any]:
 # -- what is printed ------------------------------------------------------------------------------
 
 
-def _print_costs(times: Times, memory: dict[str, float], sklearn: dict[str, Any] | None) -> None:
-    rows = []
+def _print_costs(
+    times: Times, memory: dict[str, float], sklearn: dict[str, Any] | None, csv: Path | None
+) -> None:
+    rows: list[tuple[object, ...]] = []
     for name, taken in times.items():
         ours = OVERSEGMENT if name == OVERSEGMENT else EIGENVECTORS
-        slower = f"{ratio(taken, times[ours]):.1f}"
-        rows.append((name, f"{statistics.median(taken):.3f}", slower, f"{memory[name]:.0f}"))
+        rows.append((name, statistics.median(taken), ratio(taken, times[ours]), memory[name]))
     if sklearn is not None:
-        slower = f"{sklearn['seconds'] / statistics.median(sklearn['ours']):.0f}"
-        rows.append((SKLEARN, f"{sklearn['seconds']:.1f}", slower, f"{sklearn['mb']:.0f}"))
-    print_table(["way", "s", "ours = 1", "MB above the features"], rows)
-    print("ours = 1: ncut-pytorch against our eigenvectors, scikit-learn against our parts.\n")
+        slower = sklearn["seconds"] / statistics.median(sklearn["ours"])
+        rows.append((SKLEARN, sklearn["seconds"], slower, sklearn["mb"]))
+    print_results("versus", rows, csv)
+    print(
+        "Ratio, ours = 1: ncut-pytorch against our eigenvectors, scikit-learn against our parts.\n"
+    )
 
 
-def _print_agreement(unit: Tensor, dense: Tensor) -> None:
+def _print_agreement(unit: Tensor, dense: Tensor, csv: Path | None) -> None:
     with torch.inference_mode():
         reference = reference_eigenvectors(dense, LEADING).vectors
         kept = reference_eigenvectors(dense.clone().fill_diagonal_(1.0), LEADING).vectors
@@ -250,16 +254,16 @@ def _print_agreement(unit: Tensor, dense: Tensor) -> None:
         for graph, exact in (("diagonal kept", kept), ("published, zero diagonal", reference)):
             cosine = (exact * found).sum(dim=0).abs()
             angles = torch.linalg.svdvals(exact.T @ torch.linalg.qr(found)[0])
-            rows.append((name, graph, *(f"{c:.4f}" for c in cosine), f"{angles.min():.4f}"))
-    numbers = [str(i + 1) for i in range(LEADING)]
+            rows.append((name, graph, *cosine.tolist(), float(angles.min())))
     print("Cosine of eigenvector 1, 2, ... with the dense float64 solver's:\n")
-    print_table(["way", "reference graph", *numbers, "least of the space"], rows)
+    print_results("versus-agreement", rows, csv, "agreement")
 
 
 def _print_parts(
     parts: dict[str, NDArray[np.integer[Any]]],
     unit: NDArray[np.float64],
     dense: NDArray[np.float64],
+    csv: Path | None,
 ) -> None:
     """What the parts are worth: sizes, normalised cut on the published graph, scatter within."""
     rows = []
@@ -272,12 +276,9 @@ def _print_parts(
         cut = float((1.0 - inside / (member.T @ degrees)).mean())
         within = len(unit) - float((np.square(member.T @ unit).sum(axis=1) / count).sum())
         single = int((count == 1).sum())
-        rows.append(
-            (name, len(count), single, count.max(), f"{cut:.4f}", f"{within / scatter:.3f}")
-        )
+        rows.append((name, len(count), single, int(count.max()), cut, within / scatter))
     print("The parts (both last columns: lower is better):\n")
-    sizes = "parts", "of one patch", "largest"
-    print_table(["way", *sizes, "mean normalised cut", "feature scatter within parts"], rows)
+    print_results("versus-parts", rows, csv, "parts")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,10 @@ def node_path(tree: RegionTree, node: int) -> list[int]:
 
 
 def nodes_within(tree: RegionTree, budget: int | None) -> list[int]:
-    """Divide the highest open node, the lowest number of equals, until the next does not fit."""
+    """Divide the highest open node until the next does not fit.
+
+    Of equally high nodes the one nearer to the root comes first, then the larger number.
+    """
     below = {
         node: [c for c in range(tree.root) if tree.parents[c] == node]
         for node in range(tree.n_nodes)
@@ -53,7 +56,7 @@ def nodes_within(tree: RegionTree, budget: int | None) -> list[int]:
     shown: list[int] = []
     open_nodes = {tree.root}
     while open_nodes := {node for node in open_nodes if below[node]}:
-        highest = min(open_nodes, key=lambda node: (-tree.height[node], node))
+        highest = min(open_nodes, key=lambda node: (-tree.height[node], tree.level[node], -node))
         if len(shown) + len(below[highest]) > budget:
             break
         shown += below[highest]

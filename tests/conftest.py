@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,25 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "astronaut.jpg"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put each test into the groups that can be told from what it uses."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+        if hasattr(getattr(item, "obj", None), "hypothesis"):
+            item.add_marker("property")
+
+
+@contextmanager
+def refused(error: type[Exception], *facts: str) -> Iterator[pytest.ExceptionInfo[Exception]]:
+    """Expect an error whose message holds each fact: where in it, and in what words, is open."""
+    with pytest.raises(error) as caught:
+        yield caught
+    said = str(caught.value).casefold()
+    missing = [fact for fact in facts if fact.casefold() not in said]
+    assert not missing, f"{missing} is not in: {caught.value}"
 
 
 def data_folder() -> Path | None:

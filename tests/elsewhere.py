@@ -123,7 +123,7 @@ class Device(TorchDispatchMode):
         return tree_map_only(Tensor, there, result) if stays else result
 
 
-@torch.inference_mode()  # in which networks run
+@torch.no_grad()  # in which networks run
 def moved(backbone: Any) -> Any:
     """A backbone of the package with its weights there."""
     backbone.device = THERE

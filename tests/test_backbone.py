@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -12,10 +13,16 @@ import torch
 from conftest import EXAMPLE
 
 import regiontree.backbones.embedded as embedded
+from regiontree import RegionParser
 from regiontree.backbones import load_backbone, pick_device, pick_dtype
 from regiontree.backbones.base import FeatureSpec
+from regiontree.backbones.cache import cache_folder
 from regiontree.backbones.embedded import EmbeddedBackbone, content_digest
 from regiontree.backbones.huggingface import HuggingFaceBackbone
+from regiontree.backbones.own import OwnModel
+from regiontree.backbones.tiles import Tiled
+from regiontree.backbones.unfold import Unfolded
+from regiontree.backbones.views import Views
 from regiontree.backbones.vit import VisionTransformer, VitShape
 from regiontree.errors import BackboneError, MissingExtraError, SettingsError
 from regiontree.images import grid_of, load_image, to_pixels
@@ -262,16 +269,32 @@ def test_devices_and_precisions():
 
 def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("REGIONTREE_CACHE", str(tmp_path))
-    assert embedded.cache_folder() == tmp_path
+    assert cache_folder() == tmp_path
     monkeypatch.delenv("REGIONTREE_CACHE")
-    monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert embedded.cache_folder() == tmp_path / "xdg" / "regiontree"
-    monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert embedded.cache_folder() == tmp_path / "local" / "regiontree"
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert embedded.cache_folder().parts[-3:] == ("Library", "Caches", "regiontree")
+    if sys.platform != "win32":
+        assert cache_folder() == tmp_path / "xdg" / "regiontree"
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [
+        ("unix.Unix", (".cache", "regiontree")),
+        ("macos.MacOS", ("Library", "Caches", "regiontree")),
+        ("windows.Windows", ("Local", "regiontree")),
+    ],
+)
+def test_cache_folder_is_the_one_of_earlier_versions(monkeypatch, system, expected):
+    """On each system, so that an upgrade finds the weights that are there."""
+    for name in ("REGIONTREE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    module, _, kind = system.partition(".")
+    there = importlib.import_module(f"platformdirs.{module}")
+    if module == "windows":
+        local = str(Path.home() / "Local")
+        monkeypatch.setattr(there, "get_win_folder", lambda _: local)
+    monkeypatch.setattr("platformdirs.PlatformDirs", getattr(there, kind))
+    assert cache_folder().parts[-len(expected) :] == expected
 
 
 def test_content_digest_sees_names_shapes_and_values():
@@ -287,3 +310,47 @@ def test_content_digest_sees_names_shapes_and_values():
     }
     assert len(digests) == 4
     assert content_digest(dict(reversed(base.items()))) == content_digest(base)
+
+
+class Colours:
+    """A model of a user's own: mean colours of patches."""
+
+    name, digest, patch, dim = "colours", "1", 8, 3
+    device, dtype = CPU, torch.float32
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(pixels, 8).permute(0, 2, 3, 1)
+
+
+WRAPPED = {
+    "own": lambda: OwnModel(Colours()),
+    "two views": lambda: Views(OwnModel(Colours()), 2),
+    "four views": lambda: Views(OwnModel(Colours()), 4),
+    "unfolded": lambda: Unfolded(OwnModel(Colours()), (32, 32), (16, 16)),
+    "tiled": lambda: Tiled(OwnModel(Colours()), OwnModel(Colours()), size=32, tile=32),
+}
+
+
+@pytest.mark.parametrize("made", [*WRAPPED.values()], ids=[*WRAPPED])
+def test_features_can_be_trained_on(made):
+    """The network stays frozen, and a head on top of it learns."""
+    backbone = made()
+    with torch.enable_grad():  # as in a user's program: the backbone itself turns gradients off
+        features = backbone.features(torch.rand(1, 3, 64, 64, requires_grad=True))
+    assert not features.requires_grad
+    with torch.enable_grad():
+        head = torch.nn.Linear(backbone.dim, 2)
+        head(features).sum().backward()
+    assert head.weight.grad is not None
+    assert head.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.usefixtures("embedded_installed")
+def test_features_of_a_parser_can_be_trained_on():
+    parser = RegionParser(size=112, device="cpu")
+    with torch.enable_grad():
+        features = parser.features(EXAMPLE)
+        head = torch.nn.Linear(features.shape[2], 2)
+        head(features).sum().backward()
+    assert head.weight.grad is not None
+    assert head.weight.grad.abs().sum() > 0

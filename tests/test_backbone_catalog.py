@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from conftest import ROOT
 
+from regiontree.backbones.architectures import ARCHITECTURES
 from regiontree.backbones.catalog import CATALOG, Entry
-from regiontree.backbones.huggingface import FAMILIES
 from regiontree.backbones.weights import find_model
 from regiontree.errors import BackboneError
 
@@ -52,7 +52,7 @@ def test_the_page_shows_the_catalogue():
 def test_the_page_names_the_families_that_load():
     text = " ".join(PAGE.read_text(encoding="utf-8").split())
     listed = re.search(r"config.json is one of: ([^.]*)\.", text)[1]
-    assert listed.replace("`", "").split(", ") == [*FAMILIES, "resnet"]
+    assert listed.replace("`", "").split(", ") == [*ARCHITECTURES, "resnet"]
 
 
 def test_the_page_s_own_model_is_a_backbone(monkeypatch):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -203,6 +204,7 @@ def test_results_of_other_settings_are_neither_trusted_nor_overwritten_unasked(t
     assert RegionTree.load(out / "a.npz").meta["settings"]["seed"] == 5
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_batch_keeps_what_was_finished(tmp_path, how):
@@ -242,7 +244,7 @@ def test_a_stopped_batch_keeps_what_was_finished(tmp_path, how):
     ("arguments", "said"),
     [
         (["--backbone", "nothing"], "unknown backbone 'nothing'"),
-        (["--parts", "0"], "parts must be a whole number"),
+        (["--parts", "0"], "parts.count must be a whole number"),
         (["--size", "tall"], "HEIGHTxWIDTH"),
         (["--device", "cuda:99"], "device 'cuda:99' is not on this machine"),
         (["--preset", "best"], "unknown preset 'best'"),
@@ -450,7 +452,7 @@ def test_the_largest_photograph_is_found_by_headers_alone(
     said = largest(parser, photos)
     assert said is not None
     assert said.startswith(f"largest: {tmp_path / 'b.jpg'}, 400 x 300: 1 tile, 29 x 21 patches")
-    parser.max_pixels = 10_000
+    parser.sight = replace(parser.sight, max_pixels=10_000)
     assert "c.png" in (largest(parser, photos) or "")  # the others will be refused
     assert largest(parser, photos[-1:]) is None
     assert largest(RegionParser(size=28, device="cpu"), photos) is None

@@ -24,7 +24,7 @@ OWN = [p for p in sorted((ROOT / "configs").glob("*.yaml")) if p.stem not in PRE
 PAGE = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
 
 # What the published settings mean here, written out by hand: no preset is asked.
-EXPECTED = Settings(
+EXPECTED = Settings.make(
     backbone="dinov2_vitb14_reg",
     size=(840, 840),
     dtype="float32",
@@ -152,7 +152,8 @@ def test_the_shipped_configs_load_unchanged(data, name, dataset, split, changes,
     monkeypatch.chdir(folder.parent)
     experiment = load_experiment(f"configs/{name}.json")
     expected = {**EXPECTED.as_dict(), **changes}
-    assert experiment.settings == Settings(**{**expected, "size": changes.get("size", (840, 840))})
+    expected["size"] = changes.get("size", (840, 840))
+    assert experiment.settings == Settings.make(**expected)
     assert (experiment.dataset, experiment.split) == (dataset, split)
     assert experiment.stages == ("extract_features", "semantic_ncuts", "create_stats")
     assert experiment.unsupported == ()
@@ -181,7 +182,7 @@ def test_every_key_of_a_published_config_arrives(home):
         root=None,
         model="dino_vits8",
         stages=("extract_features", "semantic_ncuts", "create_stats"),
-        settings=Settings(
+        settings=Settings.make(
             backbone="dino_vits8",
             size=(112, 224),
             dtype="float32",
@@ -197,7 +198,6 @@ def test_every_key_of_a_published_config_arrives(home):
             facet="token",
             smoothing=0,
             contrast=None,
-            vectors=None,
             tree="recursive",
             levels=5,
             max_ways=4,
@@ -265,7 +265,7 @@ def test_each_way_to_make_parts_has_our_name_for_it(home):
         ("watershed", "watershed"),
     ):
         experiment = load(changed(tasks__semantic_ncuts__overclustering=theirs))
-        assert experiment.settings.overclustering == ours
+        assert experiment.settings.parts.name == ours
         assert experiment.variant[0] == theirs
         assert experiment.unsupported == ()
         text = f"dataset: x\nsettings: {{overclustering: {ours}}}"
@@ -343,11 +343,11 @@ def test_features_of_crops(home, kernel, stride, sides):
         tasks__extract_features__stride=stride,
     )
     experiment = load(config)
-    assert (experiment.settings.kernel, experiment.settings.stride) == sides
+    assert (experiment.settings.view.kernel, experiment.settings.view.stride) == sides
     assert experiment.unsupported == ()
     config["tasks"]["extract_features"]["unfold"] = False
     experiment = load(config)
-    assert experiment.settings.kernel is experiment.settings.stride is None
+    assert experiment.settings.view.kernel is experiment.settings.view.stride is None
     assert any("stride" in said and "as unfold is false" in said for said in experiment.remarks)
 
 
@@ -456,13 +456,13 @@ def test_each_override_takes_the_place_of_a_published_value(home):
         stages=["trees", "create_stats"],
         size="140x280",
     )
-    assert experiment.model == experiment.settings.backbone == "embedded"
+    assert experiment.model == experiment.settings.backbone.name == "embedded"
     assert experiment.features_dir == Path("elsewhere/other/embedded/f")
     assert experiment.split == "all"
     assert experiment.root == Path("/data")
     assert experiment.datasets_config == Path("others.json")
     assert experiment.stages == ("semantic_ncuts", "create_stats")
-    assert experiment.settings.size == (140, 280)
+    assert experiment.settings.view.size == (140, 280)
     said = experiment.remarks
     for key, before, now in (
         ("model", "'dino_vits8'", "'embedded'"),
@@ -491,12 +491,12 @@ def test_a_scheduled_crf_refines_the_leaves_and_has_the_trees(home):
     config = changed(schedule=["semantic_ncuts", "postprocess_crf"])
     crf, plain = load(config), load(changed(schedule=["semantic_ncuts"]))
     assert crf.unsupported == ()
-    assert (crf.settings.refine, plain.settings.refine) == ("crf", "none")
+    assert (crf.settings.methods["refine"], plain.settings.refine) == ("crf", None)
     folder = crf.folders["postprocess_crf"]
     assert crf.trees_dir.relative_to(crf.features_dir.parent).parts[0] == folder
     assert plain.trees_dir.relative_to(plain.features_dir.parent).parts[0] != folder
     assert any(remark.startswith("postprocess_crf: leaves are refined") for remark in crf.remarks)
-    assert load(config, refine="guided").settings.refine == "guided"
+    assert load(config, refine="guided").settings.methods["refine"] == "guided"
 
 
 def test_overrides_of_our_own_format(home):
@@ -511,7 +511,7 @@ def test_overrides_of_our_own_format(home):
         size=300,
     )
     assert experiment.data == experiment.dataset == "coco"
-    assert experiment.settings == Settings(backbone="precomputed:feats/voc", size=300, parts=7)
+    assert experiment.settings == Settings.make(backbone="precomputed:feats/voc", size=300, parts=7)
     assert experiment.stages == ("create_stats",)
     assert experiment.root == Path("/data")
     # A model's name is one folder, whatever it holds.
@@ -554,7 +554,7 @@ def test_shipped_configs_are_the_published_settings(path):
     if path.stem == "cityscapes":
         changes |= {"size": (840, 1680), "parts": 300}
     expected = {**EXPECTED.as_dict(), "size": (840, 840), **changes}
-    assert experiment.settings == Settings(**expected)
+    assert experiment.settings == Settings.make(**expected)
     assert experiment.variant == VARIANT
     assert set(experiment.protocols) == {"grid", "pixel"}
     assert not experiment.published
@@ -626,15 +626,20 @@ def test_a_data_set_may_be_a_file_or_inline(home):
 
 
 def test_refinement_of_our_own_is_a_setting(home):
-    assert load_own("dataset: x").settings.refine == "guided"
-    assert load_own("dataset: x\nsettings: {refine: crf, crf_steps: 3}").settings.crf_steps == 3
-    assert load_own("dataset: x", refine="none").settings.refine == "none"
+    assert load_own("dataset: x").settings.methods["refine"] == "guided"
+    assert (
+        load_own("dataset: x\nsettings: {refine: crf, crf_steps: 3}").settings.values()[
+            "refine.steps"
+        ]
+        == 3
+    )
+    assert load_own("dataset: x", refine="none").settings.refine is None
 
 
 def test_numbers_as_python_writes_them(home):
-    text = "dataset: x\nthreshold: 0\nbudgets: [9, 3, 9]\nmatch: hungarian\nsettings: {sigma: 1e-2}"
-    experiment = load_own(text)
-    assert experiment.settings.sigma == 0.01
+    text = "dataset: x\nthreshold: 0\nbudgets: [9, 3, 9]\nmatch: hungarian\nsettings:"
+    experiment = load_own(f"{text} {{affinity: {{kind: exp, sigma: 1e-2}}}}")
+    assert experiment.settings.affinity.sigma == 0.01
     assert experiment.budgets == (3, 9)
     assert experiment.hierarchical_results_file.name == "results_hier_x_all_hungarian_0.0.json"
 
@@ -652,9 +657,9 @@ def test_numbers_as_python_writes_them(home):
         ({"tasks__semantic_ncuts__kover": True},
          "tasks.semantic_ncuts.kover must be a whole number, got true"),
         ({"tasks__semantic_ncuts__kover": 5000},
-         "tasks.semantic_ncuts.kover: parts must be a whole number in [1, 4096], got 5000"),
+         "tasks.semantic_ncuts.kover: parts.count must be a whole number in [1, 4096], got 5000"),
         ({"tasks__semantic_ncuts__max_kways": 1},
-         "tasks.semantic_ncuts.max_kways: max_ways must be a whole number in [2, 1000], got 1"),
+         "tasks.semantic_ncuts.max_kways: tree.max_ways must be a whole number in [2, "),
         ({"tasks__semantic_ncuts__mncut_th": None},
          "tasks.semantic_ncuts.mncut_th must be a number, got null"),
         ({"tasks__semantic_ncuts__levles": 3},
@@ -670,7 +675,7 @@ def test_numbers_as_python_writes_them(home):
          "tasks.extract_features needs kernel and stride, in pixels, as unfold is true"),
         ({"tasks__extract_features__unfold": True, "tasks__extract_features__kernel": 0,
           "tasks__extract_features__stride": 28},
-         "tasks.extract_features.kernel: kernel must be pixels like 448"),
+         "tasks.extract_features.kernel: view.kernel must be pixels like"),
         ({"tasks__extract_features__unfold": True, "tasks__extract_features__kernel": 28,
           "tasks__extract_features__stride": 56}, "stride 56x56 exceeds kernel 28x28"),
         ({"tasks__extract_features__resize": [840]},
@@ -714,26 +719,38 @@ def test_a_mistake_names_key_and_value(home, changes, said):
         ("dataset: x\nsplitt: val", "unknown key splitt; did you mean 'split'?"),
         ("dataset: x\n5: y", "unknown key [5]; known: dataset, "),
         ("dataset: no/such.yaml", "dataset no/such.yaml: no such file (tried "),
-        ("dataset: x\npreset: publishd", "preset: unknown preset 'publishd'; known: default, "),
+        (
+            "dataset: x\npreset: publishd",
+            "preset: unknown preset 'publishd'; did you m",
+        ),
         ("dataset: x\nsettings: {part: 3}", "unknown key settings.part; did you mean 'parts'?"),
         ("dataset: x\nsettings: {preset: published}", "unknown key settings.preset"),
         (
             "dataset: x\nsettings: {parts: many}",
             "settings.parts: parts must be a whole number in [1, 4",
         ),
-        ("dataset: x\nsettings: {parts: yes}", "settings.parts must be a number, got true"),
+        (
+            "dataset: x\nsettings: {parts: yes}",
+            "settings.parts: parts must be a whole number",
+        ),
         ("dataset: x\nsettings: {parts: 0}", "settings.parts: parts must be a whole number in"),
-        ("dataset: x\nsettings: {tree: [a]}", "settings.tree must be text, got ['a']"),
-        ("dataset: x\nsettings: {tree: wird}", "settings.tree: unknown tree 'wird'; known: "),
+        ("dataset: x\nsettings: {tree: [a]}", "settings.tree: unknown tree ['a']"),
+        (
+            "dataset: x\nsettings: {tree: wird}",
+            "settings.tree: unknown tree 'wird'; did you mean 'w",
+        ),
         ("dataset: x\nsettings: {kernel: 448}", "settings.kernel: kernel is set without stride"),
         ("dataset: x\nsettings: {kernel: 448, stride: 224, parts: 0}", "settings.parts: parts"),
         (
             "dataset: x\nsettings: {backbone: 'precomputed:f', kernel: 448, stride: 224}",
-            "settings: kernel and stride are how a network sees the image",
+            "kernel and stride are how a network sees the image",
         ),
-        ("dataset: x\nsettings: {size: yes}", "settings.size must be a number, got true"),
+        ("dataset: x\nsettings: {size: yes}", "settings.size: size must be"),
         ("dataset: x\nsettings: {size: [1, 2, 3]}", "settings.size: size must be a long side"),
-        ("dataset: x\nsettings: {backbone: ''}", "settings.backbone must be text, got ''"),
+        (
+            "dataset: x\nsettings: {backbone: ''}",
+            "settings.backbone: backbone must be text",
+        ),
         ("dataset: x\nsettings: [parts]", "settings must be a mapping of keys to values, got ["),
         ("dataset: x\nstages: [features, leaves]", "stages[1] must be 'extract_features', "),
         ("dataset: x\nprotocols: pixels", "protocols must be 'pixel' or 'grid', got 'pixels'"),
@@ -779,7 +796,13 @@ def test_values_out_of_range_come_at_once_too(home):
             datasets_config="gone.json",
         )
     )
-    for words in ("4 mistakes", "kover: parts", "levels: levels", "create_stats is", "gone.json"):
+    for words in (
+        "4 mistakes",
+        "kover: parts",
+        "levels: tree.levels",
+        "create_stats is",
+        "gone.json",
+    ):
         assert words in message
 
 

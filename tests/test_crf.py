@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from conftest import EXAMPLE
 from PIL import Image
 from scenes import on_one_and_two_threads
 
@@ -72,10 +73,10 @@ def test_nearly_mean_field_with_every_pair(n_labels):
 
 @pytest.mark.parametrize("precision", ["half", "single"])
 @pytest.mark.parametrize("n_labels", [2, 20])
-def test_labels_of_pydensecrf(data, precision, n_labels):
+def test_labels_of_pydensecrf(precision, n_labels):
+    """On a piece of the example photograph, the labels of the authors' program."""
     densecrf = pytest.importorskip("pydensecrf.densecrf", reason="pydensecrf2 is not installed")
-    photo = sorted((data / "voc2012" / "images").iterdir())[0]
-    rgb = np.asarray(Image.open(photo).convert("RGB"))[100:260, 100:300]
+    rgb = np.asarray(Image.open(EXAMPLE).convert("RGB"))[100:260, 100:300]
     height, width = rgb.shape[:2]
     # Energies as soft and smooth as those of patch features brought to the pixel
     rng = torch.Generator().manual_seed(0)
@@ -214,7 +215,7 @@ def test_arrays_that_do_not_fit(unary, rgb, message):
         ({"edge_rgb": -3.0}, "edge_rgb must be a number in"),
         ({"edge_weight": -1}, "edge_weight must be a number in"),
         ({"steps": 1.5}, "steps must be a whole number in"),
-        ({"precision": "double"}, "precision must be half or single, got 'double'"),
+        ({"precision": "double"}, "precision must be one of half, single, got 'double'"),
         ({"memory_limit": "4 GB"}, "memory_limit must be a number in"),
     ],
 )

@@ -23,6 +23,8 @@ from regiontree.backbones.tiles import Tiled
 from regiontree.backbones.unfold import Unfolded
 from regiontree.backbones.views import Views
 
+pytestmark = pytest.mark.device
+
 CPU = torch.device("cpu")
 GRID, DIM = (16, 20), 24
 needs_cuda = pytest.mark.skipif(

@@ -327,6 +327,8 @@ def call(*arguments: object, processes: int = 0, cwd: Path | None = None) -> Any
     )  # fmt: skip
 
 
+@pytest.mark.slow
+@pytest.mark.distributed
 def test_one_two_and_four_processes_give_identical_tables(tmp_path: Path) -> None:
     found = {}
     for processes in (0, 2, 4):
@@ -340,6 +342,7 @@ def test_one_two_and_four_processes_give_identical_tables(tmp_path: Path) -> Non
     assert '"images": 12' in found[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_cut_off_at_any_moment_goes_on_where_it_was(tmp_path: Path, how: int) -> None:
     whole = make_data(tmp_path / "whole", 40)

@@ -25,6 +25,7 @@ from regiontree.backbones.run import run_batch
 from regiontree.engines.feeding import extract_many, feed
 from regiontree.errors import BackboneError, ImageError, SettingsError
 from regiontree.experiments import stages
+from regiontree.images.sight import Sight
 
 CPU = torch.device("cpu")
 
@@ -225,14 +226,15 @@ def test_decoding_runs_beside_the_network(photos):
             assert brought.wait(10), "nothing was decoded meanwhile"
             return super().features(pixels)
 
-    class Watched(RegionParser):
+    class Watching(Sight):
         def load(self, photo):
             image = super().load(photo)
             if photo == photos[2]:
                 brought.set()
             return image
 
-    watched = Watched(backbone=Waiting(), size=64, views=1)
+    watched = RegionParser(backbone=Waiting(), size=64, views=1)
+    watched.sight = Watching(64)
     assert len(list(extract_many(watched, photos[:4], ahead=2))) == 4
 
 

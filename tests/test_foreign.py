@@ -14,7 +14,7 @@ from trees import hand_tree, trees
 
 from regiontree.errors import TreeError, TreeFileError
 from regiontree.tree import RegionTree
-from regiontree.tree.foreign import read_any_tree, tree_from_parents
+from regiontree.tree.foreign import read_any_tree
 
 
 def regions(tree: RegionTree) -> set[bytes]:
@@ -30,7 +30,7 @@ def test_nodes_may_come_in_any_order(tree: RegionTree, seed: int, minus_one: boo
     height[order] = tree.height
     if minus_one:
         parents[order[tree.root]] = -1
-    back = tree_from_parents(order[tree.labels], parents, height)
+    back = RegionTree.from_parents(order[tree.labels], parents, height)
     assert regions(back) == regions(tree)
     assert back.n_nodes == tree.n_nodes
     assert sorted(back.height.tolist()) == sorted(tree.height.tolist())
@@ -42,13 +42,13 @@ def test_nodes_may_come_in_any_order(tree: RegionTree, seed: int, minus_one: boo
 
 
 def test_nodes_without_a_pixel_are_left_out() -> None:
-    tree = tree_from_parents([[1, 4]], [-1, 0, 0, 2, 2])  # leaf 3 is nowhere
+    tree = RegionTree.from_parents([[1, 4]], [-1, 0, 0, 2, 2])  # leaf 3 is nowhere
     assert (tree.n_nodes, tree.n_leaves) == (4, 2)
     assert tree.mask(1).tolist() == [[False, True]]
 
 
 def test_heights_fall_with_depth_where_none_are_given() -> None:
-    tree = tree_from_parents([[1, 3, 4]], [0, 0, 0, 2, 2])
+    tree = RegionTree.from_parents([[1, 3, 4]], [0, 0, 0, 2, 2])
     assert tree.height.tolist() == [0, 0, 0, 0.5, 1.0]
     assert tree.cut(n_regions=2).tolist() == [[0, 1, 1]]
 
@@ -72,7 +72,7 @@ def test_heights_fall_with_depth_where_none_are_given() -> None:
 )
 def test_what_is_no_tree_is_refused(labels, parents, height, said) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(TreeError, match=said):
-        tree_from_parents(labels, parents, height)
+        RegionTree.from_parents(labels, parents, height)
 
 
 def test_every_kind_of_file_reads(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """On the features that the published code was run on: our trees beside its own.
 
+These tests need the golden files beside the data folder. ``test_published_method.py`` compares the
+package with the method written out in full, and needs nothing.
+
 NMCovering here is computed from its formula, on full-size masks: for each class of the image, the
 best overlap of any node but the root, averaged over classes, then over images.
 """
@@ -57,6 +60,7 @@ def truth_of(data: Path, file: Path) -> np.ndarray:
     "max_perturbation", [80.0, 50.0]
 )  # what configs say; what the code ran with
 def test_published_settings_score_like_the_published_trees(data, golden, max_perturbation):
+    """NMCovering of our trees against that of the published code's own trees, by one formula."""
     ours, theirs = [], []
     parser = RegionParser(
         preset="published", backbone="precomputed", max_perturbation=max_perturbation, device="cpu"
@@ -80,6 +84,7 @@ def unit_and_reference(golden):
     return unit, reference_eigenvectors(dense_affinity(unit, AffinitySettings()), 10)
 
 
+@pytest.mark.slow
 def test_reference_solver_agrees_with_a_dense_float64_solution(unit_and_reference):
     """Leading eigenvectors on a golden image to 1e-6, the dense solution made here with NumPy."""
     unit, found = unit_and_reference
@@ -95,8 +100,9 @@ def test_reference_solver_agrees_with_a_dense_float64_solution(unit_and_referenc
     np.testing.assert_allclose(found.vectors.numpy(), vectors[:, :10] * signs, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_low_rank_vectors_agree_with_the_published_graph(unit_and_reference):
-    """The diagonal kept or not: the leading vectors are the same to a cosine of 0.999."""
+    """Our low-rank vectors, diagonal kept, against the dense graph's: a cosine of 0.999."""
     unit, published = unit_and_reference
     ours = low_rank_eigenvectors(LowRankAffinity(unit), 6).vectors.double()
     assert float((ours * published.vectors[:, :6]).sum(dim=0).abs().min()) > 0.999

@@ -18,8 +18,9 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from regiontree.backbones import huggingface
+from regiontree.backbones.architectures import ARCHITECTURES, Architecture
 from regiontree.backbones.base import Backbone, FeatureSpec
-from regiontree.backbones.huggingface import FAMILIES, HuggingFaceBackbone
+from regiontree.backbones.huggingface import HuggingFaceBackbone
 from regiontree.errors import BackboneError, MissingExtraError, SettingsError
 
 transformers = pytest.importorskip("transformers", reason="the library whose networks these are")
@@ -147,8 +148,8 @@ def image(rows: int, columns: int, batch: int = 1, patch: int = PATCH) -> torch.
 
 
 def test_every_family_is_tried():
-    tried = {FAMILIES[kind].model for kind in NETWORKS}
-    assert {family.model for family in FAMILIES.values()} == tried
+    tried = {ARCHITECTURES[kind].model for kind in NETWORKS}
+    assert {family.model for family in ARCHITECTURES.values()} == tried
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -644,10 +645,10 @@ class TestErrors:
         assert "\n" not in str(error.value)
 
     def test_a_library_that_builds_it_otherwise(self, copy, monkeypatch):
-        moved = {"vit": huggingface.Family("ViTModel", blocks="encoder.layer")}
-        monkeypatch.setattr(huggingface, "FAMILIES", moved)
+        moved = {"vit": Architecture("ViTModel", blocks="encoder.layer")}
+        monkeypatch.setattr(huggingface, "ARCHITECTURES", moved)
         with pytest.raises(MissingExtraError, match=r"builds a ViTModel otherwise .*regiontree\[h"):
             load(copy)
-        monkeypatch.setattr(huggingface, "FAMILIES", {"vit": huggingface.Family("ViTNewModel")})
+        monkeypatch.setattr(huggingface, "ARCHITECTURES", {"vit": Architecture("ViTNewModel")})
         with pytest.raises(MissingExtraError, match=r"has no ViTNewModel: .*regiontree\[hub"):
             load(copy)

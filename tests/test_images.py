@@ -79,7 +79,7 @@ def test_a_missing_file(tmp_path):
 
 
 def test_a_folder(tmp_path):
-    with pytest.raises(ImageError, match="is a folder; name an image in it"):
+    with pytest.raises(ImageError, match="is a folder"):
         load_image(tmp_path)
 
 
@@ -157,8 +157,8 @@ def test_a_bomb_is_refused_before_a_pixel_is_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: decoded.append(self))
     with pytest.raises(
         ImageError,
-        match=r"bomb\.png: 20000 x 10000 = 200 megapixels, above the limit of 150; if it is "
-        r"genuine, raise the limit with max_pixels \(--max-pixels\)",
+        match=r"bomb\.png: 20000 x 10000 = 200 megapixels, above the limit of 150; "
+        r".*raise the limit with max_pixels \(--max-pixels\)",
     ):
         load_image(bomb)
     assert not decoded
@@ -187,7 +187,7 @@ def test_an_image_too_large_for_the_memory(tmp_path, monkeypatch):
 
     path = written(tmp_path, Image.fromarray(picture(20, 30)), "photo.png")
     monkeypatch.setattr(ImageFile.ImageFile, "load", load)
-    with pytest.raises(ImageError, match=r"photo\.png: does not fit in memory; reduce it first"):
+    with pytest.raises(ImageError, match=r"photo\.png: does not fit in memory"):
         load_image(path)
 
 
@@ -467,16 +467,16 @@ def test_views_are_read_as_they_look():
         (np.zeros((2, 3, 2), np.uint8), r"got shape \(2, 3, 2\)"),
         (np.zeros((3, 20, 30), np.uint8), r"got shape \(3, 20, 30\)"),
         (np.zeros((1, 2, 3, 3), np.uint8), r"got shape \(1, 2, 3, 3\)"),
-        (np.zeros((0, 5), np.uint8), r"has no pixels \(5 x 0\)"),
-        (np.zeros((5, 0, 3), np.uint8), r"has no pixels \(0 x 5\)"),
-        (np.zeros((2, 3), complex), "holds numbers, got complex128"),
-        (np.full((2, 3), "a"), "holds numbers, got <U1"),
-        (np.full((2, 3), None), "holds numbers, got object"),
+        (np.zeros((0, 5), np.uint8), r"has no pixels.*5 x 0"),
+        (np.zeros((5, 0, 3), np.uint8), r"has no pixels.*0 x 5"),
+        (np.zeros((2, 3), complex), "hold numbers, got complex128"),
+        (np.full((2, 3), "a"), "hold numbers, got <U1"),
+        (np.full((2, 3), None), "hold numbers, got object"),
         (np.zeros((2, 3, 3), int), r"uint8, uint16 or float in \[0, 1\], got int64"),
-        (np.full((2, 3, 3), 255.0), r"in \[0, 1\]; it holds 255 to 255: divide by its full scale"),
-        (np.full((2, 3, 3), -0.5), r"in \[0, 1\]; it holds -0.5 to -0.5"),
-        (np.full((2, 3, 3), np.nan), "must be finite; it holds NaN or infinity"),
-        (np.full((2, 3, 3), np.inf), "must be finite; it holds NaN or infinity"),
+        (np.full((2, 3, 3), 255.0), r"in \[0, 1\].*255 to 255.*divide"),
+        (np.full((2, 3, 3), -0.5), r"in \[0, 1\].*-0.5 to -0.5"),
+        (np.full((2, 3, 3), np.nan), "must be finite.*NaN or infinity"),
+        (np.full((2, 3, 3), np.inf), "must be finite.*NaN or infinity"),
     ],
 )
 def test_arrays_that_are_no_image(array, message):
@@ -591,7 +591,7 @@ def test_an_exact_size_between_patches_is_told_the_nearest_that_works(size, patc
     ) as e:
         grid_of((4000, 4000), size, patch)
     assert f"size {size[0]}x{size[1]} is not" in str(e.value)
-    near = re.search(r"; (\d+x\d+) is$", str(e.value))
+    near = re.search(r"; use (\d+x\d+)$", str(e.value))
     assert near is not None
     suggested = parse_size(near[1])
     grid_of((4000, 4000), suggested, patch)

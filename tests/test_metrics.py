@@ -192,6 +192,13 @@ def test_a_larger_budget_shows_all_that_a_smaller_shows(tree):
     assert all(few <= many for few, many in pairwise(shown))
 
 
+def test_a_budget_and_a_cut_divide_equally_high_nodes_in_one_order():
+    # Without heights, 4 = {0, 1} and 5 = {2, 3} are equally high and deep.
+    tree = RegionTree.from_parents([[0, 1, 2, 3]], [4, 4, 5, 5, 6, 6, -1])
+    assert tree.cut_nodes(n_regions=3).tolist() == [2, 3, 4]
+    assert budget_nodes(tree.parents, tree.height, 4).tolist() == [2, 3, 4, 5]
+
+
 def test_a_budget_stops_at_the_first_division_that_does_not_fit():
     # Node 7 (height .9) has three children, node 6 (.5) two. After the root's two, a budget of 4
     # has no room for three; node 6 would fit, but a tree is not shown with its higher half closed.

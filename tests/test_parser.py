@@ -91,7 +91,8 @@ def test_features_of_ones_own_need_no_network_and_name_none(monkeypatch, tmp_pat
 )
 def test_every_choice_finds_the_halves(changes):
     bound = {} if changes.get("tree") == "ward" else {"max_perturbation": 1e9}
-    tree = parser(**{"parts": 4, **bound, **changes}).build(blocks())
+    count = {} if changes.get("overclustering") == "none" else {"parts": 4}
+    tree = parser(**{**count, **bound, **changes}).build(blocks())
     left = np.zeros((16, 16), bool)
     left[:, :8] = True
     overlaps = [(m & left).sum() / (m | left).sum() for m in tree.masks()]
@@ -219,7 +220,7 @@ class TestPhotographs:
 
     def test_published_preset_is_square_and_complete(self):
         published = RegionParser(preset="published", device="cpu")
-        assert published.settings.size == (840, 840)
+        assert published.settings.view.size == (840, 840)
         assert published.backbone.dtype == torch.float32
         wide = Image.open(EXAMPLE).crop((0, 0, 512, 200))
         small = RegionParser(preset="published", size="140x140", device="cpu")
@@ -250,22 +251,23 @@ def test_presets_name_only_settings_and_published_names_all_that_the_paper_fixes
     for preset in PRESETS:
         Settings.make(preset)
     paper = Settings.make("published")
-    assert (paper.size, paper.parts, paper.restarts, paper.levels) == ((840, 840), 200, 10, 9)
-    assert (paper.max_ncut, paper.max_perturbation, paper.max_ways) == (0.8, 80.0, 10)
+    assert (paper.view.size, paper.parts.count, paper.parts.restarts) == ((840, 840), 200, 10)
+    assert (paper.tree.levels, paper.tree.max_ways) == (9, 10)
+    assert (paper.tree.max_ncut, paper.tree.max_perturbation) == (0.8, 80.0)
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"part": 10}, "unknown setting 'part'; did you mean 'parts'?"),
-        ({"preset": "papers"}, "unknown preset 'papers'; known: default, fast, published"),
-        ({"tree": "oak"}, "unknown tree 'oak'; known: recursive"),
+        ({"preset": "papers"}, "unknown preset 'papers'. Known: default, fast, published"),
+        ({"tree": "oak"}, "unknown tree 'oak'. Known: recursive"),
         ({"parts": 0}, "parts must be a whole number in [1, 4096], got 0"),
         ({"parts": True}, "parts must be a whole number"),
         ({"sigma": "wide"}, "sigma must be a number"),
         ({"max_perturbation": float("inf")}, "max_perturbation must be a number in"),
         ({"max_ncut": None}, "max_ncut must be a number"),
-        ({"dtype": "int8"}, "dtype must be auto or one of float32, bfloat16, float16, got 'int8'"),
+        ({"dtype": "int8"}, "dtype must be one of auto, float32, bfloat16, float16, got 'int8'"),
         ({"backbone": "precomputed:"}, "needs a folder after the colon"),
         ({"size": "big"}, "HEIGHTxWIDTH"),
         ({"size": 0}, "between 1 and 65536"),

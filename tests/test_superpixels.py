@@ -150,7 +150,7 @@ def test_odd_shapes_and_more_parts_than_patches(method, size):
     [
         (np.zeros((20, 20), np.uint8), "slic", FeatureError, r"rgb must be \(H, W, 3\) uint8"),
         (np.zeros((20, 20, 3)), "slic", FeatureError, r"got \(20, 20, 3\) float64"),
-        (np.zeros((4, 20, 3), np.uint8), "slic", FeatureError, "4 x 20 pixels cannot have a grid"),
+        (np.zeros((4, 20, 3), np.uint8), "slic", FeatureError, "4 x 20 pixels.*grid"),
         (np.zeros((20, 20, 3), np.uint8), "voronoi", SettingsError, "slic, .*got 'voronoi'"),
     ],
 )
@@ -182,7 +182,8 @@ def test_a_tree_over_image_parts_has_their_borders(method):
     """Features say what belongs together, the image where it ends."""
     features = blocks(*GRID)
     rgb = scene()
-    tree = parser(method, parts=24).build(features, rgb=rgb)
+    count = {} if method in ("felzenszwalb", "quickshift") else {"parts": 24}
+    tree = parser(method, **count).build(features, rgb=rgb)
     parts = image_parts(rgb, GRID, method, parts=24, seed=1234)
     pairs = set(zip(parts.flat, tree.labels.flat, strict=True))
     assert len(pairs) == parts.max() + 1  # no part is divided
@@ -281,9 +282,9 @@ class TestPhotographs:
 
 def test_settings_say_whether_pixels_are_needed():
     for method in ("simultaneous", "features", "none"):
-        assert not Settings(overclustering=method).needs_pixels
+        assert not Settings.make(overclustering=method).needs_pixels
     for method in IMAGE_METHODS:
-        assert Settings(overclustering=method).needs_pixels
-        assert json.loads(json.dumps(Settings(overclustering=method).as_dict())) == (
-            Settings(overclustering=method).as_dict()
+        assert Settings.make(overclustering=method).needs_pixels
+        assert json.loads(json.dumps(Settings.make(overclustering=method).as_dict())) == (
+            Settings.make(overclustering=method).as_dict()
         )

@@ -157,12 +157,12 @@ def test_windows_off_the_patches_or_with_gaps_are_refused(kernel, stride, said):
 )
 def test_wrong_settings_are_named_before_any_work(changes, said):
     with pytest.raises(SettingsError, match=said):
-        Settings(**changes)
+        Settings.make(**changes)
 
 
 def test_settings_are_equal_however_they_are_written():
     written = [(448, 224), ((448, 448), [224, 224]), ("448", "224x224")]
-    records = [Settings(kernel=kernel, stride=stride).as_dict() for kernel, stride in written]
+    records = [Settings.make(kernel=kernel, stride=stride).as_dict() for kernel, stride in written]
     assert records[0] == records[1] == records[2] == json.loads(json.dumps(records[0]))
     assert records[0]["kernel"] == [448, 448]
     for preset in PRESETS:

@@ -17,6 +17,7 @@ from conftest import blocks
 from test_sources import damaged, photograph, tree_of
 
 from regiontree import RegionParser, RegionTree
+from regiontree.backbones.featurefile import Features
 from regiontree.display.pictures import save_pictures
 from regiontree.errors import BackboneError, MissingExtraError, SettingsError, ViewError
 from regiontree.forest.sources import Outline, open_source
@@ -45,13 +46,14 @@ def options(tmp_path: Path, photos: Path) -> dict[str, Any]:
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the photographs that are parsed."""
-    names, real = [], RegionParser.finish
+    names, real = [], RegionParser.build
 
-    def finish(self: RegionParser, photo: Path, *rest: Any) -> RegionTree:
-        names.append(Path(photo).name)
-        return real(self, photo, *rest)
+    def build(self: RegionParser, features: Any, **rest: Any) -> RegionTree:
+        if isinstance(features, Features):
+            names.append(features.source["name"])
+        return real(self, features, **rest)
 
-    monkeypatch.setattr(RegionParser, "finish", finish)
+    monkeypatch.setattr(RegionParser, "build", build)
     return names
 
 
@@ -273,10 +275,10 @@ def test_a_size_out_of_range_is_told_of_before_anything_is_parsed(photos, parsed
 
 
 def test_an_interruption_while_parsing(photos, options, served, monkeypatch, tmp_path, capsys):
-    def interrupted(self: RegionParser, photo: Path, *rest: Any) -> RegionTree:
+    def interrupted(self: RegionParser, features: Any, **rest: Any) -> RegionTree:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(RegionParser, "finish", interrupted)
+    monkeypatch.setattr(RegionParser, "build", interrupted)
     assert command.view([photos], parser_options=options) == 130
     assert command.gallery([photos], tmp_path / "site", parser_options=options) == 130
     assert "run the same command again" in capsys.readouterr().err
@@ -357,15 +359,16 @@ def test_a_gallery_keeps_the_trees_that_it_makes(photos, options, parsed, site, 
 
 
 def test_an_interrupted_gallery_does_not_parse_again(photos, options, site, monkeypatch):
-    real, names = RegionParser.finish, []
+    real, names = RegionParser.build, []
 
-    def finish(self: RegionParser, photo: Path, *rest: Any) -> RegionTree:
-        names.append(photo.name)
-        if names.count("c.png") == 1 and photo.name == "c.png":
-            raise KeyboardInterrupt
-        return real(self, photo, *rest)
+    def build(self: RegionParser, features: Any, **rest: Any) -> RegionTree:
+        if isinstance(features, Features):
+            names.append(features.source["name"])
+            if names[-1] == "c.png" and names.count("c.png") == 1:
+                raise KeyboardInterrupt
+        return real(self, features, **rest)
 
-    monkeypatch.setattr(RegionParser, "finish", finish)
+    monkeypatch.setattr(RegionParser, "build", build)
     assert gallery([photos], site, options) == 130
     assert gallery([photos], site, options) == 0
     assert names == ["a.png", "b.png", "c.png", "c.png"]

@@ -69,12 +69,15 @@ def state(page, key: str):
 
 def cut_of(page, shape: tuple[int, int]) -> np.ndarray:
     """The page's region of each pixel of its view."""
-    regions = page.evaluate("Array.from(viewer.view.labels, (leaf) => viewer.cut()[leaf])")
+    regions = page.evaluate("""(() => {
+        const numbers = viewer.tree.regionNumbers(viewer.state.m);
+        return Array.from(viewer.view.labels, (leaf) => numbers[leaf]);
+    })()""")
     return np.array(regions).reshape(shape)
 
 
 def go_to(page, k: int) -> None:
-    page.evaluate(f"viewer.setCut(viewer.tree.steps[viewer.tree.stepOf({k})])")
+    page.evaluate(f"viewer.state.setCut(viewer.tree.steps[viewer.tree.stepOf({k})])")
 
 
 def pixels_of(page) -> np.ndarray:
@@ -344,7 +347,7 @@ def test_a_selection_dims_the_rest_and_is_outlined(show):
     page = show(tree)
     go_to(page, 6)
     node = next(n for n in tree.cut_nodes(n_regions=6).tolist() if tree.area[n] < tree.labels.size)
-    page.evaluate(f"viewer.select({node})")
+    page.evaluate(f"viewer.state.select({node})")
     drawn, mask = pixels_of(page), tree.mask(node)
     outside = drawn[~mask]
     assert len(np.unique(outside, axis=0)) == 1
@@ -388,14 +391,14 @@ def test_arrows_walk_the_tree_and_down_returns_the_way_it_came(show):
         page.keyboard.press(key)
         return state(page, "selected")
 
-    page.evaluate("viewer.select(2)")
+    page.evaluate("viewer.state.select(2)")
     assert [after("ArrowUp") for _ in range(4)] == [4, 5, 6, 6]
     assert [after("ArrowDown") for _ in range(4)] == [5, 4, 2, 2]
     assert [after(key) for key in ("ArrowLeft", "ArrowLeft", "ArrowRight")] == [1, 1, 2]
     assert after("Escape") == -1
     assert after("ArrowDown") in tree_cut_of(hand_tree())  # the largest region of the cut
-    page.evaluate("viewer.select(6)")
-    page.evaluate("viewer.select(5)")
+    page.evaluate("viewer.state.select(6)")
+    page.evaluate("viewer.state.select(5)")
     assert after("ArrowDown") == 4
     page.keyboard.press("Escape")
     page.focus("#natural")
@@ -419,7 +422,7 @@ def test_the_icicle_and_the_photograph_are_one(show):
     page.mouse.click(*in_tree(page, 0.98, 0.6))
     assert state(page, "selected") == 3
     page.emulate_media(reduced_motion="reduce")
-    page.evaluate("viewer.select(1)")
+    page.evaluate("viewer.state.select(1)")
     page.evaluate("viewer.drawFrame(performance.now())")
     page.mouse.click(*in_tree(page, 0.99, 0.5))  # a small selection comes to the middle
     assert state(page, "selected") == 1
@@ -429,7 +432,7 @@ def test_the_panel_says_what_python_says(show):
     tree = blocky(20, 12)
     page = show(tree)
     for node in (0, 7, tree.n_leaves + 2, tree.root):
-        page.evaluate(f"viewer.select({node})")
+        page.evaluate(f"viewer.state.select({node})")
         told = dict(zip(page.locator("dt").all_inner_texts(), page.locator("dd").all_inner_texts(),
                         strict=True))  # fmt: skip
         assert told["Area"].startswith(f"{tree.area[node]:,} pixel")
@@ -446,7 +449,7 @@ def test_the_panel_says_what_python_says(show):
         else:
             assert float(told["Normalised cut"]) == pytest.approx(tree.ncut[node], rel=0.01)
         assert page.locator("#path li").count() == len(path_to_root(tree, node))
-    page.evaluate("viewer.select(0)")
+    page.evaluate("viewer.state.select(0)")
     page.locator("#path button").nth(1).click()
     assert state(page, "selected") == path_to_root(tree, 0)[-2]
 
@@ -459,7 +462,7 @@ def test_downloads_are_pythons_own(show, tmp_path):
     page = show(tree)
     assert page.is_disabled("#save-mask")
     go_to(page, 9)
-    page.evaluate("viewer.select(15)")
+    page.evaluate("viewer.state.select(15)")
     name, data = download(page, "#save-mask")
     assert name == "Größe 1.mask-15.png"
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), 255 * tree.mask(15))
@@ -480,7 +483,7 @@ def test_links_are_used_where_they_are_given(show, page):
     )
     links = Links(tree="t.npz", mask="mask/{node}.png", cut="cut/{regions}.png")
     show(blocky(9, 4), links=links, longest=60)
-    page.evaluate("viewer.select(3)")
+    page.evaluate("viewer.state.select(3)")
     go_to(page, 1)
     for button in ("#save-mask", "#save-cut", "#save-tree"):
         page.click(button)
@@ -569,7 +572,7 @@ def test_thousands_of_flat_leaves(show):
     page = show(tree)
     assert page.is_disabled("#save-cut")
     assert page.evaluate("viewer.view.labels[69999]") == 69_999
-    page.evaluate("viewer.select(35000)")
+    page.evaluate("viewer.state.select(35000)")
     assert page.get_attribute("#node-35000", "aria-posinset") == "35001"
     assert page.locator("[role=treeitem]").count() < 100
 
@@ -580,7 +583,7 @@ def test_thousands_of_flat_leaves(show):
 def test_the_tree_can_be_heard(show):
     page = show(hand_tree())
     page.focus("#tree")
-    page.evaluate("viewer.select(4)")
+    page.evaluate("viewer.state.select(4)")
     item = page.locator("#node-4")
     assert page.get_attribute("#tree", "aria-activedescendant") == "node-4"
     assert page.get_by_role("tree", name="Tree of regions").count() == 1
@@ -597,7 +600,7 @@ def test_the_tree_can_be_heard(show):
 
 def test_everything_is_reached_with_tab_and_seen_to_be(show):
     page = show(blocky(9, 4), links=Links(index="i.html", previous="p.html", next="n.html"))
-    page.evaluate("viewer.select(3)")
+    page.evaluate("viewer.state.select(3)")
     seen = []
     for _ in range(60):
         page.keyboard.press("Tab")
@@ -678,7 +681,7 @@ def test_motion_is_spared_whom_it_troubles(show, page):
     show(tree)
     leaf = int(np.argmin(tree.area[: tree.n_leaves]))
     page.emulate_media(reduced_motion="reduce")
-    page.evaluate(f"viewer.select({leaf}); viewer.drawFrame(performance.now())")
+    page.evaluate(f"viewer.state.select({leaf}); viewer.drawFrame(performance.now())")
     # What is told of the selection may make the icicle smaller, a frame later.
     frame = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
     page.evaluate(frame)

@@ -31,8 +31,9 @@ from regiontree import RegionTree
 from regiontree.display.pictures import cut_picture
 from regiontree.errors import MissingExtraError, SettingsError, ViewError
 from regiontree.forest.sources import open_outline, open_source
-from regiontree.viewer import listening, server
+from regiontree.viewer import application, server
 from regiontree.viewer import page as viewer_page
+from regiontree.viewer.answers import Recent
 from regiontree.viewer.page import Links, page_html
 
 pytest.importorskip("starlette", reason="the extra 'viewer' is not installed")
@@ -89,7 +90,7 @@ class Running:
 def running(trees: list[Path], hosts: set[str] | None = LOCAL, **options: Any) -> Iterator[Running]:
     images = options.get("images", ())
     outlines = [open_outline(tree, images=images) for tree in trees]
-    app = server.make_app(outlines, TOKEN, hosts=hosts, **options)
+    app = application.make_app(outlines, TOKEN, hosts=hosts, **options)
     with socket.create_server(("127.0.0.1", 0)) as listener, server.serving(app, listener):
         yield Running(listener.getsockname()[1])
 
@@ -312,7 +313,9 @@ def test_no_part_of_an_address_is_a_path(site, folder, path):
     finally:
         seen, opened = opened, None
     package = str(Path(viewer_page.__file__).parent)
-    own = (package, str(folder / "a.npz"))
+    # Python reads modules of its own when they are first needed, such as encodings.idna.
+    python = str(Path(os.__file__).parent)
+    own = (package, python, str(folder / "a.npz"))
     assert not [file for file in seen if not file.startswith(own)]
 
 
@@ -345,6 +348,16 @@ def test_a_request_without_a_name_is_refused(site):
     assert site.get("", host=None).status == 400
 
 
+def test_a_request_with_two_names_is_refused(site):
+    assert site.get("", host="127.0.0.1", Host="evil.example").status == 400
+
+
+def test_a_refusal_of_a_name_is_protected_too(site):
+    headers = site.get("", host="evil.example").headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
 def test_elsewhere_than_on_loopback_any_name_will_do_but_the_token_must_be_right(trees):
     with running(trees[:1], hosts=None) as site:
         assert site.get("0/", host="anything.example").status == 200
@@ -370,7 +383,7 @@ def test_the_token_is_compared_in_constant_time(site, monkeypatch):
         compared.append((given, right))
         return False
 
-    monkeypatch.setattr(server.secrets, "compare_digest", compare)
+    monkeypatch.setattr(application.secrets, "compare_digest", compare)
     assert site.get("").status == 403
     assert compared == [(TOKEN.encode(), TOKEN.encode())]
 
@@ -410,15 +423,15 @@ def until(reached: Callable[[], bool]) -> None:
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], None]) -> list[Any]:
-    """Calls of a function of the server; `act` runs within each."""
-    calls, real = [], getattr(server, name)
+    """Calls of a function of the application; `act` runs within each."""
+    calls, real = [], getattr(application, name)
 
     def call(*arguments: Any, **options: Any) -> Any:
         calls.append(arguments)
         act()
         return real(*arguments, **options)
 
-    monkeypatch.setattr(server, name, call)
+    monkeypatch.setattr(application, name, call)
     return calls
 
 
@@ -471,7 +484,7 @@ def test_work_on_some_images_keeps_nobody_else_waiting(trees, monkeypatch):
 
 
 def test_the_last_things_are_kept_up_to_a_size():
-    recent: server._Recent[str] = server._Recent(100)
+    recent: Recent[str] = Recent(100)
     for name in "abc":
         recent.put(name, name, 40)
     assert [recent.get(name) for name in "abc"] == [None, "b", "c"]
@@ -553,7 +566,7 @@ def test_memory_that_runs_out_costs_one_answer(trees, monkeypatch):
         raise MemoryError("no room for 300 MB")
 
     with running(trees) as site:
-        monkeypatch.setattr(server, "_png", fail)
+        monkeypatch.setattr(application, "_png", fail)
         answer = site.get("0/mask/0.png")
         assert answer.status == 500
         assert "a.png cannot be shown. no room for 300 MB." in answer.text
@@ -562,7 +575,7 @@ def test_memory_that_runs_out_costs_one_answer(trees, monkeypatch):
 
 def test_a_mistake_of_ours_is_told_in_the_terminal_only(trees, monkeypatch, capfd):
     with running(trees) as site:
-        monkeypatch.setattr(server, "page_html", lambda *_, **__: 1 / 0)
+        monkeypatch.setattr(application, "page_html", lambda *_, **__: 1 / 0)
         answer = site.get("0/")
         assert answer.status == 500
         assert "The server has made a mistake" in answer.text
@@ -636,7 +649,7 @@ def test_it_is_up_when_its_address_is_told(trees, slow, monkeypatch):
 
 @pytest.mark.parametrize("patience", [3.0, 0.0])  # 0: as if a second interruption followed at once
 def test_an_interruption_while_it_starts(trees, slow, died, monkeypatch, patience):
-    monkeypatch.setattr(listening, "_PATIENCE", patience)
+    monkeypatch.setattr(server, "_PATIENCE", patience)
     real = threading.Thread.start
 
     def start(self: threading.Thread) -> None:
@@ -649,7 +662,7 @@ def test_an_interruption_while_it_starts(trees, slow, died, monkeypatch, patienc
 
 
 def test_a_second_interruption_while_it_stops(trees, died, monkeypatch):
-    monkeypatch.setattr(listening, "_PATIENCE", 0.0)
+    monkeypatch.setattr(server, "_PATIENCE", 0.0)
     with running(trees) as site:
         assert site.get("").status == 200
 

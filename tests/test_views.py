@@ -80,8 +80,8 @@ def test_name_and_digest_say_what_was_run():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"views": 3}, "views must be 1, 2 or 4, got 3"),
-        ({"views": True}, "views must be 1, 2 or 4, got True"),
+        ({"views": 3}, "views must be one of 1, 2, 4, got 3"),
+        ({"views": True}, "views must be one of 1, 2, 4, got True"),
         ({"views": 2, "backbone": "precomputed:x"}, "views are how a network sees the image"),
     ],
 )

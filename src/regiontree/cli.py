@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from regiontree._version import __version__
 from regiontree.errors import RegionTreeError
 
-if TYPE_CHECKING:
-    from regiontree.engines.batch import Job, Summary
-
 __all__ = ["app", "main"]
 
-EXIT_FAILED = 1  # some inputs failed; the rest is done
 EXIT_USAGE = 2  # nothing could be done: a wrong option, no weights, no such device
-EXIT_INTERRUPTED = 130
 
 # What several commands take.
 Compile = Annotated[
@@ -33,6 +27,21 @@ Images = Annotated[
 ]
 Paths = Annotated[
     list[Path], typer.Argument(help="Photographs or trees (.npz), or folders of them.")
+]
+Config = Annotated[Path | None, typer.Option(help="A YAML or JSON file of settings by stage.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="STAGE.KEY=VALUE",
+        help="Any setting; several times. 'regiontree settings' lists them.",
+    ),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help="default; fast; or published: every setting of the paper at once.  [default: default]"
+    ),
 ]
 Refine = Annotated[
     str | None, typer.Option(help="Borders to pixels: none, guided or crf.  [default: guided]")
@@ -68,9 +77,9 @@ def _common(
 def segment(
     paths: Annotated[list[str], typer.Argument(help="Image files, folders or glob patterns.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the trees.")],
-    preset: Annotated[
-        str, typer.Option(help="default; fast; or published: every setting of the paper at once.")
-    ] = "default",
+    preset: Preset = None,
+    config: Config = None,
+    set_: Set = None,
     backbone: Annotated[
         str | None,
         typer.Option(
@@ -144,32 +153,26 @@ def segment(
     Finished images are skipped when run again. Bad images are reported at the end; the rest goes
     on. Exit code: 0 all done, 1 some failed, 2 nothing could be done, 130 interrupted.
     """
-    changes = _options(
+    options = _options(
         backbone=backbone, size=size, views=views, tiles=tiles, kernel=kernel, stride=stride,
         layers=layers, facet=facet, positions=positions, dtype=dtype, tree=tree, parts=parts,
         max_ncut=max_ncut, max_perturbation=max_perturbation, levels=levels, refine=refine,
         seed=seed,
     )  # fmt: skip
     with _clear_errors():
-        from regiontree.engines.batch import largest, plan, suffixes_for
+        from regiontree.engines import command
         from regiontree.images import MAX_PIXELS
         from regiontree.parser import RegionParser
+        from regiontree.settings.command import given_settings
 
+        given = given_settings(options, preset=preset, config=config, assignments=set_ or ())
         parser = RegionParser(
-            preset=preset, device=device, max_pixels=max_pixels or MAX_PIXELS, compile=compile,
-            **changes,
-        )  # fmt: skip
-        jobs = plan(paths, out, suffixes_for(parser), pictures=pictures)
-        if said := largest(parser, (job.source for job in jobs)):
-            typer.echo(said, err=True)
-        summary = _run(parser, jobs, out, overwrite=overwrite, pictures=pictures)
-    _report(summary, out)
-    if as_json:
-        typer.echo(json.dumps(summary.as_dict(), indent=1))
-    if summary.interrupted:
-        raise typer.Exit(EXIT_INTERRUPTED)
-    if summary.count("failed"):
-        raise typer.Exit(EXIT_FAILED)
+            device=device, max_pixels=max_pixels or MAX_PIXELS, compile=compile, **given
+        )
+        code = command.run(
+            parser, paths, out, overwrite=overwrite, pictures=pictures, as_json=as_json
+        )
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -227,7 +230,9 @@ def view(
     port: Annotated[int, typer.Option(help="0 picks a free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
     longest: Annotated[int, typer.Option(help="Longer side of the picture in pixels.")] = 1600,
-    preset: Annotated[str, typer.Option(help="For photographs: as of segment.")] = "default",
+    preset: Preset = None,
+    config: Config = None,
+    set_: Set = None,
     refine: Refine = None,
     device: Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the page.")] = False,
@@ -239,10 +244,11 @@ def view(
     with _clear_errors():
         from regiontree.viewer import command
 
+        given = _given(_options(refine=refine), preset, config, set_)
         code = command.view(
             paths, images=images or (), html=html, host=host, port=port, open_browser=browser,
             longest=longest, overwrite=overwrite,
-            parser_options=_options(preset=preset, device=device, refine=refine),
+            parser_options={"device": device, **given},
         )  # fmt: skip
     raise typer.Exit(code)
 
@@ -254,7 +260,9 @@ def gallery(
     images: Images = None,
     title: Annotated[str | None, typer.Option(help="Of the site.")] = None,
     longest: Annotated[int, typer.Option(help="Longer side of the pictures in pixels.")] = 1280,
-    preset: Annotated[str, typer.Option(help="For photographs: as of segment.")] = "default",
+    preset: Preset = None,
+    config: Config = None,
+    set_: Set = None,
     refine: Refine = None,
     device: Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make every page again.")] = False,
@@ -267,9 +275,10 @@ def gallery(
     with _clear_errors():
         from regiontree.viewer import command
 
+        given = _given(_options(refine=refine), preset, config, set_)
         code = command.gallery(
             paths, out, images=images or (), title=title, longest=longest, overwrite=overwrite,
-            parser_options=_options(preset=preset, device=device, refine=refine),
+            parser_options={"device": device, **given},
         )  # fmt: skip
     raise typer.Exit(code)
 
@@ -338,6 +347,11 @@ def run(
         Path | None, typer.Argument(help="YAML or JSON: ours, or of the published code.")
     ] = None,
     conf: Annotated[Path | None, typer.Option("--conf", help="The same, as an option.")] = None,
+    settings_file: Annotated[
+        Path | None,
+        typer.Option("--config", help="A file of settings by stage, instead of the config's."),
+    ] = None,
+    set_: Set = None,
     model: Annotated[str | None, typer.Option(help="Backbone, instead of the config's.")] = None,
     output: Annotated[
         str | None, typer.Option("--output", "--output_root", help="Root of all results.")
@@ -382,12 +396,16 @@ def run(
         from regiontree.experiments import terminal
         from regiontree.experiments.config import load_experiment
         from regiontree.experiments.run import prepare
+        from regiontree.settings.command import given_settings
 
         path = config or conf
         assert path is not None
+        given = given_settings({}, config=settings_file, assignments=set_ or ())
+        preset = given.pop("preset")
         experiment = load_experiment(
             path, model=model, output=output, dataset=dataset, split=split, root=root,
             datasets_config=datasets_config, stages=stage or None, size=size, refine=refine,
+            changes=given, preset=preset if settings_file else None,
         )  # fmt: skip
         plan = prepare(experiment)
         if dry_run:
@@ -452,6 +470,31 @@ def datasets(
 
 
 @app.command()
+def settings(
+    name: Annotated[str | None, typer.Argument(help="A stage or a setting; all if left out.")] = (
+        None
+    ),
+    preset: Preset = None,
+    config: Config = None,
+    set_: Set = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print as JSON to standard output.")
+    ] = False,
+) -> None:
+    """Print every setting: its value, what it may be and what it means."""
+    with _clear_errors():
+        from shutil import get_terminal_size
+
+        from regiontree.settings import Settings
+        from regiontree.settings.command import given_settings, settings_table
+
+        given = given_settings({}, preset=preset, config=config, assignments=set_ or ())
+        chosen = Settings.make(given.pop("preset"), **given)
+        width = min(get_terminal_size((100, 24)).columns, 120)
+        typer.echo(settings_table(chosen, only=name, as_json=as_json, width=width))
+
+
+@app.command()
 def backbones(
     name: Annotated[str | None, typer.Argument(help="One of them, or owner/model.")] = None,
     download: Annotated[
@@ -485,6 +528,24 @@ def _options(**given: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def _given(
+    options: dict[str, Any], preset: str | None, config: Path | None, assignments: list[str] | None
+) -> dict[str, Any]:
+    """Settings for photographs, checked before any work.
+
+    Trees need no settings. Nothing is imported for them unless the user names a setting.
+    """
+    if not (options or preset or config or assignments):
+        return {}
+    from regiontree.settings import Settings
+    from regiontree.settings.command import given_settings
+
+    given = given_settings(options, preset=preset, config=config, assignments=assignments or ())
+    changes = {name: value for name, value in given.items() if name != "preset"}
+    Settings.make(given["preset"], **changes)
+    return given
+
+
 @contextmanager
 def _clear_errors() -> Iterator[None]:
     """One line and exit code 2 for errors that are the user's to mend."""
@@ -494,42 +555,6 @@ def _clear_errors() -> Iterator[None]:
         if os.environ.get("RANK", "0") == "0":  # once, not by every process of torchrun
             typer.echo(f"regiontree: {error}", err=True)
         raise typer.Exit(EXIT_USAGE) from error
-
-
-def _run(parser: Any, jobs: list[Job], out: Path, *, overwrite: bool, pictures: bool) -> Summary:
-    """Run the batch behind a progress bar on standard error."""
-    from regiontree.engines.batch import Outcome, segment
-    from regiontree.system.progress import progress_bar
-    from regiontree.system.signals import interruptible
-
-    done: list[float] = []
-    with interruptible() as check, progress_bar("parsing", len(jobs)) as bar:
-
-        def advance(outcome: Outcome) -> None:
-            if outcome.seconds is not None:
-                done.append(outcome.seconds)
-            rate = f"{len(done) / sum(done):.2f} images/s" if sum(done) else "- images/s"
-            said = f"failed: {outcome.error}" if outcome.status == "failed" else None
-            bar.reach(bar.reached + 1, said, rate=rate)
-            check()
-
-        return segment(
-            parser, jobs, out, overwrite=overwrite, pictures=pictures, on_outcome=advance
-        )
-
-
-def _report(summary: Summary, out: Path) -> None:
-    """The batch in one or two lines on standard error."""
-    counts = [f"{summary.count(status)} {status}" for status in ("done", "skipped", "failed")]
-    left = summary.planned - len(summary.outcomes)
-    if left:
-        counts.append(f"{left} not started")
-    line = f"{', '.join(counts)} in {summary.seconds:.1f} s"
-    if summary.count("done"):
-        line += f" ({summary.images_per_second:.2f} images/s)"
-    typer.echo(f"{line}; trees and summary.json in {out}", err=True)
-    if summary.interrupted:
-        typer.echo("interrupted: run the same command again to do the rest", err=True)
 
 
 if __name__ == "__main__":

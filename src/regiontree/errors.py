@@ -1,6 +1,6 @@
-"""Every error that regiontree raises on purpose, under one base class.
+"""The errors that regiontree raises on purpose, all subclasses of :class:`RegionTreeError`.
 
-The message names the argument or file, says what was found, and says what to do about it.
+Each message names the argument or the file, the value found, and what to do.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ __all__ = [
     "SolverError",
     "TreeError",
     "TreeFileError",
+    "UnusedSettingError",
     "ViewError",
     "check_number",
     "nearest_name",
@@ -28,39 +29,43 @@ __all__ = [
 
 
 class RegionTreeError(Exception):
-    """Base class: catch this to catch everything regiontree raises on purpose."""
+    """Base class of all errors that regiontree raises on purpose."""
 
 
 class SettingsError(RegionTreeError, ValueError):
     """A setting is unknown, out of range, or contradicts another."""
 
 
+class UnusedSettingError(SettingsError):
+    """A setting was changed that has no effect with the other settings."""
+
+
 class ConfigError(SettingsError):
-    """An experiment's configuration is not what it must be; the message names the key."""
+    """A configuration file is wrong or damaged; the message names the key."""
 
 
 class DataError(RegionTreeError, ValueError):
-    """A data set, a ground truth or a label tree is missing, damaged or does not fit."""
+    """A data set, a ground-truth mask or a label tree is missing, damaged or does not fit."""
 
 
 class ExportError(RegionTreeError, ValueError):
-    """A tree cannot be written in the format asked for, with the options given."""
+    """A tree cannot be written in the chosen format with the given options."""
 
 
 class ViewError(RegionTreeError):
-    """A page cannot be made or served."""
+    """A page of the viewer cannot be made or served."""
 
 
 class ImageError(RegionTreeError):
-    """An image cannot be found, decoded or accepted."""
+    """An image is missing, damaged, too large or of a kind that cannot be read."""
 
 
 class FeatureError(RegionTreeError, ValueError):
-    """Patch features have a wrong shape, type or value."""
+    """Patch features, or points for k-means, have a wrong shape, dtype or value."""
 
 
 class BackboneError(RegionTreeError):
-    """A backbone is unknown, its weights are missing or altered, or its device is absent."""
+    """A backbone is unknown, its weights are missing or changed, or its device is missing."""
 
 
 class MissingExtraError(BackboneError, ImportError):
@@ -68,27 +73,43 @@ class MissingExtraError(BackboneError, ImportError):
 
 
 class SolverError(RegionTreeError):
-    """An eigenproblem has no usable solution. Never swallowed: no tree is made from it."""
+    """An eigenproblem has no usable solution, so no tree is made."""
 
 
 class TreeError(RegionTreeError, ValueError):
-    """A tree's arrays contradict each other, or a question to it makes no sense."""
+    """The arrays of a tree contradict each other, or a method of a tree got a wrong argument."""
 
 
 class TreeFileError(TreeError):
-    """A file is not a region tree, is damaged, or was written by a later version."""
+    """A tree file is damaged, is not a tree file, or was written by a later version."""
 
 
 def check_number(
     name: str, value: object, low: float, high: float, *, whole: bool = False, below: bool = False
 ) -> None:
-    """Raise a SettingsError unless `value` is a number in [low, high], or [low, high) if `below`.
+    """Raise a SettingsError unless `value` is a number in a range.
 
-    Truth values are not numbers here; `whole` asks for an int.
+    Parameters
+    ----------
+    name
+        Name of the setting, for the message.
+    value
+        The value to check. True and False do not count as numbers.
+    low, high
+        The range is [low, high], or [low, high) if `below` is true.
+    whole
+        Whether the value must be an int.
+    below
+        Whether the value must be below `high`.
+
+    Raises
+    ------
+    SettingsError
+        `value` is not such a number.
     """
     kind = int if whole else (int, float)
-    right = isinstance(value, kind) and not isinstance(value, bool)
-    if not (right and low <= value and (value < high if below else value <= high)):  # type: ignore[operator]
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    if not (is_number and low <= value and (value < high if below else value <= high)):  # type: ignore[operator]
         what = "whole number" if whole else "number"
         ends = [f"{end:g}" if isinstance(end, float) else str(end) for end in (low, high)]
         interval = f"[{ends[0]}, {ends[1]}{')' if below else ']'}"
@@ -96,9 +117,17 @@ def check_number(
 
 
 def nearest_name(name: object, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """The nearest of `known`, to end a sentence with; nothing where none is near.
+    """The end of a message that suggests the most similar name, or an empty text.
 
-    `cutoff` is the likeness in [0, 1] that makes a name near: see `difflib.get_close_matches`.
+    Parameters
+    ----------
+    name
+        The unknown name.
+    known
+        The names to choose from.
+    cutoff
+        Least similarity, in [0, 1], of a name that is suggested: see
+        :func:`difflib.get_close_matches`.
 
     Examples
     --------

@@ -1,19 +1,27 @@
-"""A file from an https address: taken up again where it was cut off, and named only when whole.
+"""A file from an https address, resumed after a cut and named only when it is whole.
 
 What has come so far lies beside the file as ``NAME.part``, with the server's ETag in
-``NAME.part.etag``. A connection that is cut, or a program that is stopped, goes on from there if
-the server still has the same file (``Range`` and ``If-Range``: RFC 9110, sections 14.2, 13.1.5).
+``NAME.part.etag``. After a cut the download resumes there if the server still has the same file
+(``Range`` and ``If-Range``: RFC 9110, sections 14.2 and 13.1.5).
+
+A file is whole if its length is the one that the server says, or if the server ends a chunked
+answer as RFC 9112, section 7.1, asks. A server that says neither is trusted only with a digest.
+``NAME.lock`` makes a second process wait for the first, which then has nothing left to download.
 """
 
 from __future__ import annotations
 
 import http.client
 import os
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+
+from filelock import FileLock
 
 from regiontree._version import __version__
 from regiontree.errors import BackboneError
@@ -26,7 +34,7 @@ _TIMEOUT = 30.0  # seconds without an answer
 
 
 class UnreachableError(BackboneError):
-    """There is no network, none is to be used, or the other side does not answer."""
+    """The other side does not answer, or the user has asked for no network."""
 
 
 def fetch_file(
@@ -37,47 +45,39 @@ def fetch_file(
     progress: bool = True,
     plain_http: bool = False,
 ) -> None:
-    """Download a file.
+    """Download a file, unless `target` exists.
 
     Parameters
     ----------
+    url
+        An https address.
+    target
+        Where the file is kept. Its folder is made.
     sha256
-        Expected; None: whatever comes.
+        The digest that the file must have. None: any file is taken.
     progress
         Show a bar, if standard error is a terminal.
     plain_http
-        Also take http from 127.0.0.1, as tests do.
+        Also allow http from 127.0.0.1, as tests need it.
 
     Raises
     ------
     UnreachableError
-        Nothing comes. The environment variable HF_HUB_OFFLINE asks for that.
+        The server does not answer or the connection is cut again and again; or the environment
+        variable HF_HUB_OFFLINE is set.
     BackboneError
-        The address is not https, or has no such file, or another than expected; no place is left.
+        The address is not https, the server has no such file or another one than expected, the
+        file cannot be told whole, or the disk is full.
     """
     _check_address(url, plain_http)
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise UnreachableError(f"{url} cannot be downloaded: HF_HUB_OFFLINE is set")
     opener = urllib.request.build_opener(_SafeRedirects(plain_http))
-    part, tag = (target.with_name(target.name + ending) for ending in (".part", ".part.etag"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        before = -1
-        while not _fetch_some(opener, url, part, tag, progress):
-            if part.stat().st_size <= before:
-                raise UnreachableError(
-                    f"{url} was cut off after {before} bytes; run the same command again to go on"
-                )
-            before = part.stat().st_size
-        found = sha256_of(part)
-        tag.unlink(missing_ok=True)
-        if sha256 not in (None, found):
-            part.unlink()
-            raise BackboneError(
-                f"{url} has sha256 {found}, expected {sha256}: another file than the one known, "
-                "not kept"
-            )
-        part.replace(target)
+        with FileLock(_beside(target, ".lock")):
+            if not target.is_file():  # else another process downloaded it while this one waited
+                _fetch(opener, url, target, sha256, progress)
     except urllib.error.HTTPError as error:
         raise BackboneError(f"{url}: the server says {error.code} {error.reason}") from None
     except (urllib.error.URLError, ConnectionError, TimeoutError, http.client.HTTPException) as why:
@@ -90,23 +90,76 @@ def fetch_file(
         ) from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """What one request has added to the part.
+
+    Attributes
+    ----------
+    ended : bool
+        The answer came to its own end, as far as the server says where that is.
+    is_told : bool
+        The server says where the end is.
+    """
+
+    ended: bool
+    is_told: bool
+
+
+def _fetch(
+    opener: urllib.request.OpenerDirector,
+    url: str,
+    target: Path,
+    sha256: str | None,
+    progress: bool,
+) -> None:
+    """Ask for the rest of the file until it is whole. The caller holds the lock."""
+    part, tag = _beside(target, ".part"), _beside(target, ".part.etag")
+    before = -1
+    while not (received := _fetch_some(opener, url, part, tag, progress)).ended:
+        if part.stat().st_size <= before:
+            raise UnreachableError(
+                f"{url} was cut off after {before} bytes; run the same command again to resume"
+            )
+        before = part.stat().st_size
+    tag.unlink(missing_ok=True)
+    found = sha256_of(part)
+    if sha256 not in (None, found):
+        part.unlink()
+        raise BackboneError(
+            f"{url} has sha256 {found}, expected {sha256}: the file is another one or not all of "
+            "it came; it is not kept"
+        )
+    if sha256 is None and not received.is_told:
+        part.unlink()
+        raise BackboneError(
+            f"{url}: the server does not say how long the file is, so nobody can tell whether all "
+            "of it came; download it yourself and give its path as the backbone"
+        )
+    part.replace(target)
+
+
 def _fetch_some(
     opener: urllib.request.OpenerDirector, url: str, part: Path, tag: Path, progress: bool
-) -> bool:
-    """Add to `part` what one request brings; whether it is whole."""
+) -> _Received:
+    """Add to `part` what one request brings."""
     have = part.stat().st_size if part.is_file() and tag.is_file() else 0
     headers = {"User-Agent": f"regiontree/{__version__}"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": tag.read_text()}
-    request = urllib.request.Request(url, headers=headers)
     try:
-        response = opener.open(request, timeout=_TIMEOUT)
+        response = opener.open(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code != 416 or not have:
             raise
-        part.unlink()  # it was whole already, or longer than the file: from the start
+        part.unlink()  # the part is as long as the file or longer: start again
         return _fetch_some(opener, url, part, tag, progress)
     with response:
+        if response.status == 206 and (first := _first_byte(response)) != have:
+            if not have:
+                raise BackboneError(f"{url}: the server sends the file from byte {first} on only")
+            part.unlink()  # the server sends another piece than the one asked for: start again
+            return _fetch_some(opener, url, part, tag, progress)
         if response.status != 206:
             have = 0
             tag.unlink(missing_ok=True)
@@ -115,14 +168,16 @@ def _fetch_some(
         length = response.headers.get("Content-Length")
         total = None if length is None else have + int(length)
         with part.open("ab" if have else "wb") as file:
-            _pour(response, file, have, total, url, progress)
-    return total is None or part.stat().st_size == total
+            ended = _pour(response, file, have, total, url, progress)
+    if total is not None:
+        return _Received(part.stat().st_size == total, True)
+    return _Received(ended, response.headers.get("Transfer-Encoding", "").lower() == "chunked")
 
 
 def _pour(
     response: Any, file: IO[bytes], have: int, total: int | None, url: str, progress: bool
-) -> None:
-    """Copy until the end, or until the connection is cut, behind a bar of megabytes."""
+) -> bool:
+    """Copy the answer behind a bar of megabytes; whether it ended without an error."""
     what = f"{url.rpartition('/')[2]} (MB)"
     with progress_bar(what, (total or 0) // 10**6, show=progress) as bar:
         try:
@@ -130,12 +185,26 @@ def _pour(
                 file.write(block)
                 have += len(block)
                 bar.reach(have // 10**6)
-        except (http.client.IncompleteRead, ConnectionError, TimeoutError):
-            pass  # what came is kept; its length tells that it is not all
+        except http.client.IncompleteRead as cut:  # a chunked answer holds back what had come
+            file.write(cut.partial)
+            return False
+        except (ConnectionError, TimeoutError):
+            return False
+    return True
+
+
+def _first_byte(response: Any) -> int | None:
+    """Where the piece that a 206 answer brings begins."""
+    found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return int(found[1]) if found else None
+
+
+def _beside(target: Path, ending: str) -> Path:
+    return target.with_name(target.name + ending)
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects where the file itself would be taken from."""
+    """Follows a redirect only to an address that the file itself could be fetched from."""
 
     def __init__(self, plain_http: bool) -> None:
         self._plain_http = plain_http

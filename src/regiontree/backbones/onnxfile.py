@@ -43,7 +43,7 @@ from regiontree.backbones.embedded import IMAGENET_DEVIATION, IMAGENET_MEAN
 from regiontree.errors import BackboneError, MissingExtraError, SettingsError
 from regiontree.system.files import sha256_of
 
-__all__ = ["OnnxBackbone"]
+__all__ = ["OnnxBackbone", "load_onnx"]
 
 _PROBE = 224  # pixels a side: a multiple of the patches in use, 7, 8, 14, 16, 28 and 32
 _LARGEST_PATCH = 64
@@ -115,7 +115,7 @@ class OnnxBackbone:
         self.dim = self._layout.dim
         self.device = device
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32 on `device`.
 
@@ -203,6 +203,21 @@ class OnnxBackbone:
             + "; export the tokens (B, tokens, d) or a map (B, d, h, w) of the last block, with "
             "regiontree.patch and regiontree.prefix in its metadata if they are unusual"
         )
+
+
+def load_onnx(
+    argument: str, device: torch.device, dtype: torch.dtype, spec: FeatureSpec
+) -> OnnxBackbone:
+    """The family ``onnx:FILE``.
+
+    Raises
+    ------
+    BackboneError
+        The argument is empty.
+    """
+    if not argument:
+        raise BackboneError("backbone 'onnx' needs a file after the colon: onnx:FILE")
+    return OnnxBackbone(Path(argument), device, dtype, spec)
 
 
 def _fit(

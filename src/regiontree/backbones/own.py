@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -76,7 +75,7 @@ class OwnModel:
             raise BackboneError(f"backbone {kind}: name {model.name!r} is taken; choose another")
         self.model = model
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32 on `device`.
 
@@ -102,31 +101,13 @@ class OwnModel:
             )
         return found.to(self.device, torch.float32)
 
-    def settings(self, device: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings that say what the model says of itself.
-
-        Raises
-        ------
-        SettingsError
-            A device, precision or choice of features that it does not follow.
-        """
-        precision = str(self.dtype).removeprefix("torch.")
-        if device != "auto":
-            asked = pick_device(device)
-            if (asked.type, asked.index or 0) != (self.device.type, self.device.index or 0):
-                raise SettingsError(
-                    f"device {device!r} is not that of backbone {self.name!r}, which is on "
-                    f"{self.device}; move the model, and leave device out"
-                )
-        if changes.get("dtype", "auto") not in ("auto", precision):
+    def check_device(self, device: str) -> None:
+        """Raise a SettingsError if a device is asked for by name and the model is on another."""
+        if device == "auto":
+            return
+        asked = pick_device(device)
+        if (asked.type, asked.index or 0) != (self.device.type, self.device.index or 0):
             raise SettingsError(
-                f"dtype {changes['dtype']!r} is not that of backbone {self.name!r}, {precision}; "
-                "leave it out"
+                f"device {device!r} is not that of backbone {self.name!r}, which is on "
+                f"{self.device}; move the model, and leave device out"
             )
-        for name in ("layers", "facet", "positions"):
-            if name in changes:
-                raise SettingsError(
-                    f"{name} cannot be chosen of backbone {self.name!r}, a model of your own: let "
-                    "its features() give what you want"
-                )
-        return {**changes, "backbone": self.name, "dtype": precision}

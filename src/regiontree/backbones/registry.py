@@ -1,19 +1,72 @@
-"""Backbones by name: which class runs what the user wrote.
+"""Backbones by name: which family a name belongs to, and what loads it.
 
-``embedded`` comes with an extra, ``onnx:FILE`` is run as it is; every other name is of weights that
-transformers knows (:mod:`.catalog`, a hub's ``owner/model``, a folder), found by :mod:`.weights`.
+A name is ``kind`` or ``kind:argument``, as ``embedded`` and ``onnx:network.onnx``. The kind is the
+name of a family in :data:`FAMILIES`. A name of no family stands for weights that the library
+transformers knows: a name of :mod:`.catalog`, a repository ``owner/model``, a folder or a file.
+
+Another package adds a family by one file and one line. The file has a function as described at
+:class:`Family`; the line is an entry point of the group ``regiontree.backbones``, which names it.
 ``precomputed`` runs no network and never comes here.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Protocol, cast
 
 import torch
 
 from regiontree.backbones.base import Backbone, FeatureSpec
+from regiontree.backbones.catalog import CATALOG
+from regiontree.backbones.own import OwnModel
+from regiontree.errors import BackboneError
+from regiontree.system.registry import Registry, load_address
 
-__all__ = ["load_backbone"]
+__all__ = ["FAMILIES", "Family", "is_of_a_family", "load_backbone"]
+
+
+class Family(Protocol):
+    """What loads the backbones of one family: a function, or a class with these arguments."""
+
+    def __call__(
+        self, argument: str, device: torch.device, dtype: torch.dtype, spec: FeatureSpec
+    ) -> Backbone:
+        """The backbone, ready to run.
+
+        Parameters
+        ----------
+        argument
+            What the user wrote after the colon; empty if there is no colon.
+        device, dtype
+            Where the user wants it to run, and in which precision. A backbone that cannot follow
+            says in its own `device` and `dtype` what it does instead.
+        spec
+            Which features the user wants of each patch.
+
+        Raises
+        ------
+        RegionTreeError
+            There is no such backbone, or it has not what `spec` asks for. The message says what
+            to do.
+        """
+        ...
+
+
+_OWN: dict[str, str | Family] = {
+    "embedded": "regiontree.backbones.embedded:load_embedded",
+    "onnx": "regiontree.backbones.onnxfile:load_onnx",
+}
+_PRETRAINED = "regiontree.backbones.pretrained:load_pretrained"
+
+FAMILIES: Registry[Family] = Registry(
+    "backbone", _OWN, group="regiontree.backbones", error=BackboneError
+)
+"""Backbone families by name, those of other packages among them."""
+
+
+def is_of_a_family(name: str) -> bool:
+    """Whether the name begins with a registered kind. A name of the catalogue never does."""
+    kind = name.partition(":")[0]
+    return kind in FAMILIES and kind not in CATALOG
 
 
 def load_backbone(
@@ -24,22 +77,11 @@ def load_backbone(
     Raises
     ------
     BackboneError
-        No such name, and the message suggests the nearest; or its weights cannot be had.
+        There is no such name, and the message suggests the nearest; or the weights cannot be had.
     """
     spec = spec or FeatureSpec()
-    if name == "embedded":
-        from regiontree.backbones.embedded import EmbeddedBackbone
-
-        return EmbeddedBackbone(device, dtype, spec)
-    kind, _, file = name.partition(":")
-    if kind == "onnx" and file:
-        from regiontree.backbones.onnxfile import OnnxBackbone
-
-        return OnnxBackbone(Path(file), device, dtype, spec)
-    from regiontree.backbones.huggingface import HuggingFaceBackbone
-    from regiontree.backbones.weights import find_model
-
-    found = find_model(name)
-    return HuggingFaceBackbone(
-        found.path, device, dtype, spec, name=found.name, digest=found.digest
-    )
+    if not is_of_a_family(name):
+        return cast(Family, load_address(_PRETRAINED))(name, device, dtype, spec)
+    kind, _, argument = name.partition(":")
+    found = FAMILIES.get(kind)(argument, device, dtype, spec)
+    return found if kind in _OWN else OwnModel(found)

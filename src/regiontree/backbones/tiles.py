@@ -111,7 +111,7 @@ class Tiled:
         rows, columns = (len(tile_starts(cells, self._tile)) for cells in grid)
         return rows * columns
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 3, h * patch, w * patch) -> (B, h, w, dim) of unit length.
 

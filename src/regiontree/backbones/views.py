@@ -61,7 +61,7 @@ class Views:
         self.device = backbone.device
         self.dtype = backbone.dtype
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32 on `device`."""
         if self._views == 2:

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from regiontree.backbones.address import UnreachableError, fetch_file
+from regiontree.backbones.architectures import ARCHITECTURES
+from regiontree.backbones.cache import cache_folder
 from regiontree.backbones.catalog import CATALOG, Entry
 from regiontree.backbones.checkpoints import is_checkpoint
-from regiontree.backbones.embedded import cache_folder
 from regiontree.backbones.hub import (
     COMMIT,
     NoRevisionError,
@@ -34,7 +35,7 @@ from regiontree.backbones.hub import (
     hub_cache,
     is_complete,
 )
-from regiontree.backbones.huggingface import FAMILIES
+from regiontree.backbones.registry import FAMILIES, is_of_a_family
 from regiontree.backbones.weightfiles import check_whole, weight_files
 from regiontree.errors import BackboneError, MissingExtraError, nearest_name
 from regiontree.system.files import atomic_write, sha256_of
@@ -162,11 +163,12 @@ def _origin(name: str) -> _Origin:
     if _HUB_ID.fullmatch(base):
         return _Origin(hub_id=base, revision=revision or None)
     near = nearest_name(
-        base.lower().replace("-", "_"), [*CATALOG, "embedded", "precomputed", "onnx:"]
+        base.partition(":")[0].lower().replace("-", "_"), [*CATALOG, *FAMILIES, "precomputed"]
     )
     raise BackboneError(
         f"unknown backbone {name!r}{near or '.'} `regiontree backbones` lists the names; also "
-        "known are hub ids OWNER/MODEL, folders ./FOLDER, precomputed:FOLDER and onnx:FILE"
+        "known are hub ids OWNER/MODEL, folders ./FOLDER, precomputed:FOLDER, onnx:FILE"
+        f"{''.join(f', {kind}:' for kind in FAMILIES if kind not in ('embedded', 'onnx'))}"
     )
 
 
@@ -181,13 +183,15 @@ def _find(name: str, progress: bool) -> LocalModel:
 
 
 def is_here(name: str) -> bool:
-    """Whether that backbone's weights are on this machine, so that no network is needed.
+    """Whether that backbone needs no download. Weights of a family are the family's own matter.
 
     Raises
     ------
     BackboneError
-        No such name.
+        There is no such name.
     """
+    if is_of_a_family(name):
+        return True
     origin = _origin(name)
     if origin.address:
         return _file_of(origin.address, str(origin.address.url)).is_file()
@@ -302,7 +306,7 @@ def _is_backbone(config: Path) -> bool:
         settings = json.loads(config.read_bytes())
     except (OSError, ValueError):
         return False
-    return isinstance(settings, dict) and settings.get("model_type") in {*FAMILIES, "resnet"}
+    return isinstance(settings, dict) and settings.get("model_type") in {*ARCHITECTURES, "resnet"}
 
 
 # -- what was seen before -------------------------------------------------------------------------

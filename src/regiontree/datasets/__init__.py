@@ -1,1 +1,1 @@
-"""Ground truth: label trees, data sets and how their files are read."""
+"""Ground truth: label trees, data sets and readers of their files."""

@@ -1,9 +1,10 @@
-"""Data sets known by name: where to get them, where their files go, and how to open any data set.
+"""The catalogue of data sets known by name, and functions that open any data set.
 
-Each is a file of ``catalog/``: its title, home page, licence, downloads, layout, and a spec
-(:class:`~regiontree.datasets.spec.DatasetSpec`) for each split, with what all splits share under
-``common``. Its files are looked for in ``datasets/`` and the folder it names, unless a root is
-given. Nothing is ever downloaded.
+Each file in ``catalog/`` describes one data set. It has a title, a home page, a licence, the
+downloads, the layout of the files, and a spec (:class:`~regiontree.datasets.spec.DatasetSpec`) for
+each split. The section ``common`` holds the keys that all splits share. The files of a data set are
+looked for in ``datasets/FOLDER``, where the catalogue names FOLDER, or in the root that the caller
+gives. regiontree never downloads a data set.
 """
 
 from __future__ import annotations
@@ -29,7 +30,21 @@ CATALOGUE = tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
 
 
 class Download(Section):
-    """What to fetch, where to put it below the root, and the splits (patterns) that need it."""
+    """One download of a data set.
+
+    Attributes
+    ----------
+    what : str
+        What to download, usually the name of a file.
+    to : str
+        Folder to put it in, below the root of the data set.
+    url : str, optional
+        Where to get it.
+    size : str, optional
+        Size of the download, such as ``11 GB``.
+    splits : tuple of str
+        Names or patterns of the splits that need it. Default: all splits.
+    """
 
     what: str
     to: str
@@ -39,7 +54,22 @@ class Download(Section):
 
 
 class Entry(Section):
-    """A data set of the catalogue; `common` is part of each of `splits`."""
+    """A data set of the catalogue.
+
+    Attributes
+    ----------
+    title, home, licence : str
+        Title, address of the home page, and licence of the data set.
+    folder : str
+        Folder of its files, below ``datasets/``.
+    download : tuple of Download
+    layout : str
+        Drawing of the files below the root.
+    common : mapping
+        Keys of the spec that all splits share.
+    splits : mapping
+        For each split, the other keys of its spec.
+    """
 
     title: str
     home: str
@@ -52,24 +82,43 @@ class Entry(Section):
 
     @property
     def root(self) -> Path:
-        """Where its files are looked for."""
+        """Folder that the files are in, if the caller gives no root."""
         return Path("datasets", self.folder)
 
 
 @cache
 def entry(name: str) -> Entry:
-    """The data set of that name; an unknown name is a ConfigError that suggests one."""
+    """The data set of that name in the catalogue.
+
+    Raises
+    ------
+    ConfigError
+        There is no such data set. The message suggests the most similar name.
+    """
     if name not in CATALOGUE:
         raise ConfigError(
             f"unknown data set {name!r}{nearest(name, CATALOGUE)} "
-            "(or name a .yaml or .json file that describes yours)"
+            "(or give a .yaml or .json file that describes your data set)"
         )
     file = _FOLDER / f"{name}.yaml"
     return validated(Entry, read_mapping(file, "a data set"), file)
 
 
 def spec_of(name: str, split: str | None = None) -> DatasetSpec:
-    """The spec of a split, by default ``val`` or else the first."""
+    """The spec of a split of a data set in the catalogue.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`CATALOGUE`.
+    split : str, optional
+        By default ``val``, or the first split if there is no ``val``.
+
+    Raises
+    ------
+    ConfigError
+        There is no such data set or split. The message suggests the most similar name.
+    """
     splits = entry(name).splits
     if split is None:
         split = "val" if "val" in splits else next(iter(splits))
@@ -82,23 +131,27 @@ def spec_of(name: str, split: str | None = None) -> DatasetSpec:
 def open_dataset(
     data: str | Path | DatasetSpec, split: str | None = None, root: str | Path | None = None
 ) -> Dataset:
-    """Open a data set: list its files, pair them, and say what is missing.
+    """A data set, with each image paired with its masks.
+
+    Missing files are not an error. They are listed in
+    :attr:`~regiontree.datasets.dataset.Dataset.problems`.
 
     Parameters
     ----------
     data : str, Path or DatasetSpec
         A name in :data:`CATALOGUE`, a YAML or JSON file with a spec, or a spec.
     split : str, optional
-        Of the catalogue; by default ``val``, or else its first. A spec is of one split already.
+        A split of the data set. For the catalogue, the default is ``val``, or the first split if
+        there is no ``val``. A spec describes only one split.
     root : str or Path, optional
-        Folder that its files are in; by default ``datasets/`` and its own folder, or for a spec
-        its own root.
+        Folder of the data set's files. The default is :attr:`Entry.root` for the catalogue, and
+        the spec's own root for a spec.
 
     Raises
     ------
     ConfigError
-        Unknown name, split or key, or a wrong value; the nearest known one is suggested. What
-        is missing is no error: see :attr:`~regiontree.datasets.dataset.Dataset.problems`.
+        A name, split or key is unknown, or a value is wrong. The message suggests the most similar
+        name.
     """
     if isinstance(data, DatasetSpec) or Path(data).suffix.lower() in (".yaml", ".yml", ".json"):
         return open_spec(data, split, root)
@@ -109,21 +162,28 @@ def open_dataset(
 def check_dataset(
     data: str | Path | DatasetSpec, split: str | None = None, root: str | Path | None = None
 ) -> list[str]:
-    """What a data set lacks, in sentences, and for one of the catalogue what to get from where.
+    """Sentences that say what a data set lacks. The list is empty if nothing is missing.
 
-    Nothing lacking is an empty list. No mask is opened.
+    If the data set is in the catalogue, the list also says what to download. No mask is opened.
+
+    Parameters
+    ----------
+    data, split, root
+        As for :func:`open_dataset`.
 
     Raises
     ------
     ConfigError
-        As :func:`open_dataset`.
+        As for :func:`open_dataset`.
     """
     dataset = open_dataset(data, split, root)
-    told = list(dataset.problems)
-    if told and not isinstance(data, DatasetSpec) and str(data) in CATALOGUE:
+    sentences = list(dataset.problems)
+    if sentences and not isinstance(data, DatasetSpec) and str(data) in CATALOGUE:
         for file in entry(str(data)).download:
             if any(fnmatch(dataset.split, pattern) for pattern in file.splits):
                 size = f" ({file.size})" if file.size else ""
                 source = f" from {file.url}" if file.url else ""
-                told.append(f"get {file.what}{size}{source}; it goes to {dataset.root / file.to}")
-    return told
+                sentences.append(
+                    f"get {file.what}{size}{source} and put it in {dataset.root / file.to}"
+                )
+    return sentences

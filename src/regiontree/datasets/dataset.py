@@ -1,9 +1,9 @@
-"""A data set on disk: its samples, what is missing, and the truth of each sample.
+"""A data set on disk: its samples, the ground truth of each sample, and what is missing.
 
-Folders are listed once; no file is opened, or even asked for its size, before its truth is. What
-does not fit (an image without a mask, a list that names absent images) is told in ``problems`` and
-left out, and the rest goes on: every sample has its image, and its mask where there are masks.
-Without its label tree, no mask means anything, and there are no samples.
+:func:`list_dataset` lists each folder once and opens no image and no mask. It leaves out what does
+not fit, such as an image without a mask, and describes it in ``problems``. So every sample has an
+image, and a mask if the data set has masks. If the label tree cannot be read, the masks have no
+meaning, and the data set has no samples.
 """
 
 from __future__ import annotations
@@ -28,7 +28,16 @@ _ANNOTATOR = re.compile(r"_a(\d+)$")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An image and its masks: none, one, or one for each annotator."""
+    """An image and its masks.
+
+    Attributes
+    ----------
+    id : str
+        Path of the image below its folder, without the ending.
+    image : Path
+    masks : tuple of Path
+        Empty without ground truth. Otherwise one mask, or one for each annotator.
+    """
 
     id: str
     image: Path
@@ -43,15 +52,16 @@ class Dataset:
     ----------
     name, split : str
     samples : tuple of Sample
-        In the order of their ids.
+        Samples, sorted by id.
     labels : LabelTree or None
-        What the ids of the truth mean; None where they only tell regions apart, or where the label
-        tree cannot be read.
+        The meaning of the ids. None if the ids only tell regions apart, or if the label tree cannot
+        be read.
     spec : DatasetSpec
     root : Path
-        What the spec's paths are relative to.
+        Folder that the paths of the spec are relative to.
     problems : tuple of str
-        Each a sentence on what is missing, wrong or left over; the label tree first.
+        Sentences that say what is missing, wrong or superfluous. A problem with the label tree
+        comes first.
     """
 
     name: str
@@ -66,16 +76,18 @@ class Dataset:
         return len(self.samples)
 
     def truths(self, sample: Sample) -> list[masks.Ids]:
-        """Masks of a sample, one for each annotator: (H, W) int32 ids.
+        """The masks of a sample, one for each annotator: (H, W) int32 ids.
 
         Raises
         ------
         DataError
-            The sample has no mask, or its file is missing, damaged or of another format; the
+            The sample has no mask, or the file is missing, damaged or of another format. The
             message names the file.
         """
         if not sample.masks:
-            raise DataError(f"{self.name}: {sample.id} has no ground truth")
+            raise DataError(
+                f"{self.name}: {sample.id} has no ground truth; use a split that has masks"
+            )
         spec, first = self.spec, sample.masks[0]
         match spec.format:
             case "bsds" if first.suffix.lower() == ".mat":
@@ -88,22 +100,22 @@ class Dataset:
                 colours = {rgb_of(colour): i for colour, i in spec.colours.items()}
                 return [masks.read_colours(first, colours)]
             case "panoptic":
-                assert spec.segments is not None  # the spec saw to it
+                assert spec.segments is not None  # DatasetSpec checks this
                 segments = masks.read_segments(self.root / spec.segments)
                 return [masks.read_panoptic(first, segments)]
             case "pascal_part_mat":
-                assert self.labels is not None  # the spec saw to it
+                assert self.labels is not None  # without a label tree there are no samples
                 return [masks.read_pascal_part(first, self.labels)]
             case "index":
                 return [masks.read_index(first, spec.divide)]
 
     def truth(self, sample: Sample) -> masks.Ids:
-        """The one mask of a sample: (H, W) int32 ids.
+        """The mask of a sample with one annotator: (H, W) int32 ids.
 
         Raises
         ------
         DataError
-            As :meth:`truths`, or there are several annotators.
+            The sample has several annotators, or as for :meth:`truths`.
         """
         found = self.truths(sample)
         if len(found) > 1:
@@ -116,37 +128,58 @@ class Dataset:
 def open_spec(
     spec: DatasetSpec | str | Path, split: str | None = None, root: str | Path | None = None
 ) -> Dataset:
-    """The data set of a spec or of a spec's file.
+    """The data set of a spec, or of a file that holds a spec.
+
+    Parameters
+    ----------
+    spec : DatasetSpec, str or Path
+        A spec, or a YAML or JSON file with a spec.
+    split : str, optional
+        The split that the spec must describe. None: any.
+    root : str or Path, optional
+        Folder of the data set's files. None: the root that the spec names (see :func:`root_of`).
 
     Raises
     ------
     ConfigError
-        The spec is wrong, describes another split, or its root names an unset variable.
+        The spec is wrong or describes another split, or its root names an unset variable.
     """
     home = Path()
     if not isinstance(spec, DatasetSpec):
         home = Path(spec).parent
         spec = load_spec(spec)
     if split is not None and split != spec.split:
-        raise ConfigError(f"{spec.name}: describes split {spec.split!r}, not {split!r}")
+        raise ConfigError(
+            f"{spec.name}: describes split {spec.split!r}, not {split!r}; leave out the split or "
+            "name another file"
+        )
     return list_dataset(spec, root_of(spec, home) if root is None else Path(root))
 
 
 def root_of(spec: DatasetSpec, home: Path) -> Path:
-    """Root that a spec found in folder `home` names for itself."""
+    """The root folder that a spec in the folder `home` names, or else `home`.
+
+    Raises
+    ------
+    ConfigError
+        The root names an environment variable that is not set.
+    """
     if spec.root is None:
         return home
     root = os.path.expandvars(os.path.expanduser(spec.root))
     if unset := re.search(r"\$\{?(\w+)", root):
         raise ConfigError(
-            f"{spec.name}: root is {spec.root!r} and the environment has no {unset[1]}; "
-            "set it, or give the root folder on opening"
+            f"{spec.name}: root is {spec.root!r}, but the environment variable {unset[1]} is not "
+            "set; set the variable or give the root folder yourself"
         )
     return home / root
 
 
 def list_dataset(spec: DatasetSpec, root: Path) -> Dataset:
-    """List the files of `spec` below `root` and pair them by id."""
+    """The data set of a spec: its files below `root`, with images and masks paired by id.
+
+    Missing files are not an error: see :attr:`Dataset.problems`.
+    """
     problems: list[str] = []
     images, image_ids = _listed(spec.images, root, "images", tuple(IMAGE_SUFFIXES), problems)
     samples = {i: Sample(i, Path(files[0])) for i, files in images.items()}
@@ -155,27 +188,28 @@ def list_dataset(spec: DatasetSpec, root: Path) -> Dataset:
         usual = _MASK_SUFFIXES.get(spec.format, (".png",))
         several = spec.format == "bsds"
         found, mask_ids = _listed(spec.masks, root, "masks", usual, problems, several=several)
-        # A list says what belongs to the split; so it does for the other side, if that has none.
+        # If only the images have a list of ids, the list holds for the masks too.
         if spec.ids == "masks":
             wanted = mask_ids
         elif spec.images.listing is not None and spec.masks.listing is None:
             mask_ids = image_ids
         have = found.keys() & mask_ids
-        # What a missing folder or the masks' own list explains is told already.
-        told = mask_ids if spec.masks.listing is not None else {}
-        bare = [i for i in wanted if i in images and i not in have and i not in told]
-        orphans = [i for i in mask_ids if i in found and i not in images]
+        # If the masks have a list, _listed has already reported the listed masks that are missing.
+        reported = mask_ids if spec.masks.listing is not None else {}
+        no_mask = [i for i in wanted if i in images and i not in have and i not in reported]
+        no_image = [i for i in mask_ids if i in found and i not in images]
+        folder = root / spec.masks.dir
         if images and (spec.images.listing is None or spec.ids == "masks"):
-            _note(
-                problems, orphans, len(mask_ids), f"masks in {root / spec.masks.dir} have no image"
-            )
-        if found:
-            _note(problems, bare, len(wanted), f"images have no mask in {root / spec.masks.dir}")
+            _report(problems, no_image, len(mask_ids), f"masks in {folder} have no image")
+        if found:  # a missing or empty folder is reported already
+            _report(problems, no_mask, len(wanted), f"images have no mask in {folder}")
         paths = {i: tuple(Path(file) for file in found[i]) for i in have}
         samples = {i: Sample(i, s.image, paths[i]) for i, s in samples.items() if i in have}
     kept = tuple(samples[i] for i in sorted(wanted) if i in samples)
     if spec.expected is not None and len(wanted) != spec.expected and not problems:
-        problems.append(f"{len(wanted)} images found, the complete split has {spec.expected}")
+        problems.append(
+            f"{len(wanted)} images were found, but the complete split has {spec.expected}"
+        )
     labels = None
     if spec.segments is not None and not (root / spec.segments).is_file():
         problems.append(f"segments: {root / spec.segments} does not exist")
@@ -198,13 +232,17 @@ def _listed(
     *,
     several: bool = False,
 ) -> tuple[dict[str, list[str]], dict[str, None]]:
-    """Files of each id in the folder, and the ids that belong to the split, in order."""
+    """The files of each id in the folder, and the ids that belong to the split, in order.
+
+    `usual` are the suffixes to look for if the spec names none. What is missing is added to
+    `problems`. If `several` is true, an id can have one file for each annotator.
+    """
     folder, suffixes = root / files.dir, files.suffixes or usual
     endings = tuple(sorted((f"{files.strip}{s}".lower() for s in suffixes), key=len, reverse=True))
     try:
         found = _scan(folder, endings, several=several)
     except OSError as error:
-        problems.append(f"{what}: folder {folder} cannot be listed ({_why(error)})")
+        problems.append(f"{what}: folder {folder} cannot be listed ({_reason(error)})")
         found = {}
     else:
         if not found:
@@ -212,28 +250,28 @@ def _listed(
             problems.append(f"{what}: folder {folder} holds no {kinds}")
     if not several:
         twice = [i for i, paths in found.items() if len(paths) > 1]
-        _note(problems, twice, len(found), f"{what} in {folder} share their id with another file")
+        _report(problems, twice, len(found), f"{what} in {folder} share their id with another file")
     if files.listing is None:
         return found, dict.fromkeys(found)
     try:
         lines = (root / files.listing).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{what}: list {root / files.listing} cannot be read ({_why(error)})")
+        problems.append(f"{what}: list {root / files.listing} cannot be read ({_reason(error)})")
         return {}, {}
     ids = dict.fromkeys(
         _without(line.strip(), endings, files.strip) for line in lines if line.strip()
     )
     absent = [i for i in ids if i not in found]
     if found:
-        _note(problems, absent, len(ids), f"listed {what} are not in {folder}")
+        _report(problems, absent, len(ids), f"listed {what} are not in {folder}")
     return {i: found[i] for i in ids if i in found}, ids
 
 
 def _scan(folder: Path, endings: tuple[str, ...], *, several: bool) -> dict[str, list[str]]:
-    """Path of each file with one of the endings, by id; hidden files are left out.
+    """The paths of the files with one of the endings, by id. Hidden files are left out.
 
-    What a folder's listing says is all that is asked of a file: 100,000 files on a network disk
-    must not take 100,000 round trips.
+    Only the listings of folders are read. On a network disk, a question about each of 100,000 files
+    would take 100,000 round trips.
     """
     found: dict[str, list[str]] = {}
     pending, seen = [(str(folder), "")], {os.path.realpath(folder)}
@@ -249,7 +287,7 @@ def _scan(folder: Path, endings: tuple[str, ...], *, several: bool) -> dict[str,
                     key = prefix + (_ANNOTATOR.sub("", stem) if several else stem)
                     found.setdefault(key, []).append(entry.path)
                 elif entry.is_dir() and (real := os.path.realpath(entry.path)) not in seen:
-                    seen.add(real)  # a link back up must not be followed for ever
+                    seen.add(real)  # a link to a folder above must not be followed forever
                     pending.append((entry.path, f"{prefix}{name}/"))
     if several:
         for paths in found.values():
@@ -258,25 +296,27 @@ def _scan(folder: Path, endings: tuple[str, ...], *, several: bool) -> dict[str,
 
 
 def _without(name: str, endings: Sequence[str], strip: str = "") -> str:
-    """`name` without the first ending that fits, or else without `strip`."""
+    """`name` without the first ending that it has; without `strip` if it has none of them."""
     lower = name.lower()
     ending = next((e for e in endings if lower.endswith(e)), None)
     return name.removesuffix(strip) if ending is None else name[: len(name) - len(ending)]
 
 
 def _annotator(path: str) -> int:
+    """The number of the annotator in a file name such as ``8068_a1.png``; -1 if there is none."""
     number = _ANNOTATOR.search(Path(path).stem)
     return int(number[1]) if number else -1
 
 
-def _why(error: OSError | UnicodeDecodeError) -> str:
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    """Why a file cannot be read, in a few words."""
     if isinstance(error, FileNotFoundError):
         return "it does not exist"
     return str(error.strerror) if isinstance(error, OSError) else "not UTF-8"
 
 
-def _note(problems: list[str], names: Collection[str], total: int, what: str) -> None:
-    """One sentence on all of `names`, the first three spelt out."""
+def _report(problems: list[str], names: Collection[str], total: int, what: str) -> None:
+    """Add one sentence about `names` to `problems`, with the first three of them."""
     if names:
         listed = ", ".join(sorted(names)[:3])
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -284,7 +324,7 @@ def _note(problems: list[str], names: Collection[str], total: int, what: str) ->
 
 
 def _labels(spec: DatasetSpec, root: Path) -> LabelTree | None:
-    """A shipped tree by its name; anything with a suffix or folder is a file below the root."""
+    """The label tree of a spec. A name with a suffix or a folder is a file below the root."""
     match spec.labels:
         case None:
             return None

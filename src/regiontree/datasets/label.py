@@ -1,4 +1,4 @@
-"""One label of a ground truth: its names, its mask value and what it counts as."""
+"""One label of a ground truth: its path of names, its mask value and its kind."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from regiontree.errors import DataError
 
 __all__ = ["Kind", "Label", "Names", "first_clash", "prefixes"]
 
-Names = tuple[str, ...]
+Names = tuple[str, ...]  # names of the groups of a label, the coarsest first, and its own name last
 """Names of a label's groups, from the coarsest, and its own."""
 
 
 class Kind(IntEnum):
-    """What a mask value counts as; the numbers are those of the published files."""
+    """How the pixels of a label count in the scores. The numbers are those of published files."""
 
     FOREGROUND = 0
     BACKGROUND = 1
@@ -29,10 +29,17 @@ class Label:
     Attributes
     ----------
     path : tuple of str
-        Names from the coarsest ancestor to its own; printable, without blanks around them.
+        Names of the label's groups, the coarsest first, and its own name last. Each name is
+        printable and has no blanks around it.
     id : int
-        The mask value, within int32.
+        The mask value, in the range of int32.
     kind : Kind
+        Foreground, background or ignored.
+
+    Raises
+    ------
+    DataError
+        The path, the id or the kind is not valid.
     """
 
     path: Names
@@ -42,35 +49,40 @@ class Label:
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", tuple(self.path))
         if not self.path:
-            raise DataError(f"id {self.id} has no name")
+            raise DataError(f"id {self.id} has no name; give its path at least one name")
         for name in self.path:
             if not name or name != name.strip() or not name.isprintable():
-                raise DataError(f"name {name!r} must be printable, without blanks around it")
+                raise DataError(f"name {name!r} must be printable and have no blanks around it")
         if not -(2**31) <= self.id < 2**31:
-            raise DataError(f"{self.name!r} has id {self.id}, which no int32 mask can hold")
+            raise DataError(f"{self.name!r} has id {self.id}, which does not fit in an int32 mask")
         if self.kind not in list(Kind):
             kinds = ", ".join(f"{kind.value} ({kind.name.lower()})" for kind in Kind)
-            raise DataError(f"{self.name!r} has kind {self.kind}; kinds are {kinds}")
+            raise DataError(f"{self.name!r} has kind {self.kind}; the kinds are {kinds}")
         object.__setattr__(self, "kind", Kind(self.kind))
 
     @property
     def name(self) -> str:
-        """The whole path in one: ``animal--dog``."""
+        """The path joined by ``--``, such as ``animal--dog``."""
         return "--".join(self.path)
 
 
 def prefixes(path: Names) -> list[Names]:
-    """Paths of a label's groups from the coarsest, and its own."""
+    """The paths of a label's groups, the coarsest first, and then the label's own path."""
     return [path[:length] for length in range(1, len(path) + 1)]
 
 
 def first_clash(labels: Sequence[Label]) -> tuple[int, str] | None:
-    """The first label that contradicts one before it, and how."""
+    """The index of the first label that contradicts an earlier one, and a sentence that says how.
+
+    Two labels contradict each other if they share an id, or if both are foreground and share a
+    path. None: no label contradicts another.
+    """
     ids: dict[int, Label] = {}
     paths: dict[Names, Label] = {}
     for k, label in enumerate(labels):
         if label.id in ids:
-            return k, f"id {label.id} of {label.name!r} is already that of {ids[label.id].name!r}"
+            earlier = ids[label.id].name
+            return k, f"id {label.id} of {label.name!r} is already the id of {earlier!r}"
         ids[label.id] = label
         if label.kind == Kind.FOREGROUND:
             if label.path in paths:

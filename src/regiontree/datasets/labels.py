@@ -1,8 +1,8 @@
-"""Label trees: what each value of a ground-truth mask means, from the coarsest group to its name.
+"""Label trees: the meaning of each value in a ground-truth mask, and how the labels nest.
 
-A tree is a list of labels; each has the path of names that leads to it, the mask value (id) and a
-kind: foreground, background, or ignored. :mod:`regiontree.datasets.labelfiles` reads labels from
-files.
+A label tree is a list of labels. Each label has a path of names from its coarsest group to itself,
+a mask value (id) and a kind: foreground, background or ignored.
+:mod:`regiontree.datasets.labelfiles` reads labels from files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["ALIASES", "LABEL_TREES", "Kind", "Label", "LabelTree", "Names", "loa
 _FOLDER = Path(__file__).with_name("label_trees")
 LABEL_TREES = tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
 """The names of the label trees that come with the package."""
-ALIASES = {  # names of the published text files, where ours differ
+ALIASES = {  # names of the published text files, and our names for the same trees
     "cocostuff": "coco_stuff",
     "cocostuffthing": "coco_stuffthings",
     "cocothing": "coco_things",
@@ -39,13 +39,20 @@ ALIASES = {  # names of the published text files, where ours differ
 class LabelTree:
     """The labels of a data set and how they nest.
 
-    A path may lead on from another label's: pixels of ``aeroplane`` may have no part.
+    A label can also be a group of other labels. For example, some pixels of ``aeroplane`` belong
+    to no part of it.
 
     Attributes
     ----------
     name : str
     labels : tuple of Label
-        Ids are unique, and so are the paths of foreground labels, of which there is at least one.
+        At least one label is foreground. No two labels share an id, and no two foreground labels
+        share a path.
+
+    Raises
+    ------
+    DataError
+        Labels contradict each other, or none is foreground.
 
     Examples
     --------
@@ -65,47 +72,50 @@ class LabelTree:
         if clash := first_clash(self.labels):
             raise DataError(f"label tree {self.name!r}: {clash[1]}")
         if not self._foreground:
-            raise DataError(f"label tree {self.name!r} has no foreground label, so nothing to find")
+            raise DataError(
+                f"label tree {self.name!r} has no foreground label; at least one is needed"
+            )
 
     @property
     def _foreground(self) -> list[Label]:
+        """The foreground labels, in their order."""
         return [label for label in self.labels if label.kind == Kind.FOREGROUND]
 
     @property
     def max_depth(self) -> int:
-        """Depth of the deepest foreground label; those without a group are at 1."""
+        """Depth of the deepest foreground label. A label without a group has depth 1."""
         return max(len(label.path) for label in self._foreground)
 
     @property
     def names(self) -> dict[int, str]:
-        """Name of each id, its groups before it: ``animal--dog``."""
+        """The name of each id, with its groups, such as ``animal--dog``."""
         return {label.id: label.name for label in self.labels}
 
     def classes(self, depth: int | None = None) -> ClassTree:
-        """Classes to measure against: the whole hierarchy, or a flat list at one depth.
+        """The classes that trees are scored against: the whole hierarchy, or one depth of it.
 
-        Every background label is of one class, ``background``, number 0, inside none.
+        All background labels become one class, ``background``. It has number 0 and no parent.
 
         Parameters
         ----------
         depth : int or None
-            None: every foreground label and each of its ancestors is a class, each before those
-            inside it. From 1 to `max_depth`: each foreground label counts as its ancestor at that
-            depth, or as itself if it lies higher, and no class contains another.
+            None: each foreground label and each of its groups is a class. A class comes before the
+            classes inside it. From 1 to `max_depth`: each foreground label counts as its group at
+            that depth, or as itself if its own depth is smaller. No class then contains another.
 
         Raises
         ------
         SettingsError
-            `depth` is not in that range.
+            `depth` is not in the range 1 to `max_depth`.
         """
         if depth is not None:
             check_number("depth", depth, 1, self.max_depth, whole=True)
         class_path = {label.id: label.path[:depth] for label in self._foreground}
-        place: dict[Names, int] = {}  # when each node was first met
+        rank: dict[Names, int] = {}  # nodes in the order of their first label
         for label in self._foreground:
             for node in prefixes(label.path):
-                place.setdefault(node, len(place))
-        nodes = sorted(place, key=lambda node: [place[above] for above in prefixes(node)])
+                rank.setdefault(node, len(rank))
+        nodes = sorted(rank, key=lambda node: [rank[above] for above in prefixes(node)])
         if depth is not None:
             kept = set(class_path.values())
             nodes = [node for node in nodes if node in kept]
@@ -126,17 +136,23 @@ class LabelTree:
         )
 
     def to_text(self) -> str:
-        """The tree in the published text format; :meth:`from_text` reads the same labels back."""
+        """The tree in the published text format, which :meth:`from_text` reads."""
         return written(self.labels)
 
     @classmethod
     def from_text(cls, path: str | Path) -> LabelTree:
-        """Read the published text format: :func:`regiontree.datasets.labelfiles.read_published`."""
+        """The tree of a file in the published text format.
+
+        :func:`regiontree.datasets.labelfiles.read_published` describes the format and the errors.
+        """
         return cls._of(Path(path), *read_published(Path(path)))
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> LabelTree:
-        """Read our own format: :func:`regiontree.datasets.labelfiles.read_yaml`."""
+        """The tree of a file in the YAML format of regiontree.
+
+        :func:`regiontree.datasets.labelfiles.read_yaml` describes the format and the errors.
+        """
         return cls._of(Path(path), *read_yaml(Path(path)))
 
     @classmethod
@@ -149,7 +165,10 @@ class LabelTree:
         background: Iterable[int | str] = (),
         prefix: str | None = None,
     ) -> LabelTree:
-        """Read a table: :func:`regiontree.datasets.labelfiles.read_table`."""
+        """The tree of a table with tabs between its columns.
+
+        :func:`regiontree.datasets.labelfiles.read_table` describes the parameters and the errors.
+        """
         file = Path(path)
         found = read_table(
             file, columns=columns, ignore=ignore, background=background, prefix=prefix
@@ -158,7 +177,7 @@ class LabelTree:
 
     @classmethod
     def _of(cls, file: Path, name: str, labels: Sequence[Label]) -> LabelTree:
-        """The tree of a file's labels; what is wrong with them is told with the file's name."""
+        """The tree of the labels in `file`. Error messages name the file."""
         try:
             return cls(name, tuple(labels))
         except DataError as error:
@@ -166,18 +185,19 @@ class LabelTree:
 
 
 def load_label_tree(name_or_path: str | Path) -> LabelTree:
-    """A label tree that is shipped, by name, or one from a file, by its suffix.
+    """A label tree from its name or from a file.
 
     Parameters
     ----------
     name_or_path : str or Path
-        One of :data:`LABEL_TREES` or :data:`ALIASES`, a ``.txt`` in the published format, or a
-        ``.yaml``, ``.yml`` or ``.json`` in ours.
+        The name of a tree that comes with regiontree (one of :data:`LABEL_TREES` or
+        :data:`ALIASES`), a ``.txt`` file in the published format, or a ``.yaml``, ``.yml`` or
+        ``.json`` file in the format of regiontree.
 
     Raises
     ------
     DataError
-        Nothing has this name, or the file is not a label tree.
+        No tree has this name, there is no such file, or the file is not a label tree.
 
     Examples
     --------
@@ -194,9 +214,10 @@ def load_label_tree(name_or_path: str | Path) -> LabelTree:
     suffix = file.suffix.lower()
     if suffix not in (".txt", ".yaml", ".yml", ".json"):
         raise DataError(
-            f"unknown label tree {name!r}{hint or '.'} Known: {', '.join(known)}, or a file ending "
-            "in .txt, .yaml, .yml or .json"
+            f"unknown label tree {name!r}{hint or '.'} Known: {', '.join(known)}, or a file that "
+            "ends in .txt, .yaml, .yml or .json"
         )
-    if not os.path.exists(file):  # which takes names too long for a file as well
-        raise DataError(f"{file}: no such file{hint and hint + ' That one is shipped'}")
+    if not os.path.exists(file):  # Path.exists raises an error if the name is too long for a file
+        known_tree = hint and f"{hint} That label tree comes with regiontree"
+        raise DataError(f"{file}: no such file{known_tree}")
     return LabelTree.from_text(file) if suffix == ".txt" else LabelTree.from_yaml(file)

@@ -1,17 +1,19 @@
-"""Mask files as ids: what each format of ground truth stores, read exactly or not at all.
+"""Read mask files as arrays of ids.
+
+There are six formats of ground truth:
 
 =================== ==============================================================================
-``index``           grey or palette image of 1 to 32 bits: the stored values are the ids
-``red``             the red channel of an RGB image (KITTI-STEP's panoptic maps)
-``panoptic``        RGB image of segment numbers R + 256 G + 65536 B (COCO); a JSON gives each
-                    segment's category, which is the id; 0 is void
+``index``           grey or palette image of 1 to 32 bits; the stored values are the ids
+``red``             RGB image whose red channel holds the ids (panoptic maps of KITTI-STEP)
+``panoptic``        RGB image of segment numbers R + 256 G + 65536 B (COCO). A JSON file gives the
+                    category of each segment, which is the id. 0 is void
 ``colours``         RGB image with one colour for each id (ISPRS Potsdam and Vaihingen)
-``bsds``            BSDS500's ``.mat``, or images ``ID_a0``, ``ID_a1``, ...: one mask for each
-                    annotator, whose values only tell regions apart
-``pascal_part_mat`` Pascal-Part's ``.mat``: objects and their parts, by name
+``bsds``            ``.mat`` file of BSDS500, or images ``ID_a0``, ``ID_a1``, and so on. There is
+                    one mask for each annotator. Its values tell regions apart and have no names
+``pascal_part_mat`` ``.mat`` file of Pascal-Part, with the names of objects and parts
 =================== ==============================================================================
 
-A JPEG is never a mask: its compression makes up values.
+A JPEG is refused as a mask, because its compression changes values.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ _INDEX_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Whatever goes wrong inside becomes a DataError that names the file."""
+    """Turn errors from reading `path` into a DataError that names the file."""
     try:
         yield
     except DataError:
@@ -59,65 +61,90 @@ def _reading(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the data set's folders") from None
     except UnidentifiedImageError:
-        raise DataError(f"{path}: is not an image, so no mask; replace the file") from None
+        raise DataError(f"{path}: is not an image, so not a mask; replace the file") from None
     except _DAMAGE as error:
         what = str(error) or type(error).__name__
-        raise DataError(f"{path}: damaged or cut short ({what}); fetch the file again") from None
+        raise DataError(
+            f"{path}: is damaged or cut short ({what}); download the file again"
+        ) from None
 
 
 @contextmanager
 def _image(path: Path) -> Iterator[Image.Image]:
+    """The opened image of a mask. A JPEG or a damaged file is a DataError."""
     with _reading(path), Image.open(path) as image:
         if image.format == "JPEG":
             raise DataError(
-                f"{path}: a JPEG cannot be a mask, its compression changes ids; save it as PNG"
+                f"{path}: a JPEG cannot be a mask, since its compression changes ids; make the "
+                "mask again as PNG"
             )
         yield image
 
 
 def read_index(path: Path, divide: int | None = None) -> Ids:
-    """The stored values, whatever the palette; of class * divide + instance only the class.
+    """The stored values of a grey or palette image, (H, W) int32.
+
+    Parameters
+    ----------
+    path : Path
+        The mask file.
+    divide : int, optional
+        Values of at least `divide` are class * divide + instance, and only the class is returned.
 
     Raises
     ------
     DataError
-        Missing, damaged, a JPEG, or with colour channels.
+        The file is missing, damaged or a JPEG, or it has colour channels.
     """
     with _image(path) as image:
         if image.mode not in _INDEX_MODES:
             raise DataError(
-                f"{path}: ids are stored as a grey or palette image, this one is {image.mode}; "
-                "name the mask format (colours, panoptic, red) or convert it"
+                f"{path}: format index needs a grey or palette image, but this image is "
+                f"{image.mode}; set the right format (colours, panoptic or red) or convert the file"
             )
-        # Pillow stretches grey PNGs of 2 and 4 bits to 0..255; undo it.
+        # Pillow scales the values of grey PNGs with 2 or 4 bits to 0..255. This is undone here.
         packed = image.tile[0].args if isinstance(image, PngImageFile) else None
         ids = np.asarray(image).astype(np.int32) // {"L;2": 85, "L;4": 17}.get(str(packed), 1)
     return ids if divide is None else np.where(ids >= divide, ids // divide, ids)
 
 
 def _rgb(path: Path) -> Ids:
-    """(H, W, 3) int32; alpha is left out, a palette is applied."""
+    """The colours of an RGB image, (H, W, 3) int32. Alpha is dropped, and a palette is applied."""
     with _image(path) as image:
         if image.mode not in ("RGB", "RGBA", "P"):
             raise DataError(
-                f"{path}: an RGB image is expected, this one is {image.mode}; "
-                "masks that store plain ids have the format index"
+                f"{path}: must be an RGB image, but this image is {image.mode}; if it stores plain "
+                "ids, set the format index"
             )
         return np.asarray(image.convert("RGB")).astype(np.int32)
 
 
 def read_red(path: Path) -> Ids:
-    """The red channel of an RGB image."""
-    return _rgb(path)[..., 0]
-
-
-def read_colours(path: Path, colours: Mapping[tuple[int, int, int], int]) -> Ids:
-    """Id of each pixel's colour.
+    """The red channel of an RGB image, (H, W) int32.
 
     Raises
     ------
     DataError
-        As :func:`read_index`, or naming a colour that is not in `colours`.
+        The file is missing, damaged, a JPEG or not an RGB image.
+    """
+    return _rgb(path)[..., 0]
+
+
+def read_colours(path: Path, colours: Mapping[tuple[int, int, int], int]) -> Ids:
+    """The id of each pixel's colour, (H, W) int32.
+
+    Parameters
+    ----------
+    path : Path
+        The mask file.
+    colours : mapping
+        The id of each colour (red, green, blue), each channel in 0 to 255.
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged, a JPEG or not an RGB image, or it has a colour that is not in
+        `colours`. The message names the colour.
     """
     rgb = _rgb(path)
     code = {r << 16 | g << 8 | b: i for (r, g, b), i in colours.items()}
@@ -132,29 +159,48 @@ def read_colours(path: Path, colours: Mapping[tuple[int, int, int], int]) -> Ids
 
 
 def read_panoptic(path: Path, segments: Mapping[str, Mapping[int, int]]) -> Ids:
-    """Category of each pixel's segment, 0 where there is none; see :func:`read_segments`.
+    """The category of each pixel's segment, (H, W) int32, and 0 where there is no segment.
+
+    Parameters
+    ----------
+    path : Path
+        The mask file.
+    segments : mapping
+        The result of :func:`read_segments`.
 
     Raises
     ------
     DataError
-        As :func:`read_index`, or the JSON does not know the mask or one of its segments.
+        The file is missing, damaged, a JPEG or not an RGB image, or `segments` lacks the mask or
+        one of its segments.
     """
     if path.stem not in segments:
-        raise DataError(f"{path}: the segments' JSON has no annotation of this mask")
+        raise DataError(
+            f"{path}: the JSON of segments has no annotation for this mask; use the mask and the "
+            "JSON from the same download"
+        )
     rgb = _rgb(path)
     number = rgb[..., 0] + (rgb[..., 1] << 8) + (rgb[..., 2] << 16)
     ids, known = _recoded(number, {0: 0, **segments[path.stem]})
     if not known.all():
         raise DataError(
-            f"{path}: segment {number[~known][0]} is not in the segments' JSON; "
-            "masks and JSON must come from the same download"
+            f"{path}: segment {number[~known][0]} is not in the JSON of segments; use the mask and "
+            "the JSON from the same download"
         )
     return ids
 
 
 @lru_cache(maxsize=4)
 def read_segments(path: Path) -> Mapping[str, Mapping[int, int]]:
-    """Category of each segment of each mask, from a panoptic JSON: stem -> segment -> category."""
+    """The category of each segment of each mask in a panoptic JSON file.
+
+    The keys are the stem of the mask's file name and then the number of the segment.
+
+    Raises
+    ------
+    DataError
+        The file is missing or damaged.
+    """
     with _reading(path):
         annotations = json.loads(path.read_bytes())["annotations"]
         return {
@@ -166,12 +212,14 @@ def read_segments(path: Path) -> Mapping[str, Mapping[int, int]]:
 
 
 def read_categories(path: Path) -> LabelTree:
-    """Label tree of a panoptic JSON: thing or stuff, supercategory, category; 0 is ignored.
+    """The label tree of a panoptic JSON file: thing or stuff, supercategory, category.
+
+    Id 0 is ignored.
 
     Raises
     ------
     DataError
-        Missing, damaged or without categories.
+        The file is missing or damaged, or has no categories.
     """
     with _reading(path):
         labels = [Label(("void",), 0, Kind.IGNORE)]
@@ -183,58 +231,78 @@ def read_categories(path: Path) -> LabelTree:
 
 
 def _recoded(values: Ids, code: Mapping[int, int]) -> tuple[Ids, NDArray[np.bool_]]:
-    """`values` through `code`, and where `code` knows them."""
+    """The ids that `code` gives for `values`, and whether `code` has each value."""
     keys = np.array(sorted(code), dtype=np.int32)
-    meant = np.array([code[key] for key in keys.tolist()], dtype=np.int32)
+    ids = np.array([code[key] for key in keys.tolist()], dtype=np.int32)
     at = np.searchsorted(keys, values).clip(max=len(keys) - 1)
-    return meant[at], keys[at] == values
+    return ids[at], keys[at] == values
 
 
 def read_bsds(path: Path) -> list[Ids]:
-    """Segmentation of each annotator in a BSDS500 file, ``groundTruth{k}.Segmentation``.
+    """The segmentation of each annotator in a BSDS500 file, (H, W) int32 each.
+
+    The file holds them as ``groundTruth{k}.Segmentation``.
 
     Raises
     ------
     DataError
-        Missing, damaged or not such a file.
+        The file is missing, damaged or not a BSDS500 file, or its masks differ in size.
     """
     with _reading(path):
         cells = loadmat(path).get("groundTruth")
         if cells is None:
-            raise DataError(f"{path}: has no 'groundTruth'; a BSDS500 file is expected")
+            raise DataError(f"{path}: has no 'groundTruth'; use a .mat file of BSDS500")
         found = [cell["Segmentation"][0, 0].astype(np.int32) for cell in cells.reshape(-1)]
     if not found or any(one.ndim != 2 or one.shape != found[0].shape for one in found):
         shapes = ", ".join(str(one.shape) for one in found) or "none"
-        raise DataError(f"{path}: annotators' masks must have one size, found {shapes}")
+        raise DataError(
+            f"{path}: the masks of all annotators must have the same size, found {shapes}; "
+            "download the file again"
+        )
     return found
 
 
 def read_pascal_part(path: Path, labels: LabelTree) -> Ids:
-    """Ids of a Pascal-Part file, ``anno.objects(k).parts(j)``: by the names in the label tree.
+    """The ids of a Pascal-Part file, (H, W) int32.
 
-    Objects are painted first, then parts in their order, later ones over earlier ones. An object
-    whose class has no parts in the tree has the id of its class. Pixels of other objects that are
-    in no part get the tree's ignored id: they are not background, and no leaf of the tree is
-    "the rest of a horse". The published label tree keeps such an id (389) for them.
+    The file names the class of each object ``anno.objects(k)`` and of each of its parts
+    ``anno.objects(k).parts(j)``. The label tree gives the ids of these names.
+
+    First all objects are painted, and then all parts, in their order. A later one covers an earlier
+    one. If a class has no parts in the label tree, its objects get the id of the class. Otherwise,
+    pixels of an object that are in no part get the ignored id of the label tree. They are not
+    background, and the label tree has no label for the rest of an object. The published label tree
+    has the id 389 for these pixels.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.mat`` file.
+    labels : LabelTree
+        A label tree with at least one background id and one ignored id.
 
     Raises
     ------
     DataError
-        Missing, damaged, not such a file, or with a class or part that the label tree lacks.
+        The file is missing, damaged or not a Pascal-Part file, or the label tree lacks a class, a
+        part, or a background or ignored id.
     """
     id_of = {(label.path[0], label.path[-1]): label.id for label in labels.labels}
     classes = {label.path[0] for label in labels.labels}
     rest = next((label.id for label in labels.labels if label.kind == Kind.IGNORE), None)
     ground = next((label.id for label in labels.labels if label.kind == Kind.BACKGROUND), None)
     if rest is None or ground is None:
-        raise DataError(f"{path}: Pascal-Part needs a label tree with background and ignored ids")
+        raise DataError(
+            f"{path}: Pascal-Part needs a label tree with a background id and an ignored id; add "
+            f"them to {labels.name!r}"
+        )
     with _reading(path):
         anno = loadmat(path, squeeze_me=True, struct_as_record=False).get("anno")
         if anno is None:
-            raise DataError(f"{path}: has no 'anno'; a Pascal-Part file is expected")
+            raise DataError(f"{path}: has no 'anno'; use a .mat file of Pascal-Part")
         objects: list[Any] = list(np.atleast_1d(anno.objects))
         if not objects:
-            raise DataError(f"{path}: holds no object")
+            raise DataError(f"{path}: has no object; download the file again")
         ids = np.full(np.shape(objects[0].mask), ground, dtype=np.int32)
         for thing in objects:
             kind = str(vars(thing)["class"])

@@ -1,14 +1,15 @@
-"""What a data set is: which files are its images, which its masks, and what the masks mean.
+"""The description of a data set: its images, its masks, and the meaning of the masks.
 
-A :class:`DatasetSpec` describes one split. It is written as YAML or JSON, and three lines do for
-a data set of one's own::
+A :class:`DatasetSpec` describes one split. It can be written as YAML or JSON. Three lines are
+enough for a data set of your own::
 
     images: photos
     masks: masks
     labels: labels.txt
 
-Everything relative is relative to a root folder: the one given on opening, else the spec's own
-``root`` (where ``$NAME`` stands for an environment variable), else the folder of the spec's file.
+Relative paths start at a root folder. This is the root that the caller gives, or else the ``root``
+of the spec (where ``$NAME`` stands for an environment variable), or else the folder of the spec's
+file.
 """
 
 from __future__ import annotations
@@ -34,38 +35,48 @@ __all__ = ["DatasetSpec", "FileSet", "LabelTable", "load_spec", "rgb_of"]
 
 
 def rgb_of(colour: str) -> tuple[int, int, int]:
-    """Red, green and blue (0 to 255) of ``RRGGBB``, ``#RRGGBB`` or a CSS colour name."""
+    """Red, green and blue, 0 to 255 each, of ``RRGGBB``, ``#RRGGBB`` or a CSS colour name.
+
+    Raises
+    ------
+    ValueError
+        `colour` is none of these.
+    """
     text = f"#{colour}" if re.fullmatch(r"[0-9a-fA-F]{6}", colour) else colour
     try:
         red, green, blue = ImageColor.getrgb(text)[:3]
     except ValueError:
-        raise ValueError("must be a colour, as RRGGBB or a name like white") from None
+        raise ValueError("must be a colour, such as RRGGBB or a name like white") from None
     return red, green, blue
 
 
 def _colour(text: str) -> str:
+    """`text`, once it is known to be a colour."""
     rgb_of(text)
     return text
 
 
 def _in_list(value: object) -> object:
+    """A single text as a list with one text."""
     return [value] if isinstance(value, str) else value
 
 
 class FileSet(Section):
-    """Files of one kind; a plain text is their folder.
+    """The files of one kind: images or masks. A plain text in a spec is their folder.
 
     Attributes
     ----------
     dir : Path
-        Folder, with sub-folders: the id of ``DIR/aachen/1.png`` is ``aachen/1``.
+        Folder of the files. Its sub-folders count too: the id of ``DIR/aachen/1.png`` is
+        ``aachen/1``.
     listing : Path, optional
-        Key ``list``: a text file of ids, one per line; without it, every file of the folder.
+        A text file with one id in each line. Its key is ``list``. Without it, every file of the
+        folder belongs to the split.
     suffixes : tuple of str
-        One text or several; the key may be ``suffix`` too. Upper and lower case are the same.
-        Default: the usual ones.
+        Suffixes of the files, in upper or lower case. The key is ``suffix`` or ``suffixes``, with
+        one text or several. Default: the usual suffixes of images or of the mask format.
     strip : str
-        Ending of the names that is not part of the id, such as ``_leftImg8bit``.
+        End of the names that is not part of the id, such as ``_leftImg8bit``.
     """
 
     dir: Place
@@ -81,7 +92,7 @@ class FileSet(Section):
         if isinstance(given, str | Path):
             return {"dir": given}
         if not isinstance(given, Mapping | FileSet):
-            raise ValueError("must be a folder, or dir and what else is needed")
+            raise ValueError("must be a folder, or a mapping with the key dir")
         return given
 
     @field_validator("suffixes")
@@ -91,7 +102,15 @@ class FileSet(Section):
 
 
 class LabelTable(Section):
-    """A table of labels; see :func:`regiontree.datasets.labelfiles.read_table`."""
+    """A table of labels: see :func:`regiontree.datasets.labelfiles.read_table`.
+
+    Attributes
+    ----------
+    table : Path
+        File of the table.
+    columns, ignore, background, prefix
+        The parameters of :func:`~regiontree.datasets.labelfiles.read_table`.
+    """
 
     table: Place
     columns: Listed[int] | None = None
@@ -112,20 +131,21 @@ class DatasetSpec(Section):
     masks : FileSet or None
         None: there is no ground truth.
     ids : str
-        Which side says what belongs to the split: ``images`` (default) or ``masks``.
+        Whether the ids of ``images`` (default) or of ``masks`` belong to the split.
     format : str
-        What a mask file is; see :mod:`regiontree.datasets.masks`.
+        Format of the mask files: see :mod:`regiontree.datasets.masks`.
     segments : Path, optional
-        JSON of the segments; format ``panoptic`` only.
+        JSON file with the segments. Only for format ``panoptic``.
     colours : mapping of str to int
-        Id of each colour, by its name or as RRGGBB; format ``colours`` only.
+        Id of each colour, given as RRGGBB or by name. Only for format ``colours``.
     divide : int, optional
-        Values from here on are class * divide + instance: only the class is kept.
+        Values of at least this are class * divide + instance, and only the class is kept. Only for
+        format ``index``.
     labels : str, LabelTable or None
-        Name of a shipped label tree, a label file, or a table; ``from segments``: the categories
-        of the panoptic JSON. None: regions without classes.
+        Name of a label tree that comes with regiontree, a label file, or a table. The text
+        ``from segments`` means the categories of the panoptic JSON. None: regions have no classes.
     expected : int, optional
-        Number of images of the complete split.
+        Number of images in the complete split.
     """
 
     name: str = ""
@@ -145,24 +165,24 @@ class DatasetSpec(Section):
     def _fits_together(self) -> DatasetSpec:
         for key, wanted in (("segments", "panoptic"), ("colours", "colours")):
             if bool(getattr(self, key)) != (self.format == wanted):
-                verb = "needs" if self.format == wanted else "has no use for"
+                verb = "needs" if self.format == wanted else "does not use"
                 raise ValueError(f"format {self.format} {verb} {key!r}")
         if self.format == "pascal_part_mat" and self.labels is None:
-            raise ValueError("format pascal_part_mat needs 'labels': part names become its ids")
+            raise ValueError("format pascal_part_mat needs 'labels', which give part names ids")
         if self.divide and self.format != "index":
-            raise ValueError(f"format {self.format} has no use for 'divide'")
+            raise ValueError(f"format {self.format} does not use 'divide'")
         if self.ids == "masks" and self.masks is None:
-            raise ValueError("ids: masks needs 'masks'")
+            raise ValueError("'ids: masks' needs 'masks'")
         return self
 
 
 def load_spec(path: str | Path) -> DatasetSpec:
-    """Read a spec from a YAML or JSON file; its name is the file's where it gives none.
+    """The spec in a YAML or JSON file. Without a name of its own it has the file's.
 
     Raises
     ------
     ConfigError
-        No such file, not YAML or JSON, an unknown key or a wrong value.
+        There is no such file, it is not YAML or JSON, a key is unknown, or a value is wrong.
     """
     path = Path(path)
     return validated(DatasetSpec, {"name": path.stem, **read_mapping(path, "a data set")}, path)

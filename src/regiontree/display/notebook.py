@@ -1,13 +1,13 @@
 """A tree as notebooks show it: pictures of a few cuts, its size, and its text to unfold.
 
-Jupyter, VS Code and Colab show the last value of a cell as the HTML that its ``_repr_html_`` gives.
-A tree's is made here, in one piece: inline styles, PNG pictures as ``data:`` addresses, no script,
-nothing to load. It sets no colour of text or background, so that it is as legible on dark pages as
-on light ones.
+Jupyter, VS Code and Colab show the last value of a cell as the HTML of its ``_repr_html_``. This
+module makes the HTML of a tree. It is complete in itself: inline styles, PNG pictures as ``data:``
+addresses, no script and nothing to load. It sets no colour of text or background, so that it can be
+read on dark and on light pages.
 
-A tree in memory does not know where its photograph lies, and to look for it would be a surprise in
-something that is only shown: the regions are plain, in the colours of every other picture.
-``tree.show(photo)`` draws them over it.
+A tree in memory does not know where its photograph is. Searching for it would be a surprise when a
+tree is only shown. So regions are drawn in plain colours, the same as in every other picture.
+``tree.show(photo)`` draws them over the photograph.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 __all__ = ["tree_html"]
 
 _CUTS = (4, 16, 64)
-_PRINTED, _DEEPEST = 20, 40  # regions and levels of the text: some trees are chains
-_WIDTH = 200  # of a picture on the page; drawn twice as fine, for dense screens
+_PRINTED, _DEEPEST = 20, 40  # regions and levels of the text; some trees are chains
+_WIDTH = 200  # pixels of a picture on the page; it is drawn twice as fine, for dense screens
 
 
 def tree_html(tree: RegionTree) -> str:
-    """What a notebook shows of a tree: HTML that needs nothing else, some 20 kB."""
+    """The HTML that a notebook shows for a tree: complete in itself, about 20 kB."""
     size = drawn_size(tree.shape, 2 * _WIDTH)
-    leaves = nearest(tree.labels, size)  # all that is ever read of the pixels of a large image
+    leaves = nearest(tree.labels, size)  # large images are read at this size only
     colors = hierarchy_colors(tree)
     white = np.full((*size, 3), 255, np.uint8)
     pictures = []

@@ -1,11 +1,10 @@
 """Pictures of a tree over its photograph: the hierarchy, and cuts from coarse to fine.
 
-Colours say where a region sits in the tree. The colour circle is shared out from the root down:
-every node owns an arc, its children divide that arc, and a node's hue is the middle of its own. So
-near colours are near in the tree, a region keeps its hue family when it is divided, and the same
-region has the same colour in every picture. Siblings also differ in lightness, which tells them
-apart when their arcs have become narrow. Colours are spaced in OKLCH, where equal steps look
-equal (Ottosson, 2020).
+Colours show where a region is in the tree. The root owns the whole colour circle. Every node owns
+an arc of it, which its children divide among them. A node's hue is the middle of its arc. So nodes
+with near colours are near in the tree, a region keeps its family of hues when it is divided, and it
+has the same colour in every picture. Siblings also differ in lightness, because their arcs can be
+narrow. Colours are spaced in OKLCH, where equal steps look equal (Ottosson, 2020).
 """
 
 from __future__ import annotations
@@ -20,7 +19,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from regiontree.images import load_image, nearest
 from regiontree.system.files import atomic_write
-from regiontree.tree import RegionTree
+from regiontree.tree import RegionTree, kernel
+from regiontree.tree.cuts import node_of_leaf
+from regiontree.tree.paths import lowest_common_ancestor
 from regiontree.tree.stop import StopReason
 
 __all__ = [
@@ -41,7 +42,7 @@ __all__ = [
 
 GRANULARITIES = (2, 4, 8, 16, 32, 64)
 """Numbers of regions that pictures and stacks show unless others are asked for."""
-_STRETCH = 12  # a picture's longer side is at most so many times its shorter
+_STRETCH = 12  # the longer side of a picture is at most this times the shorter
 _PAPER = (255, 255, 255)
 _INK = (32, 34, 38)
 
@@ -51,24 +52,27 @@ Rgb = NDArray[np.uint8]
 def hierarchy_colors(tree: RegionTree) -> Rgb:
     """A colour for each node, (N, 3) uint8: near colours are near in the tree."""
     n = tree.n_nodes
-    start, width = np.zeros(n), np.zeros(n)
-    light = np.zeros(n)
-    start[tree.root], width[tree.root], light[tree.root] = 20.0, 360.0, 0.74
-    for node in range(tree.root, -1, -1):
-        children = tree.children(node)
-        if not children:
-            continue
-        share = np.sqrt(tree.area[children].astype(float))
-        share /= share.sum()
-        # Seams keep neighbours under different parents further apart than siblings.
-        seam = (0.3 if node == tree.root else 0.2) * width[node] / len(children)
-        free = width[node] - seam * len(children)
-        at = start[node]
-        step = 0.075 * 0.8 ** tree.level[node]
-        for k, child in enumerate(children):
-            start[child], width[child] = at, free * share[k]
-            at += width[child] + seam
-            light[child] = np.clip(light[node] + (step if k % 2 == 0 else -step), 0.52, 0.88)
+    first, children = kernel.children(tree.parents, tree.area)
+    parent, ways = tree.parents[children], np.diff(first)
+    number = np.arange(n - 1) - first[parent]  # among its siblings
+    # What each child gets of its parent's arc, by the square root of its area, and where. Seams
+    # keep neighbours under different parents further apart than siblings.
+    seams = np.where(parent == tree.root, 0.3, 0.2)
+    root_area = np.sqrt(tree.area[children].astype(float))
+    before = np.cumsum(root_area) - root_area
+    before -= before[first[parent]]
+    total = np.bincount(parent, root_area, minlength=n)[parent]
+    share = (1 - seams) * root_area / total
+    offset = (1 - seams) * before / total + seams * number / ways[parent]
+    step = np.where(number % 2 == 0, 0.075, -0.075) * 0.8 ** tree.level[parent]
+
+    start, width, light = np.full(n, 20.0), np.full(n, 360.0), np.full(n, 0.74)
+    by_level = np.argsort(tree.level[children], kind="stable")
+    for own in np.split(by_level, np.cumsum(np.bincount(tree.level)[1:])[:-1]):
+        child, above = children[own], parent[own]
+        start[child] = start[above] + width[above] * offset[own]
+        width[child] = width[above] * share[own]
+        light[child] = np.clip(light[above] + step[own], 0.52, 0.88)
     hue = np.deg2rad(start + width / 2)
     chroma = np.where(np.arange(n) == tree.root, 0.0, 0.135)
     return _oklch_to_srgb(light, chroma, hue)
@@ -100,9 +104,9 @@ def cut_strip(
     granularities: Sequence[int] = GRANULARITIES,
     width: int = 360,
 ) -> Image.Image:
-    """A row of cuts from coarse to fine, the photograph first; repeated cuts are shown once.
+    """A row of cuts from coarse to fine, after the photograph. Equal cuts are shown once.
 
-    `width` is the longer side of one panel.
+    `width` is the longer side of one panel in pixels.
     """
     size = fitted_size(tree.shape, width)
     panels = (
@@ -124,11 +128,11 @@ def hierarchy_picture(
 ) -> Image.Image:
     """Photograph, regions in hierarchy colours, and the tree as an icicle beside them.
 
-    Of a tree with more leaves, the cut into `n_regions` is shown and what lies above it.
+    A tree with more leaves is shown down to its cut into `n_regions`.
 
-    Borders in the middle panel are the stronger, the higher in the tree the two sides part. In the
-    icicle the root is at the left, a node's children stand to its right, and a node is as tall
-    as its area. `truth`, a mask (H, W) of ids, is drawn last.
+    In the middle panel, a border is stronger if its two sides part higher in the tree. In the
+    icicle the root is at the left, the children of a node are to its right, and the height of a
+    node is its area. `truth`, a mask (H, W) of ids, is drawn last.
     """
     whole = tree
     tree = tree if tree.n_leaves <= n_regions else tree.prune(n_regions=n_regions)
@@ -182,27 +186,23 @@ def save_pictures(
 
 
 def drawn_size(shape: tuple[int, int], longest: int) -> tuple[int, int]:
-    """(h, w) to draw an image of (H, W) at: `longest` pixels long, and never a hairline."""
+    """(h, w) at which to draw an image of (H, W): `longest` pixels long, and never too thin."""
     height, width = fitted_size(shape, longest)
     least = longest // _STRETCH
     return max(height, least), max(width, least)
 
 
 def nodes_of_leaves(tree: RegionTree, nodes: NDArray[np.int64]) -> NDArray[np.int32]:
-    """The one of `nodes` that each leaf lies in, (L,) int32; -1 where none.
+    """The one of `nodes` that holds each leaf, (L,) int32; -1 if none does.
 
-    Indexed with leaf labels at any resolution it draws a cut, without cutting every pixel first.
+    Indexed with leaf labels of any resolution, the result draws a cut.
     """
-    found: NDArray[np.int32] = np.full(tree.n_nodes, -1, np.int32)
-    found[nodes] = nodes
-    for i in range(tree.n_nodes - 2, -1, -1):
-        if found[i] < 0:
-            found[i] = found[tree.parents[i]]
-    return found[: tree.n_leaves]
+    region = node_of_leaf(tree.parents, nodes, tree.n_leaves)
+    return np.where(region < 0, -1, nodes[region]).astype(np.int32)
 
 
 def distinct_cuts(tree: RegionTree, granularities: Sequence[int]) -> list[int]:
-    """The counts whose cut differs from the one before."""
+    """The granularities, ascending, without those that give the same cut as one before."""
     kept: dict[int, int] = {}
     for count in sorted(granularities):
         kept.setdefault(len(tree.cut_nodes(n_regions=count)), count)
@@ -238,13 +238,13 @@ def overlay(
     tint: float = 0.55,
     strength: NDArray[np.float64] | None = None,
 ) -> Image.Image:
-    """Colours over a greyed photograph, borders drawn in white.
+    """Colours over a greyed photograph, with borders in white.
 
-    `strength` (L, L): opacity of the border between two labels; all opaque if None.
+    `strength` (L, L) is the opacity of the border between two labels. None means opaque.
     """
     grey = photo.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     under = np.float32(0.35) * photo + 0.65 * grey[:, :, None]
-    # The photograph's light and dark modulate the tint, so that its texture stays readable.
+    # The tint is darker where the photograph is, so that its texture can be seen.
     shade = 0.55 + 0.45 * (grey / 255.0)[:, :, None]
     mixed = (1 - tint) * under + np.float32(tint) * colors * shade
     border = np.zeros(labels.shape, np.float32)
@@ -265,9 +265,9 @@ def overlay(
 
 
 def _annotation(truth: NDArray[np.int32], photo: Rgb) -> Image.Image:
-    """Ids in colours; an id has the same colour in every picture, near ids have far ones."""
+    """Ids in colours. An id has the same colour in every picture; near ids have distant colours."""
     ids, index = np.unique(truth, return_inverse=True)
-    # Two ratios that are not of small numbers: ids near in hue are apart in lightness.
+    # Neither ratio is near a simple fraction, so ids with near hues differ in lightness.
     turns = (np.mod(ids, 4096) * 0.618034) % 1.0
     light = 0.48 + 0.42 * ((np.mod(ids, 4096) * 0.754878) % 1.0)
     colors = _oklch_to_srgb(light, np.full(len(ids), 0.13), 2 * np.pi * turns)
@@ -275,20 +275,13 @@ def _annotation(truth: NDArray[np.int32], photo: Rgb) -> Image.Image:
 
 
 def _border_strength(tree: RegionTree) -> NDArray[np.float64]:
-    """Opacity (L, L) of the border between leaves: by the height of the lowest node above both."""
-    size = tree.n_leaves
-    strength = np.ones((size, size))
-    below: list[NDArray[np.int64]] = [np.array([i]) for i in range(size)]
-    for node in range(size, tree.n_nodes):
-        children = tree.children(node)
-        # Square root of height is a distance in feature space; faint borders stay visible.
-        value = 0.25 + 0.75 * min(1.0, float(tree.height[node]) ** 0.5)
-        groups = [below[c] for c in children]
-        joined = np.concatenate(groups)
-        for group in groups:
-            strength[np.ix_(group, np.setdiff1d(joined, group))] = value
-        below.append(joined)
-    return strength
+    """Opacity (L, L) of the border between two leaves, from the height of their common ancestor."""
+    one, other = np.indices((tree.n_leaves, tree.n_leaves)).reshape(2, -1)
+    above = lowest_common_ancestor(tree.parents, one, other)
+    # The square root of a height is a distance in feature space. Faint borders stay visible.
+    strength = 0.25 + 0.75 * np.sqrt(np.minimum(tree.height[above].astype(np.float64), 1.0))
+    strength[one == other] = 1.0
+    return strength.reshape(tree.n_leaves, tree.n_leaves)
 
 
 def _icicle(tree: RegionTree, colors: Rgb, size: tuple[int, int]) -> Image.Image:

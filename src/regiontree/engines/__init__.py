@@ -1,1 +1,1 @@
-"""Many photographs: what is done with each, and how processes and devices share the work."""
+"""Work on many photographs: batches, and how processes and devices share them."""

@@ -1,9 +1,10 @@
-"""Many photographs, one command: finished work is kept, bad files are recorded, the rest goes on.
+"""Make the trees of many photographs with one command.
 
-A photograph is finished when its tree file exists, was made from the same bytes and with the same
-settings. Tree files appear under their names only when complete, so an interruption at any moment
-loses at most the photograph being worked on, and running again does the rest. With a GPU, the next
-photographs are decoded while a tree is built.
+A photograph is finished if its tree file exists and was made from the same bytes with the same
+settings. A run skips finished photographs, records files that cannot be read, and goes on with the
+rest. A tree file gets its name only when it is complete. So an interruption loses at most the
+photograph in work, and the next run does the rest. With a GPU, the next photographs are decoded
+while a tree is built.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from regiontree.backbones.featurefile import Features
-from regiontree.backbones.precomputed import FEATURE_SUFFIXES
+from regiontree.backbones.precomputed import FEATURE_SUFFIXES, find_features
 from regiontree.backbones.tiles import Tiled, memory_needed
 from regiontree.display.pictures import save_pictures
 from regiontree.engines.feeding import Fed, feed
@@ -34,7 +35,8 @@ from regiontree.errors import (
 )
 from regiontree.images import IMAGE_SUFFIXES, grid_of, image_size
 from regiontree.parser import RegionParser
-from regiontree.settings import UNSAID
+from regiontree.settings import record_differences
+from regiontree.spectral.graph import MAX_PARTS
 from regiontree.system.files import atomic_write, sha256_of
 from regiontree.system.inputs import SUMMARY_NAME, find_files
 from regiontree.tree.file import read_meta
@@ -44,7 +46,17 @@ __all__ = ["Job", "Outcome", "Summary", "largest", "plan", "segment", "suffixes_
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A photograph to do: where it is and where its tree goes; or why it cannot be done."""
+    """A photograph to process.
+
+    Attributes
+    ----------
+    source : Path
+        The photograph.
+    output : Path or None
+        The tree file to write. None if there is an error.
+    error : str or None
+        Why the photograph cannot be processed.
+    """
 
     source: Path
     output: Path | None = None
@@ -53,7 +65,23 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a job."""
+    """The result of a job.
+
+    Attributes
+    ----------
+    source : str
+        The photograph.
+    status : {"done", "skipped", "failed"}
+        ``skipped`` means that the tree was finished before.
+    output : str or None
+        The tree file.
+    nodes, leaves : int or None
+        Numbers of nodes and leaves of the tree. Only if it is done.
+    seconds : float or None
+        Time that the photograph took. Only if it is done.
+    error : str or None
+        Why the job failed.
+    """
 
     source: str
     status: Literal["done", "skipped", "failed"]
@@ -66,7 +94,19 @@ class Outcome:
 
 @dataclass(slots=True)
 class Summary:
-    """A batch in figures; ``asdict`` is what ``--json`` prints."""
+    """The results of a batch.
+
+    Attributes
+    ----------
+    outcomes : list of Outcome
+        The results so far, in the order of the jobs.
+    seconds : float
+        Time that the batch took.
+    interrupted : bool
+        Whether the user stopped the batch.
+    planned : int
+        Number of jobs.
+    """
 
     outcomes: list[Outcome] = field(default_factory=list)
     seconds: float = 0.0
@@ -74,17 +114,17 @@ class Summary:
     planned: int = 0
 
     def count(self, status: str) -> int:
-        """How many photographs ended that way: done, skipped or failed."""
+        """Number of jobs with this status."""
         return sum(outcome.status == status for outcome in self.outcomes)
 
     @property
     def images_per_second(self) -> float:
-        """Photographs done in a second; 0 if none was."""
+        """Photographs done in a second; 0 if none is done."""
         done = self.count("done")
         return done / self.seconds if done and self.seconds > 0 else 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """The summary as JSON values."""
+        """The summary as ``--json`` prints it and ``summary.json`` stores it."""
         return {
             "planned": self.planned,
             **{status: self.count(status) for status in ("done", "skipped", "failed")},
@@ -98,10 +138,27 @@ class Summary:
 def plan(
     paths: Sequence[str | Path], out: Path, suffixes: frozenset[str], *, pictures: bool = False
 ) -> list[Job]:
-    """One job a photograph, no two with the same output.
+    """One job for each photograph. No two jobs have the same output.
 
-    ``a/b/photo.jpg`` from folder ``a`` goes to ``out/b/photo.npz``. Where two would meet, both keep
-    their suffix (``photo.jpg.npz``), and failing that also their folders.
+    The tree of ``a/b/photo.jpg`` from the folder ``a`` goes to ``out/b/photo.npz``. If two outputs
+    would be the same, both keep their suffix (``photo.jpg.npz``). If that is not enough, both also
+    keep their folders.
+
+    Parameters
+    ----------
+    paths
+        Photographs, folders and glob patterns.
+    out
+        Folder for the trees.
+    suffixes
+        Suffixes of the files that count as input in a folder.
+    pictures
+        Whether pictures are also drawn into `out`.
+
+    Raises
+    ------
+    SettingsError
+        There is no input, `out` is a file, or pictures would be drawn into an input folder.
     """
     photos = find_files(paths, suffixes, out)
     if not photos:
@@ -111,13 +168,13 @@ def plan(
     here = os.path.abspath(out)
     if pictures and any(Path(p).is_dir() and os.path.abspath(p) == here for p in paths):
         raise SettingsError(
-            f"pictures drawn into {out} would be photographs to the next run; choose an output "
-            "folder other than the input folder"
+            f"the next run would read the pictures in {out} as photographs; choose an output "
+            "folder that is not an input folder"
         )
     folders = [os.path.dirname(os.path.abspath(file)) for file, _ in photos]
     try:
         common = os.path.commonpath(folders)
-    except ValueError:  # different drives
+    except ValueError:  # the files lie on different drives
         common = ""
     names: list[Path] = []
     for level in range(3):
@@ -159,25 +216,29 @@ def plan(
 
 
 def suffixes_for(parser: RegionParser) -> frozenset[str]:
-    """What counts as input in a folder: photographs, or feature files for ``precomputed``."""
-    return FEATURE_SUFFIXES if parser.settings.backbone == "precomputed" else IMAGE_SUFFIXES
+    """Suffixes of input files: of photographs, or of feature files if features are precomputed."""
+    return FEATURE_SUFFIXES if parser.settings.backbone.name == "precomputed" else IMAGE_SUFFIXES
 
 
 def largest(parser: RegionParser, photos: Iterable[Path]) -> str | None:
-    """With tiles, what the largest photograph will take, from its header alone."""
-    if not isinstance(parser.backbone if parser.settings.tiles else None, Tiled):
+    """A sentence on the memory that the largest photograph needs; None without tiles.
+
+    Only the headers of the photographs are read.
+    """
+    if not isinstance(parser.backbone if parser.settings.view.tiles else None, Tiled):
         return None
     sizes = []
     for photo in photos:
-        with suppress(ImageError):  # said when its turn comes
-            sizes.append((image_size(photo, parser.max_pixels), photo))
+        with suppress(ImageError):  # the error is reported when this photograph is processed
+            sizes.append((image_size(photo, parser.sight.max_pixels), photo))
     if not sizes:
         return None
     size, source = max(sizes, key=lambda found: found[0][0] * found[0][1])
     network = parser.backbone
     assert isinstance(network, Tiled)
-    grid = grid_of(size, parser.seen_size(size), network.patch)
-    memory = memory_needed(size, grid, network.dim, parser.settings.parts) / 1e9
+    grid = grid_of(size, parser.sight.seen_size(size), network.patch)
+    parts = getattr(parser.settings.parts, "count", MAX_PARTS)
+    memory = memory_needed(size, grid, network.dim, parts) / 1e9
     tiles = network.tiles(grid)
     return (
         f"largest: {source}, {size[1]} x {size[0]}: {tiles} tile{'s' * (tiles > 1)}, "
@@ -194,12 +255,29 @@ def segment(
     pictures: bool = False,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Summary:
-    """Run jobs in their order and write ``summary.json`` beside their trees.
+    """The summary of a batch, which is also written to ``summary.json`` in `out`.
+
+    The jobs run in their order. If the user interrupts the batch, the summary has the jobs so far.
+
+    Parameters
+    ----------
+    parser
+        Makes the trees.
+    jobs
+        The result of :func:`plan`.
+    out
+        Folder for ``summary.json``.
+    overwrite
+        Whether finished trees are made again.
+    pictures
+        Whether pictures of each tree are drawn beside it.
+    on_outcome
+        Called with the result of each job.
 
     Raises
     ------
     BackboneError
-        The backbone cannot be loaded: no photograph could be done.
+        The backbone cannot be loaded, so no photograph can be processed.
     """
     summary = Summary(planned=len(jobs))
     start = time.perf_counter()
@@ -221,22 +299,23 @@ def segment(
 def _outcomes(
     parser: RegionParser, jobs: Sequence[Job], overwrite: bool, pictures: bool
 ) -> Generator[Outcome, None, None]:
-    begun: deque[tuple[Job, Outcome | None]] = deque()
+    """The results of the jobs, in their order."""
+    started: deque[tuple[Job, Outcome | None]] = deque()
 
     def photos() -> Iterator[Path | None]:
         for job in jobs:
-            begun.append((job, _settled(job, parser, overwrite)))
-            yield None if begun[-1][1] else job.source
+            started.append((job, _known_outcome(job, parser, overwrite)))
+            yield None if started[-1][1] else job.source
 
-    # A tree takes longer than its share of a batch could save.
+    # Building a tree takes longer than a batch of the network could save.
     with closing(feed(parser, photos(), batch=1)) as feeding:
         for fed in feeding:
-            job, settled = begun.popleft()
-            yield settled or _done(job, parser, fed, pictures)
+            job, known = started.popleft()
+            yield known or _done(job, parser, fed, pictures)
 
 
-def _settled(job: Job, parser: RegionParser, overwrite: bool) -> Outcome | None:
-    """What is to be said of a job without doing it; None: it is to be done."""
+def _known_outcome(job: Job, parser: RegionParser, overwrite: bool) -> Outcome | None:
+    """The result of a job that needs no work: failed or finished before. Otherwise None."""
     source = str(job.source)
     if job.output is None:
         return Outcome(source, "failed", error=job.error)
@@ -249,33 +328,34 @@ def _settled(job: Job, parser: RegionParser, overwrite: bool) -> Outcome | None:
 
 
 def _done(job: Job, parser: RegionParser, fed: Fed, pictures: bool) -> Outcome:
-    """The job's tree, built and saved, once its features are there."""
+    """Build and save the tree of a job from its features; the result of the job."""
     assert job.output is not None
     source, start = str(job.source), time.perf_counter()
     try:
         if not isinstance(fed.features, Features):
-            raise fed.features or FeatureError(f"{source}: has no features")
-        tree = parser.finish(job.source, fed.features, fed.image)
+            raise fed.features or FeatureError(f"{source}: has no features; run the batch again")
+        tree = parser.build(fed.features, rgb=parser.pixels(job.source, decoded=fed.image))
         tree.save(job.output)
         if pictures:
-            photo = None if parser.settings.backbone == "precomputed" else job.source
+            photo = None if parser.settings.backbone.name == "precomputed" else job.source
             save_pictures(tree, photo, job.output.with_suffix(""))
     except (RegionTreeError, OSError, MemoryError, RuntimeError, ValueError) as error:
-        # RuntimeError is how torch reports what it cannot do with one image (memory above all).
-        said = str(error) if isinstance(error, RegionTreeError) else f"{job.source}: {error!r}"
-        said = said if source in said else f"{source}: {said}"
-        return Outcome(source, "failed", error=said)
+        # torch raises RuntimeError if it cannot process one image, mostly for lack of memory.
+        message = str(error) if isinstance(error, RegionTreeError) else f"{job.source}: {error!r}"
+        message = message if source in message else f"{source}: {message}"
+        return Outcome(source, "failed", error=message)
     seconds = round(fed.seconds + time.perf_counter() - start, 3)
     return Outcome(source, "done", str(job.output), tree.n_nodes, tree.n_leaves, seconds)
 
 
 def _is_finished(job: Job, parser: RegionParser) -> bool:
-    """Whether the job's tree exists, of these bytes and these settings.
+    """Whether the tree of a job exists and was made from these bytes with these settings.
 
     Raises
     ------
     TreeFileError
-        It exists with other settings: neither kept as if it were right nor overwritten unasked.
+        The tree was made with other settings, or another kind of file has its name. The user must
+        decide whether to overwrite it.
     """
     assert job.output is not None
     if not job.output.exists():
@@ -283,21 +363,22 @@ def _is_finished(job: Job, parser: RegionParser) -> bool:
     try:
         meta = read_meta(job.output)
     except TreeFileError as error:
-        if zipfile.is_zipfile(job.output):  # whole, but something else: not ours to replace
+        if zipfile.is_zipfile(job.output):  # an undamaged file that is not a tree: keep it
             raise TreeFileError(
-                f"{error}; it is in the way of this tree: move it or pass --overwrite"
+                f"{error}; the file has the name of this tree: move it or pass --overwrite"
             ) from error
-        return False  # damaged: make it again
+        return False  # a damaged file: make the tree again
     image = meta.get("image", {})
     if image.get("sha256") != sha256_of(job.source):
-        return False  # another photograph by the same name
-    of_folder = parser.settings.backbone.startswith("precomputed:")
-    if of_folder and image.get("features_sha256") != sha256_of(parser.features_file(job.source)):
-        return False  # other features of the same photograph
-    before, now = {**UNSAID, **meta.get("settings", {})}, parser.settings.as_dict()
-    changed = [key for key in now if before.get(key) != now[key]]
+        return False  # another photograph with the same name
+    folder = parser.settings.backbone.folder
+    if folder is not None:
+        features = find_features(folder, job.source)
+        if image.get("features_sha256") != sha256_of(features):
+            return False  # other features of the same photograph
+    changed = record_differences(meta.get("settings", {}), parser.settings.as_dict())
     if changed:
-        differences = ", ".join(f"{key} {before.get(key)} -> {now[key]}" for key in changed)
+        differences = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in changed.items())
         raise TreeFileError(
             f"{job.output} was made with other settings ({differences}); choose another output "
             "folder or pass --overwrite"

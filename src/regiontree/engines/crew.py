@@ -1,8 +1,8 @@
-"""What an experiment asks of the processes that share it: tickets, counts, reports.
+"""How the processes of one experiment share its work.
 
-Work is handed out one ticket at a time from a common counter, so a process that got hard images
-takes fewer of them and nobody waits long at the end. Results lie in files; only counts and
-failures travel between processes.
+The images of an experiment have numbers, called tickets. Each process takes the next ticket from a
+common counter. So a process with slow images takes fewer of them, and no process waits long at the
+end. The processes write their results to files. They send each other only counts and messages.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ __all__ = ["Crew", "open_crew"]
 
 
 class Crew(Protocol):
-    """The processes of one run, as one of them sees them.
+    """All processes of one run, seen from one of them.
 
     Attributes
     ----------
     rank : int
-        This process, 0 to size - 1; 0 speaks for all.
+        Number of this process, 0 to size - 1. Process 0 writes the reports.
     size : int
         Number of processes.
     device : str or None
-        Device given to this process; None leaves the choice to the user.
+        Device of this process, such as ``cuda:1``. None: the user's choice holds.
     """
 
     rank: int
@@ -34,22 +34,33 @@ class Crew(Protocol):
     device: str | None
 
     def tickets(self, count: int) -> Iterator[int]:
-        """Numbers below `count`; every number goes to exactly one process."""
+        """The tickets of this process. Each number below `count` goes to exactly one process."""
         ...
 
     def total(self, counts: Sequence[int]) -> list[int]:
-        """Sums over all processes, after all of them asked."""
+        """The sum of each count over all processes. It waits until all processes have called it."""
         ...
 
     def gather(self, text: str) -> list[str]:
-        """Every process's text in order of rank, at rank 0; nothing elsewhere."""
+        """At rank 0, the texts of all processes in order of rank; an empty list elsewhere."""
         ...
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group of processes."""
         ...
 
 
 def open_crew(device: str = "auto") -> Crew:
-    """The crew that this process was started in; alone if in none."""
+    """The crew of this process: of torchrun if torchrun started the process, else one process.
+
+    Parameters
+    ----------
+    device
+        The user's choice of device.
+
+    Raises
+    ------
+    SettingsError
+        The device does not fit this machine: see :class:`~regiontree.engines.torchrun.Torchrun`.
+    """
     return Torchrun(device) if is_under_torchrun() else Alone()

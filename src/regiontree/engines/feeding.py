@@ -1,10 +1,11 @@
-"""Feeding a network: photographs are decoded ahead, run in batches, and come back in their order.
+"""Run many photographs through a network: decode them ahead and run them in batches.
 
-The next photographs are read and resized by a thread in the background. Those of one grid go
-through the network together. Results come in the order of the photographs.
+A background thread reads and resizes the next photographs. Photographs with the same patch grid
+form a batch. The results come in the order of the photographs.
 
-On a CPU neither batches nor decoding beside the network pay: all its cores are at work already. So
-the default there is one image at a time, decoded when its turn comes (docs/performance.md).
+On a CPU, neither batches nor a decoding thread save time, because the network already uses all
+cores. So the default on a CPU is one photograph at a time, without the thread
+(docs/performance.md).
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from torch import Tensor
 from regiontree.backbones.featurefile import Features
 from regiontree.backbones.run import run_batch
 from regiontree.errors import ImageError, RegionTreeError, check_number
-from regiontree.images import LoadedImage
-from regiontree.parser import Photo, RegionParser
+from regiontree.images import LoadedImage, Photo
+from regiontree.parser import RegionParser
 
 __all__ = ["Fed", "extract_many", "feed"]
 
 _CUDA_BATCH = 8
 _Result = TypeVar("_Result")
-# What one photograph may raise; RuntimeError is how torch reports what it cannot do with it.
+# The errors that concern one photograph only. torch raises RuntimeError if it cannot process one.
 _OF_A_PHOTO = (RegionTreeError, OSError, MemoryError, RuntimeError, ValueError)
 
 
@@ -41,10 +42,14 @@ class Fed:
 
     Attributes
     ----------
-    photo : as it was given
-    image : decoded; None if it could not be, or is not needed
-    features : what came of it: features, or the error that stopped it; None if `photo` is
-    seconds : that were waited for its decoding and, as its share of the batch, its run
+    photo : Photo or None
+        The photograph as the caller gave it.
+    image : LoadedImage or None
+        The decoded photograph. None if decoding failed or is not needed.
+    features : Features, Exception or None
+        The features, or the error of this photograph. None if `photo` is None.
+    seconds : float
+        Time spent waiting for the decoding, plus this photograph's share of the time of its batch.
     """
 
     photo: Photo | None
@@ -55,7 +60,7 @@ class Fed:
     seconds: float = 0.0
 
     def wait(self) -> None:
-        """Until it is decoded."""
+        """Wait until the photograph is decoded."""
         if self._decoding is None:
             return
         start = time.perf_counter()
@@ -74,7 +79,7 @@ class Fed:
         self._decoding = None
 
     def waits_with(self, other: Fed) -> bool:
-        """Whether both are to run and on the same grid."""
+        """Whether both photographs still have to go through the network, with the same grid."""
         pixels, others = self._pixels, other._pixels
         return pixels is not None and others is not None and pixels.shape == others.shape
 
@@ -82,30 +87,37 @@ class Fed:
 def extract_many(
     parser: RegionParser, photos: Iterable[Photo], *, batch: int | None = None, ahead: int = 2
 ) -> Iterator[tuple[Photo, Features | Exception]]:
-    """Features of many photographs, in their order; of a bad one, the error it raised.
+    """Each photograph with its features, or with the error that it raised, in their order.
 
-    What :meth:`~regiontree.parser.RegionParser.extract` gives of each: the same bits with a batch
-    of 1, to rounding with more. `photos` is read a few batches ahead of what has been given.
+    With a batch of 1, the features equal those of
+    :meth:`~regiontree.parser.RegionParser.extract` bit for bit. With a larger batch they differ by
+    rounding.
 
     Parameters
     ----------
+    parser
+        Holds the network.
+    photos
+        Paths, Pillow images or arrays. They are read a few batches ahead of the results.
     batch
-        Photographs run together, of one grid and near each other, fewer if memory runs out. None: 8
-        on CUDA, else 1.
+        Number of photographs that run together, 1 to 4096. They must have the same grid and be near
+        each other in the order. If memory runs out, fewer run together. None: 8 on CUDA, else 1.
     ahead
-        Batches that are decoded while one runs.
+        Number of batches that are decoded while one runs, 0 to 4096.
 
     Raises
     ------
     BackboneError
-        The network cannot be loaded: no photograph could be done.
+        The network cannot be loaded, so no photograph can be processed.
     SettingsError
-        `batch` is no whole number of at least 1, or `ahead` none of at least 0.
+        `batch` or `ahead` is not a whole number in its range.
     """
     with closing(feed(parser, photos, batch=batch, ahead=ahead)) as feeding:
         for fed in feeding:
-            nothing = ImageError("a photograph is a path, a Pillow image or an array, got None")
-            yield cast(Photo, fed.photo), fed.features or nothing
+            missing = ImageError(
+                "a photograph must be a path, a Pillow image or an array, got None"
+            )
+            yield cast(Photo, fed.photo), fed.features or missing
 
 
 def feed(
@@ -115,10 +127,23 @@ def feed(
     batch: int | None = None,
     ahead: int | None = None,
 ) -> Generator[Fed, None, None]:
-    """As :func:`extract_many`, with the photographs as they were decoded.
+    """Each photograph with its pixels and its features, in their order.
 
-    None among the photographs is passed on in its turn: work that is done already, say. `ahead` is
-    0 by default on a CPU, else 2. The network is loaded when the first photograph comes.
+    The network is loaded when the first photograph comes.
+
+    Parameters
+    ----------
+    parser, batch
+        As for :func:`extract_many`.
+    photos
+        As for :func:`extract_many`. None keeps its place among the results without any work.
+    ahead
+        As for :func:`extract_many`. None: 0 on a CPU, else 2.
+
+    Raises
+    ------
+    BackboneError, SettingsError
+        As for :func:`extract_many`.
     """
     if batch is None:
         batch = _CUDA_BATCH if parser.device.type == "cuda" else 1
@@ -137,8 +162,8 @@ def feed(
                     if photo is None:
                         line.append(Fed(None, None))
                         continue
-                    if not parser.is_precomputed:
-                        parser.backbone  # noqa: B018 - if it cannot load, nothing can be done
+                    if not parser.settings.is_precomputed:
+                        parser.backbone  # noqa: B018 - an error of the network must stop the run
                     line.append(Fed(photo, submit(_decoded, parser, photo)))
                 if not line:
                     return
@@ -146,12 +171,12 @@ def feed(
                 if line[0].waits_with(line[0]):
                     _run(parser, _companions(line, batch), limits)
                 yield line.popleft()
-        finally:  # also when the caller has had enough: what has not begun is not decoded
+        finally:  # if the caller stops early, photographs that wait are not decoded
             thread.shutdown(wait=True, cancel_futures=True)
 
 
 def _at_once(work: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
-    """In the place of ``submit``, without a thread: one more would start its own team in OpenMP."""
+    """Do the work now. It replaces ``submit``, whose thread would start more OpenMP threads."""
     future: Future[_Result] = Future()
     try:
         future.set_result(work(*arguments))
@@ -161,18 +186,18 @@ def _at_once(work: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
 
 
 def _decoded(parser: RegionParser, photo: Photo) -> tuple[LoadedImage | None, Tensor | Features]:
-    """The photograph and what the network is to see of it, or features that need no network."""
-    if parser.is_precomputed:
+    """The image and the network's input, or the features if no network is needed."""
+    if parser.settings.is_precomputed:
         return None, parser.extract(photo)
-    image = parser.load(photo)
+    image = parser.sight.load(photo)
     if image.is_uniform:
         return image, parser.extract(image)
-    pixels = parser.network_input(image)
+    pixels = parser.sight.network_input(image, parser.backbone.patch)
     return image, pixels.pin_memory() if parser.device.type == "cuda" else pixels
 
 
 def _companions(line: deque[Fed], batch: int) -> list[Fed]:
-    """The first in line and those near it that can run with it."""
+    """The first photograph in line, and the next ones that can run in the same batch."""
     found = [line[0]]
     for fed in islice(line, 1, 2 * batch):
         if len(found) == batch:
@@ -184,20 +209,20 @@ def _companions(line: deque[Fed], batch: int) -> list[Fed]:
 
 
 def _run(parser: RegionParser, group: list[Fed], limits: dict[tuple[int, int], int]) -> None:
-    """Features for each of the group, or the error of each."""
+    """Set the features, or the error, of each photograph of the group."""
     device, start = parser.backbone.device, time.perf_counter()
     copied = [fed._pixels.to(device, non_blocking=True) for fed in group if fed._pixels is not None]
     try:
         batch = torch.stack(copied) if len(copied) > 1 else copied[0][None]
         found = run_batch(parser.backbone, batch, limits)
     except _OF_A_PHOTO as error:
-        if len(group) > 1:  # one of them may be at fault
+        if len(group) > 1:  # one photograph may cause the error, so each runs alone
             for fed in group:
                 _run(parser, [fed], limits)
             return
         group[0].features, group[0]._pixels = error, None
         return
-    if device.type == "cuda":  # else the time would be that of asking for it
+    if device.type == "cuda":  # CUDA runs in the background, so wait before taking the time
         torch.cuda.synchronize(device)
     share = (time.perf_counter() - start) / len(group)
     for fed, patches in zip(group, found, strict=True):

@@ -1,4 +1,4 @@
-"""One process that works alone: the simplest crew."""
+"""A crew with one process, which does all the work."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ __all__ = ["Alone"]
 
 
 class Alone:
-    """One process."""
+    """A crew with one process: see :class:`regiontree.engines.crew.Crew`."""
 
     rank = 0
     size = 1
     device: str | None = None
 
     def tickets(self, count: int) -> Iterator[int]:
-        """Every number below `count`."""
+        """All numbers below `count`."""
         return iter(range(count))
 
     def total(self, counts: Sequence[int]) -> list[int]:
@@ -23,8 +23,8 @@ class Alone:
         return list(counts)
 
     def gather(self, text: str) -> list[str]:
-        """The text itself, in a list."""
+        """A list with `text` alone."""
         return [text]
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""

@@ -1,9 +1,9 @@
-"""Under ``torchrun``: one process a GPU, or several on CPUs, on one machine or many.
+"""A crew that ``torchrun`` started: one process for each GPU, or several processes on CPUs.
 
-Tickets come from the key-value store that torchrun's processes meet in, an atomic counter. Counts
-are summed by the process group: NCCL between GPUs, Gloo between CPUs. The output folder must be one
-that all machines see. On CPUs torchrun gives every process of several one thread; OMP_NUM_THREADS
-in the environment gives them more.
+The processes can run on one machine or on several. All machines must see the same output folder.
+Tickets come from an atomic counter in the key-value store of torchrun. The process group adds the
+counts, by NCCL between GPUs and by Gloo between CPUs. If torchrun starts several processes on
+CPUs, it gives each of them one thread. Set OMP_NUM_THREADS in the environment to give them more.
 """
 
 from __future__ import annotations
@@ -21,29 +21,35 @@ from regiontree.errors import SettingsError
 
 __all__ = ["Torchrun", "is_under_torchrun"]
 
-# The end of a run waits for the slowest image, however long that takes.
+# At the end of a run, all processes wait for the slowest image. This may take long.
 _PATIENCE = timedelta(days=1)
 
 
 def is_under_torchrun() -> bool:
-    """Whether the environment is that of one process among several."""
+    """Whether torchrun started this process, as its environment shows."""
     return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
 
 
 class Torchrun:
-    """The crew that torchrun started.
+    """The crew that torchrun started: see :class:`regiontree.engines.crew.Crew`.
+
+    Parameters
+    ----------
+    device
+        The user's choice of device. ``auto`` uses the GPUs if there are any.
 
     Raises
     ------
     SettingsError
-        More processes on this machine than it has GPUs, where it has any.
+        `device` is ``cuda`` and the machine has no GPU, or the machine has fewer GPUs than
+        processes.
     """
 
     def __init__(self, device: str = "auto") -> None:
         local = int(os.environ.get("LOCAL_RANK", "0"))
         gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
         if device == "cuda" and not gpus:
-            raise SettingsError("device 'cuda' is not on this machine; use --device cpu")
+            raise SettingsError("device 'cuda': this machine has no such GPU; use --device cpu")
         if gpus and local >= gpus:
             raise SettingsError(
                 f"process {local} has no GPU: this machine has {gpus}; start at most as many "
@@ -55,7 +61,7 @@ class Torchrun:
             torch.cuda.set_device(self._where)
         store, self.rank, self.size = next(rendezvous("env://"))
         store.set_timeout(_PATIENCE)
-        # A restart of the group by torchrun starts counting anew.
+        # If torchrun restarts the group, the tickets start again at 0.
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         self._tickets = _named(f"regiontree/{attempt}", store)
         self._runs = 0
@@ -68,21 +74,22 @@ class Torchrun:
         )
 
     def tickets(self, count: int) -> Iterator[int]:
-        """Numbers below `count` that no other process takes."""
+        """The tickets of this process: see :meth:`regiontree.engines.crew.Crew.tickets`."""
         self._runs += 1
         counter = f"tickets/{self._runs}"
         while (ticket := self._tickets.add(counter, 1) - 1) < count:
             yield ticket
 
     def total(self, counts: Sequence[int]) -> list[int]:
-        """The sum of each count over all processes."""
+        """Sums over all processes: see :meth:`regiontree.engines.crew.Crew.total`."""
         sums = torch.tensor(list(counts), dtype=torch.int64, device=self._where)
         dist.all_reduce(sums)
         return [int(value) for value in sums.tolist()]
 
     def gather(self, text: str) -> list[str]:
-        """The texts of all processes in process 0; an empty list in the others."""
-        # Bytes, not objects: nothing is unpickled. A first round tells the lengths.
+        """The texts of all processes: see :meth:`regiontree.engines.crew.Crew.gather`."""
+        # The processes send bytes and no Python objects, so nothing is unpickled. First they send
+        # the lengths of their texts.
         mine = torch.frombuffer(bytearray(text.encode() or b" "), dtype=torch.uint8)
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
         dist.all_gather(lengths, torch.tensor([len(mine)]))
@@ -99,10 +106,11 @@ class Torchrun:
         ]
 
     def close(self) -> None:
-        """Leave the group of processes."""
+        """Leave the process group."""
         if dist.is_initialized():
             dist.destroy_process_group()
 
 
 def _named(prefix: str, store: Any) -> Any:
+    """The store, with `prefix` before each key."""
     return dist.PrefixStore(prefix, store)  # type: ignore[attr-defined]

@@ -13,30 +13,90 @@ Both are JSON or YAML.
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from regiontree.errors import ConfigError, SettingsError
-from regiontree.experiments.experiment import Experiment
-from regiontree.experiments.own import Own, stage_of
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from regiontree.errors import ConfigError, SettingsError, UnusedSettingError
+from regiontree.experiments.experiment import BUDGETS, Experiment
 from regiontree.experiments.published import (
     OVERCLUSTERINGS,
     STAGES,
     Published,
+    Text,
     remarks_on,
     settings_of,
     unsupported_in,
 )
 from regiontree.images import Size
-from regiontree.settings import Settings
-from regiontree.system.reading import nearest, read_mapping, refuse, shown, validated
+from regiontree.settings import CHOICES, FLAT_NAMES, Settings, known_keys
+from regiontree.system.reading import (
+    Listed,
+    Section,
+    nearest,
+    read_mapping,
+    refuse,
+    shown,
+    validated,
+)
 
 __all__ = ["Experiment", "load_experiment"]
 
-_TOGETHER = {"kernel", "stride"}  # settings of which neither is right alone
+_TOGETHER = {  # settings of which neither is right alone
+    name: {"kernel", "stride", "view.kernel", "view.stride"}
+    for name in ("kernel", "stride", "view.kernel", "view.stride")
+}
+_STAGE_NAMES = {
+    "features": "extract_features",
+    "trees": "semantic_ncuts",
+    "evaluate": "create_stats",
+}
+
+
+def _stage_of(name: object) -> object:
+    """A stage's published name from ``features``, ``trees`` or ``evaluate``; others unchanged."""
+    return _STAGE_NAMES.get(name, name) if isinstance(name, str) else name
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _stages(value: object) -> object:
+    value = _listed(value)
+    return [_stage_of(name) for name in value] if isinstance(value, list) else value
+
+
+def _data(value: object) -> object:
+    if not (value and isinstance(value, str | dict)):
+        raise ValueError("must be a name in the catalogue, a path or a mapping of keys to values")
+    return value
+
+
+class Own(Section):
+    """A config in our own format."""
+
+    dataset: Annotated[Any, AfterValidator(_data)]
+    split: Text | None = None
+    root: Text | None = None
+    output: Text = "results"
+    preset: Text = "default"
+    settings: dict[str, Any] | None = None
+    stages: Annotated[
+        Listed[Literal["extract_features", "semantic_ncuts", "create_stats"]],
+        BeforeValidator(_stages),
+        Field(min_length=1),
+    ] = ("extract_features", "semantic_ncuts", "create_stats")
+    protocols: Annotated[
+        Listed[Literal["pixel", "grid"]], BeforeValidator(_listed), Field(min_length=1)
+    ] = ("pixel",)
+    match: Literal["max", "hungarian"] = "max"
+    threshold: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
+    budgets: Listed[Annotated[int, Field(ge=1)]] = BUDGETS
+    pictures: bool = False
 
 
 def load_experiment(
@@ -51,6 +111,8 @@ def load_experiment(
     stages: Sequence[str] | None = None,
     size: Size | str | None = None,
     refine: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    preset: str | None = None,
 ) -> Experiment:
     """Read a config; what else is given takes the place of what the config says.
 
@@ -65,6 +127,8 @@ def load_experiment(
         Published names, or ``features``, ``trees``, ``evaluate``.
     size, refine
         See :class:`~regiontree.settings.Settings`.
+    changes, preset
+        Settings by ``stage.key`` and a preset, instead of those of the config.
 
     Raises
     ------
@@ -83,6 +147,8 @@ def load_experiment(
         "stages": None if stages is None else list(stages),
         "size": size,
         "refine": refine,
+        "changes": changes or None,
+        "preset": preset,
     }
     given = {key: value for key, value in given.items() if value is not None}
     if "schedule" in raw or "tasks" in raw:
@@ -104,7 +170,7 @@ def _from_published(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> E
         ("stages", "schedule"),
     ):
         if key in given:
-            value = [stage_of(s) for s in given[key]] if key == "stages" else given[key]
+            value = [_stage_of(s) for s in given[key]] if key == "stages" else given[key]
             if theirs in raw and raw[theirs] != value:
                 remarks.append(_changed(theirs, raw[theirs], value))
             raw = {**raw, theirs: value}
@@ -115,13 +181,12 @@ def _from_published(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> E
         if stage not in config.tasks.model_fields_set
     ]
     changes = settings_of(config)
-    for key in ("size", "refine"):
-        if key in given:
-            changes[key] = (key, given[key])
-    settings = _settings("published", changes, mistakes)
+    changes |= _from_options(given, changes)
+    settings = _settings(given.get("preset", "published"), changes, mistakes)
     resize = config.tasks.extract_features.resize
-    if settings is not None and settings.size != tuple(resize):
-        remarks.append(_changed("tasks.extract_features.resize", list(resize), given["size"]))
+    if settings is not None and settings.view.size != tuple(resize):
+        size = given.get("size", settings.view.size)
+        remarks.append(_changed("tasks.extract_features.resize", list(resize), size))
     datasets_config = _find(
         "datasets_config",
         config.datasets_config,
@@ -166,16 +231,16 @@ def _from_own(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> Experim
             f"{path}: datasets_config {given['datasets_config']} belongs to published configs; in "
             "this one, dataset names the data"
         )
-    top = ("dataset", "split", "root", "output", "stages")
+    top = ("dataset", "split", "root", "output", "stages", "preset")
     config = validated(Own, {**raw, **{key: given[key] for key in top if key in given}}, path)
     mistakes: list[str] = []
     remarks: list[str] = []
-    changes = {name: (f"settings.{name}", value) for name, value in (config.settings or {}).items()}
+    changes = _by_key(config.settings or {}, "settings.")
     if "model" in given:
-        changes["backbone"] = ("model", given["model"])
-    for key in ("size", "refine"):
-        if key in given:
-            changes[key] = (key, given[key])
+        changes = {
+            **{name: one for name, one in changes.items() if name not in _names_of("backbone.name")}
+        } | {"backbone": ("model", given["model"])}
+    changes |= _from_options(given, changes)
     settings = _settings(config.preset, changes, mistakes)
     dataset, data = config.dataset, config.dataset
     if isinstance(data, dict):
@@ -188,8 +253,10 @@ def _from_own(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> Experim
     if mistakes or settings is None:
         refuse(path, mistakes)
     stages = _in_order("stages", config.stages, remarks)
-    (method,) = (name for name, ours in OVERCLUSTERINGS.items() if ours == settings.overclustering)
-    merging = "topdown" if settings.tree == "recursive" else settings.tree
+    theirs = {ours: name for name, ours in OVERCLUSTERINGS.items()}
+    method = theirs.get(settings.parts.name, settings.parts.name)
+    merging = "topdown" if settings.tree.name == "recursive" else settings.tree.name
+    heuristic = str(getattr(settings.tree, "heuristic", "maxgap"))
     return Experiment(
         config=path,
         published=False,
@@ -199,7 +266,7 @@ def _from_own(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> Experim
         datasets_config=None,
         data=data,
         root=None if config.root is None else Path(config.root),
-        model=settings.backbone,
+        model=settings.backbone.name,
         stages=stages,
         settings=settings,
         protocols=tuple(dict.fromkeys(config.protocols)),
@@ -207,7 +274,7 @@ def _from_own(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> Experim
         threshold=config.threshold,
         budgets=tuple(sorted(set(config.budgets))),
         save_strips=config.pictures,
-        variant=(method, "symmetrical", settings.distance, settings.heuristic, merging),
+        variant=(method, "symmetrical", settings.affinity.distance, heuristic, merging),
         remarks=tuple(remarks),
     )
 
@@ -215,25 +282,51 @@ def _from_own(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> Experim
 # -- pieces of both -------------------------------------------------------------------------------
 
 
-def _settings(
-    preset: str, changes: dict[str, tuple[str, Any]], mistakes: list[str]
-) -> Settings | None:
-    """A preset with changes ``{name: (key in the config, value)}``, or more `mistakes`."""
+Changes = dict[str, tuple[str, Any]]  # name of a setting -> (key in the config, value)
+
+
+def _by_key(settings: Mapping[str, Any], start: str) -> Changes:
+    """Settings of a file, stages taken apart: ``{tree: {levels: 5}}`` is ``tree.levels``."""
+    found: Changes = {}
+    for name, value in settings.items():
+        inner = value if isinstance(value, Mapping) else None
+        if inner is None:
+            found[name] = (f"{start}{name}", value)
+        else:
+            found |= {f"{name}.{key}": (f"{start}{name}.{key}", v) for key, v in inner.items()}
+    return found
+
+
+def _from_options(given: Mapping[str, Any], before: Changes) -> Changes:
+    """Settings from the command line; they take the place of the config's own."""
+    found: Changes = {key: (key, given[key]) for key in ("size", "refine") if key in given}
+    found |= {name: (f"--set {name}", value) for name, value in given.get("changes", {}).items()}
+    for name in found:
+        for key in FLAT_NAMES.get(name, (name,)):
+            for old in _names_of(key):
+                before.pop(old, None)
+    return found
+
+
+def _names_of(key: str) -> list[str]:
+    """Every name of a setting: ``stage.key`` itself and its flat name."""
+    return [key, *(name for name, keys in FLAT_NAMES.items() if key in keys)]
+
+
+def _settings(preset: str, changes: Changes, mistakes: list[str]) -> Settings | None:
+    """A preset with changes, or more `mistakes`."""
     try:
-        usual = dataclasses.asdict(Settings.make(preset))
+        Settings.make(preset)
     except SettingsError as error:
         mistakes.append(f"preset: {error}")
         return None
+    names = [*FLAT_NAMES, *known_keys()]
+    wrong = [
+        f"unknown key {key}{nearest(name, names)}"
+        for name, (key, _) in changes.items()
+        if name not in names
+    ]
     values = {name: value for name, (_, value) in changes.items()}
-    wrong = []
-    for name, (key, value) in changes.items():
-        # Settings trusts that texts are texts, and takes true for 1 as Python does.
-        if name not in usual:
-            wrong.append(f"unknown key {key}{nearest(name, list(usual))}")
-        elif isinstance(usual[name], str) and not (isinstance(value, str) and value):
-            wrong.append(f"{key} must be text, got {shown(value)}")
-        elif isinstance(value, bool) and not isinstance(usual[name], bool):
-            wrong.append(f"{key} must be a number, got {shown(value)}")
     if not wrong:
         try:
             return Settings.make(preset, **values)
@@ -241,14 +334,25 @@ def _settings(
             together = str(error)
         found: dict[str, str] = {}  # what is said -> of which key
         for name, (key, _) in changes.items():
-            alone = _TOGETHER if name in _TOGETHER else {name}
+            alone = _TOGETHER.get(name, {name}) | _selectors(name)
             try:
                 Settings.make(preset, **{n: values[n] for n in alone & values.keys()})
+            except UnusedSettingError:
+                continue  # another change may give it an effect
             except SettingsError as error:
                 found.setdefault(str(error), key)
-        wrong = [f"{key}: {said}" for said, key in found.items()] or [f"settings: {together}"]
+        first = [key for name, (key, _) in changes.items() if together.startswith(f"{name} ")]
+        found = found or {together: first[0] if first else "settings"}
+        wrong = [f"{key}: {said}" for said, key in found.items()]
     mistakes += wrong
     return None
+
+
+def _selectors(name: str) -> set[str]:
+    """What chooses the method that a setting is of, by every name."""
+    stages = {key.partition(".")[0] for key in FLAT_NAMES.get(name, (name,))}
+    keys = [f"{stage}.{CHOICES[stage].selector}" for stage in stages if stage in CHOICES]
+    return {other for key in keys for other in _names_of(key)}
 
 
 def _find(

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from regiontree.experiments.own import BUDGETS
 from regiontree.settings import Settings
 
-__all__ = ["Experiment"]
+__all__ = ["BUDGETS", "Experiment"]
+
+BUDGETS = (5, 10, 25, 50, 100, 200)  # numbers of nodes that scores are also given at
+"""Numbers of nodes that scores are also given at."""
 
 FOLDERS = {
     "extract_features": "features",

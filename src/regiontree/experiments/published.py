@@ -35,16 +35,16 @@ OVERCLUSTERINGS = {
 }
 """Names of over-clusterings in published configs, and ours for them."""
 _RENAMED = {
-    "kover": "parts",
-    "thresh": "threshold",
-    "sigma": "sigma",
-    "adjacency": "affinity",
-    "heuristic": "heuristic",
-    "max_kways": "max_ways",
-    "mncut_th": "max_ncut",
-    "max_perturb": "max_perturbation",
-    "min_points": "min_parts",
-    "levels": "levels",
+    "kover": "parts.count",
+    "thresh": "affinity.threshold",
+    "sigma": "affinity.sigma",
+    "adjacency": "affinity.kind",
+    "heuristic": "tree.heuristic",
+    "max_kways": "tree.max_ways",
+    "mncut_th": "tree.max_ncut",
+    "max_perturb": "tree.max_perturbation",
+    "min_points": "tree.min_parts",
+    "levels": "tree.levels",
 }
 # The one value of each that this version has.
 _ONLY = {
@@ -185,21 +185,34 @@ def settings_of(config: Published) -> dict[str, tuple[str, Any]]:
     """Our settings as ``{name: (key in the config, value)}``; without what is not available."""
     features, trees = config.tasks.extract_features, config.tasks.semantic_ncuts
     found: dict[str, tuple[str, Any]] = {
-        "backbone": ("model", config.model),
+        "backbone.name": ("model", config.model),
         "seed": ("seed", config.seed),
-        "size": ("tasks.extract_features.resize", features.resize),
+        "view.size": ("tasks.extract_features.resize", features.resize),
     }
+    unused = _unused_in(trees)
     for theirs, ours in _RENAMED.items():
+        if theirs in unused:
+            continue
         found[ours] = (f"tasks.semantic_ncuts.{theirs}", getattr(trees, theirs))
     if trees.distance in _DISTANCES:
-        found["distance"] = ("tasks.semantic_ncuts.distance", _DISTANCES[trees.distance])
+        found["affinity.distance"] = ("tasks.semantic_ncuts.distance", _DISTANCES[trees.distance])
     method = OVERCLUSTERINGS[trees.overclustering]
-    found["overclustering"] = ("tasks.semantic_ncuts.overclustering", method)
+    found["parts.method"] = ("tasks.semantic_ncuts.overclustering", method)
     if features.unfold:
-        found["kernel"] = ("tasks.extract_features.kernel", features.kernel)
-        found["stride"] = ("tasks.extract_features.stride", features.stride)
+        found["view.kernel"] = ("tasks.extract_features.kernel", features.kernel)
+        found["view.stride"] = ("tasks.extract_features.stride", features.stride)
     if "postprocess_crf" in config.schedule:
-        found["refine"] = ("schedule", "crf")
+        found["refine.method"] = ("schedule", "crf")
+    return found
+
+
+def _unused_in(trees: _Trees) -> dict[str, str]:
+    """Keys that the published code does not use beside the other values: key to reason."""
+    found = {}
+    if trees.adjacency != "exp":
+        found["sigma"] = f"adjacency {trees.adjacency}"
+    if trees.overclustering in ("null", "felzenszwalb", "quickshift"):
+        found["kover"] = f"overclustering {trees.overclustering}"
     return found
 
 
@@ -240,6 +253,10 @@ def remarks_on(config: Published) -> list[str]:
             f"tasks.semantic_ncuts.max_perturb {trees.max_perturb:g} is used as written; the "
             f"published code runs with {_PUBLISHED_PERTURBATION} whatever its config says"
         )
+        for name, reason in _unused_in(trees).items():
+            if getattr(trees, name) != _Trees.model_fields[name].default:
+                written = shown(getattr(trees, name))
+                said.append(f"tasks.semantic_ncuts.{name} {written} has no effect with {reason}")
         if trees.overclustering == "kmeans":
             said.append(
                 "tasks.semantic_ncuts.overclustering 'kmeans' clusters features of unit length, as "

@@ -137,10 +137,10 @@ def prepare(experiment: Experiment) -> Plan:
         missing += dataset.problems or ["the data set has no images"]
     else:
         remarks += dataset.problems
-    remarks += _downloads(experiment.settings.backbone, missing)
+    remarks += _downloads(experiment.settings.backbone.name, missing)
     if experiment.settings.needs_pixels:
         try:
-            check_installed(experiment.settings.overclustering)
+            check_installed(experiment.settings.parts.name)
         except MissingExtraError as error:
             missing.append(str(error))
     scoring = None
@@ -272,9 +272,9 @@ def _bytes_per_image(pipeline: Pipeline) -> int | None:
     experiment = pipeline.experiment
     total = _TREE_BYTES if "semantic_ncuts" in pipeline.stages else 0
     if "extract_features" in pipeline.stages:
-        if pipeline.parser.is_precomputed:
+        if pipeline.parser.settings.is_precomputed:
             return None
-        network, size = pipeline.parser.backbone, experiment.settings.size
+        network, size = pipeline.parser.backbone, experiment.settings.view.size
         height, width = (size, size) if isinstance(size, int) else size
         total += -(-height // network.patch) * -(-width // network.patch) * network.dim * 2
     return total

@@ -25,6 +25,7 @@ import numpy as np
 
 from regiontree._version import __version__
 from regiontree.backbones.featurefile import load_features, read_features_meta, save_features
+from regiontree.backbones.precomputed import find_features
 from regiontree.datasets.dataset import Dataset, Sample
 from regiontree.engines.crew import Crew
 from regiontree.engines.feeding import Fed, feed
@@ -32,7 +33,7 @@ from regiontree.errors import DataError, FeatureError, RegionTreeError, TreeFile
 from regiontree.experiments.config import Experiment
 from regiontree.experiments.scoring import Scoring
 from regiontree.parser import RegionParser
-from regiontree.settings import UNSAID
+from regiontree.settings import UNRECORDED
 from regiontree.system.files import atomic_write, sha256_of
 from regiontree.tree import RegionTree
 from regiontree.tree.file import read_meta
@@ -93,7 +94,7 @@ class Pipeline:
         self.dataset = dataset
         self.scoring = scoring
         self.overwrite = overwrite
-        self.parser = RegionParser(device=device, compile=compile, **experiment.settings.as_dict())
+        self.parser = RegionParser(settings=experiment.settings, device=device, compile=compile)
         stages = {*experiment.stages}
         if "postprocess_crf" in stages:  # done as the tree is made
             stages.add("semantic_ncuts")
@@ -160,7 +161,10 @@ class Pipeline:
         if not self.overwrite and path.is_file():
             try:
                 found = read_features_meta(path)
-                if not self._differences(found, sample) and found["backbone"] == self._backbone():
+                if (
+                    not self._differences(found, sample)
+                    and found["backbone"] == self.parser.describe()
+                ):
                     return None
             except (RegionTreeError, OSError, ValueError):
                 pass  # damaged: made again; or there is no photograph, which reading it will tell
@@ -180,7 +184,7 @@ class Pipeline:
     def _differences(self, found: dict[str, Any], sample: Sample) -> list[str]:
         """Why features are not those of this photograph and these settings."""
         wanted = feature_settings(self.experiment.settings.as_dict())
-        there = {**UNSAID, **found["settings"]}
+        there = {**UNRECORDED, **found["settings"]}
         differences = [
             f"{name} {there.get(name)} instead of {value}"
             for name, value in wanted.items()
@@ -188,8 +192,9 @@ class Pipeline:
         ]
         if found["source"].get("sha256") != sha256_of(sample.image):
             differences.append("another photograph")
-        if self.parser.is_precomputed:
-            now = sha256_of(self.parser.features_file(sample.image))
+        folder = self.experiment.settings.backbone.folder
+        if folder is not None:
+            now = sha256_of(find_features(folder, sample.image))
             if found["source"].get("features_sha256") != now:
                 differences.append("another feature file")
         # Older files say only what the network calls itself, and after a space how it ran.
@@ -201,7 +206,8 @@ class Pipeline:
     @property
     def _asked(self) -> str:
         """The backbone by the name that it was asked for, wherever feature files lie."""
-        return "precomputed" if self.parser.is_precomputed else self.experiment.settings.backbone
+        asked = self.experiment.settings.backbone
+        return "precomputed" if asked.is_precomputed else asked.name
 
     def _tree(self, sample: Sample, fed: Fed) -> bool:
         source, path = self.features_path(sample), self.tree_path(sample)
@@ -226,7 +232,8 @@ class Pipeline:
                 )
             kept = load_features(source)
             kept = replace(kept, source={**kept.source, "features_sha256": digest})
-            self.parser.finish(sample.image, kept, fed.image).save(path)
+            rgb = self.parser.pixels(sample.image, decoded=fed.image)
+            self.parser.build(kept, rgb=rgb).save(path)
         strip = self.strip_path(sample)
         if self.experiment.save_strips and not (done and strip.is_file()):
             self._strip(sample, strip)
@@ -280,11 +287,6 @@ class Pipeline:
         spec = self.dataset.spec
         segments = "" if spec.segments is None else sha256_of(self.dataset.root / spec.segments)
         return f"{self.scoring!r}\n{spec.model_dump_json()}\n{segments}"
-
-    def _backbone(self) -> dict[str, Any]:
-        return (
-            {"name": "precomputed"} if self.parser.is_precomputed else self.parser.backbone_meta()
-        )
 
     def _log(self, outcome: Outcome) -> None:
         """One line in the log: lines this short are appended whole by any number of processes."""

@@ -1,12 +1,12 @@
 """COCO instance annotations: one data set of many photographs, one annotation a node.
 
-The format of cocodataset.org/#format-data, as ``pycocotools`` reads it: a mask is run lengths down
-the columns in COCO's own compressed text. To COCO's fields an annotation adds its place in the
-tree: ``node`` (its number there), ``parent_id`` (the annotation of the smallest written node around
-it, null at the top), and ``level``, ``height``, ``ncut`` and ``stop`` as the tree has them.
+The format is that of cocodataset.org/#format-data, as ``pycocotools`` reads it. A mask is a list of
+run lengths down the columns, in COCO's own compressed text. An annotation has COCO's fields and its
+place in the tree: ``node`` (its number there), ``parent_id`` (the annotation of the smallest
+written node around it, or null), and ``level``, ``height``, ``ncut`` and ``stop`` of the tree.
 
-Only leaves are encoded, all of them from one pass over the image; the run lengths of every other
-node are its children's, merged. No mask is ever made.
+One pass over the image encodes all leaves. The run lengths of every other node are merged from its
+children's, so no mask is made.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from regiontree.export.graph import node_attributes
 from regiontree.forest.sources import Source
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
+from regiontree.tree.kernel import accumulate_any, nearest_marked
 
 __all__ = [
     "CATEGORY",
@@ -60,28 +61,28 @@ def to_coco(
     Parameters
     ----------
     name
-        The tree's name, of which its folder is taken: see :func:`photo_name`.
+        The tree's name. The photograph gets the folder of this name: see :func:`photo_name`.
     n_regions, height, depth
         Only the regions of that cut; see :meth:`RegionTree.cut`.
     salient
-        Only so many nodes, the likeliest things and parts first; see :meth:`RegionTree.salient`.
+        Only so many nodes, the most salient first; see :meth:`RegionTree.salient`.
     all_nodes
-        With a cut: also the nodes above it, but for the root.
+        With a cut: also the nodes above it, except the root.
 
-    Without any of these, all nodes but the root; a tree of one node then has no annotation.
+    Without any of these, all nodes except the root. A tree of one node then has no annotation.
 
     Returns
     -------
     dict
-        ``info``, ``licenses``, ``images``, ``categories`` (of one, "region") and ``annotations``,
-        whose ids count from 1. Areas and boxes (x, y, width, height) are in pixels.
+        ``info``, ``licenses``, ``images``, ``categories`` (only "region") and ``annotations``, with
+        ids from 1. Areas and boxes (x, y, width, height) are in pixels.
 
     Raises
     ------
     ExportError
-        `salient` with any of the others.
+        `salient` together with any of the others.
     TreeError
-        Not a criterion that a cut takes; `salient` below 1.
+        A cut with two criteria or a wrong value; `salient` below 1.
     MissingExtraError
         pycocotools is not installed.
 
@@ -131,10 +132,10 @@ def to_coco(
 
 
 def write_coco(parts: Iterable[dict[str, Any]], path: str | Path) -> Path:
-    """Write the data sets of many photographs, each from :func:`to_coco`, as one; gives the path.
+    """Write the data sets of many photographs, each from :func:`to_coco`, as one; return the path.
 
-    Images are numbered in their order, annotations through all of them. One part is in memory at a
-    time: annotations are written, one a line, as they come.
+    Images are numbered in their order. Annotations are numbered on from image to image. Each
+    annotation is written at once, on its own line, so that only one part is in memory.
     """
     images: list[dict[str, Any]] = []
 
@@ -164,10 +165,10 @@ def write_coco(parts: Iterable[dict[str, Any]], path: str | Path) -> Path:
 def photo_name(tree: RegionTree, name: str | None = None) -> str:
     """File name of the photograph that a tree was made from.
 
-    Trees repeat the folders of their photographs, so it lies in the folder of `name`, which is the
-    path of the tree below the folder of all trees, with slashes and without suffix:
-    ``a/photo`` made from ``photo.jpg`` gives ``a/photo.jpg``. A tree that does not know its
-    photograph has `name` itself, or ``image``.
+    `name` is the path of the tree below the folder of all trees, with slashes and without suffix.
+    Trees are in folders of the same names as their photographs, so the photograph gets the folder
+    of `name`: ``a/photo`` made from ``photo.jpg`` gives ``a/photo.jpg``. If the tree does not know
+    its photograph, the result is `name`, or ``image`` without a name.
     """
     path = PurePosixPath(name or "image")
     return str(path.parent / PurePosixPath(Source(tree, Path(path)).name).name)
@@ -182,17 +183,17 @@ def chosen_nodes(
     salient: int | None = None,
     all_nodes: bool = False,
 ) -> list[int]:
-    """The nodes to write: the regions of a cut, by default the natural one, ascending.
+    """The nodes to write: the regions of a cut, ascending; by default those of the natural cut.
 
-    With `all_nodes` those above them, too, but for the root; without a cut, all nodes but the root.
-    With `salient` so many salient nodes, the likeliest first.
+    With `all_nodes`, the nodes above the cut are written, too, except the root; without a cut, all
+    nodes except the root. With `salient`, that many salient nodes, the most salient first.
 
     Raises
     ------
     ExportError
-        `salient` with any of the others.
+        `salient` together with any of the others.
     TreeError
-        Not a criterion that a cut takes; `salient` below 1.
+        A cut with two criteria or a wrong value; `salient` below 1.
     """
     no_cut = n_regions is None and height is None and depth is None
     if salient is not None:
@@ -204,22 +205,21 @@ def chosen_nodes(
     chosen = np.zeros(tree.n_nodes, dtype=bool)
     chosen[tree.cut_nodes(n_regions=n_regions, height=height, depth=depth)] = True
     if all_nodes:
-        for node in range(tree.root):
-            chosen[tree.parents[node]] |= chosen[node]
+        chosen = accumulate_any(tree.parents, chosen)
         chosen[tree.root] = False
     nodes: list[int] = np.flatnonzero(chosen).tolist()
     return nodes
 
 
 def nodes_around(tree: RegionTree, nodes: list[int]) -> list[int]:
-    """Of every node of the tree, the smallest of `nodes` that holds it and more; -1 without one."""
-    chosen = set(nodes)
-    around = [-1] * tree.n_nodes
-    parents = tree.parents.tolist()
-    for node in range(tree.root - 1, -1, -1):
-        parent = parents[node]
-        around[node] = parent if parent in chosen else around[parent]
-    return around
+    """For every node of the tree, the lowest of `nodes` that is its ancestor; -1 if none is."""
+    chosen = np.zeros(tree.n_nodes, dtype=bool)
+    chosen[nodes] = True
+    around = nearest_marked(tree.parents, chosen)[tree.parents]
+    around[~chosen[around]] = -1
+    around[tree.root] = -1
+    found: list[int] = around.tolist()
+    return found
 
 
 def write_data_set(
@@ -228,7 +228,7 @@ def write_data_set(
     annotations: Iterable[dict[str, Any]],
     images: list[dict[str, Any]],
 ) -> None:
-    """A data set of any of COCO's kinds; `images` may be filled as the annotations are made."""
+    """Write a data set of any of COCO's kinds. `annotations` may fill `images` on the way."""
     head = {"info": INFO, "licenses": [], "categories": categories}
     file.write(json.dumps(head).encode()[:-1] + b', "annotations": [')
     file.writelines(json_items(annotations))
@@ -238,7 +238,7 @@ def write_data_set(
 
 
 def json_items(items: Iterable[Any]) -> Iterator[bytes]:
-    """The inside of a JSON array, an item a line; in ASCII, whatever code a reader expects."""
+    """The inside of a JSON array, one item a line, in ASCII, which every reader understands."""
     for number, item in enumerate(items):
         text = json.dumps(item, allow_nan=False, separators=(",", ":"))
         yield (b",\n" if number else b"\n") + text.encode()
@@ -256,7 +256,7 @@ def _pycocotools() -> Any:
 
 
 def _run_lengths(tree: RegionTree, masks: Any) -> list[dict[str, Any]]:
-    """Mask of each node as pycocotools holds it: size (H, W), compressed counts."""
+    """Mask of each node in the form of pycocotools: size (H, W) and compressed counts."""
     height, width = tree.shape
     start, end, leaf = _runs_down_columns(tree.labels)
     order = np.argsort(leaf, kind="stable")
@@ -264,7 +264,7 @@ def _run_lengths(tree: RegionTree, masks: Any) -> list[dict[str, Any]]:
     rles: list[dict[str, Any]] = []
     for own in np.split(edges, np.searchsorted(leaf[order], np.arange(1, tree.n_leaves))):
         counts = np.diff(own.reshape(-1), prepend=0, append=tree.labels.size)
-        counts = counts if counts[-1] else counts[:-1]  # as COCO ends a mask that ends the image
+        counts = counts if counts[-1] else counts[:-1]  # COCO leaves out a last 0
         rles.append(masks.frPyObjects({"size": [height, width], "counts": counts}, height, width))
     for node in range(tree.n_leaves, tree.n_nodes):
         rles.append(masks.merge([rles[child] for child in tree.children(node)]))
@@ -276,8 +276,9 @@ def _runs_down_columns(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
     """Start, end (exclusive) and leaf of every run of one leaf, pixels counted down the columns.
 
-    A run may go on from the foot of a column to the head of the next. Changes are looked for along
-    the rows, as they lie in memory, and sorted: 50 megapixels take four times as long to transpose.
+    A run may go on from the foot of a column to the head of the next. Changes are found along the
+    rows, as pixels lie in memory, and then sorted. Transposing 50 megapixels takes four times as
+    long.
     """
     height = labels.shape[0]
     row, column = np.nonzero(labels[1:] != labels[:-1])

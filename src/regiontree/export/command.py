@@ -1,9 +1,13 @@
-"""What ``regiontree export`` does: many trees, one format; bad trees are told and the rest goes on.
+"""The work of ``regiontree export``: write many trees in one format.
 
-Where files go. A format of one file a tree writes ``OUT/b.SUFFIX`` for ``a/b.npz`` of folder ``a``,
-or, without OUT, beside the tree; OUT may name the file itself if there is one tree. A format of one
-document for all writes the file OUT, or ``OUT/FORMAT.json`` if that is a folder; without OUT,
-``FORMAT.json`` in the folder given, or in the one that holds all trees given.
+A tree that cannot be written is reported, and the others are written.
+
+Some formats have a file for each tree. ``a/b.npz`` of folder ``a`` becomes ``OUT/b.SUFFIX``, or,
+without OUT, a file beside the tree. If there is only one tree, OUT may be the file itself.
+
+Other formats have one document for all trees. It is the file OUT, or ``OUT/FORMAT.json`` if OUT is
+a folder. Without OUT it is ``FORMAT.json`` in the folder given, or in the folder that holds all
+trees given.
 """
 
 from __future__ import annotations

@@ -1,21 +1,24 @@
 """GeoJSON: regions as polygons, exact to the pixel, in the image or on the map.
 
-Polygons run along the edges of pixels. Without a transform their coordinates are x (columns to the
-right) and y (rows, *downwards*) of pixel corners: the image of (H, W) pixels is the rectangle from
-(0, 0) to (W, H). With one they are map coordinates, and with its coordinate reference system
-longitudes and latitudes, which is what GeoJSON means by coordinates (RFC 7946) and what QGIS,
-ArcGIS, Leaflet and geojson.io put in the right place without being told anything. QGIS lays them
-over the photograph in whatever projection that is in. For polygons in the photograph's own
-projection, pass the transform alone and tell the program the projection. To lay polygons over a
-photograph that is on no map, pass ``transform=(1, 0, 0, 0, -1, 0)``: GIS programs show such an
-image below the x axis.
+Polygons run along the sides of pixels. There are three kinds of coordinates:
 
-Neighbours share the very same vertices, so that any cut of a collection of all nodes covers the
-image without gaps or overlaps, on the map as well: :mod:`regiontree.tree.borders` tells how.
+- Without a transform, they are x (columns to the right) and y (rows, *downwards*) of the corners of
+  pixels. An image of (H, W) pixels is the rectangle from (0, 0) to (W, H).
+- With a transform alone, they are map coordinates in the photograph's own projection. Tell the
+  program that reads the file which projection that is.
+- With a transform and its coordinate reference system, they are longitudes and latitudes, as
+  GeoJSON demands (RFC 7946). QGIS, ArcGIS, Leaflet and geojson.io put such polygons in the right
+  place, and QGIS lays them over the photograph in any projection.
 
-A polygon's pixels are connected by their sides; a region in several pieces is a multipolygon.
-Rings are as RFC 7946 asks: the outer ones counter-clockwise where y points up, which is where
-their signed area in the numbers of the file is positive, holes the other way.
+GIS programs show a photograph that is on no map below the x axis. To lay polygons over it, pass
+``transform=(1, 0, 0, 0, -1, 0)``.
+
+Neighbours share the same vertices. So any cut of a collection of all nodes covers the image without
+gaps or overlaps, on the map as well: see :mod:`regiontree.tree.borders`.
+
+The pixels of a polygon are connected by their sides. A region in several pieces is a multipolygon.
+Rings follow RFC 7946: where y points up, outer rings run counter-clockwise and holes clockwise. So
+outer rings have a positive signed area in the numbers of the file.
 
 >>> import numpy as np
 >>> from regiontree import RegionTree
@@ -76,33 +79,33 @@ def to_geojson(
     transform
         From pixels to the map, six numbers (a, b, c, d, e, f) in the order of rasterio and
         ``affine``: ``x = a * column + b * row + c``, ``y = d * column + e * row + f``. An
-        ``affine.Affine`` is one; GDAL's order (c, a, b, f, d, e) is turned by
-        ``Affine.from_gdal(*numbers)``. None leaves pixel coordinates.
+        ``affine.Affine`` is such a transform. ``Affine.from_gdal(*numbers)`` converts GDAL's order
+        (c, a, b, f, d, e). None leaves pixel coordinates.
     crs
-        What the transform's coordinates are in: "EPSG:32633", WKT, or rasterio's CRS. They are
-        turned into longitude and latitude (WGS 84) vertex by vertex. Shapes across the
+        The coordinate reference system of the transform: "EPSG:32633", WKT, or rasterio's CRS.
+        Vertices are then converted to longitude and latitude (WGS 84). Shapes that cross the
         antimeridian are not divided there.
     all_nodes
-        A feature for every node: of the cut given and above it, or of the whole tree if none is
-        given. Features are in the order of their nodes, children before parents.
+        Make a feature for every node of the cut and above it, or, without a cut, for every node of
+        the tree. Features are in the order of their nodes, children before parents.
 
     Returns
     -------
     dict
-        To be written by ``json``. A feature has the node as its ``id``, a Polygon or MultiPolygon,
-        and the properties node, parent (None at the root), those of
-        :func:`~regiontree.export.graph.node_attributes` (area in pixels), and fill, the node's
-        colour in all pictures as "#rrggbb", which geojson.io and GitHub draw it in.
+        JSON values. A feature has the node as its ``id`` and a Polygon or MultiPolygon. Its
+        properties are node, parent (None at the root), those of
+        :func:`~regiontree.export.graph.node_attributes` (area in pixels), and fill. fill is the
+        node's colour in all pictures, as "#rrggbb". geojson.io and GitHub draw the node in it.
 
     Raises
     ------
     ExportError
-        A transform that is none; a crs that is unknown, that has no transform, or in which the
-        image lies nowhere on Earth.
+        The transform is not six numbers, or puts all pixels on one line. The crs is unknown, is
+        given without a transform, or puts the image outside the Earth.
     MissingExtraError
         A crs was given and rasterio is not installed.
     TreeError
-        Not a criterion that a cut takes.
+        A cut with two criteria or a wrong value.
     """
     cut = {"n_regions": n_regions, "height": height, "depth": depth}
     features = _features(tree, cut, transform, crs, all_nodes)
@@ -120,7 +123,7 @@ def write_geojson(
     crs: Any = None,
     all_nodes: bool = False,
 ) -> Path:
-    """Write :func:`to_geojson`, a feature a line and one at a time; gives the path."""
+    """Write :func:`to_geojson` with one feature a line, one at a time; return the path."""
     path = Path(path)
     cut = {"n_regions": n_regions, "height": height, "depth": depth}
     features = _features(tree, cut, transform, crs, all_nodes)
@@ -135,15 +138,15 @@ def write_geojson(
 
 
 def georeference(path: str | Path) -> tuple[Transform, Any] | None:
-    """Where a GeoTIFF lies: (transform, crs) for :func:`to_geojson`, or None if it does not say.
+    """Place of a GeoTIFF: (transform, crs) for :func:`to_geojson`, or None if the file has none.
 
-    The transform is an ``affine.Affine``; the crs is rasterio's, or None where the file, with a
-    world file beside it for one, says no more than the transform.
+    The transform is an ``affine.Affine``. The crs is rasterio's, or None if the file has only a
+    transform, as with a world file beside it.
 
     Raises
     ------
     ImageError
-        The file is not there or is no raster that GDAL reads.
+        The file does not exist, or GDAL cannot read it.
     MissingExtraError
         rasterio is not installed.
     """
@@ -164,7 +167,7 @@ def _features(
     all_nodes: bool,
 ) -> Iterator[dict[str, Any]]:
     if all_nodes and all(value is None for value in cut.values()):
-        cut = {"depth": tree.depth}  # all leaves, which the natural cut need not reach
+        cut = {"depth": tree.depth}  # down to all leaves, unlike the natural cut
     arcs = trace_arcs(tree.cut(**cut))
     points, mirrored = _placed(arcs.x, arcs.y, transform, crs)
     colors = hierarchy_colors(tree)
@@ -183,7 +186,7 @@ def _features(
 
 
 def _closed(ring: Int64, points: list[Point], mirrored: bool) -> list[Point]:
-    """Coordinates of a ring of vertices, its first repeated at its end."""
+    """Coordinates of a ring of vertices. The first is repeated at the end."""
     vertices = ring.tolist()
     vertices.append(vertices[0])
     return [points[v] for v in (reversed(vertices) if mirrored else vertices)]
@@ -193,13 +196,13 @@ def _closed(ring: Int64, points: list[Point], mirrored: bool) -> list[Point]:
 
 
 def _placed(x: Int64, y: Int64, transform: Transform | None, crs: Any) -> tuple[list[Point], bool]:
-    """Coordinates of each vertex, and whether the way there turned them over.
+    """Coordinates of each vertex, and whether the transform mirrors the image.
 
-    A vertex is one tuple in all the rings it is on: so neighbours cannot differ by rounding.
+    All rings share the tuple of a vertex, so neighbours cannot differ by rounding.
     """
     if transform is None:
         if crs is not None:
-            raise ExportError(f"crs {crs!r} says nothing of pixels: give a transform, too")
+            raise ExportError(f"crs {crs!r} does not say where pixels are: give a transform, too")
         return list(zip(x.tolist(), y.tolist(), strict=True)), False
     try:
         numbers = [float(number) for number in transform]
@@ -207,7 +210,7 @@ def _placed(x: Int64, y: Int64, transform: Transform | None, crs: Any) -> tuple[
         numbers = []
     if numbers[6:] == [0, 0, 1]:  # the last row of an affine.Affine
         numbers = numbers[:6]
-    if len(numbers) != 6 or not all(abs(number) < 1e15 for number in numbers):  # nan is not
+    if len(numbers) != 6 or not all(abs(number) < 1e15 for number in numbers):  # nan, too
         raise ExportError(
             f"transform must be six numbers (a, b, c, d, e, f) below 1e15, got {transform!r}"
         )
@@ -232,9 +235,11 @@ def _to_degrees(east: Floats, north: Floats, crs: Any) -> tuple[Floats, Floats]:
     except rasterio.errors.CRSError as error:
         raise ExportError(f"crs {crs!r} is unknown ({error}); give one like EPSG:32633") from error
     except rasterio._err.CPLE_BaseError as error:
-        raise ExportError(f"crs {crs!r} does not lead to degrees ({error})") from error
+        raise ExportError(
+            f"crs {crs!r} cannot be converted to degrees ({error}); give one like EPSG:32633"
+        ) from error
     longitude, latitude = np.asarray(moved)
-    # A degree more than there is, since some grids centre their outer pixels on the pole.
+    # One degree of tolerance: some grids have the centres of their outer pixels on the pole.
     there = (abs(longitude) <= 361) & (abs(latitude) <= 91)
     if not there.all():
         i = int(np.argmin(there))

@@ -1,8 +1,8 @@
 """The tree as a directed graph: NetworkX in memory, GraphML on disk.
 
-An edge goes from each node to each of its children. GraphML is read by Gephi, Cytoscape, yEd,
-igraph and NetworkX itself. The pixels are not in the graph: ``tree.mask(node)`` gives them, or the
-label images of :mod:`regiontree.export.labelmap`.
+An edge goes from each node to each of its children. Gephi, Cytoscape, yEd, igraph and NetworkX read
+GraphML. The pixels are not in the graph. ``tree.mask(node)`` and the label images of
+:mod:`regiontree.export.labelmap` give them.
 
 >>> import numpy as np
 >>> from regiontree import RegionTree
@@ -34,10 +34,10 @@ __all__ = ["node_attributes", "to_networkx", "write_graphml"]
 
 
 def node_attributes(tree: RegionTree, node: int) -> dict[str, Any]:
-    """What a graph or a map says of a node, in Python's own types, which all formats take.
+    """Attributes of a node in Python's own types, which all formats take.
 
-    area (int, pixels), level (int, 0 at the root), height (float), ncut (float, 0 to 1) and stop
-    (str: the name of its :class:`~regiontree.tree.stop.StopReason` in lower case).
+    They are area (int, pixels), level (int, 0 at the root), height (float), ncut (float, 0 to 1)
+    and stop (str, the name of its :class:`~regiontree.tree.stop.StopReason` in lower case).
     """
     return {
         "area": int(tree.area[node]),
@@ -67,9 +67,9 @@ def to_networkx(tree: RegionTree) -> networkx.DiGraph[int]:
 
 
 def write_graphml(tree: RegionTree, path: str | Path) -> Path:
-    """Write :func:`to_networkx` as GraphML, UTF-8 XML; gives the path.
+    """Write :func:`to_networkx` as GraphML, UTF-8 XML; return the path.
 
-    ``networkx.read_graphml(path, node_type=int)`` reads it back with the node numbers as numbers.
+    ``networkx.read_graphml(path, node_type=int)`` reads the graph with node numbers as numbers.
 
     Raises
     ------

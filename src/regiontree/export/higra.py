@@ -1,10 +1,10 @@
 """Higra: the tree for the algorithms on hierarchies of Perret et al., in memory and on disk.
 
 Higra's tree has the same nodes with the same numbers. Its leaves are the vertices of a region
-adjacency graph over the 4-connected grid of pixels, to which the tree is linked, so that Higra's
-functions speak of pixels: ``hg.attribute_area`` counts them, horizontal cuts give images,
-``hg.saliency`` the edges that ``hg.graph_4_adjacency_2_khalimsky`` draws. Values of leaves become
-an image by way of the leaf map: ``hg.reconstruct_leaf_data(tree, values)[leaf_map]``.
+adjacency graph over the 4-connected grid of pixels, and the tree is linked to this graph. So
+Higra's functions work on pixels: ``hg.attribute_area`` counts them, horizontal cuts give images,
+and ``hg.saliency`` gives edges that ``hg.graph_4_adjacency_2_khalimsky`` draws. The leaf map turns
+values of leaves into an image: ``hg.reconstruct_leaf_data(tree, values)[leaf_map]``.
 
 >>> import numpy as np
 >>> from regiontree import RegionTree
@@ -45,17 +45,17 @@ def to_higra(tree: RegionTree) -> tuple[Any, NDArray[np.float64], NDArray[np.int
     Returns
     -------
     higra.Tree
-        Of N nodes, linked (``CptHierarchy``) to the adjacency graph of its leaves, and that
-        (``CptRegionAdjacencyGraph``) to the graph of the image's pixels. Leaves in several pieces
-        are one vertex.
+        N nodes, linked (``CptHierarchy``) to the adjacency graph of the leaves. That graph is
+        linked (``CptRegionAdjacencyGraph``) to the graph of the image's pixels. A leaf in several
+        pieces is one vertex.
     altitudes : (N,) float64
         ``tree.height``.
     leaf_map : (H, W) int32
         ``tree.labels``: leaf of each pixel, and row of each pixel in values of leaves.
 
-    Higra keeps the edges between pixels one by one: 180 bytes a pixel while the graph is made, 2 GB
-    for a photograph of 12 megapixels. For larger ones ``higra.Tree(tree.parents)`` does without
-    them, and so does :func:`write_higra`.
+    Higra stores every edge between pixels: 180 bytes a pixel while the graph is made, 2 GB for a
+    photograph of 12 megapixels. ``higra.Tree(tree.parents)`` and :func:`write_higra` do not need
+    these edges.
 
     Raises
     ------
@@ -80,11 +80,11 @@ def to_higra(tree: RegionTree) -> tuple[Any, NDArray[np.float64], NDArray[np.int
 
 
 def write_higra(tree: RegionTree, path: str | Path) -> Path:
-    """Write the tree in Higra's own format, which ``higra.read_tree`` reads; gives the path.
+    """Write the tree in Higra's own format, which ``higra.read_tree`` reads; return the path.
 
-    The attributes altitudes (heights), area, level, ncut and stop
-    (:class:`~regiontree.tree.stop.StopReason` as a number) are (N,) float64, as the format has it.
-    The file holds no pixels: leaf i is region i + 1 of
+    The attributes are altitudes (heights), area, level, ncut and stop
+    (:class:`~regiontree.tree.stop.StopReason` as a number), each (N,) float64 as in all files of
+    this format. The file holds no pixels. Leaf i is region i + 1 of
     ``write_label_image(tree, path, n_regions=tree.n_leaves)``.
 
     Raises
@@ -97,7 +97,7 @@ def write_higra(tree: RegionTree, path: str | Path) -> Path:
     attributes = {"altitudes": tree.height, "area": tree.area, "level": tree.level,
                   "ncut": tree.ncut, "stop": tree.stop}  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        # Higra writes to a name only, says nothing if that fails, and may not take all characters.
+        # Higra takes only a file name, perhaps not with all characters, and hides failures.
         name = Path(folder) / "tree"
         hg.save_tree(str(name), hg.Tree(tree.parents), attributes)
         written = name.read_bytes()

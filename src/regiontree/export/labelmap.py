@@ -1,15 +1,15 @@
 """Label images: the regions of a cut as whole numbers, pixel by pixel, and cuts as a stack.
 
-The most widely read form of a segmentation: scikit-image, napari, ImageJ, QuPath, CellProfiler and
-any PNG reader take it. Regions are numbered from 1, since 0 is background in nearly all of these
-tools: a region 0 would be left out of measurements and drawn transparent. Every pixel of a cut
-belongs to a region, so no pixel is 0. Numbers are 16-bit unsigned, which all of them read;
-:func:`write_label_image` writes PNG or TIFF.
+This is the most widely read form of a segmentation: scikit-image, napari, ImageJ, QuPath,
+CellProfiler and any PNG reader take it. Regions are numbered from 1, because 0 is background in
+nearly all of these tools. A region 0 would be left out of measurements and drawn transparent. Every
+pixel belongs to a region of a cut, so no pixel is 0. Numbers are 16-bit unsigned integers, which
+all these tools read. :func:`write_label_image` writes PNG or TIFF.
 
-A stack holds several cuts of one tree from coarse to fine: every region of a page lies inside one
-of the page before. :func:`write_label_stack` writes it as a TIFF that ImageJ and napari open with a
-slider, or as OME-TIFF, whose channels are named by their number of regions. Pages are cut and
-written one by one: the memory needed is that of one cut, some 10 bytes a pixel.
+A stack holds several cuts of one tree from coarse to fine. Every region of a page lies inside one
+region of the page before. :func:`write_label_stack` writes a TIFF that ImageJ and napari open with
+a slider, or an OME-TIFF whose channels are named by their number of regions. Pages are cut and
+written one by one, so memory is needed for one cut only: about 10 bytes a pixel.
 
 >>> import numpy as np
 >>> from regiontree import RegionTree
@@ -42,11 +42,11 @@ from regiontree.tree import RegionTree
 
 __all__ = ["to_label_image", "to_label_stack", "write_label_image", "write_label_stack"]
 
-MAX_REGIONS = 65_535  # of 16 bits, 0 left to the background
-# Deflate, which needs no further library; ImageJ would read it wrongly together with a predictor.
+MAX_REGIONS = 65_535  # that 16 bits hold beside the background's 0
+# Deflate needs no other library. ImageJ reads it wrongly together with a predictor.
 _PILLOW = {".png": ("PNG", {}), ".tif": ("TIFF", {"compression": "tiff_adobe_deflate"})}
 _PILLOW[".tiff"] = _PILLOW[".tif"]
-_CLASSIC_TIFF = 2**32 - 2**25  # bytes that 32-bit offsets reach, less room for the directories
+_CLASSIC_TIFF = 2**32 - 2**25  # bytes within reach of 32-bit offsets, less room for directories
 
 UInt16 = NDArray[np.uint16]
 
@@ -60,15 +60,15 @@ def to_label_image(
 ) -> UInt16:
     """The regions of a cut, (H, W) uint16, numbered 1 to k.
 
-    Region j + 1 is node ``tree.cut_nodes(...)[j]``; criteria as :meth:`RegionTree.cut`, without one
-    the natural cut.
+    Region j + 1 is node ``tree.cut_nodes(...)[j]``. Criteria are those of :meth:`RegionTree.cut`.
+    Without one, this is the natural cut.
 
     Raises
     ------
     ExportError
         More than 65,535 regions.
     TreeError
-        Not a criterion that a cut takes.
+        A cut with two criteria or a wrong value.
     """
     count = len(tree.cut_nodes(n_regions=n_regions, height=height, depth=depth))
     if count > MAX_REGIONS:
@@ -89,14 +89,14 @@ def write_label_image(
     height: float | None = None,
     depth: int | None = None,
 ) -> Path:
-    """Write :func:`to_label_image` as grey 16-bit ``.png``, ``.tif`` or ``.tiff``; gives the path.
+    """Write :func:`to_label_image` as grey 16-bit ``.png``, ``.tif`` or ``.tiff``; return the path.
 
     Raises
     ------
     ExportError
         Another suffix, or more than 65,535 regions.
     TreeError
-        Not a criterion that a cut takes.
+        A cut with two criteria or a wrong value.
     """
     path = Path(path)
     if path.suffix.lower() not in _PILLOW:
@@ -117,8 +117,8 @@ def to_label_stack(tree: RegionTree, *, granularities: Sequence[int] = GRANULARI
     ----------
     tree
     granularities
-        Largest numbers of regions, in any order. Cuts that come out equal are given once, so that
-        K may be smaller; page k has ``stack[k].max()`` regions.
+        Largest numbers of regions, in any order. Equal cuts are given once, so K may be smaller.
+        Page k has ``stack[k].max()`` regions.
 
     Raises
     ------
@@ -137,11 +137,11 @@ def to_label_stack(tree: RegionTree, *, granularities: Sequence[int] = GRANULARI
 def write_label_stack(
     tree: RegionTree, path: str | Path, *, granularities: Sequence[int] = GRANULARITIES
 ) -> Path:
-    """Write :func:`to_label_stack` as a multi-page TIFF, compressed by deflate; gives the path.
+    """Write :func:`to_label_stack` as a multi-page TIFF, compressed by deflate; return the path.
 
-    ``.ome.tif`` and ``.ome.tiff`` are OME-TIFF: axes CYX, a channel for each cut, named like
-    "8 regions". ``.tif`` and ``.tiff`` are ImageJ's: axes ZYX, each slice labelled like that. Equal
-    trees give equal bytes.
+    ``.ome.tif`` and ``.ome.tiff`` make an OME-TIFF: axes CYX, a channel for each cut, named like
+    "8 regions". ``.tif`` and ``.tiff`` make a TIFF for ImageJ: axes ZYX, with slices labelled the
+    same way. Equal trees give equal bytes.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def write_label_stack(
         kind = {"imagej": True}
         metadata = {"axes": "ZYX", "Labels": names, "min": 0.0, "max": float(pages[-1])}
     with atomic_write(path) as file:
-        named = tifffile.FileHandle(file, name=path.name)  # tifffile asks open files for a name
+        named = tifffile.FileHandle(file, name=path.name)  # tifffile needs a name of an open file
         with tifffile.TiffWriter(named, **kind) as writer:
             writer.write(
                 (to_label_image(tree, n_regions=count) for count in pages),
@@ -193,14 +193,14 @@ def write_label_stack(
 
 
 def _distinct(tree: RegionTree, granularities: Sequence[int]) -> list[int]:
-    """The numbers of regions that the cuts have, ascending, each once."""
+    """The number of regions of each different cut, ascending."""
     if len(granularities) == 0:
         raise ExportError("granularities is empty: a stack has at least one cut")
     return sorted({len(tree.cut_nodes(n_regions=count)) for count in granularities})
 
 
 def _identity(tree: RegionTree, pages: Sequence[int]) -> UUID:
-    """OME asks for a UUID of the file: it is made from what the file holds, not drawn."""
+    """The UUID of the file that OME asks for. It is made from the content, not at random."""
     state = hashlib.sha1(repr((tree.shape, list(pages))).encode(), usedforsecurity=False)
     for array in (tree.labels, tree.parents, tree.height):
         state.update(array.data)

@@ -1,16 +1,23 @@
 """Label Studio: photographs to import with their regions as brush masks, to correct or to label.
 
-A list of tasks (labelstud.io/guide/predictions): each has the photograph's URL and one prediction,
-whose results are regions of type ``brushlabels``, all of the label "region". With all nodes of a
-tree, ``parentID`` nests them, and the list of regions shows the tree. The project's labels are
-those of :data:`LABELS`; give it more to name what the regions are.
+The file is a list of tasks (labelstud.io/guide/predictions). Each task has the photograph's URL and
+one prediction. The prediction's results are regions of type ``brushlabels`` with the label
+"region". If all nodes of a tree are written, ``parentID`` nests them, and the list of regions shows
+the tree. :data:`LABELS` is the labelling interface of the project. Add labels to it to say what the
+regions are.
 
-A mask is the photograph in RGBA, 255 inside and 0 outside, row by row, in the run lengths of
-``@thi.ng/rle-pack``. They are a stream of bits, highest first: the number of values in 32 bits, the
-bits of a value less one in 5, and four sizes of counts, in bits less one, in 4 each: 3, 4, 8 and 16
-here. Then, until all values are there: 1 for a run, the number of the size in 2 bits, the run's
-length less one in as many bits as that says, and its value in 8. (A 0 would announce single values:
-a mask has none, every pixel being four.) The last byte is filled up with zeros.
+A mask is an RGBA picture, row by row, with 255 inside and 0 outside. It is packed into the run
+lengths of ``@thi.ng/rle-pack``, a stream of bits, the highest first:
+
+- 32 bits: the number of values;
+- 5 bits: the number of bits of a value, minus one;
+- 4 times 4 bits: the number of bits of a count, minus one, for four sizes of counts. The sizes are
+  3, 4, 8 and 16 here;
+- for each run: a 1, the number of the size in 2 bits, the run's length minus one in a count of that
+  size, and its value in 8 bits. A 0 instead would begin single values, which a mask does not have:
+  every pixel is four equal values.
+
+Zeros fill up the last byte.
 """
 
 from __future__ import annotations
@@ -27,14 +34,17 @@ from regiontree._version import __version__
 from regiontree.export.coco import chosen_nodes, json_items, nodes_around, photo_name
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
+from regiontree.tree.kernel import preorder
 
 __all__ = ["LABELS", "URL_PREFIX", "to_label_studio", "write_label_studio"]
 
+# The project's labelling interface that the tasks are made for.
 LABELS = (
     '<View><Image name="image" value="$image"/>'
     '<BrushLabels name="regions" toName="image"><Label value="region"/></BrushLabels></View>'
 )
 """The labelling interface that a project needs for the tasks."""
+# For files that Label Studio serves from its folder LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT.
 URL_PREFIX = "/data/local-files/?d="
 """What a photograph's address starts with when Label Studio serves its own files.
 
@@ -62,20 +72,20 @@ def to_label_studio(
     Parameters
     ----------
     name
-        The tree's name, of which its folder is taken: see
+        The tree's name. The photograph gets the folder of this name: see
         :func:`regiontree.export.coco.photo_name`.
     n_regions, height, depth
-        The regions of that cut; see :meth:`RegionTree.cut`. Without one, of the natural cut.
+        The regions of that cut; see :meth:`RegionTree.cut`. Without one, the natural cut.
     all_nodes
-        The nodes above the cut, too, each in its parent, parents first; without a cut all nodes,
-        but never the root.
+        Write the nodes above the cut, too, except the root. Without a cut, write all nodes except
+        the root. Each node is nested in its parent, and parents come first.
     url_prefix
         What to put before the photograph's name to make its URL.
 
     Raises
     ------
     TreeError
-        Not a criterion that a cut takes.
+        A cut with two criteria or a wrong value.
 
     Examples
     --------
@@ -87,14 +97,14 @@ def to_label_studio(
     [0, 0, 0, 8, 57, 27, 252, 96, 17, 255, 128]
     """
     nodes = chosen_nodes(tree, n_regions=n_regions, height=height, depth=depth, all_nodes=all_nodes)
-    around = nodes_around(tree, nodes)
+    around, walk = nodes_around(tree, nodes), preorder(tree.parents)
     rows, columns = tree.shape
     pixels = tree.labels.reshape(-1)
     starts = _changes(pixels)
     leaf = pixels[starts]  # of each run of one leaf
     results = []
     for node in reversed(nodes):
-        inside = _below(tree, node)[leaf]
+        inside = walk.holds(node, leaf)
         first = _changes(inside)
         lengths = np.diff(starts[first], append=pixels.size)
         results.append(
@@ -121,7 +131,7 @@ def to_label_studio(
 
 
 def write_label_studio(tasks: Iterable[dict[str, Any]], path: str | Path) -> Path:
-    """Write tasks, each from :func:`to_label_studio`, as one JSON to import; gives the path."""
+    """Write tasks, each from :func:`to_label_studio`, as one JSON to import; return the path."""
     path = Path(path)
     with atomic_write(path) as file:
         file.write(b"[")
@@ -139,17 +149,8 @@ def _changes(values: NDArray[Any]) -> NDArray[np.int64]:
     return np.concatenate([[0], 1 + np.flatnonzero(values[1:] != values[:-1])])
 
 
-def _below(tree: RegionTree, node: int) -> NDArray[np.bool_]:
-    """Which nodes are the node or below it, (N,)."""
-    inside = np.zeros(tree.n_nodes, dtype=bool)
-    inside[node] = True
-    for i in range(node - 1, -1, -1):
-        inside[i] |= inside[tree.parents[i]]
-    return inside
-
-
 def _packed(lengths: NDArray[np.int64], inside: NDArray[np.bool_]) -> list[int]:
-    """Run lengths of a mask, in pixels, and whether each is inside, as bytes of the format."""
+    """A mask as bytes of the format, from the pixels of each run and whether the run is inside."""
     values = _CHANNELS * lengths
     pieces = -(-values // _LONGEST)
     length = np.full(pieces.sum(), _LONGEST)
@@ -159,7 +160,7 @@ def _packed(lengths: NDArray[np.int64], inside: NDArray[np.bool_]) -> list[int]:
     code = ((0b100 | kind) << size | length - 1) << 8 | 255 * np.repeat(inside, pieces)
     codes = np.concatenate([[values.sum(), _HEAD], code]).astype(np.uint32)
     bits = np.concatenate([[32, 21], 3 + size + 8])
-    # Each code at the left of 32 bits; of these, as many as it has.
+    # Each code is put at the left of 32 bits. Then as many bits are taken as the code has.
     words = codes << (32 - bits).astype(np.uint32)
     each = np.unpackbits(words.astype(">u4").view(np.uint8)).reshape(-1, 32)
     packed: list[int] = np.packbits(each[np.arange(32) < bits[:, None]]).tolist()

@@ -1,10 +1,10 @@
 """A folder of masks: one PNG a node, and the tree beside them as JSON.
 
-What any program can read, at the price of size and time: ``0007.png`` is node 7, white inside and
-black outside, 1 bit a pixel; numbers have as many digits as the root's. ``tree.json`` holds
-``image`` (what the tree says of its photograph, or null), ``size`` ([height, width] in pixels), and
-lists of N numbers: ``parents`` (the root's is itself), ``height``, ``area`` (pixels) and ``level``
-(0 at the root).
+Any program can read this format, but it needs more space and time than others. ``0007.png`` is
+node 7: white inside, black outside, 1 bit a pixel. All numbers have as many digits as the root's.
+``tree.json`` holds ``image`` (from the tree's meta, or null), ``size`` ([height, width] in pixels),
+and lists of N numbers: ``parents`` (the root is its own), ``height``, ``area`` (pixels) and
+``level`` (0 at the root).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _TREE_JSON = "tree.json"
 
 
 def write_masks(tree: RegionTree, path: str | Path) -> Path:
-    """Write the mask of every node, the root's too, and ``tree.json``; gives the folder's path.
+    """Write the mask of every node, also the root's, and ``tree.json``; return the folder's path.
 
-    The folder has its name only when it is whole. A folder of masks of that name is replaced.
+    The folder gets its name when it is complete. A folder of masks of that name is replaced.
 
     Raises
     ------
     ExportError
-        Something else has that name.
+        Something else already has that name.
     """
     path = Path(path)
     if path.exists() and not _is_of_masks(path):
@@ -53,7 +53,7 @@ def write_masks(tree: RegionTree, path: str | Path) -> Path:
 
 
 def _is_of_masks(path: Path) -> bool:
-    """Whether a folder holds a tree and masks, and nothing besides."""
+    """Whether a folder holds a tree and masks, and nothing else."""
     names = {file.name for file in path.iterdir()} if path.is_dir() else set()
     return _TREE_JSON in names and all(
         name.endswith(".png") and name[:-4].isdecimal() for name in names - {_TREE_JSON}

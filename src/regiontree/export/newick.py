@@ -1,14 +1,13 @@
 """Newick: the tree alone, as phylogenetics and clustering programs read it.
 
-``(n2:1,(n0:0.4,n1:0.4)n3:0.6)n4;`` is the tree that follows: children in brackets, largest first,
-before the name of their parent. A branch is as long as the height falls along it, the parent's
-height less the node's own, so a node's distance from the root says its height; with leaves at
-height 0, as this package's builders put them, all leaves end level (the tree is ultrametric), which
-is the dendrogram of the regions.
+In ``(n2:1,(n0:0.4,n1:0.4)n3:0.6)n4;`` the children of a node stand in brackets before its name,
+the largest first. The length of a branch is the parent's height minus the node's. So the distance
+of a node from the root gives its height. In trees of this package all leaves have height 0, so all
+leaves are at one distance from the root: the tree is ultrametric, a dendrogram of the regions.
 
-Node i is named ``ni``. Bare numbers would be taken for the support values of branches by many
-readers; a letter and digits need no quotes in any. The pixels are not in the file:
-:mod:`regiontree.export.labelmap` writes which leaf each belongs to.
+Node i is named ``ni``. Many readers would take bare numbers for the support values of branches. A
+letter and digits need no quotes in any reader. The pixels are not in the file:
+:mod:`regiontree.export.labelmap` writes the leaf of each pixel.
 
 >>> import numpy as np
 >>> from regiontree import RegionTree
@@ -36,10 +35,10 @@ __all__ = ["to_newick", "write_newick"]
 def to_newick(tree: RegionTree) -> str:
     """The tree in one line, without a line end.
 
-    Branch lengths have nine significant digits and no exponent, which not all readers know. A tree
-    may be of any depth.
+    Branch lengths have nine significant digits, and no exponent, because not all readers know
+    exponents. The tree may have any depth.
     """
-    # Through the shortest text that is the same 32-bit number: 1 - 0.7 is 0.3, not 0.30000001.
+    # By way of the shortest text of each 32-bit number, 1 - 0.7 gives 0.3, not 0.30000001.
     height = [float(str(value)) for value in tree.height]
 
     def name(node: int) -> str:
@@ -64,7 +63,7 @@ def to_newick(tree: RegionTree) -> str:
 
 
 def write_newick(tree: RegionTree, path: str | Path) -> Path:
-    """Write :func:`to_newick` and a line end as ASCII text; gives the path."""
+    """Write :func:`to_newick` and a line end as ASCII text; return the path."""
     path = Path(path)
     with atomic_write(path) as file:
         file.write(f"{to_newick(tree)}\n".encode("ascii"))

@@ -1,11 +1,11 @@
 """COCO panoptic segmentation: a PNG of segment numbers for each photograph, one JSON for all.
 
-The format of cocodataset.org/#format-data: the segment of a pixel is R + 256 G + 65536 B of its
-colour, and ``segments_info`` of the JSON lists the segments. They are the regions of a cut. Number
-0 means no segment, so a segment's number is its node's plus one: it leads back to the tree, and a
-region that is in two cuts has one number in both.
+The format is that of cocodataset.org/#format-data. The number of a pixel's segment is R + 256 G +
+65536 B of its colour. ``segments_info`` of the JSON lists the segments, which are the regions of a
+cut. Number 0 means no segment. So a segment has the number of its node plus one, and a region that
+is in two cuts has the same number in both.
 
-Every segment is of the one category "region", a thing: an image has many.
+Every segment has the one category "region". It is a thing, because an image has many.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ def to_panoptic(
     Parameters
     ----------
     name
-        The tree's name; its PNG has the same. See :func:`regiontree.export.coco.photo_name`.
+        Name of the tree and its PNG. See :func:`regiontree.export.coco.photo_name`.
     n_regions, height, depth
         See :meth:`RegionTree.cut`; without one, the natural cut.
 
     Returns
     -------
     dict
-        ``info``, ``licenses``, ``images``, ``categories`` and ``annotations``, one of each of the
-        last three. A segment has ``id``, ``category_id``, ``area``, ``bbox`` (x, y, width, height
-        in pixels) and ``iscrowd``.
+        ``info``, ``licenses``, and one entry each of ``images``, ``categories`` and
+        ``annotations``. A segment has ``id``, ``category_id``, ``area``, ``bbox`` (x, y, width,
+        height in pixels) and ``iscrowd``.
     (H, W, 3) uint8
-        The number of each pixel's segment, least byte first.
+        The number of each pixel's segment, lowest byte first.
 
     Raises
     ------
     TreeError
-        Not a criterion that a cut takes.
+        A cut with two criteria or a wrong value.
 
     Examples
     --------
@@ -100,10 +100,11 @@ def to_panoptic(
 def write_panoptic(
     parts: Iterable[tuple[dict[str, Any], NDArray[np.uint8]]], path: str | Path
 ) -> Path:
-    """Write many photographs, each from :func:`to_panoptic`, as one data set; gives the path.
+    """Write many photographs, each from :func:`to_panoptic`, as one data set; return the path.
 
-    The pictures lie in a folder beside the JSON, of its name without suffix, and a data set of that
-    name is replaced. Images are numbered in their order. One part is in memory at a time.
+    The pictures are in a folder beside the JSON, with the JSON's name without its suffix. An older
+    data set of that name is replaced. Images are numbered in their order. One part is in memory at
+    a time.
 
     Raises
     ------
@@ -113,7 +114,10 @@ def write_panoptic(
     path = Path(path)
     folder = path.with_suffix("")
     if folder == path:
-        raise ExportError(f"{path}: give it a suffix: its folder of pictures has the name without")
+        raise ExportError(
+            f"{path}: give it a suffix, such as .json: the folder of pictures has the same name "
+            "without suffix"
+        )
     _check_replaceable(folder, path)
     images: list[dict[str, Any]] = []
 
@@ -132,9 +136,9 @@ def write_panoptic(
 
 
 def _check_replaceable(folder: Path, path: Path) -> None:
-    """Raise an ExportError if a folder holds more than the pictures that the JSON beside it lists.
+    """Raise an ExportError if a folder holds files that the JSON beside it does not list.
 
-    It may be the folder of the photographs.
+    Otherwise the folder of the photographs could be replaced by mistake.
     """
     try:
         listed = {one["file_name"] for one in json.loads(path.read_bytes())["annotations"]}
@@ -143,6 +147,6 @@ def _check_replaceable(folder: Path, path: Path) -> None:
     for file in folder.rglob("*"):
         if file.is_file() and file.relative_to(folder).as_posix() not in listed:
             raise ExportError(
-                f"{folder}: holds {file.name}, which is no picture of {path.name}, and would be "
-                "replaced; choose another name"
+                f"{folder}: would be replaced, but holds {file.name}, which is no picture of "
+                f"{path.name}; choose another name"
             )

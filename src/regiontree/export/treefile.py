@@ -1,4 +1,4 @@
-"""A tree's own file again: for what was made of a tree, a condensed one say."""
+"""The package's own tree file, for trees made from other trees, such as condensed ones."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ __all__ = ["write_tree"]
 
 
 def write_tree(tree: RegionTree, path: str | Path) -> Path:
-    """Write :meth:`RegionTree.save`; gives the path."""
+    """Write the tree with :meth:`RegionTree.save`; return the path."""
     return tree.save(path)

@@ -1,1 +1,1 @@
-"""Many trees on disk, and the photograph that each one was made from."""
+"""Many trees on disk, and the photographs that they were made from."""

@@ -1,11 +1,13 @@
-"""A saved tree and the photograph it was made from, found again.
+"""Find the photograph that a saved tree was made from.
 
-A tree file records the photograph's name and the sha256 of its bytes, not where it lies: trees
-travel. :func:`open_source` looks for a file of that name where it is told, beside the tree and
-where the ``summary.json`` of a batch says it was, and prefers one with the same digest. A
-photograph that is gone or has changed is no error: the tree is whole without it, and ``notice``
-says in a sentence what is wrong. :func:`open_outline` tells the same of a tree without reading its
-pixels: what a list of thousands needs to know.
+A tree file records the name of the photograph and the sha256 of its bytes. It does not record the
+folder, because tree files are moved between folders and machines. :func:`open_source` looks for a
+file of that name in the places that the caller gives, then in the tree's folder, and then at the
+path in the ``summary.json`` of a batch. It prefers a file with the recorded sha256.
+
+A missing or changed photograph is not an error, since the tree is complete without it. ``notice``
+then says what is wrong. :func:`open_outline` describes a tree without reading its label map, which
+is enough for a list of thousands of trees.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ __all__ = [
 
 TREE_SUFFIX = ".npz"
 """Ending of a tree's file."""
-_FEATURES = (".npy", ".npz")  # what a tree made without a photograph names as its image
+_FEATURES = (".npy", ".npz")  # suffixes of the "image" of a tree that was made from features alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Source:
     photo : Path or None
         The photograph, if a file of its name was found.
     notice : str or None
-        What to tell the user of the photograph: not found, not readable, changed since.
+        A sentence for the user if the photograph is missing, not readable or changed.
     """
 
     tree: RegionTree
@@ -66,13 +68,16 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The photograph's file name; the tree's if it has none."""
+        """File name of the photograph, or of the tree if the tree does not name a photograph."""
         return _name(self.tree.meta) or self.path.name
 
     def picture(self, longest: int | None = None) -> NDArray[np.uint8]:
-        """The photograph fitted to the tree: (h, w, 3) uint8, at most `longest` pixels a side.
+        """The photograph at the size of the tree, (h, w, 3) uint8. White without one.
 
-        White where there is no photograph.
+        Parameters
+        ----------
+        longest
+            Most pixels on the longer side. None: the size of the tree's label map.
 
         Raises
         ------
@@ -95,16 +100,18 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What can be told of a tree file without reading its pixels.
+    """A short description of a tree file, made without its label map.
 
     Attributes
     ----------
     path, name, photo, notice
-        As of a :class:`Source`.
+        As for :class:`Source`.
     shape : tuple of int, or None
-        (H, W) of the image, as far as the file's meta says it.
-    n_regions, n_leaves : int
-        Regions of the natural cut, and of the finest.
+        (H, W) of the image in pixels. None if the file's meta does not say it.
+    n_regions : int
+        Number of regions of the natural cut.
+    n_leaves : int
+        Number of leaves.
     """
 
     path: Path
@@ -118,14 +125,14 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where photographs may lie, before any other place.
+    """The places to search first for photographs.
 
     Attributes
     ----------
     files : mapping of str to list of Path
-        Photographs by file name.
+        Paths of photographs, by file name.
     folders : tuple of Path
-        Folders to look in, not in their subfolders.
+        Folders to search. Their subfolders are not searched.
     """
 
     files: Mapping[str, list[Path]] = field(default_factory=dict)
@@ -133,7 +140,7 @@ class Places:
 
     @classmethod
     def of(cls, given: Iterable[str | Path]) -> Places:
-        """Files and folders sorted; what is neither is not looked at again."""
+        """The places in a list of files and folders. What is no folder is a file."""
         files: dict[str, list[Path]] = {}
         folders = []
         for path in map(Path, given):
@@ -144,7 +151,7 @@ class Places:
         return cls(files, tuple(folders))
 
     def named(self, name: str) -> Iterator[Path]:
-        """Where a photograph of that name would be."""
+        """The paths that a photograph of that name can have. The files need not exist."""
         yield from self.files.get(name, ())
         for folder in self.folders:
             yield folder / name
@@ -155,22 +162,27 @@ Images = Sequence[str | Path] | Places
 
 
 def find_trees(paths: Sequence[str | Path]) -> list[Path]:
-    """Tree files meant by files, folders (to any depth) and glob patterns, in order, each once.
+    """The ``.npz`` files among the paths, in order, each once.
 
-    Feature files and other ``.npz`` are found, too: opening them says what they are.
+    Feature files also end in ``.npz``. Opening such a file raises an error that says what it is.
+
+    Parameters
+    ----------
+    paths
+        Tree files, folders (searched with all subfolders) and glob patterns.
 
     Raises
     ------
     TreeFileError
-        A path names nothing, or a folder holds no ``.npz``.
+        There is no path, a path does not exist, or a folder holds no ``.npz``.
     """
     found = [file for file, _ in find_files(paths, frozenset({TREE_SUFFIX}))]
     if not found:
-        raise TreeFileError("no input: name at least one tree (.npz), folder or pattern")
+        raise TreeFileError("no input: give at least one tree file (.npz), folder or pattern")
     for file in found:
         if file.is_dir():
             raise TreeFileError(
-                f"{file}: holds no trees ({TREE_SUFFIX}); make some with 'regiontree segment'"
+                f"{file}: holds no tree files ({TREE_SUFFIX}); make some with 'regiontree segment'"
             )
         if not file.exists():
             raise TreeFileError(f"{file}: no such file or folder, and no file matches it")
@@ -185,7 +197,7 @@ def open_source(path: str | Path, *, images: Images = ()) -> Source:
     path
         The tree's file.
     images
-        Photographs, or folders to look in (not in their subfolders), before any other place.
+        Photographs, or folders to search first. Their subfolders are not searched.
 
     Raises
     ------
@@ -198,15 +210,26 @@ def open_source(path: str | Path, *, images: Images = ()) -> Source:
 
 
 def open_outline(path: str | Path, *, images: Images = ()) -> Outline:
-    """A tree in a few words: milliseconds at any size, and the time to digest its photograph.
+    """A short description of a tree file.
 
-    Parameters and errors as :func:`open_source`; damage to the pixels alone goes unnoticed.
+    It takes milliseconds for a tree of any size, plus the time to compute the sha256 of the
+    photograph. Damage to the label map is not noticed.
+
+    Parameters
+    ----------
+    path, images
+        As for :func:`open_source`.
+
+    Raises
+    ------
+    TreeFileError
+        The file is not a tree file, or its tree structure is damaged.
     """
     path = Path(path)
     tree = RegionTree.load_structure(path)
     try:
         n_regions = len(tree.cut_nodes())
-    except TreeError as error:  # what meta calls the natural height is none
+    except TreeError as error:  # the natural height in the file's meta is not valid
         raise TreeFileError(f"{path}: {error}") from error
     meta = tree.meta
     name, photo = _name(meta) or path.name, _find_photo(path, meta, images)
@@ -217,13 +240,14 @@ def open_outline(path: str | Path, *, images: Images = ()) -> Outline:
 
 
 def _name(meta: Mapping[str, Any]) -> str:
-    """What the tree calls its photograph; empty if it does not say. Meta may hold anything."""
+    """The name of the photograph in a tree's meta, which may hold anything; else empty."""
     image = meta.get("image")
     name = image.get("name") if isinstance(image, dict) else None
     return name if isinstance(name, str) else ""
 
 
 def _size(meta: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(H, W) of the image in a tree's meta; None if it has none."""
     image = meta.get("image")
     size = image.get("size") if isinstance(image, dict) else None
     if isinstance(size, list) and len(size) == 2 and all(type(side) is int for side in size):
@@ -234,36 +258,36 @@ def _size(meta: Mapping[str, Any]) -> tuple[int, int] | None:
 def _find_photo(
     tree: Path, meta: Mapping[str, Any], images: Images
 ) -> tuple[Path | None, str | None]:
-    """The photograph of a tree's meta, and what to say of it."""
+    """The photograph that a tree's meta names, and a notice for the user."""
     name = Path(_name(meta)).name
     if not name:
-        return None, "The tree does not say what photograph it was made from."
+        return None, "The tree does not say which photograph it was made from."
     if name.lower().endswith(_FEATURES):
         return None, f"The tree was made from the features in {name}, without a photograph."
     places = images if isinstance(images, Places) else Places.of(images)
     digest = meta["image"].get("sha256")
-    said = f"The photograph {name} was not found."
+    notice = f"The photograph {name} was not found."
     likeliest = None
     for place in dict.fromkeys(_places(tree, name, places)):
         try:
             found = sha256_of(place)
         except OSError as error:
-            said = f"The photograph {name} cannot be read ({error.strerror})."
+            notice = f"The photograph {name} cannot be read ({error.strerror})."
             continue
         if found == digest:
             return place, None
         likeliest = likeliest or place
     if likeliest is not None:
-        said = f"{name} is not the file that the tree was made from: it has changed since."
+        notice = f"{name} is not the file that the tree was made from: it has changed since."
         if digest is None:
-            said = f"The tree does not say whether this is the {name} that it was made from."
-    return likeliest, said
+            notice = f"The tree does not say whether this is the {name} that it was made from."
+    return likeliest, notice
 
 
 def _places(tree: Path, name: str, images: Places) -> Iterator[Path]:
-    """Files that may be the photograph, the likeliest first."""
+    """The files that may be the photograph, the most likely first."""
     for candidate in (*images.named(name), tree.parent / name):
-        if os.path.isfile(candidate):  # unlike Path's, false for names that no file can have
+        if os.path.isfile(candidate):  # Path.is_file raises an error for some impossible names
             yield candidate
     for folder in tree.absolute().parents:
         summary = folder / SUMMARY_NAME
@@ -276,7 +300,7 @@ def _places(tree: Path, name: str, images: Places) -> Iterator[Path]:
 
 @lru_cache(maxsize=16)
 def _in_summary(summary: Path, modified: int) -> dict[str, str]:
-    """Photographs by tree, as the summary of a batch says; empty if it is another program's."""
+    """The photograph of each tree in the summary of a batch; empty if the file is not a summary."""
     try:
         files = json.loads(summary.read_text(encoding="utf-8"))["files"]
         pairs = [(file["output"], file["source"]) for file in files]

@@ -1,17 +1,16 @@
 """Parts to tree: builders side by side behind one protocol (:mod:`regiontree.hierarchy.base`).
 
-To add one: a frozen dataclass with ``name`` and ``build`` in a file of its own, and a line in
-:data:`BUILDERS`. Nothing else needs to change, unless it has settings that no other builder has:
-those become fields of :class:`regiontree.settings.Settings`.
+To add one: a frozen dataclass with ``name``, ``natural_height`` and ``build`` in a file of its own,
+and a line in :data:`BUILDERS`, or in another package's entry points. Its other fields are its
+settings: they are known at once as ``tree.FIELD`` in Python, in configs and on the command line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from regiontree.hierarchy.base import Hierarchy, PartGraph, StopReason, TreeBuilder
 from regiontree.hierarchy.recursive import RecursivePartition
 from regiontree.hierarchy.ward import SpectralWard
+from regiontree.system.registry import Registry
 
 __all__ = [
     "BUILDERS",
@@ -23,8 +22,12 @@ __all__ = [
     "TreeBuilder",
 ]
 
-BUILDERS: dict[str, Callable[..., TreeBuilder]] = {
-    "recursive": RecursivePartition,
-    "ward": SpectralWard,
-}
+BUILDERS: Registry[type[TreeBuilder]] = Registry(
+    "tree",
+    {
+        "recursive": "regiontree.hierarchy.recursive:RecursivePartition",
+        "ward": "regiontree.hierarchy.ward:SpectralWard",
+    },
+    group="regiontree.builders",
+)
 """Every tree builder by its name in the settings."""

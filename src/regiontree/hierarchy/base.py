@@ -1,14 +1,13 @@
 """What every tree builder takes and gives: a graph of parts in, a hierarchy over the parts out.
 
 A builder is any class with a ``name`` and a ``build(graph, seed=...)`` method
-(:class:`TreeBuilder`). It sees no image, no file and no model, only :class:`PartGraph`; it returns
-a :class:`Hierarchy` made with :func:`assemble`, which numbers the nodes in the one order that the
-rest of the package relies on.
+(:class:`TreeBuilder`). It sees no image, no file and no network, only a :class:`PartGraph`. It
+returns a :class:`Hierarchy`. :func:`assemble` makes one, with the nodes in the order that the rest
+of the package relies on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.spectral.graph import FloatArray, IntArray, PartGraph
+from regiontree.tree.kernel import accumulate_max, canonical_order
 from regiontree.tree.stop import StopReason
 
 __all__ = [
@@ -32,9 +32,9 @@ __all__ = [
 
 @dataclass(slots=True)
 class Node:
-    """A node while a builder is at work; children are added as it is divided.
+    """A node while a builder is at work. Its children are added when it is divided.
 
-    `height` is the builder's own, never above the parent's; None leaves it to :func:`assemble`.
+    `height` is never above the parent's. If it is None, :func:`assemble` chooses the height.
     """
 
     parts: IntArray
@@ -72,8 +72,8 @@ class TreeBuilder(Protocol):
 
     Fields that :class:`regiontree.settings.Settings` has too are filled from there.
 
-    ``natural_height`` is where its trees are cut when nobody says how: every node above it is
-    divided. It is 0 for a builder that stops by itself.
+    ``natural_height`` is the height of the natural cut, which divides every node above it. It is 0
+    for a builder that stops by itself.
     """
 
     @property
@@ -89,49 +89,44 @@ class TreeBuilder(Protocol):
 
 
 def assemble(root: Node, graph: PartGraph) -> Hierarchy:
-    """Number the nodes below `root` and give each its height.
+    """The hierarchy of `root` and all nodes below it, numbered and with heights.
 
-    Leaves are numbered as a depth-first walk meets them, larger children first, so that near
-    numbers are near in the tree; inner nodes follow, deepest first.
+    Leaves are numbered in the order of a depth-first walk that visits larger children first. So
+    leaves with near numbers are near in the tree. Inner nodes follow, the deepest first.
 
-    The height of an inner node is the builder's own if it has one, else the share of the image's
-    feature scatter that lies within it, ``scatter(node) / scatter(root)``, which never grows from a
-    parent to its child. Leaves have height 0, a root with own heights 1.
+    An inner node has the height that its builder gave it. If the builder gave none, the height is
+    the node's share of the image's feature scatter, ``scatter(node) / scatter(root)``. That share
+    never grows from a parent to its child. Leaves have height 0.
     """
-    leaves: list[Node] = []
-    inner: list[tuple[int, Node]] = []
-    parent_of: dict[int, Node] = {}
-    stack: list[tuple[int, Node]] = [(0, root)]
+    walked: list[Node] = []
+    above: list[int] = []  # place in `walked` of each node's parent
+    stack = [(root, 0)]
     while stack:
-        depth, node = stack.pop()
-        if not node.children:
-            leaves.append(node)
-            continue
-        inner.append((depth, node))
+        node, parent = stack.pop()
+        at = len(walked)
+        walked.append(node)
+        above.append(parent)
         children = sorted(
             node.children, key=lambda c: (int(graph.count[c.parts].sum()), -int(c.parts.min()))
         )
-        for child in children:  # smallest first onto the stack: largest first out of it
-            parent_of[id(child)] = node
-            stack.append((depth + 1, child))
-    inner.sort(key=lambda item: -item[0])  # stable: within a depth, in order of the walk
-    nodes: Sequence[Node] = [*leaves, *(node for _, node in inner)]
-    index = {id(node): i for i, node in enumerate(nodes)}
-    n = len(nodes)
-    parents = np.full(n, n - 1, dtype=np.int32)
-    for i, node in enumerate(nodes[:-1]):
-        parents[i] = index[id(parent_of[id(node)])]
-    height = np.zeros(n)
+        stack.extend((child, at) for child in children)  # the largest is the next to come out
+    order = canonical_order(np.array(above))
+    nodes = [walked[at] for at in order.tolist()]
+    number = np.empty(len(order), dtype=np.int64)
+    number[order] = np.arange(len(order))
+    parents = number[np.array(above)[order]].astype(np.int32)
+
+    height = np.zeros(len(nodes))
     total = graph.scatter(root.parts) or 1.0
     leaf_of_part = np.full(len(graph.count), -1, dtype=np.int64)
     for i, node in enumerate(nodes):
         if node.children:
             own = node.height
             height[i] = graph.scatter(node.parts) / total if own is None else own
-            # Rounding only: a parent holds its children, so its scatter is no smaller.
-            height[i] = max(height[i], *(height[index[id(c)]] for c in node.children))
         else:
             leaf_of_part[node.parts] = i
+    # Rounding only: a parent holds its children, so its scatter is no smaller.
+    height = accumulate_max(parents, height)
     return Hierarchy(
         leaf_of_part=leaf_of_part,
         parents=parents,

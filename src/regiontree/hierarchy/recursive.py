@@ -1,19 +1,21 @@
 """The published tree: divide by normalised cuts from the root down, as far as eigengaps allow.
 
-A node with m parts and affinity A (its rows and columns of the part graph):
+For a node with m parts and affinity A (its rows and columns of the part graph):
 
-1. Too few parts or the deepest level: a leaf.
-2. The smallest eigenvalues l_0 <= l_1 <= ... of ``L = I - D^-1/2 A D^-1/2`` say into how many
-   groups it falls: the largest gap ``l_(i+1) - l_i`` with i >= 1 means i + 1 groups ("maxgap"),
-   or always two ("fiedler").
-3. Two groups: the best of twelve thresholds on the second eigenvector. More: k-means on the rows of
-   the leading eigenvectors. Then the perturbation bound: with L* the Laplacian of the ideal graph
-   whose groups are cliques and nothing else, ``||L* - L||_F / gap`` bounds how far the eigenvectors
-   can be from the ideal ones (Davis and Kahan); above ``max_perturbation`` the node stays whole.
-4. The mean normalised cut of the groups must be below ``max_ncut``; while it is not, one group
-   fewer is tried on the same eigenvectors. Below two groups: a leaf.
+1. A node with too few parts, or at the deepest level, is a leaf.
+2. Let l_0 <= l_1 <= ... be the smallest eigenvalues of ``L = I - D^-1/2 A D^-1/2``. They give the
+   number of groups. With "maxgap", the largest gap ``l_(i+1) - l_i`` with i >= 1 means i + 1
+   groups. With "fiedler" there are always two.
+3. Two groups come from the best of twelve thresholds on the second eigenvector. More groups come
+   from k-means on the rows of the leading eigenvectors.
+4. The perturbation bound is ``||L* - L||_F / gap``. L* is the Laplacian of the ideal graph, where
+   every group is a clique and no edge joins two groups. The bound says how far the eigenvectors can
+   be from the ideal ones (Davis and Kahan). Above ``max_perturbation`` the node is a leaf.
+5. The mean normalised cut of the groups must be below ``max_ncut``. While it is not, the node is
+   divided again into one group fewer, by the same eigenvectors. With fewer than two groups the node
+   is a leaf.
 
-Reference: Rossetti and Pirri, NeurIPS 2024, sections 3.2 and 3.3; Shi and Malik, PAMI 2000.
+References: Rossetti and Pirri, NeurIPS 2024, sections 3.2 and 3.3; Shi and Malik, PAMI 2000.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from regiontree.errors import SettingsError, SolverError, check_number
+from regiontree.errors import SolverError
 from regiontree.hierarchy.base import (
     FloatArray,
     Hierarchy,
@@ -35,6 +37,7 @@ from regiontree.hierarchy.base import (
     assemble,
 )
 from regiontree.spectral.kmeans import kmeans
+from regiontree.system.stages import check_settings, setting
 from regiontree.system.threads import one_thread
 
 __all__ = ["RecursivePartition", "normalised_cuts"]
@@ -44,48 +47,44 @@ _THRESHOLDS = 10
 
 @dataclass(frozen=True, slots=True)
 class RecursivePartition:
-    """Settings of the recursion; names of the published configs in brackets.
+    """The published recursion with its settings; in brackets their names in published configs."""
 
-    Attributes
-    ----------
-    levels : int
-        Depth of the tree at most [levels].
-    max_ways : int
-        Groups a node is divided into at most [max_kways], >= 2.
-    min_parts : int
-        A node with no more parts is a leaf [min_points].
-    max_ncut : float
-        A division needs a mean normalised cut below it [mncut_th], in (0, 1].
-    max_perturbation : float
-        Upper limit of the perturbation bound [max_perturb]; published configs say 80, the published
-        code runs with 50.
-    heuristic : {"maxgap", "fiedler"}
-    n_init : int
-        Restarts of each k-means.
-    """
-
-    levels: int = 9
-    max_ways: int = 10
-    min_parts: int = 1
-    max_ncut: float = 0.8
-    max_perturbation: float = 80.0
-    heuristic: Literal["maxgap", "fiedler"] = "maxgap"
-    n_init: int = 10
+    levels: int = setting(9, "Largest depth of the tree [levels].", low=1, high=1000, whole=True)
+    max_ways: int = setting(
+        10, "Most groups that a node is divided into [max_kways].", low=2, high=1000, whole=True
+    )
+    min_parts: int = setting(
+        1,
+        "A node with no more parts than this is a leaf [min_points].",
+        low=1,
+        high=1_000_000,
+        whole=True,
+    )
+    max_ncut: float = setting(
+        0.8, "A division needs a mean normalised cut below this [mncut_th].", low=1e-9, high=1
+    )
+    # Published configs say 80; the published code runs with 50, whatever its config says.
+    max_perturbation: float = setting(
+        80.0,
+        "A node whose perturbation bound is higher is a leaf [max_perturb].",
+        low=1e-9,
+        high=1e12,
+    )
+    heuristic: Literal["maxgap", "fiedler"] = setting(
+        "maxgap",
+        "Number of groups: maxgap takes it from the largest eigengap, fiedler takes two.",
+        choices=("maxgap", "fiedler"),
+    )
+    n_init: int = setting(
+        10, "Starts of each k-means, of which the best is taken.", low=1, high=1000, whole=True
+    )
+    natural_height: float = setting(
+        0.0, "Height at which the tree is cut when nobody says where.", low=0, high=1
+    )
     name: str = "recursive"
-    natural_height: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("levels", 1, 1000),
-            ("max_ways", 2, 1000),
-            ("min_parts", 1, 1_000_000),
-            ("n_init", 1, 1000),
-        ):
-            check_number(name, getattr(self, name), low, high, whole=True)
-        check_number("max_ncut", self.max_ncut, 1e-9, 1)
-        check_number("max_perturbation", self.max_perturbation, 1e-9, 1e12)
-        if self.heuristic not in ("maxgap", "fiedler"):
-            raise SettingsError(f"heuristic must be 'maxgap' or 'fiedler', got {self.heuristic!r}")
+        check_settings(self)
 
     def build(self, graph: PartGraph, *, seed: int) -> Hierarchy:
         """The tree over the parts of a graph, divided from the root downwards."""
@@ -103,7 +102,7 @@ class RecursivePartition:
     def _divide(
         self, graph: PartGraph, node: Node, level: int, seed: int
     ) -> list[tuple[IntArray, float]]:
-        """The groups of a node and their normalised cuts; none for a leaf (it gets its `stop`)."""
+        """The groups of a node and their normalised cuts. A leaf has none, and gets its `stop`."""
         m = len(node.parts)
         if m <= self.min_parts:
             node.stop = StopReason.SINGLE_PART
@@ -175,7 +174,7 @@ def normalised_cuts(weights: FloatArray, labels: IntArray) -> FloatArray:
 
     Returns
     -------
-    (g,) float64; a group tied to nothing at all counts as a cut of 1.
+    (g,) float64; 1 for a group without any affinity.
     """
     member = np.eye(int(labels.max()) + 1)[labels]
     within = np.einsum("ig,ig->g", member, weights @ member)
@@ -186,7 +185,7 @@ def normalised_cuts(weights: FloatArray, labels: IntArray) -> FloatArray:
 
 
 def _laplacian(weights: FloatArray) -> FloatArray:
-    """``I - D^-1/2 W D^-1/2``; a row tied to nothing has only its diagonal 1."""
+    """``I - D^-1/2 W D^-1/2``. A row without any affinity has only its 1 on the diagonal."""
     degrees = weights.sum(axis=1)
     scale = np.divide(1.0, np.sqrt(degrees), out=np.zeros_like(degrees), where=degrees > 0)
     laplacian: FloatArray = -scale[:, None] * weights * scale
@@ -209,10 +208,10 @@ def _smallest_eigenpairs(laplacian: FloatArray, k: int) -> tuple[FloatArray, Flo
 
 
 def _best_threshold(weights: FloatArray, vector: FloatArray) -> IntArray | None:
-    """Two groups by thresholding a vector where the mean normalised cut is least.
+    """Two groups, below and above the threshold with the smallest mean normalised cut.
 
-    Thresholds: ten evenly spaced from least to greatest entry, 0, and the mean. None if every
-    threshold leaves a side empty.
+    Ten thresholds are spaced evenly from the smallest to the largest entry. The others are 0 and
+    the mean. The result is None if every threshold leaves one side empty.
     """
     thresholds = np.append(
         np.linspace(vector.min(), vector.max(), _THRESHOLDS), [0.0, vector.mean()]

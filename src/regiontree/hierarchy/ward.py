@@ -1,30 +1,32 @@
 """Spectral Ward: merge the two nearest groups of parts, from single parts up to the whole image.
 
-1. The part graph is turned into coordinates. With m_i the mean feature of part i, n_i its patches
-   and the affinity ``1 - (1 - m_i . m_j) / max distance``, the leading eigenvectors u of the
-   normalised graph ``D^-1/2 A D^-1/2``, ``A_ij = n_i n_j affinity_ij``, give part i the row
-   ``u_i * eigenvalue^power / sqrt(n_i)``: the spectral embedding of its patches, taken as equal
-   within a part. Plain features would be ``power = 1`` in all but name; a smaller power raises the
-   fine directions, in which parts differ, against the coarse ones, in which objects do.
-2. Ward's linkage on these rows x, each weighing n_i, with cubes of distances for its squares. The
-   dispersion of a group is ``1 / (2 n) sum over i, j of n_i n_j |x_i - x_j|^exponent``, n its
-   weight, and of all pairs of groups that is merged whose union adds least to the sum of
-   dispersions. Exponent 2 is Ward's own: the squared distances from the group's mean. With 3, the
-   default, what lies far from most of a group counts more, and groups are purer (docs/trees.md).
-   A merge never costs less than those below it, so the cost is a height as it is.
+1. *Coordinates.* Part i has n_i patches with mean feature m_i. Two parts have the affinity
+   ``1 - (1 - m_i . m_j) / max distance``. With ``A_ij = n_i n_j affinity_ij`` and D the row sums of
+   A, let u be the leading eigenvectors of ``D^-1/2 A D^-1/2``. Part i gets the row
+   ``u_i * eigenvalue^power / sqrt(n_i)``. This is the spectral embedding of its patches, if all
+   patches of a part are taken as equal. With ``power = 1`` distances are nearly those of the
+   features themselves. A smaller power gives more weight to fine directions, in which parts differ,
+   and less to coarse directions, in which objects differ.
+2. *Merging.* Ward's linkage joins these rows x, each with weight n_i. A group of weight n has the
+   dispersion ``1 / (2 n) sum over i, j of n_i n_j |x_i - x_j|^exponent``. The cost of a merge is
+   what it adds to the sum of all dispersions, and the cheapest merge comes next. With exponent 2
+   this is Ward's own linkage, and a dispersion is the sum of squared distances from the group's
+   mean. The default is 3. Then rows that are far from most of their group count more, and groups
+   are purer (docs/trees.md).
 
-What a merge costs follows from what merges with its two halves would have cost (Lance and
-Williams), for any exponent: with c the cost and n = n_a + n_b + n_k,
+The costs of a merged group follow from those of its two halves, for any exponent (Lance and
+Williams). With c the cost and n = n_a + n_b + n_k,
 
     c(a + b, k) = ((n_a + n_k) c(a, k) + (n_b + n_k) c(b, k) - n_k c(a, b)) / n
 
-Where c(a, b) is the least of all that is never below c(a, b): costs cannot fall.
+If c(a, b) is the smallest cost, the new cost is at least c(a, b). So costs never fall, and the cost
+of a merge can serve as its height.
 
-One tree holds every granularity: each of its merges is a division when read from the top.
+One tree holds every granularity: read from the top, each merge is a division.
 
 References: Ward, JASA 1963; Lance and Williams, The Computer Journal 1967; Szekely and Rizzo,
-Journal of Classification 2005 (exponents up to 2); Mullner, arXiv:1109.2378 (row minima); the
-scaling of eigenvectors as in diffusion maps, Coifman and Lafon, ACHA 2006.
+Journal of Classification 2005 (exponents up to 2); Mullner, arXiv:1109.2378 (row minima); Coifman
+and Lafon, ACHA 2006 (eigenvectors scaled as in diffusion maps).
 """
 
 from __future__ import annotations
@@ -33,7 +35,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from regiontree.errors import check_number
 from regiontree.hierarchy.base import (
     FloatArray,
     Hierarchy,
@@ -42,32 +43,44 @@ from regiontree.hierarchy.base import (
     StopReason,
     assemble,
 )
+from regiontree.system.stages import check_settings, setting
 from regiontree.system.threads import one_thread
 
 __all__ = ["SpectralWard", "spectral_rows", "ward_merges"]
 
 _ROUNDING = 1e-9  # share of the largest eigenvalue below which the others are zero
-_NOTHING = 1e-5  # to the exponent: share of the last merge's cost below which one costs nothing
+# A merge costs nothing if its share of the last merge's cost is at most this, to the exponent.
+_NOTHING = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
 class SpectralWard:
-    """Attributes: vectors, leading eigenvectors used, >= 1, or None for all of them; power of their
-    eigenvalues, >= 0; exponent of the distances between parts, above 0 and up to 16, 2 for Ward's
-    linkage as it is known; natural_height, where the tree is cut when nobody says how."""
+    """Spectral Ward with its settings."""
 
-    vectors: int | None = 50
-    power: float = 0.25
-    exponent: float = 3.0
+    vectors: int | None = setting(
+        50,
+        "Number of leading eigenvectors that give a part its place.",
+        low=1,
+        high=100_000,
+        whole=True,
+        none="all of them",
+    )
+    power: float = setting(
+        0.25,
+        "Power of the eigenvalues; a smaller one gives fine differences more weight.",
+        low=0,
+        high=100,
+    )
+    exponent: float = setting(
+        3.0, "Power of the distances between parts; 2 is Ward's own.", low=0.01, high=16
+    )
+    natural_height: float = setting(
+        0.33, "Height at which the tree is cut when nobody says where.", low=0, high=1
+    )
     name: str = "ward"
-    natural_height: float = 0.33
 
     def __post_init__(self) -> None:
-        if self.vectors is not None:
-            check_number("vectors", self.vectors, 1, 100_000, whole=True)
-        check_number("power", self.power, 0, 100)
-        check_number("exponent", self.exponent, 0.01, 16)
-        check_number("natural_height", self.natural_height, 0, 1)
+        check_settings(self)
 
     def build(self, graph: PartGraph, *, seed: int) -> Hierarchy:
         """Nothing is random: the seed has no effect."""
@@ -103,7 +116,7 @@ def spectral_rows(graph: PartGraph, vectors: int | None, power: float) -> FloatA
     affinity *= scale[:, None]
     values, u = np.linalg.eigh(affinity)
     values, u = values[::-1][:vectors], u[:, ::-1][:, :vectors]
-    # What rounding leaves of a zero must not be raised to a small power.
+    # A zero that rounding made tiny would become large when raised to a small power.
     values = np.where(values > _ROUNDING * values[0], values, 0.0)
     rows: FloatArray = u * values**power / np.sqrt(count)[:, None]
     return rows

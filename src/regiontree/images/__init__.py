@@ -1,10 +1,11 @@
-"""Photographs in, pixels out: readers, patch grids, colours, and superpixels of the photograph."""
+"""Readers of photographs, patch grids, colours, and superpixels of the photograph."""
 
 from regiontree.images.grid import Size, fitted, grid_of, nearest, parse_size, to_pixels
 from regiontree.images.load import (
     IMAGE_SUFFIXES,
     MAX_PIXELS,
     LoadedImage,
+    Photo,
     image_size,
     load_image,
 )
@@ -13,6 +14,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "LoadedImage",
+    "Photo",
     "Size",
     "fitted",
     "grid_of",

@@ -1,6 +1,7 @@
-"""Colours in which distances are what an eye sees: CIE L*a*b*.
+"""Colours in CIE L*a*b*, where the distance of two colours is the difference that people see.
 
-A difference of 1 is about the least that is seen. Source: IEC 61966-2-1 (sRGB) and CIE 15.
+A distance of 1 is about the smallest difference that people notice. Source: IEC 61966-2-1 (sRGB)
+and CIE 15.
 """
 
 from __future__ import annotations
@@ -13,13 +14,26 @@ __all__ = ["lab_colours", "patch_colours"]
 
 
 def patch_colours(rgb: NDArray[np.uint8], grid: tuple[int, int]) -> NDArray[np.float32]:
-    """Colour of each patch in L*a*b*, (3, h, w): that of its mean in sRGB, of (H, W, 3)."""
+    """The mean colour of each patch in CIE L*a*b*, (3, h, w) float32.
+
+    Parameters
+    ----------
+    rgb
+        (H, W, 3) uint8 sRGB. The mean over a patch is taken in sRGB.
+    grid
+        (h, w), rows and columns of patches.
+    """
     means = Image.fromarray(rgb).resize(grid[::-1], Image.Resampling.BOX)
     return lab_colours(np.asarray(means))
 
 
 def lab_colours(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """CIE L*a*b* of sRGB (H, W, 3) under D65: (3, H, W) float32, L* in [0, 100].
+    """CIE L*a*b* colours under illuminant D65, (3, H, W) float32, with L* in [0, 100].
+
+    Parameters
+    ----------
+    rgb
+        (H, W, 3) uint8 sRGB.
 
     Examples
     --------
@@ -32,11 +46,11 @@ def lab_colours(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     shares = np.array([
         [0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]
     ])  # fmt: skip
-    shares /= shares.sum(axis=1, keepdims=True)  # white has 1 of each
+    shares /= shares.sum(axis=1, keepdims=True)  # so that white is (1, 1, 1)
     light = np.moveaxis(linear.astype(np.float32)[rgb], 2, 0)
     lab = np.empty(light.shape, np.float32)
     x, y, z = np.tensordot(shares.astype(np.float32), light, axes=1)
-    for amount in (x, y, z):  # a cube root, but for a straight line where it would be too steep
+    for amount in (x, y, z):  # cube root; a straight line near 0, where the root is too steep
         dark = amount < (6 / 29) ** 3
         straight = amount[dark] * np.float32((29 / 6) ** 2 / 3) + np.float32(4 / 29)
         np.cbrt(amount, out=amount)

@@ -1,9 +1,9 @@
-"""Sizes and patch grids: how many patches an image has, and what the network sees of it."""
+"""Sizes and patch grids: how many patches an image has, and which pixels the network gets."""
 
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,32 @@ if TYPE_CHECKING:
 
 __all__ = ["Size", "fitted", "grid_of", "nearest", "parse_size", "to_pixels"]
 
+_Value = TypeVar("_Value", bound=np.generic)
+
+# Either the long side, which keeps the aspect ratio, or exactly (height, width). In pixels.
 Size = int | tuple[int, int]
 """A long side in pixels, aspect ratio kept; or an exact (height, width)."""
 
 
 def parse_size(text: str | int | tuple[int, int]) -> Size:
-    """``840`` -> long side 840; ``840x1680`` -> exactly 840 high, 1680 wide."""
+    """The size that a text or a number means.
+
+    Parameters
+    ----------
+    text
+        ``840`` is a long side of 840 pixels. ``840x1680`` is exactly 840 pixels high and 1680 wide,
+        as is ``(840, 1680)``.
+
+    Raises
+    ------
+    SettingsError
+        `text` is not a size, or a side is not between 1 and 65,536 pixels.
+
+    Examples
+    --------
+    >>> parse_size("840"), parse_size("840x1680")
+    (840, (840, 1680))
+    """
     try:
         if isinstance(text, tuple | list):
             height, width = (operator.index(v) for v in text)
@@ -42,21 +62,31 @@ def parse_size(text: str | int | tuple[int, int]) -> Size:
 
 
 def fitted(size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """(H, W) in the proportions of `size` with the long side asked for, at least a pixel each."""
+    """`size` (H, W) scaled so that its longer side is `long_side`; each side is at least 1."""
     scale = long_side / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def grid_of(image_size: tuple[int, int], size: Size, patch: int) -> tuple[int, int]:
-    """Rows and columns of patches for an image of (H, W) pixels.
+    """Rows and columns of patches of an image.
 
-    A long side keeps the aspect ratio, each side rounded to whole patches, at least one. A grid
-    never has more rows or columns than the image has pixels, so every patch owns a pixel.
+    A grid never has more rows or columns than the image has rows or columns of pixels, so every
+    patch covers a pixel.
+
+    Parameters
+    ----------
+    image_size
+        (H, W) of the image in pixels.
+    size
+        Size at which the network sees the image. A long side keeps the aspect ratio, and each side
+        is rounded to whole patches, at least one.
+    patch
+        Side of a patch in pixels.
 
     Raises
     ------
     SettingsError
-        An exact size that is not a multiple of the patch.
+        A side of an exact size is not a multiple of `patch`.
     """
     height, width = image_size
     if isinstance(size, int):
@@ -67,7 +97,7 @@ def grid_of(image_size: tuple[int, int], size: Size, patch: int) -> tuple[int, i
             near = "x".join(str(max(1, round(side / patch)) * patch) for side in size)
             raise SettingsError(
                 f"size {size[0]}x{size[1]} is not a multiple of the backbone's patch of {patch} "
-                f"pixels; {near} is"
+                f"pixels; use {near}"
             )
         rows, columns = size[0] // patch, size[1] // patch
     return min(rows, height), min(columns, width)
@@ -76,9 +106,21 @@ def grid_of(image_size: tuple[int, int], size: Size, patch: int) -> tuple[int, i
 def to_pixels(
     rgb: NDArray[np.uint8], grid: tuple[int, int], patch: int, *, floating: bool = True
 ) -> Tensor:
-    """An image (H, W, 3) resized to whole patches: (3, rows * patch, columns * patch).
+    """The image resized to whole patches: (3, rows * patch, columns * patch).
 
-    Values are float32 in [0, 1], or uint8 if not `floating`.
+    The result is float32 in [0, 1], or uint8 in [0, 255] if `floating` is false. Resizing is
+    bilinear and antialiased.
+
+    Parameters
+    ----------
+    rgb
+        (H, W, 3) uint8.
+    grid
+        Rows and columns of patches.
+    patch
+        Side of a patch in pixels.
+    floating
+        Whether the result is float32.
     """
     import torch
 
@@ -88,15 +130,22 @@ def to_pixels(
     return pixels.float().div_(255.0) if floating else pixels
 
 
-def nearest(labels: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
-    """Labels (h, w) at (H, W) pixels: each pixel takes the cell that its centre lies in.
+def nearest(values: NDArray[_Value], size: tuple[int, int]) -> NDArray[_Value]:
+    """Values resized by nearest neighbour: (H, W, ...), of the dtype of `values`.
 
-    Whole-number arithmetic, so that a centre on the line between two cells always falls to the
-    second.
+    Each new cell takes the old cell that contains its centre. A centre on the line between two old
+    cells takes the second one. Whole-number arithmetic makes this exact.
+
+    Parameters
+    ----------
+    values
+        (h, w, ...), labels or colours, for example.
+    size
+        (H, W).
     """
     rows, columns = (
         (2 * np.arange(new, dtype=np.int64) + 1) * old // (2 * new)
-        for new, old in zip(size, labels.shape, strict=True)
+        for new, old in zip(size, values.shape[:2], strict=True)
     )
-    spread: NDArray[np.int32] = labels[rows[:, None], columns]
-    return spread
+    resized: NDArray[_Value] = values[rows[:, None], columns]
+    return resized

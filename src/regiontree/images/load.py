@@ -1,16 +1,15 @@
-"""Any photograph in, RGB pixels out: read safely, then fitted to a patch grid.
+"""Read a photograph safely, as 8-bit RGB pixels.
 
-:func:`load_image` accepts a path, a Pillow image or an array and always gives 8-bit RGB the right
-way up:
+:func:`load_image` accepts a path, a Pillow image or an array. It always returns upright 8-bit RGB:
 
-- EXIF orientation is applied; of a multi-frame file the first frame is taken;
-- transparency is composited over white;
-- 16-bit, 32-bit and float grey images are scaled by their own 0.1 and 99.9 percentiles (Pillow
-  would clip them; medical and aerial images use only part of their range);
-- images beyond ``max_pixels`` are refused before they are decoded;
-- large JPEGs are decoded at the smallest scale that still covers the size asked for.
+- It applies the EXIF orientation. It reads the first frame of a file with many frames.
+- It puts transparent pixels over white.
+- It scales grey images of 16 bits, 32 bits or floats by their own 0.1 and 99.9 percentiles. Pillow
+  would clip them, and medical and aerial images use only a part of their range.
+- It refuses images with more than ``max_pixels`` pixels before it decodes them.
+- It decodes a large JPEG at the smallest scale that still covers the size that the caller needs.
 
-:func:`grid_of` chooses the patch grid and :func:`to_pixels` resizes to it (bilinear, antialiased).
+:mod:`regiontree.images.grid` chooses the patch grid and resizes the pixels to it.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from PIL import Image, UnidentifiedImageError
 from regiontree.errors import ImageError
 from regiontree.images.grid import Size
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "LoadedImage", "image_size", "load_image"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "LoadedImage", "Photo", "image_size", "load_image"]
 
 MAX_PIXELS = 150_000_000
 """Larger photographs are refused unless more is asked for."""
@@ -45,7 +44,8 @@ IMAGE_SUFFIXES = frozenset({
 })  # fmt: skip
 """Endings of files that are taken for photographs."""
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-# EXIF orientation -> what puts the image the right way up; 5 to 8 swap height and width.
+# For each EXIF orientation, the transposition that makes the image upright. 5 to 8 swap height and
+# width.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -55,15 +55,27 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow's parsers and decoders raise on damaged files, found by flipping bytes in 13 formats.
+# What Pillow's parsers and decoders raise on damaged files. The list was found by changing bytes of
+# files in 13 formats.
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError,
            AttributeError, RuntimeError, struct.error, zlib.error)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedImage:
-    """Attributes: rgb (h, w, 3) uint8, possibly decoded at a reduced scale; size (H, W) of the
-    image itself, right way up; name of its file or None; sha256 of the file or of the pixels."""
+    """An image that has been read.
+
+    Attributes
+    ----------
+    rgb : (h, w, 3) uint8
+        Upright sRGB pixels. A large JPEG may be decoded at a reduced scale.
+    size : tuple of int
+        (H, W) of the whole image in pixels, upright.
+    name : str or None
+        Name of the file, without its folder. None if the image did not come from a file.
+    digest : str
+        sha256 of the file's bytes, or of the pixels if there is no file.
+    """
 
     rgb: NDArray[np.uint8]
     size: tuple[int, int]
@@ -72,34 +84,40 @@ class LoadedImage:
 
     @property
     def is_uniform(self) -> bool:
-        """One colour only."""
+        """Whether all pixels have the same colour."""
         return bool((self.rgb == self.rgb[:1, :1]).all())
 
 
+Photo = str | Path | Image.Image | NDArray[Any] | LoadedImage
+"""What a photograph may be given as: a path, a Pillow image, an array, or a decoded photograph."""
+
+
 def load_image(
-    source: str | Path | Image.Image | NDArray[Any] | LoadedImage,
+    source: Photo,
     *,
     max_pixels: int = MAX_PIXELS,
     cover: Size | None = None,
 ) -> LoadedImage:
-    """Read a photograph.
+    """The pixels of a photograph.
 
     Parameters
     ----------
     source
-        A path, a Pillow image, or an array: (H, W) grey or (H, W, 1/3/4) of uint8, bool, uint16 or
-        float. Float colour arrays are in [0, 1]. What was loaded before comes back as it is.
+        A path, a Pillow image, or an array. An array is (H, W) grey or (H, W, 1, 3 or 4), of uint8,
+        bool, uint16 or float. A float colour array must be in [0, 1]. A :class:`LoadedImage` is
+        returned unchanged.
     max_pixels
-        Larger images are refused: decoding takes 3 to 4 bytes a pixel, and small files can claim
-        any size.
+        Images with more pixels are refused. Decoding takes 3 to 4 bytes a pixel, and the header of
+        a small file can claim any size.
     cover
-        Long side or (H, W) that the result must at least cover; lets large JPEGs be decoded at a
-        reduced scale.
+        Long side or (H, W) in pixels. A large JPEG is decoded at a reduced scale that is at least
+        this size. None: at full size.
 
     Raises
     ------
     ImageError
-        Naming the file: missing, empty, not an image, truncated, too large.
+        The file is missing, empty, damaged, not an image or too large, or the array has a wrong
+        shape, dtype or range. The message names the file.
     """
     if isinstance(source, LoadedImage):
         return source
@@ -114,17 +132,19 @@ def load_image(
         rgb = _from_array(source, max_pixels)
         return LoadedImage(rgb, rgb.shape[:2], None, _digest(rgb))
     raise ImageError(
-        f"an image is a path, a Pillow image or a NumPy array, got {type(source).__name__}"
+        f"an image must be a path, a Pillow image or a NumPy array, got {type(source).__name__}"
     )
 
 
 def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """(H, W) of an image file by its header alone, as stored: before it is turned upright.
+    """(H, W) of an image file in pixels, as stored, before the EXIF orientation is applied.
+
+    Only the header of the file is read.
 
     Raises
     ------
     ImageError
-        It cannot be read, is no image, or has more than `max_pixels`.
+        The file cannot be read, is not an image, or has more than `max_pixels` pixels.
     """
     with _decoding(str(path)), path.open("rb") as file:
         width, height = _opened(file, str(path), max_pixels).size
@@ -132,13 +152,14 @@ def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
 
 
 def _from_path(path: Path, max_pixels: int, cover: Size | None) -> LoadedImage:
+    """The image in a file: see :func:`load_image`."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file; check the path") from None
     except IsADirectoryError:
-        raise ImageError(f"{path}: is a folder; name an image in it") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise ImageError(f"{path}: is a folder; give the path of an image in it") from None
+    except (OSError, ValueError) as error:  # ValueError: the path contains a NUL character
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{path}: cannot be read ({reason})") from error
     if not data:
@@ -157,33 +178,34 @@ def _from_path(path: Path, max_pixels: int, cover: Size | None) -> LoadedImage:
         else:
             turned = drafted = False
         rgb = _to_rgb(image)
-    # Only a reduced JPEG is smaller than the image; Pillow itself turns TIFFs while decoding.
+    # Pillow turns TIFFs upright while it decodes them, so the decoded size is used where possible.
+    # A JPEG at a reduced scale is smaller than the image, so its header says the size.
     size = rgb.shape[:2] if not drafted else (width, height) if turned else (height, width)
     return LoadedImage(rgb, size, path.name, hashlib.sha256(data).hexdigest())
 
 
 @contextmanager
 def _decoding(name: str) -> Iterator[None]:
-    """Whatever Pillow raises on a file that it cannot decode, as an ImageError."""
+    """Turn the errors that Pillow raises while it decodes `name` into an ImageError."""
     try:
         with warnings.catch_warnings():
-            # Our own limit speaks for Pillow's; its other warnings are about metadata.
+            # We check the number of pixels ourselves. Pillow's other warnings are about metadata.
             warnings.simplefilter("ignore")
             yield
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: refused by Pillow as too large ({error})") from None
+        raise ImageError(f"{name}: Pillow refuses it as too large ({error})") from None
     except _DAMAGE as error:
         raise ImageError(f"{name}: is damaged or cut short ({error})") from error
     except MemoryError as error:
-        raise ImageError(f"{name}: does not fit in memory; reduce it first") from error
+        raise ImageError(f"{name}: does not fit in memory; make a smaller copy first") from error
 
 
 _PILLOW_LIMIT = threading.Lock()
 
 
 def _opened(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
-    """The image, its header read and its size accepted, no pixel decoded."""
-    # Pillow's own check is a module global: set to our limit only while a header is read.
+    """The opened image, with its size checked and no pixel decoded."""
+    # Pillow's own limit is a global of its module. It is set to ours only while the header is read.
     with _PILLOW_LIMIT:
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = max(max_pixels, 1)
@@ -203,29 +225,31 @@ def _opened(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
 
 
 def _check_pixels(name: str, size: tuple[int, int], max_pixels: int) -> None:
+    """Raise an ImageError if an image of `size` (width, height) is empty or too large."""
     if size[0] * size[1] > max_pixels:
         raise ImageError(_too_large(name, size, max_pixels))
     if 0 in size:
-        raise ImageError(f"{name}: has no pixels ({size[0]} x {size[1]})")
+        raise ImageError(f"{name}: has no pixels (its size is {size[0]} x {size[1]})")
 
 
 def _too_large(name: str, size: tuple[int, int] | None, max_pixels: int) -> str:
-    if size is None:  # Pillow refuses at twice the limit and does not say the size
+    """The message for an image with too many pixels; `size` is (width, height) or unknown."""
+    if size is None:  # Pillow refuses images above twice its limit and does not report their size
         what = f"more than {2 * max_pixels / 1e6:.3g}"
     else:
         what = f"{size[0]} x {size[1]} = {size[0] * size[1] / 1e6:.3g}"
     return (
-        f"{name}: {what} megapixels, above the limit of {max_pixels / 1e6:.3g}; if it is "
+        f"{name}: {what} megapixels, above the limit of {max_pixels / 1e6:.3g}; if the file is "
         "genuine, raise the limit with max_pixels (--max-pixels)"
     )
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """8-bit RGB, upright, transparency over white."""
+    """Upright 8-bit RGB, with transparent pixels over white."""
     image.load()
-    turn = _UPRIGHT.get(_orientation(image))
-    if turn is not None:
-        image = image.transpose(turn)
+    transposition = _UPRIGHT.get(_orientation(image))
+    if transposition is not None:
+        image = image.transpose(transposition)
     if image.mode == "La":
         image = image.convert("LA")
     if image.mode in _DEEP_MODES:
@@ -240,8 +264,8 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; 1 if there is none or the metadata is damaged.
 
-    Not ``ImageOps.exif_transpose``: it writes the metadata out again, which fails on photographs
-    whose pixels are fine.
+    ``ImageOps.exif_transpose`` is not used. It writes the metadata again, and this fails on some
+    photographs whose pixels are fine.
     """
     try:
         orientation = image.getexif().get(0x0112, 1)
@@ -251,41 +275,45 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _from_array(array: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
+    """The pixels of an image array: see :func:`load_image`."""
     shape = array.shape
     if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 3, 4)):
-        raise ImageError(f"an image array is (H, W) or (H, W, 1, 3 or 4), got shape {shape}")
+        raise ImageError(f"an image array must be (H, W) or (H, W, 1, 3 or 4), got shape {shape}")
     _check_pixels("the image array", (shape[1], shape[0]), max_pixels)
     if array.ndim == 3 and shape[2] == 1:
         array = array[:, :, 0]
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     if array.dtype.kind not in "uif":
-        raise ImageError(f"an image array holds numbers, got {array.dtype}")
+        raise ImageError(f"an image array must hold numbers, got {array.dtype}")
     if array.dtype == np.uint8:
         return _to_rgb(Image.fromarray(np.ascontiguousarray(array)))
     if array.ndim == 2:
         return _stretched(array)
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
-            raise ImageError("a float colour array must be finite; it holds NaN or infinity")
+            raise ImageError(
+                "a float colour array must be finite, but it holds NaN or infinity; replace those "
+                "values"
+            )
         if array.min() < 0 or array.max() > 1:
             raise ImageError(
-                f"a float colour array must be in [0, 1]; it holds {array.min():g} to "
-                f"{array.max():g}: divide by its full scale"
+                f"a float colour array must be in [0, 1], but it holds {array.min():g} to "
+                f"{array.max():g}; divide it by its largest possible value"
             )
         return _to_rgb(Image.fromarray((array * 255 + 0.5).astype(np.uint8)))
-    if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # of either byte order
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # uint16 of either byte order
         return _to_rgb(Image.fromarray((array >> 8).astype(np.uint8)))
-    raise ImageError(f"a colour array is uint8, uint16 or float in [0, 1], got {array.dtype}")
+    raise ImageError(f"a colour array must be uint8, uint16 or float in [0, 1], got {array.dtype}")
 
 
 def _stretched(grey: NDArray[Any]) -> NDArray[np.uint8]:
-    """Deep grey (H, W) to 8-bit RGB between its 0.1 and 99.9 percentiles; NaN becomes black."""
-    # Eight bytes a value do not fit float32: 1e300 is a number, not infinity.
+    """8-bit RGB of grey (H, W), scaled from its 0.1 to its 99.9 percentile; NaN becomes black."""
+    # Values of eight bytes stay float64: in float32, 1e300 would become infinity.
     values = grey.astype(np.float64 if grey.dtype.itemsize > 4 else np.float32)
     finite = np.isfinite(values)
     if not finite.any():
-        raise ImageError("the image holds no finite value")
+        raise ImageError("the image holds no finite value, only NaN or infinity")
     low, high = np.percentile(values[finite], [0.1, 99.9])
     if high <= low:
         low, high = float(values[finite].min()), float(values[finite].max())
@@ -298,6 +326,7 @@ def _stretched(grey: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _digest(rgb: NDArray[np.uint8]) -> str:
+    """sha256 of the shape and the pixels."""
     state = hashlib.sha256(repr(rgb.shape).encode())
     state.update(np.ascontiguousarray(rgb).data)
     return state.hexdigest()

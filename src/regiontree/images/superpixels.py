@@ -1,55 +1,79 @@
-"""Parts from the photograph itself, without its features: colours and superpixels.
+"""Parts from the pixels of the photograph, without features: colours and superpixels.
 
-The image is divided at the resolution it comes in, and each patch takes the segment that its centre
-pixel lies in (nearest neighbour), which is how the paper carries these over-clusterings to the
-patch grid. A segment without a patch's centre is no part.
+The image is divided at its own resolution. Each patch then takes the segment that contains its
+centre pixel (nearest neighbour), as in the paper. A segment that contains no patch centre is
+dropped.
 
 =============  ===================================================================================
-colours        k-means of the pixels' RGB colours, wherever they lie
-felzenszwalb   a graph's regions merged while their border is weaker than what is inside them
-slic           k-means of colour and position, from a regular grid
-quickshift     every pixel climbs to its nearest denser neighbour in colour and position
-watershed      basins of the grey image's gradient, flooded from a regular grid
+colours        k-means on the RGB colours of the pixels, without their positions
+felzenszwalb   merges regions of a graph while their border is weaker than the edges inside them
+slic           k-means on colour and position, from seeds on a regular grid
+quickshift     links each pixel to its nearest neighbour of higher density in colour and position
+watershed      floods the gradient of the grey image from seeds on a regular grid
 =============  ===================================================================================
 
-All but ``colours`` are scikit-image's, of the extra ``superpixels``, with its defaults but for what
-sets the number of parts. That was chosen on thirteen photographs of seven data sets, long side 840
-in patches of 14, to give some 100 to 300: 104 to 281 by felzenszwalb (median 181), 79 to 313 by
-quickshift (172); of 200 asked for, 135 to 201 by slic, 169 to 190 by watershed, 182 to 200 colours.
+All methods but ``colours`` come from scikit-image (the extra ``superpixels``). They use its default
+settings, except for the settings that control the number of parts. These were chosen on thirteen
+photographs of seven data sets (long side 840, patches of 14), to give about 100 to 300 parts.
+felzenszwalb gave 104 to 281 parts (median 181) and quickshift 79 to 313 (median 172). With 200
+parts as the aim, slic gave 135 to 201, watershed 169 to 190, and colours 182 to 200.
 
-References: Felzenszwalb and Huttenlocher, IJCV 2004; Achanta et al. (SLIC), PAMI 2012; Vedaldi and
-Soatto (quick shift), ECCV 2008; Neubert and Protzel (compact watershed), ICPR 2014.
+References: Rossetti and Pirri, NeurIPS 2024, section 3; Felzenszwalb and Huttenlocher, IJCV 2004;
+Achanta et al. (SLIC), PAMI 2012; Vedaldi and Soatto (quick shift), ECCV 2008; Neubert and Protzel
+(compact watershed), ICPR 2014.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from math import sqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from regiontree.errors import FeatureError, MissingExtraError, SettingsError
+from regiontree.images.grid import nearest
+from regiontree.spectral.graph import MAX_PARTS
 from regiontree.spectral.kmeans import kmeans
+from regiontree.spectral.oversegment import PatchGraph
+from regiontree.system.stages import check_settings, setting
 
-__all__ = ["IMAGE_METHODS", "check_installed", "image_parts"]
+__all__ = [
+    "IMAGE_METHODS",
+    "ColourClustering",
+    "CompactWatershed",
+    "Felzenszwalb",
+    "Quickshift",
+    "Slic",
+    "check_installed",
+    "image_parts",
+]
 
 IMAGE_METHODS = ("colours", "felzenszwalb", "slic", "quickshift", "watershed")
 """Over-clusterings that divide the photograph instead of its features."""
-# Pixels that the colours' centres are found from: 250 a centre at 200 parts. All 705,600 of an
-# 840 x 840 photograph took twenty times as long, for distances 3 % smaller in their squares.
+# The method `colours` finds its centres from this many pixels: 250 a centre for 200 parts. All
+# 705,600 pixels of an 840 x 840 photograph took twenty times as long, and the squared distances
+# were only 3 % smaller.
 _SAMPLE = 50_000
-# Square roots of areas. Quickshift's cost grows with the fourth power of the side for segments of
-# the same share of the image: 0.3 s at 240, some 50 s at 840. The watershed's compactness was
-# chosen at 700, the side of a photograph of 840 x 580.
+# Sides of images, as the square root of their area in pixels. Quickshift runs on a smaller image:
+# for segments that cover the same share of the image, its time grows with the fourth power of the
+# side (0.3 s at 240, about 50 s at 840).
 _QUICKSHIFT_SIDE = 240.0
+# The compactness of the watershed was chosen for this side, that of a photograph of 840 x 580.
 _WATERSHED_SIDE = 700.0
 
 
+def _count() -> int:
+    value: int = setting(400, "Number of parts aimed at.", low=1, high=MAX_PARTS, whole=True)
+    return value
+
+
 def check_installed(method: str) -> None:
-    """Raise a MissingExtraError that names the extra, if `method` needs what is not installed."""
+    """Raise a MissingExtraError if `method` needs scikit-image and it is not installed."""
     if method != "colours" and find_spec("skimage") is None:
         raise MissingExtraError(
             f"overclustering {method!r} needs scikit-image: pip install 'regiontree[superpixels]'"
@@ -65,31 +89,31 @@ def image_parts(
     seed: int,
     restarts: int = 1,
 ) -> NDArray[np.int64]:
-    """Part of each patch, (h, w) int64, parts numbered 0 to k - 1 with none empty.
+    """The part of each patch, (h, w) int64. Parts are numbered 0 to k - 1, and none is empty.
 
     Parameters
     ----------
     rgb
-        (H, W, 3) uint8, H >= h and W >= w.
+        (H, W, 3) uint8, with H >= h and W >= w.
     grid
-        (h, w), the patches.
+        (h, w), rows and columns of patches.
     method
         One of :data:`IMAGE_METHODS`.
     parts
-        Number aimed at by colours, slic and watershed; felzenszwalb and quickshift find their own.
+        Number of parts that colours, slic and watershed aim at. The other methods ignore it.
     seed
-        Of colours and quickshift; the others draw nothing.
+        Seed of colours and quickshift. The other methods draw no random numbers.
     restarts
-        Of colours' k-means.
+        Restarts of the k-means of colours. The other methods ignore it.
 
     Raises
     ------
     FeatureError
-        `rgb` is not such an image, or has fewer pixels than there are patches on a side.
+        `rgb` has a wrong shape or dtype, or fewer rows or columns of pixels than of patches.
     MissingExtraError
-        The method needs scikit-image.
+        The method needs scikit-image, which is not installed.
     SettingsError
-        No such method.
+        There is no such method.
 
     Examples
     --------
@@ -104,33 +128,133 @@ def image_parts(
         raise FeatureError(f"rgb must be (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
     if rgb.shape[0] < grid[0] or rgb.shape[1] < grid[1]:
         raise FeatureError(
-            f"rgb of {rgb.shape[0]} x {rgb.shape[1]} pixels cannot have a grid of {grid} patches; "
-            "pass the photograph at the size its features were taken at"
+            f"rgb of {rgb.shape[0]} x {rgb.shape[1]} pixels (height x width) is smaller than the "
+            f"grid of {grid[0]} x {grid[1]} patches; pass the photograph at the size that its "
+            "features were computed from"
         )
     if method not in IMAGE_METHODS:
         raise SettingsError(f"method must be one of {', '.join(IMAGE_METHODS)}, got {method!r}")
     check_installed(method)
     if method == "colours":
-        labels = _colours(rgb, _at_centres(rgb, grid), parts, seed, restarts)
+        labels = _colours(rgb, nearest(rgb, grid), parts, seed, restarts)
     else:
-        labels = _at_centres(_segments(rgb, grid, method, parts, seed), grid)
+        labels = nearest(_segments(rgb, grid, method, parts, seed), grid)
     return np.unique(labels, return_inverse=True)[1].reshape(grid).astype(np.int64)
 
 
-def _at_centres(image: NDArray[Any], grid: tuple[int, int]) -> NDArray[Any]:
-    """The pixel at the centre of each patch: (h, w) or (h, w, 3)."""
-    rows, columns = (
-        (2 * np.arange(cells) + 1) * pixels // (2 * cells)
-        for cells, pixels in zip(grid, image.shape[:2], strict=True)
+@dataclass(frozen=True, slots=True)
+class ColourClustering:
+    """k-means of the photograph's colours, wherever they lie."""
+
+    count: int = _count()
+    restarts: int = setting(
+        1, "Starts of k-means, of which the best is taken.", low=1, high=1000, whole=True
     )
-    centres: NDArray[Any] = image[rows[:, None], columns]
-    return centres
+    name: ClassVar[str] = "colours"
+    needs_pixels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def group(
+        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
+    ) -> Tensor:
+        """Part of each patch: :meth:`regiontree.spectral.oversegment.Oversegmentation.group`."""
+        return _grouped(self.name, patches, rgb, seed, parts=self.count, restarts=self.restarts)
+
+
+@dataclass(frozen=True, slots=True)
+class Felzenszwalb:
+    """Regions of the photograph's pixel graph; they find their own number."""
+
+    name: ClassVar[str] = "felzenszwalb"
+    needs_pixels: ClassVar[bool] = True
+
+    def group(
+        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
+    ) -> Tensor:
+        """Part of each patch: :meth:`regiontree.spectral.oversegment.Oversegmentation.group`."""
+        return _grouped(self.name, patches, rgb, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Slic:
+    """k-means of colour and position, from a regular grid."""
+
+    count: int = _count()
+    name: ClassVar[str] = "slic"
+    needs_pixels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def group(
+        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
+    ) -> Tensor:
+        """Part of each patch: :meth:`regiontree.spectral.oversegment.Oversegmentation.group`."""
+        return _grouped(self.name, patches, rgb, seed, parts=self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class Quickshift:
+    """Modes of colour and position; they find their own number."""
+
+    name: ClassVar[str] = "quickshift"
+    needs_pixels: ClassVar[bool] = True
+
+    def group(
+        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
+    ) -> Tensor:
+        """Part of each patch: :meth:`regiontree.spectral.oversegment.Oversegmentation.group`."""
+        return _grouped(self.name, patches, rgb, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class CompactWatershed:
+    """Basins of the grey image's gradient, flooded from a regular grid."""
+
+    count: int = _count()
+    name: ClassVar[str] = "watershed"
+    needs_pixels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def group(
+        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
+    ) -> Tensor:
+        """Part of each patch: :meth:`regiontree.spectral.oversegment.Oversegmentation.group`."""
+        return _grouped(self.name, patches, rgb, seed, parts=self.count)
+
+
+def _grouped(
+    method: str,
+    patches: PatchGraph,
+    rgb: NDArray[np.uint8] | None,
+    seed: int,
+    *,
+    parts: int = 1,
+    restarts: int = 1,
+) -> Tensor:
+    """Part of each patch by one of the methods, (n,) int64."""
+    if rgb is None:
+        raise FeatureError(
+            f"overclustering {method!r} divides the photograph: pass it as rgb, or use "
+            "simultaneous, features or none"
+        )
+    found = image_parts(rgb, patches.grid, method, parts=parts, seed=seed, restarts=restarts)
+    if found.max() >= MAX_PARTS:
+        raise SettingsError(
+            f"overclustering {method!r} divides the photograph into {found.max() + 1} parts; at "
+            f"most {MAX_PARTS} fit; use a smaller size or another overclustering"
+        )
+    return torch.from_numpy(found.reshape(-1)).to(patches.unit.device)
 
 
 def _colours(
     rgb: NDArray[np.uint8], centres: NDArray[np.uint8], parts: int, seed: int, restarts: int
 ) -> NDArray[np.int64]:
-    """The nearest k-means colour of each patch's centre pixel, (n,)."""
+    """For each patch, the k-means centre nearest to the colour of its centre pixel: (n,)."""
     pixels = rgb.reshape(-1, 3)
     if len(pixels) > _SAMPLE:
         chosen = np.random.default_rng(seed).choice(len(pixels), _SAMPLE, replace=False)
@@ -138,23 +262,25 @@ def _colours(
     points = torch.from_numpy(pixels.astype(np.float32))
     found = kmeans(points, min(parts, len(points)), seed=seed, n_init=restarts).centres
     own = torch.from_numpy(centres.reshape(-1, 3).astype(np.float32))
-    nearest: NDArray[np.int64] = torch.cdist(own, found).argmin(dim=1).numpy()
-    return nearest
+    labels: NDArray[np.int64] = torch.cdist(own, found).argmin(dim=1).numpy()
+    return labels
 
 
 def _segments(
     rgb: NDArray[np.uint8], grid: tuple[int, int], method: str, parts: int, seed: int
 ) -> NDArray[Any]:
-    """Segment of each pixel by scikit-image; quickshift's map is smaller than the image."""
+    """The segment of each pixel, from scikit-image. The map of quickshift is a smaller image."""
     from skimage import color, filters, segmentation, transform
 
     height, width = rgb.shape[:2]
     side = sqrt(height * width)
     segments: NDArray[Any]
     if method == "felzenszwalb":
-        patch = height * width // (grid[0] * grid[1])  # in pixels: a smaller part would be no patch
-        segments = segmentation.felzenszwalb(rgb, scale=200, sigma=0.8, min_size=patch)
-    elif method == "slic":  # a smaller min_size_factor than its own 0.5 merges fewer away
+        # No segment is smaller than a patch, since it could contain no patch centre.
+        patch_area = height * width // (grid[0] * grid[1])
+        segments = segmentation.felzenszwalb(rgb, scale=200, sigma=0.8, min_size=patch_area)
+    elif method == "slic":
+        # With the default of 0.5, min_size_factor would merge more of the small segments.
         segments = segmentation.slic(rgb, parts, compactness=10, min_size_factor=0.25)
     elif method == "quickshift":
         shrink = min(1.0, _QUICKSHIFT_SIDE / side)
@@ -162,7 +288,9 @@ def _segments(
         small = transform.resize_local_mean(rgb, shape, channel_axis=-1)
         kernel = max(1.0, 4 * side * shrink / _QUICKSHIFT_SIDE)
         segments = segmentation.quickshift(small, kernel_size=kernel, max_dist=10, rng=seed)
-    else:  # enlarged, an image has weaker gradients and longer ways to weigh against them
+    else:
+        # A larger copy of an image has weaker gradients and longer distances between pixels. So
+        # the compactness, which weighs distance against gradient, falls with the area.
         gradient = filters.sobel(color.rgb2gray(rgb))
         compactness = 0.001 * (_WATERSHED_SIDE / side) ** 2
         segments = segmentation.watershed(gradient, parts, compactness=compactness)

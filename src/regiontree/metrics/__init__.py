@@ -7,6 +7,7 @@ scores one image, :class:`TreeMetric` a data set of classes, :class:`CoveringMet
 segmentations.
 """
 
+from regiontree.metrics.boundary import BoundaryMetric, BoundaryScores, boundary_scores
 from regiontree.metrics.bsds import CoveringMetric, CoveringPoint, CoveringScores
 from regiontree.metrics.budget import budget_nodes
 from regiontree.metrics.classes import ClassTree
@@ -15,6 +16,8 @@ from regiontree.metrics.metric import CurvePoint, Scores, TreeMetric
 from regiontree.metrics.score import ImageScore, score_tree
 
 __all__ = [
+    "BoundaryMetric",
+    "BoundaryScores",
     "ClassTree",
     "Contingency",
     "CoveringMetric",
@@ -24,6 +27,7 @@ __all__ = [
     "ImageScore",
     "Scores",
     "TreeMetric",
+    "boundary_scores",
     "budget_nodes",
     "contingency",
     "region_counts",

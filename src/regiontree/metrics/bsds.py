@@ -1,16 +1,19 @@
 """Segmentation covering of BSDS500: how well cuts of a tree cover what people drew.
 
-The covering of a human segmentation by a set of regions is the mean over its pixels of the best IoU
-that any of these regions has with the human region the pixel is in. An image has several
-annotators, each the whole truth to one person; its covering is the mean over them.
+A human segmentation S of an image of n pixels is covered by a set T of regions to the degree
 
-Three figures, as in Arbelaez, Maire, Fowlkes and Malik, "Contour Detection and Hierarchical Image
-Segmentation", PAMI 2011: ODS, all images cut at one scale, the best for the data set; OIS, each cut
-at its own best scale; best, each human region free to choose from all nodes of the tree, whatever
-the scale.
+    C(S, T) = 1/n sum over R in S of  |R| max over r in T of  IoU(R, r)
 
-Images weigh alike here. The published benchmark pools all annotators of all images, so that an
-image weighs as much as it has annotators.
+So each human region has the IoU of its best region, weighted by its pixels. An image has several
+annotators. Its covering is the mean over them.
+
+Arbelaez, Maire, Fowlkes and Malik, "Contour Detection and Hierarchical Image Segmentation", PAMI
+2011, use three figures. For ODS, all images are cut at the one scale that is best for the data set.
+For OIS, each image is cut at its own best scale. For "best", each human region is compared with all
+nodes of the tree.
+
+Here all images weigh the same. In the published benchmark an image weighs as much as it has
+annotators.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from pydantic import Field
 from regiontree.errors import DataError, SettingsError, check_number
 from regiontree.metrics.contingency import Contingency, node_counts
 from regiontree.metrics.records import Count, Fraction, ImageMetric, Record, State, mean, read_state
+from regiontree.tree.cuts import regions_after
+from regiontree.tree.kernel import division_order
 
 __all__ = ["CoveringMetric", "CoveringPoint", "CoveringScores", "cut_members"]
 
@@ -67,7 +72,8 @@ class CoveringScores:
     images : int
         Images that were scored.
     ods, ods_scale : float
-        Covering at the one scale that is best for the data set, the coarsest of equals.
+        Covering at the one scale that is best for the data set, and that scale. Of equally good
+        scales it is the coarsest.
     ois : float
         Covering with each image at its own best scale.
     best : float
@@ -113,8 +119,8 @@ class CoveringMetric(ImageMetric[_Image]):
     Parameters
     ----------
     scale
-        What a scale is: the most ``regions`` of a cut, or the ``height`` of a horizontal cut. The
-        cuts are those of :meth:`RegionTree.cut <regiontree.tree.RegionTree.cut>`.
+        "regions": a scale is the largest number of regions of a cut. "height": it is the height of
+        a cut. The cuts are those of :meth:`RegionTree.cut <regiontree.tree.RegionTree.cut>`.
     scales
         From coarse to fine: ascending numbers of regions, or descending heights. By default 1 to
         200 regions; heights 1 to 0, closer to each other near 0.
@@ -126,8 +132,8 @@ class CoveringMetric(ImageMetric[_Image]):
 
     Examples
     --------
-    One person saw a left and a right half, another the image as a whole. The tree first splits off
-    the last column, then halves the rest.
+    One person divided the image into halves, another did not divide it. The tree first divides off
+    the last column, then divides the rest.
 
     >>> from regiontree.metrics import contingency
     >>> labels, parents = np.array([[0, 0, 1, 2]]), np.array([3, 3, 4, 4, 4])
@@ -267,21 +273,16 @@ def cut_members(
 ) -> NDArray[np.bool_]:
     """Nodes of the cut at each of S scales, (S, N) bool.
 
-    The tree is divided from the highest node down, the upper and then the later of equals first. A
-    node belongs to every cut between the division of its parent and its own.
+    Nodes are divided in the order of :func:`regiontree.tree.kernel.division_order`. A node belongs
+    to every cut between the division of its parent and its own.
     """
     n = len(parents)
-    level = np.zeros(n, dtype=np.int64)
-    for node in range(n - 2, -1, -1):
-        level[node] = level[parents[node]] + 1
-    inner = np.unique(parents) if n > 1 else np.arange(0)
-    inner = inner[np.lexsort((-inner, level[inner], -height[inner]))]
+    inner = division_order(parents, height)
     if scale == "regions":
-        ways = np.bincount(parents[:-1], minlength=n)
-        regions = 1 + np.cumsum(ways[inner] - 1)
+        regions = regions_after(parents, inner)
         divisions = np.asarray(np.searchsorted(regions, scales, side="right"))
     else:
-        # A node above the height is divided; as precise as a tree's heights, whatever was given.
+        # A node above the limit is divided. Limits are compared in the precision of heights.
         limits = np.asarray(scales, dtype=np.float32)
         divisions = np.searchsorted(-height[inner].astype(np.float32), -limits, side="left")
     ends = np.full(n, len(inner) + 1)
@@ -293,8 +294,8 @@ def cut_members(
 
 
 def _covering(iou: NDArray[np.float64], region: NDArray[np.int64]) -> float:
-    """Mean over pixels of the best IoU, of IoUs (nodes, R) and the sizes (R,) of the regions.
+    """Mean over pixels of the best IoU, from IoUs (nodes, R) and sizes (R,) of human regions.
 
-    The regions of each annotator add up to the image, so this is the mean over annotators too.
+    The regions of each annotator fill the image, so this is the mean over annotators, too.
     """
     return float((iou.max(axis=0) * region).sum() / region.sum())

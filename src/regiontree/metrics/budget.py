@@ -1,18 +1,18 @@
-"""Which nodes of a tree are shown when only so many may be.
+"""Node budgets: which nodes of a tree count when their number is limited.
 
-The more nodes a tree has, the better the best of them fits any region, so scores of trees are
-compared at an equal number of nodes. A budget is spent from the top: the root is divided, then
-always the highest node that is shown, until the next division would show too many.
+The more nodes a tree has, the better its best node fits any region. So scores of trees are compared
+at an equal number of nodes. A budget is spent from the root down. In each step the highest node
+that is not yet divided is divided, and its children are shown. The budget ends before the first
+division that would show too many nodes.
 """
 
 from __future__ import annotations
-
-import heapq
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.errors import check_number
+from regiontree.tree.kernel import division_order
 
 __all__ = ["budget_nodes"]
 
@@ -27,15 +27,16 @@ def budget_nodes(
     parents : (N,) integers
         As in :class:`~regiontree.tree.RegionTree`.
     height : (N,) floats
-        Of two nodes as high, the one of lower index is divided first.
+        As in :class:`~regiontree.tree.RegionTree`. Nodes are divided in the order of
+        :func:`regiontree.tree.kernel.division_order`, as :meth:`RegionTree.cut
+        <regiontree.tree.RegionTree.cut>` divides them.
     budget
-        Most nodes to show, >= 1; None shows all nodes but the root.
+        Largest number of nodes to show, >= 1; None shows all nodes but the root.
 
     Returns
     -------
     (T,) int64
-        Only the root, N - 1, where nothing else can be shown: it has no child, or its own division
-        does not fit.
+        Only the root, N - 1, if the root has no child or its division does not fit.
 
     Examples
     --------
@@ -50,19 +51,9 @@ def budget_nodes(
     if budget is None:
         return np.arange(max(n - 1, 1))
     check_number("budget", budget, 1, 2**63, whole=True)
-    children: list[list[int]] = [[] for _ in range(n)]
-    for node, parent in enumerate(parents[:-1].tolist()):
-        children[parent].append(node)
-    heights = height.tolist()
-    highest = [(-heights[n - 1], n - 1)]
-    shown: list[int] = []
-    while highest:
-        _, node = heapq.heappop(highest)
-        if not children[node]:
-            continue
-        if len(shown) + len(children[node]) > budget:
-            break
-        shown += children[node]
-        for child in children[node]:
-            heapq.heappush(highest, (-heights[child], child))
-    return np.array(sorted(shown) or [n - 1], dtype=np.int64)
+    order = division_order(parents, height)
+    shown = np.cumsum(np.bincount(parents[:-1], minlength=n)[order])  # after each division
+    divided = np.zeros(n, dtype=bool)
+    divided[order[: np.searchsorted(shown, budget, side="right")]] = True
+    nodes = np.flatnonzero(divided[parents[:-1]])
+    return nodes if len(nodes) else np.array([n - 1])

@@ -1,7 +1,8 @@
-"""Classes of the ground truth: which mask value is of which class, and which class contains which.
+"""Classes of the ground truth: the class of each mask value, and the class around each class.
 
-Metrics see ground truth only through this. A label tree (:mod:`regiontree.datasets.labels`) makes
-one for each of its depths, flat, and one with every class and all its ancestors.
+Metrics know the ground truth only by a :class:`ClassTree`. A label tree
+(:mod:`regiontree.datasets.labels`) gives one for each of its depths, without nesting, and one for
+all depths together, in which classes contain each other.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.errors import DataError
+from regiontree.tree.kernel import preorder
 
 __all__ = ["ClassTree"]
 
@@ -29,11 +31,11 @@ class ClassTree:
     parents : (C,) int32
         The class that contains each class, ``parents[c] < c``; -1 where none does.
     class_of_id : mapping of int to int
-        Class of each value that a mask may hold: the finest class, or any class above.
+        Class of each value that a mask may hold: a finest class, or a class above.
     ignored : frozenset of int
         Mask values that are left out of every count.
     background : int or None
-        The class that all background kinds were merged into, if there are any.
+        The class of all kinds of background, if there is one.
 
     Examples
     --------
@@ -67,11 +69,14 @@ class ClassTree:
         if parents.shape != (count,) or (parents >= np.arange(count)).any() or parents.min() < -1:
             raise DataError("parents must name, for each class, an earlier class or -1")
         if bad := [i for i, c in self.class_of_id.items() if not 0 <= c < count]:
-            raise DataError(f"mask value {bad[0]} is of class {self.class_of_id[bad[0]]}: no such")
+            raise DataError(
+                f"mask value {bad[0]} has class {self.class_of_id[bad[0]]}: classes are 0 to "
+                f"{count - 1}"
+            )
         if both := self.ignored & self.class_of_id.keys():
             raise DataError(f"mask value {min(both)} is both ignored and of a class")
         if self.background is not None and not 0 <= self.background < count:
-            raise DataError(f"background is class {self.background}: no such class")
+            raise DataError(f"background is {self.background}: classes are 0 to {count - 1}")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -79,10 +84,12 @@ class ClassTree:
     @cached_property
     def contains(self) -> NDArray[np.bool_]:
         """(C, C) bool: [c, a] says that class a is class c or one of its ancestors."""
-        inside = np.eye(len(self), dtype=bool)
-        for c, parent in enumerate(self.parents):
-            if parent >= 0:
-                inside[c] |= inside[parent]
+        # As a tree in Higra's order: the last class first, and one root above all classes.
+        count = len(self)
+        last_first = np.arange(count)[::-1]
+        above = np.where(self.parents < 0, count, count - 1 - self.parents)[last_first]
+        walk = preorder(np.append(above, count))
+        inside = walk.holds(last_first[None, :], last_first[:, None])
         inside.setflags(write=False)
         return inside
 

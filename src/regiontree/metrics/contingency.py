@@ -1,8 +1,8 @@
-"""One table an image: how many pixels of each leaf hold each value of the ground truth.
+"""The contingency table of an image: pixels of each leaf with each value of the ground truth.
 
-A node of a tree is the union of its leaves, and a ground-truth region the union of the mask values
-of its class. So every overlap that any score needs is a sum of entries of this table, and the
-pixels are read once, whatever the number of nodes and classes; no node ever becomes a mask.
+A node is the union of its leaves. A ground-truth region is the union of the mask values of its
+class. So every overlap that a score needs is a sum of entries of this table. The pixels are read
+once, whatever the number of nodes and classes, and no node becomes a mask.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from regiontree.errors import DataError
 from regiontree.metrics.classes import ClassTree
+from regiontree.tree.kernel import accumulate_sum
 
 __all__ = ["Contingency", "contingency", "node_counts", "region_counts"]
 
-_MAX_LOOKUP = 1 << 24  # mask values below this find their column in a table, others by search
-_MAX_ENTRIES = 1 << 26  # 512 MB: 300 leaves by 200,000 values is no ground truth
-_BAND = 1 << 22  # pixels counted at once: bincount widens them to 64 bits
+_MAX_LOOKUP = 1 << 24  # below this, a table gives the column of a mask value; above, a search
+_MAX_ENTRIES = 1 << 26  # of 8 bytes: 512 MB
+_BAND = 1 << 22  # pixels counted at once, because bincount makes a copy of 64 bits
 
 Int64 = NDArray[np.int64]
 
@@ -107,7 +108,7 @@ def contingency(
 
 
 def node_counts(parents: NDArray[np.integer], leaves: Int64) -> Int64:
-    """Rows of the leaves, (L, K), summed up the tree: a row for each of the N nodes, (N, K).
+    """A row for each node, (N, K): the sum of the rows of its leaves, from (L, K).
 
     Raises
     ------
@@ -118,11 +119,7 @@ def node_counts(parents: NDArray[np.integer], leaves: Int64) -> Int64:
     n_leaves = 1 if n == 1 else int(np.min(parents))  # leaves come first: the first parent
     if len(leaves) != n_leaves:
         raise DataError(f"the table has {len(leaves)} rows, but the tree has {n_leaves} leaves")
-    counts = np.zeros((n, leaves.shape[1]), dtype=np.int64)
-    counts[:n_leaves] = leaves
-    for node, parent in enumerate(parents[:-1].tolist()):
-        counts[parent] += counts[node]
-    return counts
+    return accumulate_sum(parents, np.pad(leaves, ((0, n - n_leaves), (0, 0))))
 
 
 def region_counts(
@@ -137,7 +134,7 @@ def region_counts(
     counts : (N, R) int64
         Row N - 1, the root, holds the size of each region.
     present : (R,) int32
-        The classes, ascending, so that each comes after the classes that contain it.
+        The classes, ascending. So each class comes after the classes that contain it.
 
     Raises
     ------

@@ -1,11 +1,12 @@
 """Scores of a data set: means over images, and semantic scores summed over images.
 
-NMCovering and NHCovering are means over images, each weighing the same. The semantic scores treat
-the nodes matched to a class as its predicted mask: true and false positives and false negatives
-of each class are summed over all images before anything is divided, as for semantic segmentation.
+NMCovering and NHCovering are means over images, which all weigh the same. For the semantic scores,
+the nodes matched to a class are its predicted mask. True positives, false positives and false
+negatives of each class are summed over all images first, and divided then, as is usual for
+semantic segmentation.
 
-An image without a class other than the background has nothing to cover. It enters no score and is
-counted apart.
+An image that shows no class but the background has nothing to cover. It is counted apart and is
+part of no score.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Scores:
     images : int
         Images that were scored.
     without_foreground : int
-        Images left out because they show no class other than the background.
+        Images left out because they show no class but the background.
     nm_covering, nh_covering : float
         Means over images.
     miou, pacc, macc, fiou : float
@@ -70,9 +71,9 @@ class Scores:
     iou, frequency : dict of str to float
         IoU and share of the ground truth's pixels, for every class; 0 for absent classes.
     nodes, leaves : float
-        Means over images: a score says nothing without them.
+        Means over images. Scores of trees of different size cannot be compared.
     curve : tuple of CurvePoint
-        The same trees within each node budget.
+        Scores of the same trees within each node budget.
     """
 
     images: int
@@ -129,7 +130,7 @@ class TreeMetric(ImageMetric[_Image | None]):
     Parameters
     ----------
     classes
-        What the masks hold.
+        Classes of the masks.
     match, threshold
         As in :func:`~regiontree.metrics.score.score_tree`. The threshold applies to the IoU of an
         image and to that of the data set.
@@ -290,7 +291,7 @@ class TreeMetric(ImageMetric[_Image | None]):
         Raises
         ------
         DataError
-            The state is damaged, of another metric, or was made with other classes.
+            The state is damaged, belongs to another metric, or was made with other classes.
         """
         read = read_state(_State, state)
         settings = read.settings
@@ -331,7 +332,7 @@ class TreeMetric(ImageMetric[_Image | None]):
 
 
 def _digest(classes: ClassTree) -> str:
-    """sha256 of all that a score depends on, so that states of other classes are told apart."""
+    """sha256 of everything in the classes that a score depends on."""
     content = [
         classes.names,
         classes.parents.tolist(),

@@ -1,10 +1,10 @@
-"""What a data-set metric remembers: one small record for each image, under the image's id.
+"""Records of a metric over a data set: one small record for each image, under the image's id.
 
-Metrics are updated an image at a time, on any number of machines, and merged. Since a merged metric
-holds the same records whichever machine made them, and every mean is taken over the ids in sorted
-order, the scores do not depend on how the images were shared out: not in a single bit.
+A metric is updated one image at a time, on any number of machines. The machines' metrics are then
+merged. A merged metric holds the same records, whichever machine made them, and takes every mean in
+the order of the ids. So the scores do not depend on how images were shared out, to the last bit.
 
-Records are plain JSON. A state that comes back from a file is checked like any other input.
+Records are plain JSON. A state that is read from a file is checked like any other input.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Record(BaseModel):
-    """Base of what is kept: immutable, of exact types, finite, without unknown keys."""
+    """Base of records: immutable, with exact types, finite numbers and no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -47,7 +47,7 @@ S = TypeVar("S", bound=State)
 class ImageMetric(Generic[R]):
     """A metric over images; subclasses add ``update``, ``compute`` and ``from_state``.
 
-    ``settings`` is what must be equal for two metrics to be merged.
+    Two metrics can be merged if their ``settings`` are equal.
     """
 
     _form: ClassVar[type[State]]
@@ -68,7 +68,8 @@ class ImageMetric(Generic[R]):
         Raises
         ------
         DataError
-            It has other settings, or an image that this one has too. Nothing is taken over then.
+            `other` has other settings, or an image that this metric has, too. Nothing is taken over
+            then.
         """
         self._take(other.settings, other._records)
 
@@ -128,7 +129,7 @@ class ImageMetric(Generic[R]):
 
 
 def read_state(form: type[S], state: Mapping[str, Any]) -> S:
-    """A state as a record of the form that it should have; a DataError if it is not."""
+    """A state as a record of its form; a DataError if it does not have this form."""
     try:
         return form.model_validate_json(json.dumps(state))
     except ValidationError as error:
@@ -143,6 +144,6 @@ def read_state(form: type[S], state: Mapping[str, Any]) -> S:
 
 
 def mean(values: Iterable[float]) -> float:
-    """Mean whose sum is exact before it is rounded: no order of adding can change it."""
+    """Mean whose sum is rounded only once, so that the order of values does not matter."""
     values = list(values)
     return math.fsum(values) / len(values)

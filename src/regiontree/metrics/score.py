@@ -1,12 +1,16 @@
 """How well one tree covers one image's ground truth: NMCovering and NHCovering.
 
-Each ground-truth region R is matched to the node of the tree whose intersection over union with it
-is largest. NMCovering is the mean of these IoUs. NHCovering also asks whether the tree nests as the
-classes do: each IoU is weighted by the share of R's ancestors (and R itself) whose match is the
-match of R or an ancestor of it. A perfect head that is not below the matched person counts half.
+Each ground-truth region R is matched to the node m(R) with the largest intersection over union.
+Let A(R) be R and the regions around it. Then, with means over all regions R,
 
-Definitions: Rossetti and Pirri, "Unsupervised Hierarchy-Agnostic Segmentation", NeurIPS 2024. Both
-are means over regions, not pixels: a small region counts as much as a large one.
+    NMCovering = mean of  IoU(R, m(R))
+    NHCovering = mean of  IoU(R, m(R)) * |{P in A(R): m(P) is m(R) or an ancestor of it}| / |A(R)|
+
+NHCovering also measures whether the tree nests as the classes do. For example, a perfect head that
+is not below the node matched to the person counts half.
+
+Both are means over regions, not pixels: a small region counts as much as a large one. Definitions:
+Rossetti and Pirri, "Unsupervised Hierarchy-Agnostic Segmentation", NeurIPS 2024.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from scipy.optimize import linear_sum_assignment
 from regiontree.errors import DataError, SettingsError, check_number
 from regiontree.metrics.classes import ClassTree
 from regiontree.metrics.contingency import Contingency, region_counts
+from regiontree.tree.kernel import preorder
 
 __all__ = ["ImageScore", "Match", "check_matching", "score_regions", "score_tree"]
 
@@ -46,7 +51,8 @@ class ImageScore:
     nm, nh : float
         NMCovering and NHCovering, 0 to 1.
     nodes, leaves : int
-        Nodes that were matched against, and how many of them have none of the others below.
+        Number of nodes that regions were compared with, and how many of these have none of the
+        others below.
     """
 
     classes: NDArray[np.int32]
@@ -77,34 +83,35 @@ def score_tree(
     parents : (N,) integers
         As in :class:`~regiontree.tree.RegionTree`.
     table
-        From :func:`~regiontree.metrics.contingency.contingency`. Pixels of ignored values count
-        nowhere, in the size of a node neither.
+        From :func:`~regiontree.metrics.contingency.contingency`. Pixels of ignored values do not
+        count, not even in the size of a node.
     classes
-        Flat for the scores of one level; with ancestors, these are regions as well.
+        The class of each region. Classes that contain others are regions, too.
     nodes : (T,) integers
-        The nodes to match against; by default all but the root, or the root if it is alone.
+        The nodes to compare with; by default all but the root, or the root if it is alone.
     match
-        ``max``: each region its best node, the lowest of equals. ``hungarian``: no node twice,
-        largest sum of IoUs.
+        "max": each region gets its best node, of equals the lowest number. "hungarian": no node is
+        used twice, and the sum of IoUs is as large as possible.
     threshold
         An IoU below it counts as 0.
 
     Returns
     -------
     ImageScore or None
-        None if the image shows no class other than the background: there is nothing to cover.
+        None if the image shows no class but the background: there is nothing to cover.
 
     Raises
     ------
     DataError
-        The table is of another tree, the mask holds unknown values, or a node does not exist.
+        The table belongs to another tree, the mask holds unknown values, or a node does not exist.
     SettingsError
-        There is no such way to match, or the threshold is not within 0 and 1.
+        `match` is unknown, or the threshold is not in [0, 1].
 
     Examples
     --------
-    A person of 4 pixels, 1 of them head, before a background of 5. The tree finds the three parts
-    exactly but has no node for the whole person: the body (leaf 0) is the best there is.
+    A person has 4 pixels, and 1 of them is the head. The background has 5. The tree has a leaf for
+    the body, the head and the background each, but no node for the whole person. The best node for
+    the person is the body, leaf 0.
 
     >>> classes = ClassTree(("background", "person", "head"), [-1, -1, 1], {0: 0, 5: 1, 6: 2})
     >>> table = Contingency(np.array([[0, 3, 0], [0, 0, 1], [5, 0, 0]]), np.array([0, 5, 6]))
@@ -113,7 +120,7 @@ def score_tree(
     (array([2, 0, 1]), array([1.  , 0.75, 1.  ]))
     >>> round(score.nm, 4)
     0.9167
-    >>> score.nh    # the head is not below the match of the person: half of its 1 is lost
+    >>> score.nh    # the head is not below the person's match, so its IoU of 1 counts half
     0.75
     """
     counts, present = region_counts(parents, table, classes)
@@ -132,9 +139,9 @@ def score_regions(
     match: Match = "max",
     threshold: float = 0.0,
 ) -> ImageScore | None:
-    """As :func:`score_tree`, from what :func:`region_counts` returned.
+    """As :func:`score_tree`, from the results of :func:`region_counts`.
 
-    For several choices of nodes of one tree the counts are made once.
+    So several choices of nodes of one tree need these counts only once.
     """
     check_matching(match, threshold)
     n = len(parents)
@@ -152,7 +159,7 @@ def score_regions(
         row, column = iou_all.argmax(axis=0), np.arange(len(present))
     else:
         row, column = linear_sum_assignment(iou_all, maximize=True)
-    # An assignment without a common pixel is no match, merely what was left over.
+    # An assignment without a common pixel is no match.
     some = iou_all[row, column] > 0
     row, column = row[some], column[some]
     iou = np.zeros(len(present))
@@ -181,7 +188,7 @@ def score_regions(
 
 
 def check_matching(match: str, threshold: float) -> None:
-    """Raise a SettingsError unless regions can be matched so."""
+    """Raise a SettingsError unless `match` is known and the threshold is in [0, 1]."""
     if match not in get_args(Match):
         raise SettingsError(f"match must be {' or '.join(get_args(Match))}, got {match!r}")
     check_number("threshold", threshold, 0.0, 1.0)
@@ -192,14 +199,5 @@ def _nested(parents: NDArray[np.integer], node: Int64) -> NDArray[np.bool_]:
 
     False where either is -1.
     """
-    matched = np.flatnonzero(node >= 0)
-    holds = np.zeros((len(node), len(parents)), dtype=bool)
-    at: NDArray[np.integer] = node[matched]
-    while True:
-        holds[matched, at] = True
-        up = parents[at]
-        if np.array_equal(up, at):
-            break
-        at = up
-    nested: NDArray[np.bool_] = holds[:, node] & (node >= 0)
-    return nested
+    nested = preorder(parents).holds(node[None, :], node[:, None])
+    return nested & (node >= 0)[None, :] & (node >= 0)[:, None]

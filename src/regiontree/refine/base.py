@@ -46,7 +46,11 @@ class PatchLeaves:
 
 
 class Refinement(Protocol):
-    """One way of refining, with its settings."""
+    """One way of refining: a frozen dataclass whose fields are its settings."""
+
+    @property
+    def name(self) -> str:
+        """What the user calls it."""
 
     @property
     def long_side(self) -> int:

@@ -28,8 +28,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regiontree.errors import FeatureError, SettingsError, check_number
+from regiontree.errors import FeatureError, SettingsError
 from regiontree.refine.lattice import PermutohedralLattice, lattice_memory, spans
+from regiontree.system.stages import check_settings, setting
 
 __all__ = ["CrfSettings", "check_memory", "crf", "marginals", "memory_needed"]
 
@@ -38,47 +39,54 @@ _TILE = 1 << 20  # energies handled together: 4 MB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrfSettings:
-    """The published parameters of the field, and how it is computed.
+    """The published parameters of the field, and how it is computed."""
 
-    Attributes
-    ----------
-    smooth_xy
-        Standard deviation of the kernel of distance alone, in pixels.
-    smooth_weight
-        What equal labels are worth by it; 0 leaves it out.
-    edge_xy
-        Standard deviation of the kernel of distance and colour, in pixels, and
-    edge_rgb
-        in steps of 255.
-    edge_weight
-        What equal labels are worth by it; 0 leaves it out.
-    steps
-        Of mean field; 0 gives the likeliest label of each pixel by itself.
-    precision
-        "half" or "single": how probabilities and sums are stored. The labels of half are those of
-        single but for some 0.05 % (benchmarks/crf.py), for 0.6 of the time and memory.
-    memory_limit
-        Bytes that may be used; more is refused before anything is allocated.
-    """
-
-    smooth_xy: float = 1.0
-    smooth_weight: float = 3.0
-    edge_xy: float = 67.0
-    edge_rgb: float = 3.0
-    edge_weight: float = 4.0
-    steps: int = 10
-    precision: str = "half"
-    memory_limit: float = 8e9
+    smooth_xy: float = setting(
+        1.0,
+        "Standard deviation in pixels of the kernel of distance alone.",
+        low=0.01,
+        high=1e6,
+    )
+    smooth_weight: float = setting(
+        3.0, "Weight of the kernel of distance alone; 0 leaves it out.", low=0, high=1e3
+    )
+    edge_xy: float = setting(
+        67.0,
+        "Standard deviation in pixels of the kernel of distance and colour.",
+        low=0.01,
+        high=1e6,
+    )
+    edge_rgb: float = setting(
+        3.0,
+        "Standard deviation in grey levels (0 to 255) of the kernel of distance and colour.",
+        low=0.01,
+        high=1e6,
+    )
+    edge_weight: float = setting(
+        4.0, "Weight of the kernel of distance and colour; 0 leaves it out.", low=0, high=1e3
+    )
+    steps: int = setting(
+        10,
+        "Steps of mean field; 0 gives each pixel its own likeliest label.",
+        low=0,
+        high=1000,
+        whole=True,
+    )
+    # The labels of half are those of single but for some 0.05 % (benchmarks/crf.py).
+    precision: str = setting(
+        "half",
+        "How probabilities and sums are stored; half takes 0.6 of the time and memory.",
+        choices=("half", "single"),
+    )
+    memory_limit: float = setting(
+        8e9,
+        "Bytes that may be used; a photograph that needs more is reduced.",
+        low=0,
+        high=1e15,
+    )
 
     def __post_init__(self) -> None:
-        for name in ("smooth_xy", "edge_xy", "edge_rgb"):
-            check_number(name, getattr(self, name), 0.01, 1e6)
-        for name in ("smooth_weight", "edge_weight"):
-            check_number(name, getattr(self, name), 0, 1e3)
-        check_number("steps", self.steps, 0, 1000, whole=True)
-        check_number("memory_limit", self.memory_limit, 0, 1e15)
-        if self.precision not in ("half", "single"):
-            raise SettingsError(f"precision must be half or single, got {self.precision!r}")
+        check_settings(self)
 
 
 def crf(

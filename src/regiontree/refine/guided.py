@@ -28,6 +28,7 @@ Bertrand, Najman and Couprie, "Watershed cuts", PAMI 2009.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,13 +36,14 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
-from regiontree.errors import FeatureError, check_number
+from regiontree.errors import FeatureError
 from regiontree.images import fitted, nearest
 from regiontree.images.colours import lab_colours
 from regiontree.refine.base import PatchLeaves
 from regiontree.refine.blocks import Window, merge_specks_within, windows
 from regiontree.refine.coarse import halved, moved_patches
 from regiontree.refine.regions import Labels, keep_leaves, merge_specks, patch_centres, trim_threads
+from regiontree.system.stages import check_settings, setting
 
 __all__ = ["Guided", "edge_height", "refine_leaves", "watershed"]
 
@@ -54,49 +56,62 @@ _MARGIN = 8  # patches around a window: with fewer, its borders begin to tell (d
 
 @dataclass(frozen=True, slots=True)
 class Guided:
-    """The refinement with its settings.
+    """The watershed refinement with its settings."""
 
-    Attributes
-    ----------
-    coarse, fine : float
-        Blur of the two edge images, standard deviation in sides of a patch, 0 to 4: the coarse one
-        of the network's patch, since textures do not shrink with the grid, the fine one of the
-        grid's.
-    detail : float
-        Weight of the fine one, >= 0.
-    bowl : float
-        Height of a bowl at its rim, as a difference of L*a*b* over two pixels, >= 0.
-    threads : float
-        What is thinner than this many sides of a patch is given to what is beside it, 0 to 1.
-    specks : float
-        Components smaller than this many patches are given to their surroundings, >= 0.
-    regions : int
-        Largest regions of the tree that exchange patches first, >= 1; with 1 no patch is moved.
-    trust : float
-        What it is worth to a patch to stay, as the logarithm of odds, >= 0.
-    long_side : int
-        Of the photograph in pixels, unless the network sees it larger.
-    """
-
-    coarse: float = 0.3
-    fine: float = 0.07
-    detail: float = 0.3
-    bowl: float = 0.5
-    threads: float = 0.25
-    specks: float = 0.5
-    regions: int = 12
-    trust: float = 1.0
-    long_side: int = 840
+    # The coarse blur is in the network's patches, since textures do not shrink with the grid.
+    coarse: float = setting(
+        0.3,
+        "Blur of the coarse edge image: its standard deviation in sides of the network's patch.",
+        low=0,
+        high=4,
+    )
+    fine: float = setting(
+        0.07,
+        "Blur of the fine edge image: its standard deviation in sides of the grid's patch.",
+        low=0,
+        high=4,
+    )
+    detail: float = setting(0.3, "Weight of the fine edge image.", low=0, high=1000)
+    bowl: float = setting(
+        0.5,
+        "Height at the rim of the bowl around each patch centre, as a difference of L*a*b* colours "
+        "over two pixels.",
+        low=0,
+        high=1000,
+    )
+    threads: float = setting(
+        0.25,
+        "Threads thinner than this many sides of a patch go to their neighbours.",
+        low=0,
+        high=1,
+    )
+    specks: float = setting(
+        0.5, "Pieces smaller than this many patches go to their neighbours.", low=0, high=1e6
+    )
+    regions: int = setting(
+        12,
+        "Largest regions of the tree that exchange patches first; with 1 no patch is moved.",
+        low=1,
+        high=1000,
+        whole=True,
+    )
+    trust: float = setting(
+        1.0,
+        "How strongly a patch stays in its region, as the logarithm of odds.",
+        low=0,
+        high=1000,
+    )
+    long_side: int = setting(
+        840,
+        "Long side in pixels at which borders are drawn, unless the network sees more.",
+        low=1,
+        high=65_536,
+        whole=True,
+    )
+    name: ClassVar[str] = "guided"
 
     def __post_init__(self) -> None:
-        check_number("coarse", self.coarse, 0, 4)
-        check_number("fine", self.fine, 0, 4)
-        check_number("detail", self.detail, 0, 1000)
-        check_number("bowl", self.bowl, 0, 1000)
-        check_number("threads", self.threads, 0, 1)
-        check_number("specks", self.specks, 0, 1e6)
-        check_number("regions", self.regions, 1, 1000, whole=True)
-        check_number("trust", self.trust, 0, 1000)
+        check_settings(self)
 
     def photo_size(self, own: tuple[int, int], seen: tuple[int, int]) -> tuple[int, int]:
         """As the network sees it, enlarged to the long side."""

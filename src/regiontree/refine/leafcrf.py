@@ -14,6 +14,7 @@ Reference: Rossetti and Pirri, NeurIPS 2024, supplement; parameters of the field
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,31 +23,43 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from regiontree.errors import check_number
 from regiontree.images import fitted, nearest
 from regiontree.refine.base import PatchLeaves
 from regiontree.refine.crf import CrfSettings, check_memory, crf, memory_needed
 from regiontree.refine.regions import keep_leaves, merge_specks
+from regiontree.system.stages import check_settings, setting
 
 __all__ = ["LeafCrf", "energies_of", "leaf_energies"]
 
 _ROWS = 16  # of pixels whose features are made at once
-_LONG_SIDE = 2048  # sides above it are reduced: the field's cost is that of pixels times leaves
 
 
 @dataclass(frozen=True, slots=True)
 class LeafCrf:
-    """Attributes: temperature of the energies' softmax, > 0; settings of the field; specks,
-    components smaller than this many patches go to their surroundings, 0 as published."""
+    """The published refinement with its settings and those of its field."""
 
-    temperature: float = 0.1
+    temperature: float = setting(
+        0.1, "Temperature of the softmax that makes energies of likenesses.", low=1e-4, high=1e4
+    )
     settings: CrfSettings = field(default_factory=CrfSettings)
-    specks: float = 0.5
-    long_side: int = _LONG_SIDE
+    specks: float = setting(
+        0.5,
+        "Pieces smaller than this many patches go to their neighbours; 0 as published.",
+        low=0,
+        high=1e6,
+    )
+    # The field's cost is that of pixels times leaves: larger photographs are reduced to this.
+    long_side: int = setting(
+        2048,
+        "Long side in pixels at which borders are drawn, unless the photograph is smaller.",
+        low=1,
+        high=65_536,
+        whole=True,
+    )
+    name: ClassVar[str] = "crf"
 
     def __post_init__(self) -> None:
-        check_number("temperature", self.temperature, 1e-4, 1e4)
-        check_number("specks", self.specks, 0, 1e6)
+        check_settings(self)
 
     def photo_size(self, own: tuple[int, int], seen: tuple[int, int]) -> tuple[int, int]:
         """Its own, as published, up to the long side."""

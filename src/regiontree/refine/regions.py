@@ -17,6 +17,8 @@ from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from regiontree.tree.paths import lowest_common_ancestor
+
 __all__ = [
     "components",
     "keep_leaves",
@@ -282,13 +284,5 @@ def _touching(part: Labels, wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int64
 def lowest_above(
     parents: NDArray[np.integer], a: NDArray[np.integer], b: NDArray[np.integer]
 ) -> NDArray[np.int64]:
-    """The lowest node that holds both, of each pair of nodes: (n,).
-
-    Parents come after their children, so of two different nodes the lower index climbs.
-    """
-    low: NDArray[np.int64] = np.minimum(a, b).astype(np.int64)
-    high: NDArray[np.int64] = np.maximum(a, b).astype(np.int64)
-    while (apart := low != high).any():
-        up = np.where(apart, parents[low], low)
-        low, high = np.minimum(up, high), np.maximum(up, high)
-    return low
+    """The lowest node that holds both, of each pair of nodes: (n,)."""
+    return lowest_common_ancestor(parents, a, b)

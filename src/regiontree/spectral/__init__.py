@@ -1,1 +1,1 @@
-"""Features to affinity to parts: pure functions on arrays, no images, files or models."""
+"""From patch features to affinity to parts: pure functions on arrays, without images or files."""

@@ -1,26 +1,26 @@
-"""The patch graph: how alike are any two patches, without ever writing the n x n table.
+"""The affinity W between all pairs of patches, without an n x n matrix in memory.
 
-Let ``F`` hold one unit-length feature per patch (n, d) and ``d_ij`` be the distance of
-patches i and j: ``max(0, 1 - f_i.f_j)`` (cosine) or ``|f_i - f_j|`` (Euclidean). Two affinities
-turn distance into likeness, both 1 on the diagonal:
+``F`` (n, d) holds one unit-length feature per patch. The distance ``d_ij`` of patches i and j is
+``max(0, 1 - f_i.f_j)`` (cosine) or ``|f_i - f_j|`` (Euclidean). Two kinds of affinity are computed
+from the distance. Both are 1 on the diagonal:
 
 - ``minmax``: ``W = 1 - d / max d``          (the smallest distance is 0, on the diagonal)
 - ``exp``:    ``W = exp(-d / (2 sigma^2))``
 
-Entries below ``threshold`` become 0.
+Entries of W below ``threshold`` become 0.
 
-**The low-rank identity.** With the cosine distance and no threshold, min-max affinity is linear in
-the dot products::
+**The low-rank identity.** With the cosine distance and no threshold, the min-max affinity is linear
+in the dot products::
 
     W = 1 - (1 - F F') / max d = a 11' + b F F',     b = 1 / max d,   a = 1 - b
 
-so W has rank at most d + 1. Degrees, products, sums over groups and eigenvectors follow from F
-alone in O(n d) memory (:class:`LowRankAffinity`); `a` is negative when all patches are alike
-(max d < 1). Every other choice goes through :class:`BlockedAffinity`, which computes a few rows of
-W at a time: O(n^2 d) time but still O(n d) memory.
+So W has rank at most d + 1. Degrees, products with W, group sums and eigenvectors follow from F
+alone, in O(n d) memory (:class:`LowRankAffinity`). The coefficient `a` is negative if all patches
+are similar (max d < 1). :class:`BlockedAffinity` serves every other choice of settings. It computes
+a few rows of W at a time, which takes O(n^2 d) time but still O(n d) memory.
 
-The diagonal is kept. Zeroing it, as the published code does, shifts the spectrum by 1/D and turns
-all but the leading eigenvectors into noise on single patches (docs/decisions.md).
+W keeps its diagonal. The published code sets the diagonal to 0. This shifts the spectrum by 1/D
+and turns all but the leading eigenvectors into noise on single patches (docs/decisions.md).
 
 Reference: Rossetti and Pirri, NeurIPS 2024, section 3; Shi and Malik, PAMI 2000.
 """
@@ -34,8 +34,9 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from regiontree.errors import FeatureError, SettingsError, check_number
+from regiontree.errors import FeatureError
 from regiontree.spectral.groups import sum_by_group
+from regiontree.system.stages import OnlyIf, check_settings, setting
 
 __all__ = [
     "Affinity",
@@ -48,42 +49,33 @@ __all__ = [
     "unit_rows",
 ]
 
-# Below this largest distance all patches count as equal: float32 rounding of 1 - f.f alone is of
-# this size, and stretching it to [0, 1] would turn rounding into structure.
+# If the largest distance is below this, all patches count as equal. Float32 rounding of 1 - f.f is
+# of this size. Stretching it to [0, 1] would turn rounding into structure.
 EQUAL = 1e-6
-_SUM_ROWS = 2048
+_SUM_ROWS = 2048  # rows of F summed at once
 _BLOCK_ENTRIES = 4_000_000  # float32 entries of W held at once: 16 MB
 
 
 @dataclass(frozen=True, slots=True)
 class AffinitySettings:
-    """How distance becomes affinity.
+    """How the distance of two features becomes their affinity."""
 
-    Attributes
-    ----------
-    kind : {"minmax", "exp"}
-    distance : {"cosine", "euclidean"}
-    sigma : float
-        Width of the ``exp`` kernel, 0.001 to 1000; unused by ``minmax``.
-    threshold : float
-        Affinities below it become 0; in [0, 1).
-    """
-
-    kind: Literal["minmax", "exp"] = "minmax"
-    distance: Literal["cosine", "euclidean"] = "cosine"
-    sigma: float = 1.0
-    threshold: float = 0.0
+    kind: Literal["minmax", "exp"] = setting(
+        "minmax",
+        "minmax: one minus the share of the largest distance; exp: a Gaussian of the distance.",
+        choices=("minmax", "exp"),
+    )
+    distance: Literal["cosine", "euclidean"] = setting(
+        "cosine", "Distance of two features.", choices=("cosine", "euclidean")
+    )
+    # Narrower than 1e-3, exp(-d / (2 sigma^2)) is 0 in float32 for all but equal features.
+    sigma: float = setting(
+        1.0, "Width of the Gaussian.", low=1e-3, high=1e3, only_if=OnlyIf("kind", ("exp",))
+    )
+    threshold: float = setting(0.0, "Affinities below it become 0.", low=0, high=1, below=True)
 
     def __post_init__(self) -> None:
-        if self.kind not in ("minmax", "exp"):
-            raise SettingsError(f"affinity kind must be 'minmax' or 'exp', got {self.kind!r}")
-        if self.distance not in ("cosine", "euclidean"):
-            raise SettingsError(
-                f"affinity distance must be 'cosine' or 'euclidean', got {self.distance!r}"
-            )
-        # Narrower than 1e-3, exp(-d / (2 sigma^2)) is 0 in float32 for all but equal features.
-        check_number("sigma", self.sigma, 1e-3, 1e3)
-        check_number("threshold", self.threshold, 0, 1, below=True)
+        check_settings(self)
 
     @property
     def is_low_rank(self) -> bool:
@@ -92,30 +84,47 @@ class AffinitySettings:
 
 
 class Affinity(Protocol):
-    """A symmetric (n, n) affinity with unit diagonal, known only through what it does."""
+    """A symmetric (n, n) affinity W with unit diagonal.
+
+    The interface never hands out W itself, so no implementation has to store it.
+
+    Attributes
+    ----------
+    n : int
+        Number of patches.
+    """
 
     n: int
 
     def degrees(self) -> Tensor:
-        """Row sums of W, (n,) float64, diagonal included."""
+        """Row sums of W with the diagonal included, (n,) float64."""
         ...
 
     def matmul(self, x: Tensor) -> Tensor:
-        """``W @ x`` for x (n, p) float32."""
+        """``W @ x``, (n, p) float32, for x (n, p) float32."""
         ...
 
     def group_sums(self, labels: Tensor, k: int) -> Tensor:
-        """``A = G' W G`` of the k groups in labels (n,), diagonal 0: (k, k) float64."""
+        """``A = G' W G`` with its diagonal set to 0, (k, k) float64.
+
+        G is the (n, k) membership matrix of `labels` (n,) int64, with values in [0, k).
+        """
         ...
 
 
 def unit_rows(features: Tensor) -> Tensor:
-    """Rows of (n, d) scaled to unit length, float32.
+    """Features with every row scaled to unit length, (n, d) float32.
+
+    Parameters
+    ----------
+    features
+        (n, d), of any floating dtype. It is not changed.
 
     Raises
     ------
     FeatureError
-        Not 2-D and floating, empty, not finite, or a row of length zero (it has no direction).
+        `features` is not 2-D, not floating, empty or not finite, or a row is all zero and so has
+        no direction.
     """
     if features.ndim != 2 or 0 in features.shape or not features.is_floating_point():
         raise FeatureError(
@@ -124,8 +133,9 @@ def unit_rows(features: Tensor) -> Tensor:
         )
     if features.dtype == torch.float64:
         features = features.float()
-    # Scaling by the largest entry first keeps the squares of float16-sized values finite. Both
-    # divisions are in place: of a million patches, another table of float32 would be gigabytes.
+    # The rows are first divided by their largest entry, so that the squares of extreme values stay
+    # finite. Both divisions are in place: for a million patches, one more float32 copy of the
+    # features would take gigabytes.
     scale = features.abs().amax(dim=1, keepdim=True).float()
     if not bool(torch.isfinite(scale).all()):
         bad = int((~torch.isfinite(features)).any(dim=1).sum())
@@ -148,9 +158,16 @@ def unit_rows(features: Tensor) -> Tensor:
 def make_affinity(
     unit: Tensor, settings: AffinitySettings, max_distance: float | None = None
 ) -> Affinity:
-    """The affinity of unit-length features (n, d) float32, in its cheapest exact form.
+    """The affinity of the patches, in the cheapest form that is exact for the settings.
 
-    `max_distance`, their largest cosine distance, is found here if not given.
+    Parameters
+    ----------
+    unit
+        (n, d) float32, unit rows.
+    settings
+        How the affinity is computed from the distance.
+    max_distance
+        Largest cosine distance between two rows. None: it is computed here.
     """
     if settings.is_low_rank:
         return LowRankAffinity(unit, max_distance)
@@ -158,21 +175,23 @@ def make_affinity(
 
 
 def max_cosine_distance(unit: Tensor, *, exact: bool | None = None) -> float:
-    """Largest cosine distance ``1 - min_ij f_i.f_j`` of unit rows (n, d).
+    """Largest cosine distance ``1 - min_ij f_i.f_j`` between two rows, in [0, 2].
 
     Parameters
     ----------
+    unit
+        (n, d) float32, unit rows.
     exact
-        True: all pairs, in blocks, O(n^2 d). False: search, O(n d). None: all pairs up to 2,048
-        patches, where they are cheap, and the search beyond.
+        True: compare all pairs, in O(n^2 d) time. False: search, in O(n d) time per step. None:
+        compare all pairs of up to 2,048 patches, and search among more patches.
 
     Notes
     -----
-    The search walks from many starts at once to the farthest patch, and from there again, until
-    nothing moves: each step can only lengthen the distance, so it ends in a pair that are each
-    other's farthest. Starts are the patches farthest from the mean and from each of the leading
-    walks' ends. On real photographs it finds the true maximum (`benchmarks/max_distance.py`); a
-    miss would leave the affinity of the few pairs beyond it slightly below 0, and nothing else.
+    The search starts from 64 evenly spread patches. From each patch it steps to the patch farthest
+    away, and repeats this until it has reached no new patch. A step never shortens the distance, so
+    the search ends at pairs of patches that are farthest from each other. On real photographs it
+    finds the true maximum (`benchmarks/max_distance.py`). If it missed the maximum, the affinities
+    of the few pairs that are farther apart would be slightly below 0.
     """
     n = len(unit)
     if exact is None:
@@ -180,36 +199,41 @@ def max_cosine_distance(unit: Tensor, *, exact: bool | None = None) -> float:
     smallest = 1.0
     if exact:
         rows = max(1, _BLOCK_ENTRIES // n)
-        for i in range(0, n, rows):  # W is symmetric: only columns from the block on
+        for i in range(0, n, rows):  # F F' is symmetric, so columns before the block are done
             smallest = min(smallest, float((unit[i : i + rows] @ unit[i:].T).min()))
         return max(0.0, 1.0 - smallest)
-    # 64 evenly spread patches, and every patch their walks reach.
-    at = torch.linspace(0, n - 1, min(64, n), device=unit.device).long()
-    seen = torch.zeros(n, dtype=torch.bool, device=unit.device)
-    while len(at):
-        seen[at] = True
-        least, far = (unit @ unit[at].T).min(dim=0)
+    current = torch.linspace(0, n - 1, min(64, n), device=unit.device).long()
+    visited = torch.zeros(n, dtype=torch.bool, device=unit.device)
+    while len(current):
+        visited[current] = True
+        least, farthest = (unit @ unit[current].T).min(dim=0)
         smallest = min(smallest, float(least.min()))
-        far = torch.unique(far)
-        at = far[~seen[far]]
+        farthest = torch.unique(farthest)
+        current = farthest[~visited[farthest]]
     return max(0.0, 1.0 - smallest)
 
 
 class LowRankAffinity:
-    """Min-max cosine affinity ``W = a 11' + b F F'``; nothing of size n x n exists.
+    """The min-max cosine affinity ``W = a 11' + b F F'``, in O(n d) memory.
 
     Parameters
     ----------
     unit
         (n, d) float32, unit rows.
     max_distance
-        Largest cosine distance; found by :func:`max_cosine_distance` if None.
+        Largest cosine distance. None: :func:`max_cosine_distance` computes it.
 
     Attributes
     ----------
+    unit : Tensor
+        F, (n, d) float32.
+    n : int
+        Number of patches.
+    max_distance : float
+        Largest cosine distance, in [0, 2].
     a, b : float
-        The two coefficients, a + b = 1. `a` is negative when max d < 1. If all patches are equal
-        (max d below 1e-6), W is all ones: a = 1, b = 0.
+        The two coefficients, with a + b = 1. `a` is negative if max d < 1. If all patches are
+        equal (max d < 1e-6), W is all ones: a = 1 and b = 0.
     """
 
     def __init__(self, unit: Tensor, max_distance: float | None = None) -> None:
@@ -222,8 +246,8 @@ class LowRankAffinity:
         self.a = 1.0 - self.b
 
     def degrees(self) -> Tensor:
-        """Sums of W's rows, (n,) float64."""
-        # By blocks, since summing in float64 makes a float64 table of what is summed.
+        """Row sums of W: see :meth:`Affinity.degrees`."""
+        # In blocks: a sum in float64 makes a float64 copy of the rows that it sums.
         total = self.unit.new_zeros(self.unit.shape[1], dtype=torch.float64)
         for start in range(0, self.n, _SUM_ROWS):
             total += self.unit[start : start + _SUM_ROWS].sum(dim=0, dtype=torch.float64)
@@ -231,11 +255,11 @@ class LowRankAffinity:
         return (self.n * self.a + self.b * (self.unit @ total).double()).clamp_min_(1.0)
 
     def matmul(self, x: Tensor) -> Tensor:
-        """W x, for x of shape (n, k)."""
+        """``W @ x``: see :meth:`Affinity.matmul`."""
         return self.a * x.sum(dim=0) + self.b * (self.unit @ (self.unit.T @ x))
 
     def group_sums(self, labels: Tensor, k: int) -> Tensor:
-        """Sums of W between groups of patches, (k, k) float64, the diagonal 0."""
+        """``G' W G``: see :meth:`Affinity.group_sums`."""
         count = torch.bincount(labels, minlength=k).double()
         sums = part_sums(self.unit, labels, k)
         total = self.a * torch.outer(count, count) + self.b * (sums @ sums.T)
@@ -243,7 +267,27 @@ class LowRankAffinity:
 
 
 class BlockedAffinity:
-    """Any affinity of :class:`AffinitySettings`, computed a few rows at a time."""
+    """Any affinity of :class:`AffinitySettings`, a few rows of W at a time.
+
+    Parameters
+    ----------
+    unit
+        (n, d) float32, unit rows.
+    settings
+        How the affinity is computed from the distance.
+    max_distance
+        Largest cosine distance. None: :func:`max_cosine_distance` computes it.
+
+    Attributes
+    ----------
+    unit : Tensor
+        F, (n, d) float32.
+    n : int
+        Number of patches.
+    settings : AffinitySettings
+    max_distance : float
+        Largest distance of the kind that the settings name.
+    """
 
     def __init__(
         self, unit: Tensor, settings: AffinitySettings, max_distance: float | None = None
@@ -252,15 +296,15 @@ class BlockedAffinity:
         self.n = len(unit)
         self.settings = settings
         cosine = max_cosine_distance(unit) if max_distance is None else max_distance
-        # Unit rows: |f_i - f_j|^2 = 2 (1 - f_i.f_j), one farthest pair for both.
+        # For unit rows |f_i - f_j|^2 = 2 (1 - f_i.f_j): one pair is farthest by both distances.
         self.max_distance = cosine if settings.distance == "cosine" else (2 * cosine) ** 0.5
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """Rows start to stop of W, (stop - start, n) float32."""
+        """Rows `start` to `stop` - 1 of W, (stop - start, n) float32."""
         s = self.settings
         distance = (1.0 - self.unit[start:stop] @ self.unit.T).clamp_min_(0.0)
-        at = torch.arange(start, min(stop, self.n), device=self.unit.device)
-        distance[at - start, at] = 0.0  # exactly, whatever the rounding of f_i.f_i
+        diagonal = torch.arange(start, min(stop, self.n), device=self.unit.device)
+        distance[diagonal - start, diagonal] = 0.0  # rounding of f_i.f_i would leave about 1e-7
         if s.distance == "euclidean":
             distance = (2.0 * distance).sqrt_()
         if s.kind == "exp":
@@ -274,31 +318,41 @@ class BlockedAffinity:
         return affinity
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """All rows of W, some at a time, each with where they are."""
+        """All rows of W in order: a slice of row numbers, and those rows."""
         step = max(1, _BLOCK_ENTRIES // self.n)
         for start in range(0, self.n, step):
             stop = min(start + step, self.n)
             yield slice(start, stop), self.rows(start, stop)
 
     def degrees(self) -> Tensor:
-        """Sums of W's rows, (n,) float64."""
+        """Row sums of W: see :meth:`Affinity.degrees`."""
         return torch.cat([rows.sum(dim=1, dtype=torch.float64) for _, rows in self.blocks()])
 
     def matmul(self, x: Tensor) -> Tensor:
-        """W x, for x of shape (n, k)."""
+        """``W @ x``: see :meth:`Affinity.matmul`."""
         return torch.cat([rows @ x for _, rows in self.blocks()])
 
     def group_sums(self, labels: Tensor, k: int) -> Tensor:
-        """Sums of W between groups of patches, (k, k) float64, the diagonal 0."""
+        """``G' W G``: see :meth:`Affinity.group_sums`."""
         member = torch.nn.functional.one_hot(labels, k).float()
         total = member.new_zeros(k, k, dtype=torch.float64)
-        for at, rows in self.blocks():
-            total += sum_by_group((rows @ member).double(), labels[at], k)
+        for block, rows in self.blocks():
+            total += sum_by_group((rows @ member).double(), labels[block], k)
         return total.fill_diagonal_(0.0)
 
 
 def part_sums(unit: Tensor, labels: Tensor, k: int) -> Tensor:
-    """``S = G' F``: the sum of the unit features of each of k groups, (k, d) float64."""
+    """``S = G' F``: the sum of the unit features of each part, (k, d) float64.
+
+    Parameters
+    ----------
+    unit
+        (n, d) float32, unit rows.
+    labels
+        (n,) int64, the part of each patch, in [0, k).
+    k
+        Number of parts.
+    """
     sums = unit.new_zeros(k, unit.shape[1], dtype=torch.float64)
     step = max(1, _BLOCK_ENTRIES // unit.shape[1])
     for start in range(0, len(unit), step):
@@ -308,10 +362,17 @@ def part_sums(unit: Tensor, labels: Tensor, k: int) -> Tensor:
 
 
 def dense_affinity(unit: Tensor, settings: AffinitySettings) -> Tensor:
-    """The whole W with a zero diagonal, (n, n) float64: the published graph, for small n.
+    """The whole W with a zero diagonal, as in the published code: (n, n) float64, for small n.
 
-    The definition of the module's first lines taken literally, in float64, sharing nothing with
-    the two classes above: what they are checked against.
+    The function follows the definition at the top of this module literally, in float64. It shares
+    no code with the two classes above, so tests compare the classes with it.
+
+    Parameters
+    ----------
+    unit
+        (n, d), unit rows.
+    settings
+        How the affinity is computed from the distance.
     """
     f = unit.double()
     distance = (1.0 - f @ f.T).clamp_min_(0.0).fill_diagonal_(0.0)

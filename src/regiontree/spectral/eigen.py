@@ -1,19 +1,19 @@
-"""The smoothest vectors on the patch graph: leading eigenvectors of ``D^-1/2 W D^-1/2``.
+"""The smallest eigenpairs of the normalised Laplacian of the patch graph.
 
-The normalised Laplacian is ``L = I - S`` with ``S = D^-1/2 W D^-1/2``, so the smallest eigenvalues
-of L are the largest of S and the vectors are the same. Three solvers, by what is known of W:
+The normalised Laplacian is ``L = I - S`` with ``S = D^-1/2 W D^-1/2``. So L and S have the same
+eigenvectors, and the smallest eigenvalues of L belong to the largest of S. There are three solvers:
 
-- :func:`low_rank_eigenvectors`: exact. ``W = a 11' + b F F'`` gives ``S = Y M Y'`` with
-  ``Y = D^-1/2 [1, F]`` of d + 1 columns and ``M = diag(a, b, ..., b)``. The n x n problem is then
-  that of the small matrix ``M^1/2 Y'Y M^1/2``.
-- :func:`krylov_eigenvectors`: any affinity that can multiply a block of vectors; iterative, with a
-  residual that is checked, not assumed.
-- :func:`reference_eigenvectors`: dense float64 with the diagonal zeroed as in the published code;
-  for small graphs and for checking.
+- :func:`low_rank_eigenvectors` is exact, for ``W = a 11' + b F F'``. Then ``S = Y M Y'`` with
+  ``Y = D^-1/2 [1, F]``, which has d + 1 columns, and ``M = diag(a, b, ..., b)``. The small matrix
+  ``M^1/2 Y'Y M^1/2`` has the same non-zero eigenvalues as S.
+- :func:`krylov_eigenvectors` is iterative, for any affinity that can multiply a block of vectors.
+  It checks the residual of its result.
+- :func:`reference_eigenvectors` is dense and in float64, for small graphs and for tests. The caller
+  may set the diagonal of W to 0 first, as the published code does.
 
-All return a :class:`Spectrum` whose vectors have a fixed sign, so equal input gives equal output.
-An eigenvalue of S that is not above zero belongs to no grouping of the patches and is left out: a
-spectrum can be shorter than asked for.
+Each solver returns a :class:`Spectrum`. The sign of its vectors is fixed, so equal input gives
+equal output. The first two solvers leave out eigenpairs whose eigenvalue of S is not above 0,
+because these do not describe groups of patches. So a spectrum can hold fewer than k eigenpairs.
 
 Reference: von Luxburg, A tutorial on spectral clustering, 2007; Halko, Martinsson and Tropp, 2011
 (block Krylov).
@@ -38,10 +38,13 @@ __all__ = [
     "reference_eigenvectors",
 ]
 
+# Most patches for the dense solver. It holds three n x n float64 arrays: 1.6 GB at this limit.
 REFERENCE_LIMIT = 8192
 """Most patches of the dense solver: it holds three n x n float64 arrays, 1.6 GB at that size."""
-_RANK_TOLERANCE = 1e-10  # of the largest eigenvalue: below it a direction is rounding
-_PRODUCT_ROUNDING = 1e-6  # the same for eigenvalues that come out of float32 products
+# Eigenvalues below this share of the largest one are rounding.
+_RANK_TOLERANCE = 1e-10
+# The same share for eigenvalues that were computed from float32 products.
+_PRODUCT_ROUNDING = 1e-6
 _ROW_BLOCK = 1024
 
 
@@ -54,10 +57,10 @@ class Spectrum:
     values : Tensor
         (k,) float64, ascending, in [0, 2].
     vectors : Tensor
-        (n, k) float32 (float64 from the reference solver), orthonormal columns; the entry of
-        largest magnitude in each is positive.
+        (n, k) float32 (float64 from the reference solver), with orthonormal columns. The entry of
+        largest magnitude in each column is positive.
     residual : float
-        Largest ``|S v - s v|`` over the leading pairs that were checked; 0 from direct solvers.
+        Largest ``|S v - s v|`` of the leading eigenpairs that were checked. Direct solvers give 0.
     """
 
     values: Tensor
@@ -66,7 +69,24 @@ class Spectrum:
 
 
 def leading_eigenvectors(affinity: Affinity, k: int, *, seed: int = 0) -> Spectrum:
-    """The k smoothest eigenvectors of an affinity, by the cheapest solver exact for it."""
+    """At most k eigenpairs of an affinity, from the fastest solver that fits the affinity.
+
+    Parameters
+    ----------
+    affinity
+        The affinity of n patches.
+    k
+        Number of eigenpairs, >= 1.
+    seed
+        Seed of the random start of :func:`krylov_eigenvectors`. The low-rank solver ignores it.
+
+    Raises
+    ------
+    SettingsError
+        `k` is below 1.
+    SolverError
+        The eigenproblem has no usable solution: see the two solvers.
+    """
     if k < 1:
         raise SettingsError(f"number of eigenvectors must be at least 1, got {k}")
     if isinstance(affinity, LowRankAffinity):
@@ -75,10 +95,15 @@ def leading_eigenvectors(affinity: Affinity, k: int, *, seed: int = 0) -> Spectr
 
 
 def low_rank_eigenvectors(affinity: LowRankAffinity, k: int) -> Spectrum:
-    """At most k leading eigenpairs of a :class:`LowRankAffinity`, exact; O(n d^2) time.
+    """At most k eigenpairs of a :class:`LowRankAffinity`, exactly, in O(n d^2) time.
 
-    Fewer come back when S has fewer than k positive eigenvalues (n < k, duplicate features, d + 1
-    < k, equal features).
+    The spectrum is shorter than k if S has fewer than k positive eigenvalues. This happens if
+    n < k, if d + 1 < k, or if features are equal.
+
+    Raises
+    ------
+    SolverError
+        The small eigenproblem failed.
     """
     unit, a, b = affinity.unit, affinity.a, affinity.b
     scale = affinity.degrees().rsqrt().float()
@@ -94,7 +119,7 @@ def low_rank_eigenvectors(affinity: LowRankAffinity, k: int) -> Spectrum:
         keep = values > _RANK_TOLERANCE * values[-1].clamp_min(1e-300)
         values, to_vectors = values[keep], root[:, None] * small[:, keep] / values[keep].sqrt()
     else:
-        # M has no real root. Orthonormalise Y through its Gram matrix, then S = Q (R M R') Q'.
+        # M has no real square root. Orthonormalise Y through its Gram matrix: S = Q (R M R') Q'.
         power, basis = _eigh(gram)
         keep = power > _RANK_TOLERANCE * power[-1]
         power, basis = power[keep].sqrt(), basis[:, keep]
@@ -104,7 +129,7 @@ def low_rank_eigenvectors(affinity: LowRankAffinity, k: int) -> Spectrum:
         values, to_vectors = values[keep], (basis / power) @ small[:, keep]
 
     values, to_vectors = values[-k:].flip(0), to_vectors[:, -k:].flip(1).float()
-    # Y @ to_vectors without building Y: its first column is the scale alone.
+    # Y @ to_vectors without building Y, whose first column is `scale`.
     vectors = torch.addmm(to_vectors[0].expand(len(unit), -1), unit, to_vectors[1:])
     return Spectrum((1.0 - values).clamp(0.0, 2.0), _fixed_sign(vectors.mul_(scale[:, None])))
 
@@ -118,20 +143,28 @@ def krylov_eigenvectors(
     checked: int = 32,
     max_products: int = 24,
 ) -> Spectrum:
-    """At most k leading eigenpairs of any affinity by block Krylov iteration.
+    """At most k eigenpairs of any affinity, by block Krylov iteration.
 
     Parameters
     ----------
-    tolerance, checked
-        The residual ``|S v - s v|`` that the `checked` leading pairs must reach. Pairs further down
-        sit in a near-continuum where single vectors have no meaning, only the space they span.
+    affinity
+        The affinity of n patches.
+    k
+        Number of eigenpairs, >= 1.
+    seed
+        Seed of the random start.
+    tolerance
+        Largest residual ``|S v - s v|`` that is accepted.
+    checked
+        Number of leading eigenpairs whose residual is checked. The eigenvalues after them lie so
+        close together that a single vector has no meaning. Only the space of all of them has one.
     max_products
-        Products with W of at most that many blocks; each costs O(n^2 d).
+        Most products of W with a block of vectors. Each product takes O(n^2 d) time.
 
     Raises
     ------
     SolverError
-        The tolerance was not reached: nothing half-solved is ever returned.
+        The residual is above `tolerance` after `max_products` products.
     """
     n = affinity.n
     k = min(k, n)
@@ -146,7 +179,7 @@ def krylov_eigenvectors(
     residual = float("inf")
     for _ in range(max_products):
         if basis.shape[1] >= k or basis.shape[1] == n:
-            # Rayleigh-Ritz: the best eigenpairs that the space holds.
+            # Rayleigh-Ritz: the best approximations of eigenpairs within the space of the basis.
             inner = (basis.T @ image).double()
             values, small = _eigh(0.5 * (inner + inner.T))
             values, small = values[-k:].flip(0), small[:, -k:].flip(1).float()
@@ -158,24 +191,25 @@ def krylov_eigenvectors(
                 return Spectrum(
                     (1.0 - values[keep]).clamp(0.0, 2.0), _fixed_sign(vectors[:, keep]), residual
                 )
-        # Grow the space by the image of its newest block, orthogonalised twice (once is not enough
-        # in float32).
+        # Extend the basis by S times its newest block. Orthogonalising once is not enough in
+        # float32.
         block = image[:, -block.shape[1] :]
         for _ in range(2):
             block = block - basis @ (basis.T @ block)
         block, triangle = torch.linalg.qr(block)
         block = block[:, triangle.diagonal().abs() > 1e-5][:, : n - basis.shape[1]]
         block = block - basis @ (basis.T @ block)
-        if block.shape[1] == 0:  # the space is invariant: what it holds is exact
+        if block.shape[1] == 0:  # S maps the space onto itself, so its eigenpairs are exact
             tolerance = float("inf")
             k = checked = min(k, basis.shape[1])
             continue
         basis = torch.cat([basis, block], dim=1)
         image = torch.cat([image, scale * affinity.matmul(scale * block)], dim=1)
     raise SolverError(
-        f"eigenvectors of the {n}-patch graph did not converge: residual {residual:.1e} after "
-        f"{max_products} products, {tolerance:.0e} wanted; raise max_products, ask for fewer"
-        "parts, or use the min-max cosine affinity, which is solved exactly"
+        f"eigenvectors of the graph of {n} patches did not converge: the residual is "
+        f"{residual:.1e} after {max_products} products, but must be at most {tolerance:.0e}; "
+        "raise max_products, ask for fewer parts, or use the min-max cosine affinity, which has "
+        "an exact solver"
     )
 
 
@@ -185,13 +219,16 @@ def reference_eigenvectors(affinity: Tensor, k: int) -> Spectrum:
     Parameters
     ----------
     affinity
-        (n, n) symmetric, non-negative, diagonal as it should count (zero in the published code:
-        see :func:`regiontree.spectral.affinity.dense_affinity`).
+        W, (n, n), symmetric and non-negative. Its diagonal is used as it is. The published code
+        sets it to 0, as :func:`regiontree.spectral.affinity.dense_affinity` does.
+    k
+        Number of eigenpairs, 1 to n.
 
     Raises
     ------
     SolverError
-        More than :data:`REFERENCE_LIMIT` patches, or a patch connected to nothing.
+        There are more than :data:`REFERENCE_LIMIT` patches, a patch has degree 0, or the
+        eigenproblem failed.
     """
     n = len(affinity)
     if n > REFERENCE_LIMIT:
@@ -204,8 +241,8 @@ def reference_eigenvectors(affinity: Tensor, k: int) -> Spectrum:
     if not bool((degrees > 0).all()):
         alone = int((degrees <= 0).sum())
         raise SolverError(
-            f"{alone} of {n} patches are connected to nothing, so their normalised cut is "
-            "undefined; lower the affinity threshold"
+            f"{alone} of {n} patches have no affinity to any other patch, so their normalised cut "
+            "is undefined; lower the affinity threshold"
         )
     scale = degrees.rsqrt()
     values, vectors = _eigh(scale[:, None] * w * scale)
@@ -214,10 +251,10 @@ def reference_eigenvectors(affinity: Tensor, k: int) -> Spectrum:
 
 
 def _gram(unit: Tensor, scale: Tensor) -> Tensor:
-    """``Y'Y`` of Y = D^-1/2 [1, F], (d + 1, d + 1) float64, a block of rows of Y at a time.
+    """``Y'Y`` of ``Y = D^-1/2 [1, F]``, (d + 1, d + 1) float64, a block of rows of Y at a time.
 
-    It is symmetric, so of its four quarters one is not computed, and that of the column of ones is
-    a product with a vector.
+    The matrix is symmetric, so the lower left quarter is not computed but copied from the upper
+    right quarter.
     """
     n, d = unit.shape
     half = d // 2
@@ -234,6 +271,7 @@ def _gram(unit: Tensor, scale: Tensor) -> Tensor:
 
 
 def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Ascending eigenvalues and eigenvectors of a symmetric matrix; a failure is a SolverError."""
     try:
         values, vectors = torch.linalg.eigh(matrix)
     except RuntimeError as error:
@@ -246,6 +284,6 @@ def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _fixed_sign(vectors: Tensor) -> Tensor:
-    """Columns turned so that their entry of largest magnitude is positive."""
+    """The columns, negated where their entry of largest magnitude is negative."""
     largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
     return vectors * torch.where(largest < 0, -1.0, 1.0).to(vectors.dtype)

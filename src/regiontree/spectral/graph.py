@@ -1,4 +1,7 @@
-"""The graph of the parts: what every tree builder works on."""
+"""The part graph: the parts of an image and the affinities between them.
+
+Every tree builder takes a part graph. Reference: Rossetti and Pirri, NeurIPS 2024, section 3.
+"""
 
 from __future__ import annotations
 
@@ -19,22 +22,29 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 """An array of int64."""
 
+# A tree builder holds float64 matrices of parts x parts: 134 MB each at this limit.
 MAX_PARTS = 4096
 """Most parts of a graph: a builder's own matrices are parts x parts, 134 MB each at that size."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartGraph:
-    """k parts (groups of patches) and how strongly they are tied.
+    """k parts (groups of patches) and the affinities between them.
 
     Attributes
     ----------
     weights : (k, k) float64
-        ``A = G' W G``: sums of patch affinities between parts; symmetric, >= 0, diagonal 0.
+        ``A = G' W G``: for each pair of parts, the sum of the affinities between their patches.
+        Symmetric and >= 0, with diagonal 0.
     count : (k,) int64
-        Patches in each part, >= 1.
+        Number of patches in each part, >= 1.
     sums : (k, d) float64
         Sum of the unit-length features of each part.
+
+    Raises
+    ------
+    TreeError
+        The shapes do not fit each other, or there is no part.
     """
 
     weights: FloatArray
@@ -45,14 +55,20 @@ class PartGraph:
         k = len(self.count)
         if self.weights.shape != (k, k) or self.sums.shape[:1] != (k,) or k == 0:
             raise TreeError(
-                f"a part graph needs weights (k, k), count (k,), sums (k, d) of one k >= 1; got "
-                f"{self.weights.shape}, {self.count.shape}, {self.sums.shape}"
+                "a part graph needs weights (k, k), count (k,) and sums (k, d) with the same "
+                f"k >= 1; got {self.weights.shape}, {self.count.shape} and {self.sums.shape}"
             )
 
     def scatter(self, parts: IntArray) -> float:
-        """Squared distances of the parts' patches to their mean feature, summed (>= 0).
+        """Sum of the squared distances of patches to their mean feature, >= 0.
 
-        With unit-length features ``sum |f|^2 - |sum f|^2 / n = n - |sum f|^2 / n``.
+        For n patches with unit-length features f this is
+        ``sum |f|^2 - |sum f|^2 / n = n - |sum f|^2 / n``.
+
+        Parameters
+        ----------
+        parts
+            (m,) int64, numbers of the parts whose patches are counted.
         """
         n = float(self.count[parts].sum())
         total = self.sums[parts].sum(axis=0)
@@ -60,7 +76,17 @@ class PartGraph:
 
 
 def part_graph(unit: Tensor, affinity: Affinity, labels: Tensor) -> PartGraph:
-    """The graph of the parts in `labels` (n,): what a tree builder works on (on the CPU)."""
+    """The part graph of n patches, as NumPy arrays on the CPU.
+
+    Parameters
+    ----------
+    unit
+        (n, d) float32, unit rows.
+    affinity
+        The affinity of the same patches.
+    labels
+        (n,) int64, the part of each patch: 0 to k - 1, each with at least one patch.
+    """
     k = int(labels.max()) + 1
     return PartGraph(
         weights=affinity.group_sums(labels, k).cpu().numpy(),

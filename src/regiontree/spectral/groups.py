@@ -1,4 +1,4 @@
-"""Sums over groups of rows, the same bytes each time on any device."""
+"""Sums over groups of rows. Equal input gives equal bytes on the same device."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ def sum_by_group(values: Tensor, labels: Tensor, k: int) -> Tensor:
     Parameters
     ----------
     values
-        (n, p) floating.
+        V, (n, p) floating.
     labels
-        (n,) int64 in [0, k) on the same device.
+        (n,) int64, the group of each row, in [0, k), on the device of `values`.
+    k
+        Number of groups.
 
     Returns
     -------
-    (k, p) of the type of `values`; 0 for a group without rows.
+    Tensor
+        (k, p), of the dtype of `values`. The sum of a group without rows is 0.
 
     Notes
     -----
-    On the CPU rows are added in order. On a GPU, adding by index uses atomic operations in an order
-    that changes from run to run, so there the membership matrix is multiplied.
+    On the CPU the rows are added in their order. On a GPU, addition by index uses atomic
+    operations, whose order changes from run to run. So on a GPU the values are multiplied by the
+    membership matrix G instead.
     """
     if values.device.type == "cpu":
         return _by_index(values, labels, k)
@@ -33,8 +37,10 @@ def sum_by_group(values: Tensor, labels: Tensor, k: int) -> Tensor:
 
 
 def _by_index(values: Tensor, labels: Tensor, k: int) -> Tensor:
+    """The sums by addition, row by row."""
     return values.new_zeros(k, values.shape[1]).index_add_(0, labels, values)
 
 
 def _by_product(values: Tensor, labels: Tensor, k: int) -> Tensor:
+    """The sums by a product with the membership matrix."""
     return torch.nn.functional.one_hot(labels, k).to(values.dtype).T @ values

@@ -1,10 +1,11 @@
-"""k-means: Lloyd's algorithm from k-means++ starts, on CPU or CUDA tensors, same seed same answer.
+"""k-means: Lloyd's algorithm from k-means++ seeds, on CPU or CUDA tensors.
 
-Restarts are independent problems of one shape, so small ones (the splits of a tree: up to a few
-hundred points in up to ten dimensions) run side by side as one batch, and large ones (the patches)
-one after the other.
+Equal points, settings and seed give an equal result on the same device. Random numbers are always
+drawn on the CPU, so the draws do not depend on the device.
 
-Random numbers are drawn on the CPU whatever the device, so the starts do not depend on it.
+All restarts of one call have the same shape. Restarts of a small problem run together as one
+batch. The splits of a tree are such problems: up to a few hundred points in up to ten dimensions.
+Restarts of a large problem, such as all patches, run one after the other.
 
 Reference: Lloyd 1982; Arthur and Vassilvitskii, k-means++: the advantages of careful seeding, 2007.
 """
@@ -22,17 +23,29 @@ from regiontree.system.threads import one_thread
 
 __all__ = ["KMeansResult", "kmeans"]
 
-# Seeds taken from one round of candidates, where there are many clusters. On real features this
-# comes within 1 % of the inertia of one seed a round in two thirds of the time (docs/decisions.md).
-_TAKEN = 8
-_BATCH_ENTRIES = 500_000  # distances (restarts x points x clusters): fewer run side by side
+# Most seeds that one round of candidates gives. On real features 8 seeds a round take two thirds of
+# the time of 1 seed a round, and the inertia is within 1 % (docs/decisions.md).
+_SEEDS_PER_ROUND = 8
+# Restarts run as one batch while their distances (restarts x points x clusters) stay below this.
+_BATCH_ENTRIES = 500_000
 _BLOCK_ENTRIES = 800_000  # distances held at once: 3 MB
 
 
 @dataclass(frozen=True, slots=True)
 class KMeansResult:
-    """Attributes: labels (n,) int64 in [0, k); centres (k, p); inertia, the sum of squared
-    distances to the own centre; iterations of the restart that won."""
+    """Clusters of n points.
+
+    Attributes
+    ----------
+    labels : Tensor
+        (n,) int64, the cluster of each point, in [0, k).
+    centres : Tensor
+        (k, p), of the dtype of the points: the centre of each cluster.
+    inertia : float
+        Sum of the squared distances of the points to the centres of their clusters.
+    iterations : int
+        Iterations of the best restart.
+    """
 
     labels: Tensor
     centres: Tensor
@@ -50,33 +63,40 @@ def kmeans(
     tolerance: float = 1e-3,
     sample: int | None = None,
 ) -> KMeansResult:
-    """Cluster points (n, p) into k non-empty clusters.
+    """At most k non-empty clusters of n points.
 
     Parameters
     ----------
     points
         (n, p) float32 or float64, finite, on any device.
     k
-        Number of clusters, 1 to n. If fewer than k points are distinct, fewer clusters come back.
+        Number of clusters, 1 to n. The result has fewer clusters if fewer than k points are
+        distinct.
     seed
-        Of the k-means++ draws.
+        Seed of all random draws.
     n_init
-        Restarts; the one of least inertia wins, the earliest on ties.
-    max_iterations, tolerance
-        Stop when an iteration lowers the inertia by no more than that share of it. 0 means until
-        nothing changes.
+        Number of restarts, >= 1. The restart with the smallest inertia is returned, and the
+        earliest of several with the same inertia.
+    max_iterations
+        Most iterations of one restart.
+    tolerance
+        A restart stops when an iteration lowers the inertia by at most this share of the inertia.
+        0 means: until nothing changes.
     sample
-        Of more points than this, so many, drawn at random, find the centres, and every point then
-        goes to the nearest: its time no longer grows with the points but for that last pass.
+        If there are more points than this, a random sample of this size finds the centres, and
+        then each point joins its nearest centre. Only this last step takes longer for more points.
 
     Raises
     ------
-    FeatureError, SettingsError
-        Points not 2-D or not finite; k or n_init out of range.
+    FeatureError
+        `points` is not 2-D, not floating or not finite.
+    SettingsError
+        `k` or `n_init` is out of range.
     """
     if points.ndim != 2 or not points.is_floating_point():
         raise FeatureError(
-            f"k-means needs floating points (n, p), got {tuple(points.shape)} {points.dtype}"
+            f"k-means: points must be a floating array (n, p), got {tuple(points.shape)} "
+            f"{points.dtype}"
         )
     n = len(points)
     if not 1 <= k <= n:
@@ -85,7 +105,9 @@ def kmeans(
         raise SettingsError(f"k-means: n_init must be at least 1, got {n_init}")
     square = (points * points).sum(dim=1)
     if not bool(torch.isfinite(square).all()):
-        raise FeatureError("k-means: points are not finite")
+        raise FeatureError(
+            "k-means: points are not finite; remove or replace those with NaN or infinity"
+        )
     rng = torch.Generator().manual_seed(seed)
     if sample is not None and n > max(sample, k):
         some = torch.randperm(n, generator=rng)[: max(sample, k)].sort().values.to(points.device)
@@ -97,13 +119,13 @@ def kmeans(
             max_iterations=max_iterations,
             tolerance=tolerance,
         )
-        near, labels = _assign(points, found.centres[None])
-        inertia = max(0.0, float((near[0] + square).sum(dtype=torch.float64)))
-        every = KMeansResult(labels[0], found.centres, inertia, found.iterations)
-        return _without_empty(every, len(found.centres))
-    taken = max(1, min(_TAKEN, k // 4))
-    rounds = 1 + -(-(k - 1) // taken)
-    shape = (n_init, rounds, 2 * taken)
+        cost, labels = _assign(points, found.centres[None])
+        inertia = max(0.0, float((cost[0] + square).sum(dtype=torch.float64)))
+        all_points = KMeansResult(labels[0], found.centres, inertia, found.iterations)
+        return _without_empty(all_points, len(found.centres))
+    per_round = max(1, min(_SEEDS_PER_ROUND, k // 4))
+    rounds = 1 + -(-(k - 1) // per_round)
+    shape = (n_init, rounds, 2 * per_round)
     draws = torch.rand(shape, generator=rng, dtype=torch.float64).to(points.device)
 
     with one_thread():
@@ -120,13 +142,16 @@ def kmeans(
 
 
 def _plus_plus(points: Tensor, square: Tensor, draws: Tensor) -> Tensor:
-    """Greedy k-means++ seeding of r restarts at once: (r, k) indices into the points.
+    """Seeds of r restarts by greedy k-means++: (r, k or a few more) indices of points.
 
-    Candidates are drawn with probability proportional to their squared distance from the seeds so
-    far, by inversion of the cumulative sum at the uniform numbers `draws` (r, rounds, c). The plain
-    method draws one, takes it, and passes over all points for the next. A pass costs as much for
-    many candidates as for one, so each round draws c at once and takes half of them one by one,
-    each time the one that lowers the total squared distance most.
+    A point is drawn as a candidate with a probability proportional to its squared distance to the
+    nearest seed so far. `draws` (r, rounds, c) are uniform numbers in [0, 1), and the cumulative
+    sum of the distances maps them to points.
+
+    Plain k-means++ draws one candidate, makes it a seed, and passes over all points before the next
+    draw. One pass takes about the same time for many candidates. So each round draws c candidates
+    and chooses c / 2 of them as seeds, one by one. It always chooses the candidate that lowers the
+    total squared distance most.
     """
     r, rounds, c = draws.shape
     n = len(points)
@@ -147,7 +172,7 @@ def _plus_plus(points: Tensor, square: Tensor, draws: Tensor) -> Tensor:
 
 
 def _squared_distances(points: Tensor, square: Tensor, seeds: Tensor) -> Tensor:
-    """From the points of index `seeds` (r, t) to all: (r, t, n)."""
+    """Squared distances from the points of index `seeds` (r, t) to all points: (r, t, n)."""
     flat = seeds.reshape(-1)
     distance = torch.addmm(square, points[flat], points.T, alpha=-2.0)
     distance += square[flat, None]
@@ -157,7 +182,7 @@ def _squared_distances(points: Tensor, square: Tensor, seeds: Tensor) -> Tensor:
 def _lloyd(
     points: Tensor, square: Tensor, centres: Tensor, max_iterations: int, tolerance: float
 ) -> KMeansResult:
-    """Run restarts from their centres (r, k, p) to convergence side by side; return the best."""
+    """The best of r restarts, which run together from the centres (r, k, p) until they converge."""
     r, k, p = centres.shape
     offset = (torch.arange(r, device=points.device) * k)[:, None]
     repeated = points.repeat(r, 1) if r > 1 else points
@@ -180,24 +205,25 @@ def _lloyd(
     return KMeansResult(
         labels[best],
         centres[best],
-        max(0.0, float(inertia[best])),  # a sum of squares: below 0 only by rounding
+        max(0.0, float(inertia[best])),  # rounding can bring a sum of squares below 0
         iteration,
     )
 
 
 def _assign(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest centre of every point in every restart, and how near: two (r, n) tensors.
+    """For each restart and point, the cost of the nearest centre and its index: two (r, n) tensors.
 
-    The nearness is the squared distance less the point's own square: all that comparing needs. A
-    block of points at a time, so that their distances stay in the processor's cache.
+    The cost is the squared distance to the centre minus the squared length of the point. The second
+    term is the same for all centres, so a comparison does not need it. The points are taken in
+    blocks, so that the distances of a block stay in the processor's cache.
     """
     r, k, p = centres.shape
     offset = (centres * centres).sum(dim=2).reshape(-1)
     columns = centres.reshape(r * k, p).T
     n = len(points)
     step = min(n, max(256, _BLOCK_ENTRIES // (r * k)))
-    # Written into, not collected: small results kept between large ones that are freed would leave
-    # the allocator with gigabytes of gaps.
+    # Results are written into these tensors. A list of small results, allocated between large
+    # temporaries that are freed, would leave gigabytes of gaps in the allocator's memory.
     least = points.new_empty(r, n)
     labels = torch.empty(r, n, dtype=torch.int64, device=points.device)
     distances = points.new_empty(step, r * k)
@@ -211,10 +237,10 @@ def _assign(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _reseed(points: Tensor, misfit: Tensor, centres: Tensor, empty: Tensor) -> None:
-    """Move each empty cluster, in place, onto one of the points worst served by their centres.
+    """Move the centre of each empty cluster, in place, to a point far from its own centre.
 
-    `misfit` (r, n) is each point's squared distance to its centre. A point that sits on its centre
-    cannot found a cluster of its own.
+    `misfit` (r, n) is the squared distance of each point to its centre. The points with the largest
+    distances are used first. A point that coincides with its centre is never used.
     """
     for run in torch.nonzero(empty.any(dim=1))[:, 0].tolist():
         where = torch.nonzero(empty[run])[:, 0]
@@ -224,7 +250,7 @@ def _reseed(points: Tensor, misfit: Tensor, centres: Tensor, empty: Tensor) -> N
 
 
 def _without_empty(result: KMeansResult, k: int) -> KMeansResult:
-    """Renumber so that the clusters present are 0, 1, ...; fewer than k if points coincide."""
+    """The result with its non-empty clusters numbered 0, 1, ...; at most k of them."""
     present, labels = torch.unique(result.labels, return_inverse=True)
     if len(present) == k:
         return result

@@ -1,107 +1,223 @@
-"""From patches to parts: the over-clustering that the tree is then built over.
+"""Over-clustering: patches are grouped into parts, and the tree is then built over the parts.
 
-``simultaneous`` (the published default): the leading eigenvectors of the patch graph, one row a
-patch, each row scaled to unit length, clustered by k-means (Ng, Jordan and Weiss, NIPS 2001; Yu and
-Shi's "simultaneous" k-way cut). ``features``: k-means on the unit features themselves. ``none``:
-every patch is a part. Methods that divide the photograph instead are in
-:mod:`regiontree.images.superpixels`.
+Each method is a class whose fields are its settings:
+
+- :class:`SpectralClustering` (``simultaneous``, the published default) takes the leading
+  eigenvectors of the patch graph, one row a patch, scales each row to unit length and clusters the
+  rows by k-means. Sources: Ng, Jordan and Weiss, NIPS 2001; Yu and Shi, ICCV 2003.
+- :class:`FeatureClustering` (``features``) clusters the unit features themselves by k-means.
+- :class:`EveryPatch` (``none``) makes every patch a part.
+
+Methods that divide the photograph instead are in :mod:`regiontree.images.superpixels`. Reference:
+Rossetti and Pirri, NeurIPS 2024, section 3.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from regiontree.errors import SettingsError, check_number
+from regiontree.errors import SettingsError
 from regiontree.spectral.affinity import Affinity, AffinitySettings, dense_affinity
 from regiontree.spectral.eigen import leading_eigenvectors, reference_eigenvectors
 from regiontree.spectral.graph import MAX_PARTS
 from regiontree.spectral.kmeans import kmeans
+from regiontree.system.stages import check_settings, setting
 
-__all__ = ["Method", "OversegmentSettings", "oversegment"]
+__all__ = [
+    "EveryPatch",
+    "FeatureClustering",
+    "Oversegmentation",
+    "PatchGraph",
+    "SpectralClustering",
+]
 
-Method = Literal["simultaneous", "features", "none"]
-"""How patches become parts."""
-
-_SAMPLE = 65_536  # patches that k-means finds its centres from: all, of a grid of 256 x 256
+# k-means finds its centres from at most this many patches. A grid of 256 x 256 has as many.
+_SAMPLE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class OversegmentSettings:
-    """Attributes: method; parts, the number of parts aimed at (>= 1; fewer come back from fewer
-    patches; none, felzenszwalb and quickshift have no use for it); restarts of k-means; tolerance,
-    the share of its inertia that an iteration must gain to be followed by another, in [0, 1]
-    (simultaneous and features); solver of simultaneous, ``auto`` or the dense ``reference``;
-    vectors, its number of eigenvectors, None for as many as parts."""
+class PatchGraph:
+    """The patches of one image and how strongly they are tied.
 
-    method: Method = "simultaneous"
-    parts: int = 200
-    restarts: int = 1
-    tolerance: float = 5e-3
-    solver: Literal["auto", "reference"] = "auto"
-    vectors: int | None = None
+    Attributes
+    ----------
+    unit : (n, d) float32 tensor
+        Features of unit length.
+    affinity : Affinity
+        Of all pairs of patches.
+    settings : AffinitySettings
+        What the affinity was made with.
+    grid : (int, int)
+        Rows and columns of patches; their product is n.
+    """
+
+    unit: Tensor
+    affinity: Affinity
+    settings: AffinitySettings
+    grid: tuple[int, int]
+
+
+class Oversegmentation(Protocol):
+    """One way to group patches into parts: a frozen dataclass whose fields are its settings."""
+
+    @property
+    def name(self) -> str:
+        """What the user calls it."""
+
+    @property
+    def needs_pixels(self) -> bool:
+        """Whether it divides the photograph, so that features alone are not enough."""
+
+    def group(
+        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
+    ) -> Tensor:
+        """Part of each patch: (n,) int64, parts numbered 0 to k - 1 with none empty.
+
+        Parameters
+        ----------
+        patches
+        rgb
+            (H, W, 3), the photograph, for methods that divide it.
+        seed
+            Of every random step.
+
+        Raises
+        ------
+        SettingsError
+            There would be more than :data:`~regiontree.spectral.graph.MAX_PARTS` parts.
+        """
+
+
+def _count() -> int:
+    value: int = setting(
+        400,
+        "Number of parts aimed at; fewer come from fewer patches.",
+        low=1,
+        high=MAX_PARTS,
+        whole=True,
+    )
+    return value
+
+
+def _restarts() -> int:
+    value: int = setting(
+        1, "Starts of k-means, of which the best is taken.", low=1, high=1000, whole=True
+    )
+    return value
+
+
+def _tolerance() -> float:
+    value: float = setting(
+        5e-3,
+        "An iteration of k-means must lower the sum of squared distances by more than this share, "
+        "or it is the last.",
+        low=0,
+        high=1,
+    )
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class SpectralClustering:
+    """k-means of the graph's leading eigenvectors, one row of unit length a patch."""
+
+    count: int = _count()
+    vectors: int | None = setting(
+        50,
+        "Number of leading eigenvectors.",
+        low=1,
+        high=100_000,
+        whole=True,
+        none="as many as parts",
+    )
+    restarts: int = _restarts()
+    tolerance: float = _tolerance()
+    solver: Literal["auto", "reference"] = setting(
+        "auto",
+        "auto works on factors of the affinity; reference forms the whole matrix, for checks.",
+        choices=("auto", "reference"),
+    )
+    name: ClassVar[str] = "simultaneous"
+    needs_pixels: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(Method):
-            raise SettingsError(
-                f"overclustering must be one of {', '.join(get_args(Method))}, got {self.method!r}"
-            )
-        if self.solver not in ("auto", "reference"):
-            raise SettingsError(f"solver must be auto or reference, got {self.solver!r}")
-        check_number("parts", self.parts, 1, MAX_PARTS, whole=True)
-        check_number("restarts", self.restarts, 1, 1000, whole=True)
-        check_number("tolerance", self.tolerance, 0, 1)
-        if self.vectors is not None:
-            check_number("vectors", self.vectors, 1, 100_000, whole=True)
+        check_settings(self)
+
+    def group(
+        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
+    ) -> Tensor:
+        """Part of each patch: see :meth:`Oversegmentation.group`."""
+        n = len(patches.unit)
+        k = min(self.count, n)
+        if k == n:
+            return _each(patches.unit)
+        v = min(self.vectors or k, n)
+        if self.solver == "reference":
+            dense = dense_affinity(patches.unit, patches.settings)
+            vectors = reference_eigenvectors(dense, v).vectors.float()
+        else:
+            vectors = leading_eigenvectors(patches.affinity, v, seed=seed).vectors
+        length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+        return _clusters(vectors / length.clamp_min(1e-12), k, self, seed)
 
 
-def oversegment(
-    unit: Tensor,
-    affinity: Affinity,
-    affinity_settings: AffinitySettings,
-    settings: OversegmentSettings,
-    *,
-    seed: int,
-) -> Tensor:
-    """Part of each patch, (n,) int64, parts numbered 0 to k - 1 with none empty.
+@dataclass(frozen=True, slots=True)
+class FeatureClustering:
+    """k-means of the unit features."""
 
-    Parameters
-    ----------
-    unit
-        (n, d) float32, unit rows.
-    affinity, affinity_settings
-        Their graph, and what it was made with.
+    count: int = _count()
+    restarts: int = _restarts()
+    tolerance: float = _tolerance()
+    name: ClassVar[str] = "features"
+    needs_pixels: ClassVar[bool] = False
 
-    Raises
-    ------
-    SettingsError
-        More parts than the tree's matrices can take.
-    """
-    n = len(unit)
-    k = min(settings.parts, n)
-    if settings.method == "none" or k == n:
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def group(
+        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
+    ) -> Tensor:
+        """Part of each patch: see :meth:`Oversegmentation.group`."""
+        k = min(self.count, len(patches.unit))
+        if k == len(patches.unit):
+            return _each(patches.unit)
+        return _clusters(patches.unit, k, self, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class EveryPatch:
+    """Every patch is a part."""
+
+    name: ClassVar[str] = "none"
+    needs_pixels: ClassVar[bool] = False
+
+    def group(
+        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
+    ) -> Tensor:
+        """Part of each patch: see :meth:`Oversegmentation.group`."""
+        n = len(patches.unit)
         if n > MAX_PARTS:
             raise SettingsError(
                 f"overclustering 'none' makes each of the {n} patches a part; at most "
                 f"{MAX_PARTS} fit; use a smaller size or another overclustering"
             )
-        return torch.arange(n, device=unit.device)
-    if settings.method == "features":
-        return _clusters(unit, k, settings, seed)
-    v = min(settings.vectors or k, n)
-    if settings.solver == "reference":
-        vectors = reference_eigenvectors(dense_affinity(unit, affinity_settings), v).vectors.float()
-    else:
-        vectors = leading_eigenvectors(affinity, v, seed=seed).vectors
-    length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    rows = vectors / length.clamp_min(1e-12)
-    return _clusters(rows, k, settings, seed)
+        return _each(patches.unit)
 
 
-def _clusters(rows: Tensor, k: int, settings: OversegmentSettings, seed: int) -> Tensor:
+def _each(unit: Tensor) -> Tensor:
+    """Every patch as a part of its own."""
+    return torch.arange(len(unit), device=unit.device)
+
+
+def _clusters(
+    rows: Tensor, k: int, settings: SpectralClustering | FeatureClustering, seed: int
+) -> Tensor:
     found = kmeans(
         rows,
         k,

@@ -1,17 +1,20 @@
-"""Edge-aware smoothing of patch features: noise goes, borders stay.
+"""Edge-aware smoothing of patch features: it removes noise and keeps borders.
 
-A feature becomes the mean of its 3 x 3 neighbourhood, itself with weight 1, each neighbour with
+Each feature becomes the weighted mean of its 3 x 3 neighbourhood, scaled to unit length. The
+feature itself has weight 1. A neighbour has the weight
 
     exp((cos - 1) / temperature - |difference of colours| / contrast)
 
-: a bilateral filter (Tomasi and Manduchi, ICCV 1998) whose range is the cosine of features and the
-colour of the photograph. Across the border of an object the cosine falls by a few tenths; within
-one it varies from patch to patch, which averages out. But features are broad: a network mixes what
-lies near, so next to a border they change by degrees, and a filter that sees nothing else makes
-them change by smaller ones. Colours change at once, and so stop it where features cannot. Trees
-over smoothed features follow objects better at every size (docs/trees.md), for a few milliseconds.
+This is a bilateral filter (Tomasi and Manduchi, ICCV 1998) on the cosine of two features and on
+the colours of the photograph. The cosine falls by a few tenths across the border of an object.
+Inside an object the cosine varies from patch to patch, and the mean removes this variation.
 
-Without a photograph features alone decide, which they must with a lower temperature.
+The cosine alone is not enough. A network mixes neighbouring patches, so features change gradually
+near a border, and a filter on features alone blurs the border more. Colours change abruptly at a
+border, so they keep the filter from crossing it. Trees over smoothed features follow objects better
+at every size (docs/trees.md). Smoothing takes a few milliseconds.
+
+Without colours the weight depends on the features alone, with a lower temperature.
 """
 
 from __future__ import annotations
@@ -23,9 +26,11 @@ from regiontree.system.threads import one_thread
 
 __all__ = ["smooth_features"]
 
-_WITH_COLOURS, _ALONE = 0.2, 0.1  # temperatures: fall of the cosine at which weights fall to 1/e
-_PAIRS = ((0, 1), (1, -1), (1, 0), (1, 1))  # (dy, dx) from a patch to those that follow it
-_BLOCK_ENTRIES = 500_000  # float32 entries smoothed at once: 2 MB, which caches hold
+# Temperatures with and without colours: a weight falls to 1/e when the cosine falls by this much.
+_TEMPERATURE_WITH_COLOURS, _TEMPERATURE_ALONE = 0.2, 0.1
+# (dy, dx) from a patch to the four neighbours that follow it in reading order.
+_PAIRS = ((0, 1), (1, -1), (1, 0), (1, 1))
+_BLOCK_ENTRIES = 500_000  # float32 entries smoothed at once: 2 MB, which fit in a cache
 
 
 def smooth_features(
@@ -35,22 +40,24 @@ def smooth_features(
     colours: Tensor | None = None,
     contrast: float = 20.0,
 ) -> Tensor:
-    """Smooth features over the patch grid.
+    """Features smoothed over the patch grid.
 
     Parameters
     ----------
     features
-        (h, w, d), of unit length.
+        (h, w, d) float32, one unit-length feature for each patch. The array is not changed.
     steps
-        Times the filter is applied, >= 0.
+        How often the filter is applied, >= 0.
     colours
-        (h, w, 3), of each patch in CIE L*a*b*; None: features alone decide.
+        (h, w, 3), the colour of each patch in CIE L*a*b*. None: weights depend on features alone.
     contrast
-        Difference of colours at which a neighbour's weight falls to 1/e, > 0.
+        Difference of colours, in units of L*a*b*, at which the weight of a neighbour falls to 1/e.
+        It must be above 0.
 
     Returns
     -------
-    (h, w, d), of unit length.
+    Tensor
+        (h, w, d), one unit-length feature for each patch.
     """
     h, w, d = features.shape
     rows = max(1, _BLOCK_ENTRIES // (w * d))
@@ -58,7 +65,7 @@ def smooth_features(
     with one_thread():
         edges = None if colours is None else _edges(colours / contrast)
         for _ in range(steps):
-            above = smooth[:0]  # the row before the block, as it was before this step
+            above = smooth[:0]  # the row above the block, with its values before this step
             for top in range(0, h, rows):
                 block = torch.cat([above, smooth[top : top + rows + 1]])
                 above = smooth[top + rows - 1 : top + rows].clone()
@@ -69,7 +76,11 @@ def smooth_features(
 
 
 def _edges(colours: Tensor) -> list[Tensor]:
-    """Differences of colours (h, w, 3) between the neighbours of each of :data:`_PAIRS`."""
+    """Colour differences of neighbouring patches: one 2-D tensor for each entry of `_PAIRS`.
+
+    `colours` is (h, w, 3). Each tensor is smaller than (h, w), because a patch at the border of the
+    grid has fewer neighbours.
+    """
     channels = colours.movedim(2, 0)
     found = []
     for dy, dx in _PAIRS:
@@ -80,24 +91,24 @@ def _edges(colours: Tensor) -> list[Tensor]:
 
 
 def _smoothed(features: Tensor, edges: list[Tensor] | None) -> Tensor:
-    """One step, (h, w, d); `edges` may go on below the last row."""
+    """The features (h, w, d) after one step; `edges` may have rows below the last row."""
     total = features.clone()
-    # Each pair of neighbours is met once and serves both.
+    # Each pair of neighbours is visited once, and its weight is used for both patches.
     for i, (dy, dx) in enumerate(_PAIRS):
         here, there = _pair(dy, dx)
         a, b = features[here], features[there]
-        likeness = torch.linalg.vecdot(a, b) - 1
+        drop = torch.linalg.vecdot(a, b) - 1
         if edges is None:
-            weight = (likeness / _ALONE).exp()
+            weight = (drop / _TEMPERATURE_ALONE).exp()
         else:
-            weight = (likeness / _WITH_COLOURS - edges[i][: len(a)]).exp()
+            weight = (drop / _TEMPERATURE_WITH_COLOURS - edges[i][: len(a)]).exp()
         total[here].addcmul_(weight[:, :, None], b)
         total[there].addcmul_(weight[:, :, None], a)
     return torch.nn.functional.normalize(total, dim=-1)
 
 
 def _pair(dy: int, dx: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Slices of a grid such that ``there`` is ``here`` moved by (dy, dx), both inside."""
+    """Slices of a grid: the patches that have a neighbour at (dy, dx), and the neighbours."""
     ends = [
         (slice(max(0, -d), -d if d > 0 else None), slice(max(0, d), d if d < 0 else None))
         for d in (dy, dx)

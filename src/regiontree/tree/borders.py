@@ -1,19 +1,20 @@
 """Borders of regions: from a label image to polygons that fit together without gaps or overlaps.
 
-Borders run along the sides of pixels. The corners of pixels where a border turns or borders meet
-are the only *vertices*, and are so for all regions at once; the borders between two of them are
-straight. Chains of such borders from one meeting point to the next, *arcs*, have one region on each
-side. A region's *rings* are its arcs put together, and a parent's arcs are those of its children
-that do not lie between two of them. So neighbours share the very same vertices, also where a border
-of one ends on a straight border of the other, and a parent is exactly the union of its children.
-Among all nodes this holds between nodes of any levels: any cut covers the image without gaps or
-overlaps, and still does after each vertex has been moved by a projection.
+Borders run along the sides of pixels. A *vertex* is a corner of pixels where a border turns or
+where borders meet. Vertices are found once for all regions. Between two vertices a border is
+straight. An *arc* is a chain of such borders from one meeting point to the next, so it has one
+region on each side. The *rings* of a region are its arcs put together. The arcs of a parent are
+those of its children, except the arcs between two of its children.
 
-Each of the two regions beside an arc walks it with itself on the right, and so each arc is there
-twice, save on the frame of the image. With y downwards outer rings run clockwise on the screen, and
-holes the other way.
+So neighbours share the same vertices, even where a border of one ends on a straight border of the
+other. A parent is exactly the union of its children. This holds for nodes of all levels: every cut
+covers the image without gaps or overlaps, and still does after a projection has moved each vertex.
 
-The eight vertices of three regions, of which nodes 0 and 1 make node 3, which goes round both:
+Each of the two regions beside an arc walks along it with itself on the right. So each arc exists
+twice, except on the frame of the image. With y downwards, outer rings run clockwise on the screen
+and holes counter-clockwise.
+
+In the example, nodes 0 and 1 make node 3. The ring of node 3 goes round both:
 
 >>> import numpy as np
 >>> from regiontree import RegionTree
@@ -42,9 +43,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from regiontree.tree.kernel import connected_pieces
 from regiontree.tree.region_tree import RegionTree
 
 __all__ = ["Arcs", "node_polygons", "trace_arcs"]
@@ -64,18 +64,18 @@ class Arcs:
     x, y : (V,) int64
         Column and row of each vertex, a corner of pixels: 0 to W and 0 to H, row by row.
     vertices : (S,) int64
-        The vertices of all arcs, one arc after the other, each without the one where it ends.
+        The vertices of all arcs, one arc after the other, each arc without its last vertex.
     start : (A + 1,) int64
-        Where in `vertices` each arc begins, and at last S.
+        Where in `vertices` each arc begins. The last entry is S.
     piece : (A,) int32
         The piece on the right of each arc.
     twin : (A,) int64
-        The same arc walked by the region on the left, -1 where that is outside the image.
+        The same arc walked by the region on the left; -1 if that is outside the image.
     ways : (A, 3) int64
-        The arcs with which a ring can go on to the left, straight on, and to the right; -1 for
-        none.
+        The arcs by which a ring can go on to the left, straight on, and to the right; -1 if there
+        is none.
     area : (A,) int64
-        What each arc adds to twice the area of a ring, which is negative for holes.
+        What each arc adds to twice the area of a ring. Holes have negative areas.
     region_of : (P,) int32
         The region of each piece, -1 of the outside.
     """
@@ -100,7 +100,7 @@ def trace_arcs(labels: Int32) -> Arcs:
     Parameters
     ----------
     labels : (H, W) int32
-        The region of each pixel, each of 0 to R - 1 somewhere, as :meth:`RegionTree.cut` gives it.
+        The region of each pixel, as :meth:`RegionTree.cut` gives it. Each of 0 to R - 1 occurs.
 
     Notes
     -----
@@ -117,15 +117,15 @@ def trace_arcs(labels: Int32) -> Arcs:
     ends = np.stack([count + 1, count, count - 1, count], axis=1)
     ends[down, 1], ends[down, 3] = np.roll(down, -1), np.roll(down, 1)
     ends = ends.reshape(-1)
-    # The piece on its right, of the pixel there that touches the vertex. Only a step that has a
-    # region on its right is walked.
+    # The piece on the right of each step: that of the pixel there that touches the vertex. Only
+    # steps with a region on their right are walked.
     corners = ((1, 1), (1, 0), (0, 0), (0, 1))
     right = np.stack([pieces[y + dy, x + dx] for dy, dx in corners], axis=1)
     step = np.flatnonzero(leads & (region_of[right] >= 0))
     right = right.reshape(-1)
 
-    # An arc goes on where two borders lead away, by the one that does not lead back, and ends where
-    # more do. Arcs begin with the steps from there; what they leave are arcs that close.
+    # If two borders lead away from a vertex, an arc goes on by the one that does not lead back. If
+    # more do, the arc ends. So arcs begin at such vertices. The steps left over form closed arcs.
     end = ends[step]
     onward = (leads @ np.arange(4))[end] - (step + 2) % 4
     meeting = leads.sum(axis=1) > 2
@@ -153,7 +153,7 @@ def trace_arcs(labels: Int32) -> Arcs:
 
 
 def _vertices(labels: Int32) -> tuple[Int64, Int64, NDArray[np.bool_]]:
-    """x and y of vertices, row by row, and whether borders lead from them, (V, 4) by direction."""
+    """x and y of vertices, row by row; and in which directions borders lead from them, (V, 4)."""
     upright = labels[:, 1:] != labels[:, :-1]
     level = labels[1:] != labels[:-1]
     sides = (level[:, 1:], upright[1:], level[:, :-1], upright[:-1])  # of each corner, by direction
@@ -167,21 +167,20 @@ def _pieces(labels: Int32) -> tuple[Int32, Int32]:
     begins[:, 1:] = labels[:, 1:] != labels[:, :-1]
     run = np.cumsum(begins, dtype=np.int32).reshape(labels.shape)
     run -= 1
-    # Two runs that touch do so where the later of them begins.
+    # Two runs that touch also touch where the later one begins.
     touch = (labels[1:] == labels[:-1]) & (begins[1:] | begins[:-1])
     above, below = run[:-1][touch], run[1:][touch]
     size = int(run[-1, -1]) + 1
-    links = coo_array((np.ones(len(above), dtype=bool), (above, below)), shape=(size, size))
-    count, piece = connected_components(links, directed=False)
-    region_of = np.empty(count, dtype=np.int32)
+    piece = connected_pieces(size, above, below)
+    region_of = np.empty(int(piece.max()) + 1, dtype=np.int32)
     region_of[piece] = labels[begins]
     return piece[run], region_of
 
 
 def _walk(following: Int64, firsts: Int64) -> tuple[Int64, Int64]:
-    """Steps of all arcs one after the other, and where each arc begins, with the end of the last.
+    """Steps of all arcs one after the other, and where each arc begins; then the number of steps.
 
-    From each of `firsts` not yet walked the arc is followed until it ends (-1) or closes.
+    From each of `firsts` that is not yet walked, the arc is followed until it ends (-1) or closes.
     """
     steps, start = array("q"), array("q")
     walked = bytearray(len(following))
@@ -205,57 +204,56 @@ def _walk(following: Int64, firsts: Int64) -> tuple[Int64, Int64]:
 def node_polygons(
     arcs: Arcs, tree: RegionTree, nodes: Ints, *, all_nodes: bool = False
 ) -> Iterator[tuple[int, list[Polygon]]]:
-    """The polygons of the nodes of a cut, and of those above, one node at a time.
+    """The polygons of the nodes of a cut, one node at a time.
 
     Parameters
     ----------
     arcs
-        Of the partition that the cut is, from :func:`trace_arcs`.
+        Arcs of the cut's partition, from :func:`trace_arcs`.
     tree
     nodes : (R,)
         The node of each region, ascending, as :meth:`RegionTree.cut_nodes` gives them.
     all_nodes
-        Whether the nodes above the cut follow from it, too.
+        Whether to give the nodes above the cut, too.
 
     Yields
     ------
     tuple of int and list
-        A node, ascending, and a polygon for each connected piece of it: its rings, the outer one
-        first, then holes. A ring is the numbers of its vertices, (n,) int64 with n >= 4, none
-        twice.
+        A node, ascending, and a polygon for each connected piece of it. A polygon is a list of
+        rings: the outer one, then holes. A ring is the numbers of its vertices, (n,) int64 with
+        n >= 4. No vertex comes twice.
     """
     region = arcs.region_of[arcs.piece]
     around = np.split(np.argsort(region, kind="stable"), np.cumsum(np.bincount(region))[:-1])
     arcs_of = dict(zip(nodes.tolist(), around, strict=True))
-    holder = np.full(len(region) + 1, -1)  # the node that each arc is of; the last stands for none
-    joined = list(range(len(arcs.region_of)))  # each piece, towards the one it has become part of
-
-    def whole(piece: int) -> int:
-        while joined[piece] != piece:
-            joined[piece] = piece = joined[joined[piece]]
-        return piece
+    holder = np.full(len(region) + 1, -1)  # the node of each arc; the last entry means no arc
+    whole = arcs.piece.copy()  # the connected piece of its node that each arc bounds
 
     for node in range(tree.n_nodes) if all_nodes else nodes.tolist():
         if node not in arcs_of:
             below = [arcs_of.pop(child) for child in tree.children(node) if child in arcs_of]
-            if not below:  # itself below the cut
+            if not below:  # the node is below the cut
                 continue
             own = np.concatenate(below)
             holder[own] = node
-            inner = holder[arcs.twin[own]] == node
-            for arc in own[inner].tolist():
-                joined[whole(int(arcs.piece[arc]))] = whole(int(arcs.piece[arcs.twin[arc]]))
-            arcs_of[node] = own[~inner]
+            inner = own[holder[arcs.twin[own]] == node]
+            # Pieces on the two sides of an arc between children are one piece of the node.
+            pieces, index = np.unique(whole[own], return_inverse=True)
+            beyond = np.searchsorted(pieces, whole[arcs.twin[inner]])
+            here = np.searchsorted(pieces, whole[inner])
+            joined = connected_pieces(len(pieces), here, beyond)
+            whole[own] = pieces[joined[index]]
+            arcs_of[node] = own[holder[arcs.twin[own]] != node]
         own = arcs_of[node]
-        yield node, _polygons(arcs, own, [whole(piece) for piece in arcs.piece[own].tolist()])
+        yield node, _polygons(arcs, own, whole[own].tolist())
 
 
 def _polygons(arcs: Arcs, own: Int64, pieces: list[int]) -> list[Polygon]:
     """Polygons of the arcs of one node, by the connected piece that each arc bounds.
 
-    At a corner where two pixels of the node touch diagonally, a ring crosses over if both are of
-    one piece: it then does not touch itself there, as rings must not, and what it encloses is a
-    hole that does. Where they are of two pieces it stays with its own.
+    At some corners two pixels of the node touch diagonally. If both are of one piece, the ring
+    crosses over to the other pixel. So the ring does not touch itself, and what it encloses becomes
+    a hole. If they are of two pieces, the ring stays with its own piece.
     """
     piece_of = dict(zip(own.tolist(), pieces, strict=True))
     follower = {

@@ -1,14 +1,14 @@
 """Region trees on disk: one compressed ``.npz``, readable with plain NumPy, never pickled.
 
 A file holds one ``.npy`` member for each array of :class:`~regiontree.tree.RegionTree`, under the
-array's own name, and ``meta``, a JSON text. ``numpy.load(path)`` opens it; so does any zip tool.
+array's name, and ``meta``, a JSON text. ``numpy.load(path)`` and any zip program open it.
 
-Writing goes to a temporary name in the same folder, which is renamed when complete: a file that
-exists is whole. Members carry a fixed date, so equal trees give equal bytes.
+A file is written under a temporary name in the same folder and renamed when it is complete. So a
+file that exists is whole. Members have a fixed date, so equal trees give equal bytes.
 
-Reading trusts nothing: member names, types, shapes and sizes are checked against the headers
-before anything is allocated, then the tree's own checks run, and the stored area and level must be
-the ones that labels and parents imply.
+Reading trusts nothing. Member names, types, shapes and sizes are checked against the headers before
+memory is allocated. Then the tree's own checks run. The stored area and level must be those that
+follow from labels and parents.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def write_tree_file(
     TreeError
         `meta` uses a key that the format needs.
     OSError
-        The file cannot be written; one of that name is then as it was.
+        The file cannot be written. An older file of that name is then unchanged.
     """
     path = Path(path)
     if path.suffix.lower() != ".npz":
@@ -132,7 +132,7 @@ def read_tree_file(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str,
     path = Path(path)
     with _opened(path) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
-        # A damaged name must not pass for an optional array that is absent.
+        # A damaged name must not look like an optional array that is missing.
         if unknown := sizes.keys() - {f"{name}.npy" for name in (*_MEMBERS, "meta")}:
             raise TreeFileError(f"{path}: not a region tree: it holds {min(unknown)!r}")
         if len(sizes) != len(archive.infolist()):
@@ -153,17 +153,16 @@ def read_tree_file(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str,
 
 
 def read_meta(path: str | Path) -> dict[str, Any]:
-    """Only the ``meta`` of a tree file, checked as in :func:`read_tree_file`; cheap at any size."""
+    """Only the ``meta`` of a tree file, checked as in :func:`read_tree_file`; fast at any size."""
     path = Path(path)
     with _opened(path) as archive:
         return _read_meta(archive, path)
 
 
 def read_tree_structure(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays of a tree file that have one entry a node, and its meta; cheap at any image size.
+    """parents, height, ncut and stop of a tree file, and its meta; fast at any image size.
 
-    Those are parents, height, ncut and stop. Errors are as of :func:`read_tree_file`; damage to
-    other arrays goes unnoticed.
+    Errors are those of :func:`read_tree_file`. Damage to other arrays goes unnoticed.
     """
     path = Path(path)
     with _opened(path) as archive:
@@ -217,7 +216,7 @@ def _refuse_constant(name: str) -> NoReturn:
 def _read_array(
     archive: zipfile.ZipFile, path: Path, name: str, dtype: str, ndim: int, limit: int = MAX_BYTES
 ) -> NDArray[Any]:
-    """One member, after its header was found to promise what the format and the zip entry say."""
+    """One array, after checking that its header agrees with the format and the zip entry."""
     try:
         info = archive.getinfo(f"{name}.npy")
     except KeyError:
@@ -248,5 +247,5 @@ def _read_array(
         raise TreeFileError(f"{path}: array {name!r} is cut short")
     try:
         return np.frombuffer(data.getbuffer(), dtype=found).reshape(shape)
-    except ValueError as error:  # negative or enormous sides whose product is right all the same
+    except ValueError as error:  # negative or enormous sides can have the right product
         raise TreeFileError(f"{path}: array {name!r} cannot be {shape} of {found}") from error

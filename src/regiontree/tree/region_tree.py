@@ -1,14 +1,14 @@
 """RegionTree: an image as nested regions, the one result type of the package.
 
-A tree is a handful of flat arrays. ``labels`` gives every pixel its leaf; ``parents`` links N nodes
-in the order that Higra uses: leaves first (0 to L - 1), every parent after its children, the root
-last and its own parent. A node is the set of pixels of the leaves below it, so the children of a
-node always partition it, and any cut through the tree partitions the image.
+A tree is a few flat arrays. ``labels`` gives every pixel its leaf. ``parents`` links N nodes in the
+order that Higra uses: leaves first (0 to L - 1), every parent after its children, the root last and
+its own parent. A node is the set of pixels of the leaves below it. So the children of a node
+partition it, and every cut through the tree partitions the image.
 
-``height`` orders the divisions: a parent's is never below a child's. Dividing nodes from the
-highest down gives one sequence of ever finer partitions, each nested in the one before, and
-:meth:`RegionTree.cut` stops it at a number of regions or at a height. It costs one table look-up a
-pixel; nothing is computed again.
+``height`` orders the divisions: a parent's height is never below a child's. Dividing nodes from the
+highest down gives a sequence of ever finer partitions, each nested in the one before.
+:meth:`RegionTree.cut` stops this sequence at a number of regions or at a height. A cut costs one
+table look-up a pixel.
 
 >>> import numpy as np
 >>> tree = RegionTree(labels=np.array([[0, 0, 1], [2, 2, 2]]),
@@ -30,8 +30,6 @@ node       area  depth  height  why it ends
 
 from __future__ import annotations
 
-import json
-import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -44,9 +42,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from regiontree.errors import TreeError, TreeFileError
 from regiontree.system.doors import TREE_DOORS
+from regiontree.tree import checks, cuts, kernel
 from regiontree.tree.file import ARRAYS, read_tree_file, read_tree_structure, write_tree_file
+from regiontree.tree.paths import Paths, heavy_paths
+from regiontree.tree.prune import kept_arrays, kept_within
+from regiontree.tree.renumber import renumbered
 from regiontree.tree.salience import salient_nodes
 from regiontree.tree.stop import StopReason
+from regiontree.tree.text import node_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,20 +72,20 @@ class RegionTree:
     parents : (N,) int32
         Parent of each node; ``parents[i] > i`` but for the root, ``parents[N - 1] == N - 1``.
     height : (N,) float32
-        >= 0 and never above the parent's: 1 at the root and 0 at leaves of this package's trees.
-        Ward's is the square root of a merge's cost as a share of the last merge's; the recursion's
-        the share of the image's feature scatter that lies within the node.
+        At least 0 and never above the parent's. In trees of this package the root has 1, leaves
+        have 0. Ward's heights are the square root of a merge's cost, divided by the last merge's.
+        Those of the recursion are the node's share of the image's feature scatter.
     ncut : (N,) float32
-        Normalised cut of the node against its siblings when its parent was divided, 0 to 1; 0 at
-        the root and where the builder makes no use of it.
+        Normalised cut of the node against its siblings, 0 to 1. It is 0 at the root, and in trees
+        whose builder does not use it.
     stop : (N,) uint8
         :class:`~regiontree.tree.stop.StopReason`: why a leaf was not divided.
     embedding : (N, d) float16 or None
-        Unit-length mean of each node's patch features, as the tree was built on them: smoothed, if
-        the settings say so.
+        Mean of each node's patch features, at unit length. The features are those that the tree was
+        built on: smoothed, if the settings say so.
     meta : mapping of JSON values
-        Software version, backbone, settings, image size and source digest. Copied by way of JSON,
-        so that it reads back from a file as it is here: tuples become lists.
+        Software version, backbone, settings, image size and source digest. Meta is copied as JSON
+        would copy it, so tuples become lists. A file gives back the same meta.
     area : (N,) int64
         Pixels of each node (derived).
     level : (N,) int32
@@ -105,73 +108,31 @@ class RegionTree:
     level: Int32 = field(init=False)
 
     def __post_init__(self) -> None:
-        parents = _array("parents", self.parents, 1, "iu", np.int32)
-        n = len(parents)
-        if n == 0:
-            raise TreeError("parents is empty: a tree has at least its root")
-        index = np.arange(n)
-        wrong = np.flatnonzero((parents[:-1] <= index[:-1]) | (parents[:-1] >= n))
-        if len(wrong):
-            i = int(wrong[0])
-            raise TreeError(
-                f"parents[{i}] is {parents[i]}: every node but the root needs a parent after "
-                f"itself, in [{i + 1}, {n - 1}]"
-            )
-        if parents[-1] != n - 1:
-            raise TreeError(f"parents[{n - 1}] is {parents[-1]}: the last node must be the root")
-        has_child = np.zeros(n, dtype=bool)
-        has_child[parents[:-1]] = True
-        n_leaves = int((~has_child).sum())
-        if has_child[:n_leaves].any():
-            i = int(np.argmax(has_child[:n_leaves]))
-            raise TreeError(f"node {i} has children but comes before a leaf: leaves come first")
+        parents = checks.checked_array("parents", self.parents, 1, "iu", np.int32)
+        checks.check_parents(parents)
+        n, inner = len(parents), kernel.is_inner(parents)
+        n_leaves = n - int(inner.sum())
 
-        labels = _array("labels", self.labels, 2, "iu", np.int32)
-        if labels.size == 0:
-            raise TreeError(f"labels has shape {labels.shape}: an image has at least one pixel")
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= n_leaves:
-            raise TreeError(
-                f"labels hold {low} to {high}, but the leaves of this tree are 0 to {n_leaves - 1}"
-            )
-        area = np.zeros(n, dtype=np.int64)
-        for rows in np.array_split(labels, 1 + labels.size // 4_000_000):
-            # bincount widens what it counts to 64 bits: not the whole of a large image at once
-            area[:n_leaves] += np.bincount(rows.reshape(-1), minlength=n_leaves)
-        if (area[:n_leaves] == 0).any():
-            raise TreeError(f"leaf {int(np.argmin(area[:n_leaves]))} has no pixel in labels")
-        level = np.zeros(n, dtype=np.int32)
-        for i in range(n - 1):
-            area[parents[i]] += area[i]
-        for i in range(n - 2, -1, -1):
-            level[i] = level[parents[i]] + 1
+        labels = checks.checked_array("labels", self.labels, 2, "iu", np.int32)
+        checks.check_labels(labels, n_leaves)
+        leaf_area = checks.leaf_areas(labels, n_leaves)
+        area = kernel.accumulate_sum(parents, np.pad(leaf_area, (0, n - n_leaves)))
+        level = kernel.levels(parents).astype(np.int32)
 
-        height = _array("height", self.height, 1, "fiu", np.float32, n)
-        below_zero, above_parent = height < 0, height > height[parents]
-        if below_zero.any() or above_parent.any():
-            i = int(np.argmax(below_zero | above_parent))
-            raise TreeError(
-                f"height[{i}] is {height[i]:g} under a parent of {height[parents[i]]:g}: heights "
-                "are at least 0 and never above the parent's"
-            )
-        ncut = np.zeros(n, np.float32) if self.ncut is None else self.ncut
-        ncut = _array("ncut", ncut, 1, "fiu", np.float32, n)
-        if (ncut < 0).any() or (ncut > 1).any():
-            i = int(np.argmax((ncut < 0) | (ncut > 1)))
-            raise TreeError(f"ncut[{i}] is {ncut[i]:g}: a normalised cut lies in [0, 1]")
+        height = checks.checked_array("height", self.height, 1, "fiu", np.float32, n)
+        checks.check_height(height, parents)
+        given_ncut: Any = np.zeros(n, np.float32) if self.ncut is None else self.ncut
+        ncut = checks.checked_array("ncut", given_ncut, 1, "fiu", np.float32, n)
+        checks.check_ncut(ncut)
         reasons: Any = self.stop
         if reasons is None:
-            reasons = np.where(has_child, StopReason.INNER, StopReason.UNKNOWN)
-        stop = _array("stop", reasons, 1, "iu", np.uint8, n)
-        if (stop > max(StopReason)).any() or ((stop == StopReason.INNER) != has_child).any():
-            bad = (stop > max(StopReason)) | ((stop == StopReason.INNER) != has_child)
-            i = int(np.argmax(bad))
-            raise TreeError(f"stop[{i}] is {stop[i]}: inner nodes have 0, leaves a StopReason")
+            reasons = np.where(inner, StopReason.INNER, StopReason.UNKNOWN)
+        stop = checks.checked_array("stop", reasons, 1, "iu", np.uint8, n)
+        checks.check_stop(stop, inner)
         embedding = self.embedding
         if embedding is not None:
-            embedding = _array("embedding", embedding, 2, "f", np.float16)
-            if len(embedding) != n:
-                raise TreeError(f"embedding has {len(embedding)} rows for {n} nodes")
+            embedding = checks.checked_array("embedding", embedding, 2, "f", np.float16)
+            checks.check_rows("embedding", embedding, n)
 
         arrays = {"labels": labels, "parents": parents, "height": height, "ncut": ncut,
                   "stop": stop, "embedding": embedding, "area": area, "level": level}  # fmt: skip
@@ -179,10 +140,55 @@ class RegionTree:
             if array is not None:
                 array.setflags(write=False)
             object.__setattr__(self, name, array)
-        object.__setattr__(self, "meta", MappingProxyType(_json_copy(self.meta)))
+        object.__setattr__(self, "meta", MappingProxyType(checks.json_copy(self.meta)))
+
+    @classmethod
+    def from_parents(
+        cls,
+        labels: ArrayLike,
+        parents: ArrayLike,
+        height: ArrayLike | None = None,
+        *,
+        meta: Mapping[str, Any] | None = None,
+    ) -> RegionTree:
+        """A region tree from a label map and parents in any order.
+
+        Nodes are renumbered: leaves first, then inner nodes, the deepest first and the root last. A
+        node without a pixel is left out.
+
+        Parameters
+        ----------
+        labels : (H, W) integers
+            The node that each pixel lies in. It must be a leaf.
+        parents : (N,) integers
+            The parent of each node. The one root has -1 or itself.
+        height : (N,) numbers, optional
+            At least 0, and a parent's never below its children's. Without heights, an inner node
+            of depth d has height 1 / (1 + d), so that cuts divide level by level.
+        meta
+            As in the class.
+
+        Raises
+        ------
+        TreeError
+            A label that is no node or not a leaf, no root or several, a cycle, lengths that differ,
+            or a height above the parent's.
+
+        Examples
+        --------
+        Node 0 is the root, node 2 an inner node:
+
+        >>> tree = RegionTree.from_parents([[1, 3], [1, 4]], [-1, 0, 0, 2, 2])
+        >>> tree.parents, tree.height
+        (array([4, 3, 3, 4, 4], dtype=int32), array([0. , 0. , 0. , 0.5, 1. ], dtype=float32))
+        >>> tree.labels
+        array([[0, 1],
+               [0, 2]], dtype=int32)
+        """
+        return cls(**renumbered(labels, parents, height), meta=dict(meta or {}))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A read-only meta cannot be pickled or copied by itself; worker processes need both.
+        # Worker processes pickle and copy trees. A read-only meta alone allows neither.
         arrays = (self.labels, self.parents, self.height, self.ncut, self.stop, self.embedding)
         return RegionTree, (*arrays, dict(self.meta))
 
@@ -239,31 +245,33 @@ class RegionTree:
     # -- walking ----------------------------------------------------------------------------------
 
     @cached_property
-    def _children(self) -> list[list[int]]:
-        children: list[list[int]] = [[] for _ in range(self.n_nodes)]
-        for i, parent in enumerate(self.parents[:-1].tolist()):
-            children[parent].append(i)
-        for siblings in children:
-            siblings.sort(key=lambda c: (-int(self.area[c]), c))
-        return children
+    def _children(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return kernel.children(self.parents, self.area)
+
+    @cached_property
+    def _walk(self) -> kernel.Preorder:
+        return kernel.preorder(self.parents)
+
+    @cached_property
+    def _paths(self) -> Paths:
+        return heavy_paths(self.parents)
 
     def children(self, node: int) -> list[int]:
-        """Children of a node, largest first; empty for a leaf."""
-        return list(self._children[self._checked(node)])
+        """Children of a node, the largest first and of equals the lowest number; [] for a leaf."""
+        node = self._checked(node)
+        start, nodes = self._children
+        own: list[int] = nodes[start[node] : start[node + 1]].tolist()
+        return own
 
     def ancestors(self, node: int) -> list[int]:
         """From the parent of a node up to the root; empty for the root."""
-        node = self._checked(node)
-        found = []
-        while node != self.root:
-            node = int(self.parents[node])
-            found.append(node)
-        return found
+        above: list[int] = self._paths.ancestors(self._checked(node)).tolist()
+        return above
 
     def at(self, y: int, x: int) -> list[int]:
         """Regions that hold pixel (row y, column x), from its leaf to the root."""
         h, w = self.shape
-        y, x = _whole("a pixel's row", y), _whole("a pixel's column", x)
+        y, x = checks.whole_number("a pixel's row", y), checks.whole_number("a pixel's column", x)
         if not (0 <= y < h and 0 <= x < w):
             raise TreeError(f"pixel ({y}, {x}) is outside the image of {h} x {w} pixels")
         leaf = int(self.labels[y, x])
@@ -271,26 +279,28 @@ class RegionTree:
 
     def mask(self, node: int) -> NDArray[np.bool_]:
         """Pixels of a node, (H, W) bool."""
-        node = self._checked(node)
-        inside = np.zeros(self.n_nodes, dtype=bool)
-        inside[node] = True
-        for i in range(node - 1, -1, -1):
-            inside[i] |= inside[self.parents[i]]
-        mask: NDArray[np.bool_] = inside[self.labels]
+        mask: NDArray[np.bool_] = self._leaves_of(self._checked(node))[self.labels]
         return mask
 
     def masks(self) -> Iterator[NDArray[np.bool_]]:
-        """Masks of nodes 0 to N - 1, one at a time: all at once could fill the memory."""
+        """Masks of nodes 0 to N - 1, one at a time, so that they do not fill the memory."""
         for node in range(self.n_nodes):
             yield self.mask(node)
+
+    def n_below(self, node: int) -> int:
+        """Number of nodes below a node."""
+        return int(self._walk.size[self._checked(node)]) - 1
+
+    def _leaves_of(self, node: int) -> NDArray[np.bool_]:
+        """Which leaves a node holds, (L,)."""
+        return self._walk.holds(node, np.arange(self.n_leaves))
 
     # -- cutting ----------------------------------------------------------------------------------
 
     @cached_property
     def _divisions(self) -> NDArray[np.int64]:
-        """Inner nodes in the order in which they are divided: highest first, parents first."""
-        inner = np.flatnonzero(self.stop == StopReason.INNER)
-        return inner[np.lexsort((-inner, self.level[inner], -self.height[inner]))]
+        """Inner nodes in the order in which they are divided."""
+        return kernel.division_order(self.parents, self.height)
 
     def cut_nodes(
         self,
@@ -304,45 +314,31 @@ class RegionTree:
         Parameters
         ----------
         n_regions
-            The finest cut with at most that many regions, >= 1: nodes are divided from the highest
-            down while they fit. A division into many children can make a cut end below the number.
+            The finest cut with at most that many regions, >= 1. Nodes are divided from the highest
+            down while they fit: see :func:`regiontree.tree.kernel.division_order`. A division into
+            many children can make a cut end below the number.
         height
             Every node above that height is divided, >= 0.
         depth
             Every node above that depth is divided, >= 0.
 
-        Without one, the cut is at the natural granularity of the tree: at ``natural_height`` of its
-        meta, which its builder put there, or 0, at all leaves.
+        Without a criterion, the cut is the natural one: at the height that the tree's builder put
+        into its meta as ``natural_height``. A tree without that is cut at height 0, at all leaves.
+
+        Raises
+        ------
+        TreeError
+            Two criteria, or one that is not a number or too low.
 
         Notes
         -----
-        Regions of any two cuts of a tree are nested or disjoint; by the same criterion, the finer
-        cut refines the coarser.
+        Regions of any two cuts of a tree are nested or disjoint. Of two cuts by the same criterion,
+        the finer refines the coarser.
         """
-        given = [(k, v) for k, v in (("n_regions", n_regions), ("height", height), ("depth", depth))
-                 if v is not None]  # fmt: skip
-        if len(given) > 1:
-            raise TreeError(
-                "a cut takes one of n_regions, height and depth; got "
-                + ", ".join(k for k, _ in given)
-            )
-        name, value = given[0] if given else ("height", self.meta.get("natural_height", 0.0))
-        least = 1 if name == "n_regions" else 0
-        if not (_is_number(value) and value >= least):
-            raise TreeError(f"cut: {name} must be a number of at least {least}, got {value!r}")
-        divided = np.zeros(self.n_nodes, dtype=bool)
-        if name == "n_regions":
-            gain = np.array([len(self._children[i]) - 1 for i in self._divisions], dtype=np.int64)
-            fits = int(np.searchsorted(1 + np.cumsum(gain), value, side="right"))
-            divided[self._divisions[:fits]] = True
-        else:
-            inner = self.stop == StopReason.INNER
-            # As precise as the heights themselves, whatever kind of number was given.
-            limit = np.float32(min(value, float(np.finfo(np.float32).max)))
-            divided = inner & (self.height > limit if name == "height" else self.level < value)
-        shown = ~divided
-        shown[:-1] &= divided[self.parents[:-1]]
-        return np.flatnonzero(shown)
+        natural = self.meta.get("natural_height", 0.0)
+        criterion = cuts.cut_criterion(natural, n_regions=n_regions, height=height, depth=depth)
+        divided = cuts.divided_by(criterion, self.parents, self.height, self.level, self._divisions)
+        return cuts.shown_nodes(self.parents, divided)
 
     def cut(
         self,
@@ -353,14 +349,10 @@ class RegionTree:
     ) -> Int32:
         """A partition of the image, (H, W) int32: region j is node ``cut_nodes(...)[j]``.
 
-        Parameters as :meth:`cut_nodes`.
+        Parameters and errors as :meth:`cut_nodes`.
         """
         nodes = self.cut_nodes(n_regions=n_regions, height=height, depth=depth)
-        region = np.full(self.n_nodes, -1, dtype=np.int32)
-        region[nodes] = np.arange(len(nodes), dtype=np.int32)
-        for i in range(self.n_nodes - 2, -1, -1):
-            if region[i] < 0:
-                region[i] = region[self.parents[i]]
+        region = cuts.node_of_leaf(self.parents, nodes, self.n_leaves).astype(np.int32)
         labels: Int32 = region[self.labels]
         return labels
 
@@ -374,108 +366,70 @@ class RegionTree:
     ) -> RegionTree:
         """A smaller tree whose leaves are the regions of a cut.
 
-        ``min_area`` (pixels) instead undoes every division that made a child smaller than that.
+        Parameters
+        ----------
+        n_regions, height, depth
+            As :meth:`cut_nodes`.
+        min_area
+            Instead of a cut: undo every division that made a child smaller than so many pixels.
+
+        Raises
+        ------
+        TreeError
+            As :meth:`cut_nodes`; `min_area` beside a cut, or below 1.
         """
         if min_area is None:
             leaves = self.cut_nodes(n_regions=n_regions, height=height, depth=depth)
+        elif any(v is not None for v in (n_regions, height, depth)):
+            raise TreeError("prune: give min_area or one criterion of a cut, not both")
+        elif not (checks.is_number(min_area) and min_area >= 1):
+            raise TreeError(f"prune: min_area must be at least 1 pixel, got {min_area!r}")
         else:
-            if any(v is not None for v in (n_regions, height, depth)):
-                raise TreeError("prune: give min_area or one criterion of a cut, not both")
-            if not (_is_number(min_area) and min_area >= 1):
-                raise TreeError(f"prune: min_area must be at least 1 pixel, got {min_area!r}")
-            whole = np.zeros(self.n_nodes, dtype=bool)  # no longer divided
-            small = np.flatnonzero(self.area[:-1] < min_area)
-            whole[self.parents[small]] = True
-            whole[:-1] |= ~np.isin(np.arange(self.n_nodes - 1), self.parents[:-1])
-            for i in range(self.n_nodes - 2, -1, -1):
-                whole[i] |= whole[self.parents[i]]
-            top = whole.copy()
-            top[:-1] &= ~whole[self.parents[:-1]]
-            if self.n_nodes == 1:
-                top[:] = True
-            leaves = np.flatnonzero(top)
+            leaves = cuts.nodes_without_small_children(self.parents, self.area, min_area)
         keep = np.zeros(self.n_nodes, dtype=bool)
         keep[leaves] = True
-        for i in range(self.n_nodes - 1):
-            keep[self.parents[i]] |= keep[i]
-        return self._of(keep)
+        return self._of(kernel.accumulate_any(self.parents, keep))
 
     def condense(self, n_nodes: int) -> RegionTree:
         """A small tree of the most salient nodes, at most `n_nodes` beside the root.
 
-        Nodes are taken in the order of :meth:`salient` while they fit, each under the nearest taken
-        one that holds it. What the children leave of a node is one more leaf, so that every pixel
-        is in one, and counts as well; its ``stop`` is :attr:`StopReason.REST`. Where a cut spends
-        half its nodes on the divisions between, this tree has only what stands out: the better
-        choice when nodes are few, as in a figure or a set of masks. Measured in docs/trees.md.
+        Nodes are taken in the order of :meth:`salient` while they fit. Each is put under the lowest
+        taken node that holds it. What the children leave of a node becomes one more leaf, which
+        counts as well; its ``stop`` is :attr:`StopReason.REST`.
+
+        A cut spends half its nodes on the divisions between; this tree has only what stands out. It
+        is the better choice when nodes are few, as in a figure or a set of masks. Measured in
+        docs/trees.md.
+
+        Raises
+        ------
+        TreeError
+            `n_nodes` is not a whole number of at least 1.
         """
-        n_nodes = _whole("n_nodes", n_nodes)
+        n_nodes = checks.whole_number("n_nodes", n_nodes)
         if n_nodes < 1:
             raise TreeError(f"condense: n_nodes must be at least 1, got {n_nodes}")
-        keep = np.zeros(self.n_nodes, dtype=bool)
-        keep[self.root] = True
-        for node in self.salient(n_nodes):
-            keep[node] = True
-            if keep.sum() - 1 + len(self._held(keep)[2]) > n_nodes:
-                keep[node] = False
-                break
-        return self._of(keep)
-
-    def _held(
-        self, keep: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
-        """Of some nodes, the root among them: the lowest that holds each node, itself if it is one
-        of them; which have others of them below, (N,); and those which these fill in part."""
-        holder = np.arange(self.n_nodes)
-        for i in np.flatnonzero(~keep)[::-1].tolist():
-            holder[i] = holder[self.parents[i]]
-        has_child = np.zeros(self.n_nodes, dtype=bool)
-        has_child[holder[self.parents[:-1][keep[:-1]]]] = True
-        of_leaves = np.unique(holder[: self.n_leaves])
-        return holder, has_child, of_leaves[has_child[of_leaves]]
+        return self._of(kept_within(self.parents, self.n_leaves, self.salient(n_nodes), n_nodes))
 
     def _of(self, keep: NDArray[np.bool_]) -> RegionTree:
-        """The tree of some nodes, the root among them; what they leave of one is one more leaf."""
-        holder, has_child, rests = self._held(keep)
-        leaves, inner = np.flatnonzero(keep & ~has_child), np.flatnonzero(keep & has_child)
-        nodes = np.concatenate([leaves, inner])
-        at = len(leaves)  # where the rests go: leaves come first
-        new = np.full(self.n_nodes, -1, dtype=np.int32)
-        new[leaves], new[inner] = np.arange(at), np.arange(len(inner)) + at + len(rests)
-        leaf = new.copy()  # the new leaf of what only this node holds
-        leaf[rests] = np.arange(len(rests)) + at
-        own = leaf[holder[: self.n_leaves]]
-
-        stop, height = self.stop[nodes].copy(), self.height[nodes].copy()
-        pruned = np.flatnonzero(stop[:at] == StopReason.INNER)
-        stop[pruned], height[pruned] = StopReason.PRUNED, 0.0
-        parents = new[holder[self.parents[nodes]]]
-        embedding = self.embedding
-        if embedding is not None:
-            mean = np.zeros((len(rests), embedding.shape[1]))
-            some = np.flatnonzero(own >= at)
-            weight = self.area[some, None].astype(np.float64)
-            np.add.at(mean, own[some] - at, weight * embedding[some])
-            mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
-            embedding = np.insert(embedding[nodes], at, mean.astype(np.float16), axis=0)
-        return RegionTree(
-            labels=own[self.labels],
-            parents=np.insert(parents, at, new[rests]),
-            height=np.insert(height, at, np.zeros(len(rests), np.float32)),
-            ncut=np.insert(self.ncut[nodes], at, np.zeros(len(rests), np.float32)),
-            stop=np.insert(stop, at, np.full(len(rests), StopReason.REST, np.uint8)),
-            embedding=embedding,
-            meta=self.meta,
-        )
+        """The tree of some nodes, the root among them; see :mod:`regiontree.tree.prune`."""
+        names = ("labels", "parents", "area", "height", "ncut", "stop", "embedding")
+        arrays: Any = kept_arrays(keep, **{name: getattr(self, name) for name in names})
+        return RegionTree(**arrays, meta=self.meta)
 
     def salient(self, k: int) -> list[int]:
-        """The `k` nodes most likely to be things or parts, from any level, the first first.
+        """The `k` nodes most likely to be things or parts, from any level, the most salient first.
 
-        Those that hold together over the longest stretch of heights, less what the ones before them
-        cover already: see :mod:`regiontree.tree.salience`. The first of them are the answer for a
-        smaller k. Fewer come back from a smaller tree; the root, which has no siblings, never does.
+        These nodes hold together over the longest stretch of heights, less what the nodes before
+        them cover already: see :mod:`regiontree.tree.salience`. A smaller k gives the first of
+        them. A smaller tree gives fewer. The root never is one: it has no siblings.
+
+        Raises
+        ------
+        TreeError
+            `k` is not a whole number of at least 1.
         """
-        k = _whole("k", k)
+        k = checks.whole_number("k", k)
         if k < 1:
             raise TreeError(f"salient: k must be at least 1, got {k}")
         return salient_nodes(self.parents, self.area, self.height, k)
@@ -488,55 +442,21 @@ class RegionTree:
     def to_text(self, max_depth: int | None = None, n_regions: int | None = None) -> str:
         """The tree as text, a line a node: area, depth, height and why a leaf ends.
 
-        Nodes deeper than `max_depth`, and those below the cut into `n_regions`, are counted, not
-        shown.
+        Nodes deeper than `max_depth` and nodes below the cut into `n_regions` are only counted.
         """
         ends = np.zeros(self.n_nodes, dtype=bool)
         if max_depth is not None:
             ends |= self.level >= max_depth
         if n_regions is not None:
             ends[self.cut_nodes(n_regions=n_regions)] = True
-        rows: list[tuple[str, int]] = []
-        stack: list[tuple[int, str, str]] = [(self.root, "", "")]
-        while stack:
-            node, lead, indent = stack.pop()
-            rows.append((f"{lead}{node}", node))
-            children = [] if ends[node] else self._children[node]
-            for k in range(len(children) - 1, -1, -1):
-                last = k == len(children) - 1
-                stack.append(
-                    (
-                        children[k],
-                        indent + ("└─ " if last else "├─ "),
-                        indent + ("   " if last else "│  "),
-                    )
-                )
-        width = max(len("node"), *(len(text) for text, _ in rows))
-        total = int(self.area[self.root])
-        lines = [repr(self), f"{'node':<{width}}    area  depth  height  why it ends"]
-        for text, i in rows:
-            reason = StopReason(int(self.stop[i]))
-            why = "" if reason == StopReason.INNER else f"  {reason.sentence}"
-            if ends[i] and reason == StopReason.INNER:
-                why = f"  … {self.n_below(i)} more below"
-            lines.append(
-                f"{text:<{width}}  {self.area[i] / total:>6.1%}  {self.level[i]:>5}"
-                f"  {self.height[i]:>6.3f}{why}"
-            )
-        return "\n".join(lines)
-
-    def n_below(self, node: int) -> int:
-        """Number of nodes below a node."""
-        count = np.zeros(self.n_nodes, dtype=np.int64)
-        for i in range(self._checked(node)):
-            count[self.parents[i]] += count[i] + 1
-        return int(count[node])
+        lines = node_lines(self.parents, self.area, self.level, self.height, self.stop, ends)
+        return "\n".join([repr(self), *lines])
 
     def show(self, image: Any = None, *, n_regions: int = 16) -> Figure:
         """One figure of photograph, cut, hierarchy and tree: :func:`regiontree.plot.overview`.
 
-        A Matplotlib figure, which notebooks display by themselves; call ``.savefig(path)`` on it
-        elsewhere. `image`: path, Pillow image or array; None draws plain colours.
+        Notebooks display the Matplotlib figure. Elsewhere, call its ``savefig(path)``. `image` is a
+        path, a Pillow image or an array; None draws plain colours.
 
         Raises
         ------
@@ -556,13 +476,13 @@ class RegionTree:
 
     @classmethod
     def load(cls, path: str | Path) -> RegionTree:
-        """The tree that :meth:`save` wrote. Every array is checked before it is trusted.
+        """The tree that :meth:`save` wrote. Every array is checked.
 
         Raises
         ------
         TreeFileError
-            The file is not there, is not a region tree, is damaged, was made by a later version,
-            or contradicts itself.
+            The file does not exist, is not a region tree, is damaged, was made by a later version
+            of this package, or its arrays contradict each other.
         """
         arrays, meta = read_tree_file(path)
         area, level = arrays.pop("area"), arrays.pop("level")
@@ -574,10 +494,10 @@ class RegionTree:
 
     @classmethod
     def load_structure(cls, path: str | Path) -> RegionTree:
-        """The tree over an image of one pixel a leaf, read without the file's pixels.
+        """The tree of a file without its pixels, over an image that has one pixel for each leaf.
 
-        Its nodes, heights, stop reasons, cuts and meta are those of the file. Its areas and masks
-        are not. Reading takes milliseconds at any image size.
+        Nodes, heights, stop reasons, cuts and meta are those of the file. Areas and masks are not.
+        Reading takes milliseconds at any image size.
 
         Raises
         ------
@@ -636,59 +556,15 @@ class RegionTree:
         return cast(Path, TREE_DOORS.get("to_masks")(self, folder))
 
     def _checked(self, node: int) -> int:
-        node = _whole("a node", node)
+        node = checks.whole_number("a node", node)
         if not 0 <= node < self.n_nodes:
             raise TreeError(f"node {node} does not exist: this tree has nodes 0 to {self.root}")
         return node
 
 
 def _from_file(path: str | Path, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> RegionTree:
-    """The tree of a file's arrays; what is wrong with them is told with the file's name."""
+    """The tree of a file's arrays. An error about them names the file."""
     try:
         return RegionTree(**arrays, meta=meta)
     except TreeError as error:
         raise TreeFileError(f"{path}: {error}") from error
-
-
-def _whole(name: str, value: Any) -> int:
-    """A whole number, so that 1.5 is not taken for 1."""
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TreeError(f"{name} must be a whole number, got {value!r}") from None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
-
-
-def _json_copy(meta: Any) -> dict[str, Any]:
-    try:
-        copy = json.loads(json.dumps(dict(meta), allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise TreeError(f"meta must be a mapping of JSON values: {error}") from error
-    return dict(copy)
-
-
-def _array(
-    name: str, value: ArrayLike, ndim: int, kinds: str, dtype: Any, length: int | None = None
-) -> NDArray[Any]:
-    """A checked, contiguous, own copy of an array."""
-    try:
-        array = np.asarray(value)
-    except ValueError as error:  # rows of unequal length
-        raise TreeError(f"{name} is not an array: {error}") from error
-    if array.ndim != ndim or array.dtype.kind not in kinds:
-        what = {"iu": "integers", "fiu": "numbers", "f": "floats"}[kinds]
-        raise TreeError(f"{name} must be {ndim}-D {what}, got shape {array.shape} of {array.dtype}")
-    if length is not None and len(array) != length:
-        raise TreeError(f"{name} has {len(array)} entries for {length} nodes")
-    if array.dtype.kind in "iu" and array.size:
-        limit = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else None
-        if limit and (int(array.min()) < limit.min or int(array.max()) > limit.max):
-            raise TreeError(f"{name} holds values that do not fit {np.dtype(dtype).name}")
-    with np.errstate(over="ignore"):
-        own = np.array(array, dtype=dtype, order="C")
-    if own.dtype.kind == "f" and not np.isfinite(own).all():
-        raise TreeError(f"{name} holds values that are not finite as {own.dtype}")
-    return own

@@ -1,26 +1,26 @@
 """The k nodes that stand for a whole tree: from hundreds, those most worth showing or keeping.
 
-A region stands out if it holds together over a long stretch of heights: it parts from its siblings
-high up and is itself divided only far below. That is its persistence,
+A region stands out if it stays one region over a long stretch of heights: it parts from its
+siblings high up, and is divided only far below. Its persistence measures this,
 
     p_n = height[parent of n]^2 - height[n]^2
 
-(squares of Ward's heights are costs of merging), taken here as how likely it is that somebody who
-looks at the image has this region in mind. A set S of nodes serves that wish as far as its best
-node overlaps it, so S is worth what is covered on average:
+(Ward's heights are square roots of merging costs.) We take p_n as the chance that a person who
+looks at the image has region n in mind. A set S of nodes serves this person as well as its best
+node overlaps the region. So S is worth
 
     f(S) = sum over n of  p_n  max over s in S of  IoU(n, s)
 
-Ranking by p alone takes the same thing several times over, a region and all but a sliver of it; f
-pays for such a twin only what it adds. In a tree the IoU of two nodes needs no pixels: it is the
-quotient of their areas if one lies within the other, and otherwise 0.
+Ranking by p alone would list the same thing several times, such as a region and nearly the whole of
+it. In f the second of them adds only little. In a tree an IoU needs no pixels: if one of two nodes
+lies within the other, their IoU is the quotient of their areas; otherwise it is 0.
 
-f is monotone and submodular, so taking again and again the node that adds most comes to at least
-1 - 1/e of the best set's worth (Nemhauser, Wolsey and Fisher, Mathematical Programming 1978), and
-what a node adds never grows, so most nodes need not be asked again (Minoux 1978). The first k nodes
-are the answer for k, whatever was asked for.
+f is monotone and submodular. So if the node that adds most is taken again and again, the set is
+worth at least 1 - 1/e of the best set (Nemhauser, Wolsey and Fisher, Mathematical Programming
+1978). What a node adds never grows, so most nodes need not be looked at again (Minoux 1978). The
+first k nodes are the answer for k, whatever number was asked for.
 
-It is the problem of facility location, with regions for customers. Measured in docs/trees.md.
+This is the problem of facility location, with regions as customers. Measured in docs/trees.md.
 """
 
 from __future__ import annotations
@@ -30,9 +30,12 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
+from regiontree.tree.kernel import preorder
+from regiontree.tree.paths import heavy_paths, sum_of_ancestors
+
 __all__ = ["salient_nodes"]
 
-_DIGITS = 9  # of what a node adds: sums that are equal but for rounding are equal
+_DIGITS = 9  # what a node adds is rounded, so that sums that differ by rounding are equal
 
 Numbers = NDArray[np.float64]
 
@@ -40,20 +43,20 @@ Numbers = NDArray[np.float64]
 def salient_nodes(
     parents: NDArray[np.integer], area: NDArray[np.integer], height: NDArray[np.floating], k: int
 ) -> list[int]:
-    """The `k` most salient nodes, the first first.
+    """The `k` most salient nodes, the most salient first.
 
     Parameters
     ----------
     parents, area, height
         (N,) as in :class:`~regiontree.tree.RegionTree`.
     k
-        At least 0; a smaller tree gives all its nodes but the root, which never comes.
+        At least 0. A tree with fewer nodes gives all but the root. The root is never among them.
 
     Examples
     --------
-    A thing of 9 pixels (node 5) is one of 8 (4) and a sliver (2), and that is two of 4 (0, 1); the
-    rest of the image is 7 (3). The 8 hold together longer than each of the 4, but the 9 have said
-    most of that:
+    Node 5 has 9 pixels: 8 of node 4, and 1 of node 2. Node 4 has 4 pixels of node 0 and 4 of node
+    1. The other 7 pixels of the image are node 3. Node 4 is more persistent than nodes 0 and 1, but
+    node 5, which comes first, covers most of it:
 
     >>> parents = np.array([4, 4, 5, 6, 5, 6, 6])
     >>> area = np.array([4, 4, 1, 7, 8, 9, 16])
@@ -64,25 +67,17 @@ def salient_nodes(
     [5, 3, 2, 0, 1, 4]
     """
     n = len(parents)
-    order, size = _preorder(parents)
-    place = np.empty(n, np.int64)
-    place[order] = np.arange(n)
+    walk, paths = preorder(parents), heavy_paths(parents)
+    order, place = walk.order, walk.place
+    size = walk.size[order]
     square = height.astype(np.float64) ** 2
     wanted = (square[parents] - square)[order]
     wanted /= max(float(wanted.max()), 1e-300)
     extent = area.astype(np.float64)[order]
-    above = place[parents[order]]
     covered = np.zeros(n)  # best IoU of each node with those taken
 
-    def around(at: int) -> list[int]:
-        path = []
-        while at:
-            at = int(above[at])
-            path.append(at)
-        return path
-
-    def overlaps(at: int) -> tuple[slice, list[int], Numbers, Numbers]:
-        within, path = slice(at, at + int(size[at])), around(at)
+    def overlaps(at: int) -> tuple[slice, NDArray[np.int64], Numbers, Numbers]:
+        within, path = slice(at, at + int(size[at])), place[paths.ancestors(int(order[at]))]
         return within, path, extent[within] / extent[at], extent[at] / extent[path]
 
     def gain(at: int) -> float:
@@ -91,12 +86,10 @@ def salient_nodes(
         added += wanted[path] @ np.maximum(outside - covered[path], 0.0)
         return round(float(added), _DIGITS)
 
-    # What each would add as the first: sums of wanted * area over all below, and of wanted / area
-    # over all above, which adding up from either end gives for all at once.
+    # What each node would add as the first: its share of every node below, and the share that it is
+    # of every node above. Both sums are made for all nodes at once.
     running = np.concatenate([[0.0], np.cumsum(wanted * extent)])
-    beyond = np.zeros(n)
-    for at, parent in enumerate(above.tolist()[1:], 1):
-        beyond[at] = beyond[parent] + wanted[parent] / extent[parent]
+    beyond = sum_of_ancestors(parents, (wanted / extent)[place])[order]
     first = (running[np.arange(n) + size] - running[:n]) / extent + extent * beyond
     # Of equals the larger comes first, then the lower number. Place 0 is the root.
     keys = zip((-first.round(_DIGITS)).tolist(), (-extent).tolist(), order.tolist(), strict=True)
@@ -116,21 +109,3 @@ def salient_nodes(
         covered[within] = np.maximum(covered[within], inside)
         covered[path] = np.maximum(covered[path], outside)
     return taken
-
-
-def _preorder(parents: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Nodes in an order in which each is followed by all below it, and how many these are, with the
-    node itself, by place in the order."""
-    n = len(parents)
-    size = np.ones(n, np.int64)
-    for node, parent in enumerate(parents[:-1].tolist()):
-        size[parent] += size[node]
-    place = np.zeros(n, np.int64)
-    free = np.ones(n, np.int64)  # where the next child goes, behind the node's own place
-    for node in range(n - 2, -1, -1):
-        parent = parents[node]
-        place[node] = place[parent] + free[parent]
-        free[parent] += size[node]
-    order = np.empty(n, np.int64)
-    order[place] = np.arange(n)
-    return order, size[order]

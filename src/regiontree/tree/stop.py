@@ -1,4 +1,4 @@
-"""Why a branch of a tree ends: what builders record and every view of a tree says in words."""
+"""Why a branch of a tree ends: builders record a reason, and all views of a tree show it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class StopReason(IntEnum):
     MAX_LEVELS = 2
     """It sits at the deepest level allowed."""
     UNSTABLE = 3
-    """Its eigengap is too small for the perturbation that a division means."""
+    """Its eigengap is too small: its eigenvectors may be far from those of ideal groups."""
     HIGH_CUT = 4
-    """Every division tried had a mean normalised cut at or above the limit."""
+    """Every division that was tried had a mean normalised cut at or above the limit."""
     NO_DIVISION = 5
     """Its eigenvectors put all parts on one side: nothing to divide along."""
     UNIFORM = 6
@@ -29,7 +29,7 @@ class StopReason(IntEnum):
     UNKNOWN = 8
     """The tree's maker did not say."""
     REST = 9
-    """It is what the other children leave of their parent in a condensed tree."""
+    """In a condensed tree: the part of its parent that the other children do not hold."""
 
     @property
     def sentence(self) -> str:

@@ -1,8 +1,8 @@
 """The commands ``view`` and ``gallery``: photographs and trees in, pages out.
 
-Photographs are parsed first, trees are taken as they are, and a photograph whose tree is among the
-inputs is not parsed again. What `view` parses it keeps in a temporary folder while it runs, and
-nowhere else; `gallery` keeps trees in the site, where the next run finds them.
+Photographs are parsed. A photograph whose tree is among the inputs is not parsed again. `view`
+keeps new trees in a temporary folder and deletes them when it ends. `gallery` keeps new trees in
+the site, where the next run finds them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def view(
     overwrite: bool = False,
     parser_options: Mapping[str, Any] = _NOTHING,
 ) -> int:
-    """Show photographs and trees in the browser, or write the page of a single one.
+    """Show photographs and trees in the browser, or write the page of a single image.
 
     Parameters
     ----------
@@ -61,24 +61,28 @@ def view(
     images
         Photographs of the trees, or folders to look for them in.
     html
-        File to write the page to, instead of serving.
-    host, port, open_browser, longest
-        See :mod:`regiontree.viewer.server`.
+        File for the page. If None, a server shows the images instead.
+    host, port
+        Where the server listens; see :func:`regiontree.viewer.server.listen`.
+    open_browser
+        Whether to show the page in the user's browser, if there is one.
+    longest
+        The longest side of the pictures in pixels, 1 to 65,535.
     overwrite
-        Replace `html` if it is there.
+        Whether to replace `html` if the file exists.
     parser_options
-        Of :class:`regiontree.RegionParser`.
+        Arguments of :class:`regiontree.RegionParser`.
 
     Returns
     -------
     int
-        Exit code: 0; 1 if the page was written though some inputs failed; 130 if interrupted before
-        there was anything to see.
+        Exit code: 0; 1 if the page was written but some inputs failed; 130 if the command was
+        interrupted before it showed anything.
 
     Raises
     ------
     RegionTreeError
-        There is nothing to show, or no way to.
+        There is nothing to show, or it cannot be shown.
     """
     check_number("longest", longest, 1, 65_535, whole=True)
     if html is None:
@@ -86,7 +90,8 @@ def view(
     elif html.is_dir() or (html.exists() and not overwrite):
         raise ViewError(f"{html}: is there already; choose another name or pass --overwrite")
     with (
-        listen(host, port) if html is None else nullcontext() as listener,  # now, not at the end
+        # A port that is in use must be an error now, not after the photographs are parsed.
+        listen(host, port) if html is None else nullcontext() as listener,
         interruptible() as check,
         tempfile.TemporaryDirectory(prefix="regiontree-") as folder,
     ):
@@ -132,30 +137,29 @@ def gallery(
     overwrite: bool = False,
     parser_options: Mapping[str, Any] = _NOTHING,
 ) -> int:
-    """Make a static site of photographs and trees, or bring it up to date.
+    """Make a static site of photographs and trees, or update it.
 
     Parameters
     ----------
-    paths, images, parser_options
-        As of `view`.
+    paths, images, longest, parser_options
+        As in `view`.
     out
-        Folder of the site: new, empty, or of an earlier run. See :mod:`regiontree.viewer.gallery`.
+        Folder of the site: new, empty, or from an earlier run. See
+        :mod:`regiontree.viewer.gallery`.
     title
-        Of the index; the name of the input folder if None.
-    longest
-        Sides of the pictures in pixels at the most.
+        Of the page of thumbnails. If None, the name of the input folder.
     overwrite
-        Make every tree and page again.
+        Whether to make every tree and page again.
 
     Returns
     -------
     int
-        Exit code: 0; 1 if some inputs failed; 130 if interrupted.
+        Exit code: 0; 1 if some inputs failed; 130 if the command was interrupted.
 
     Raises
     ------
     RegionTreeError
-        There is nothing to show, or `out` holds something else.
+        There is nothing to show, or `out` contains something other than a gallery.
     """
     check_number("longest", longest, 1, 65_535, whole=True)
     site = Gallery(out)
@@ -194,23 +198,23 @@ def gallery(
     return 1 if inputs.failed else 0
 
 
-# -- pieces ---------------------------------------------------------------------------------------
+# -- inputs ---------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class _Inputs:
-    """What the paths mean.
+    """The photographs and trees that the paths of a command stand for.
 
     Attributes
     ----------
     files : list of Path
-        Trees, good or bad, and photographs without one, in order.
+        In order: all trees, readable or not, and the photographs that have no tree.
     trees : dict of Path to Outline
-        The tree of each file, once it has one.
+        The tree of each file. A photograph has none before it is parsed.
     places : Places
         Where photographs lie.
     failed : list of str
-        A sentence for each input that is of no use.
+        A sentence for each input that cannot be used.
     """
 
     files: list[Path]
@@ -226,12 +230,21 @@ class _Inputs:
         check: Callable[[], None],
         out: Path | None = None,
     ) -> _Inputs:
-        """Look at every tree; `check` is called between two of them.
+        """The inputs, with every tree opened.
+
+        Parameters
+        ----------
+        paths, images
+            As in `view`.
+        check
+            Called after each tree; it raises KeyboardInterrupt if the user wants to stop.
+        out
+            Folder of the gallery that is made, None if none is made.
 
         Raises
         ------
         RegionTreeError
-            There is nothing of use.
+            No input can be used.
         """
         for given in images:
             if not os.path.exists(given):
@@ -269,7 +282,7 @@ class _Inputs:
 
     @property
     def unparsed(self) -> list[Path]:
-        """Photographs without a tree."""
+        """The photographs without a tree."""
         return [
             file
             for file in self.files
@@ -285,9 +298,27 @@ class _Inputs:
         *,
         overwrite: bool = False,
     ) -> None:
-        """Make the trees of photographs, but those that are there and up to date.
+        """Make the trees of photographs. A tree that is up to date is not made again.
 
-        `outputs` says where each goes, `folder` is for the summary of the batch.
+        Parameters
+        ----------
+        outputs
+            The file of each photograph's tree.
+        folder
+            For the summary of the batch.
+        options
+            Arguments of :class:`regiontree.RegionParser`.
+        check
+            Called after each photograph; it raises KeyboardInterrupt if the user wants to stop.
+        overwrite
+            Whether to make trees that are up to date again.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            The user stopped the batch.
+        BackboneError
+            The network cannot be loaded, and there is no tree to show without it.
         """
         if not outputs:
             return
@@ -323,13 +354,13 @@ class _Inputs:
         Raises
         ------
         ViewError
-            There are none.
+            There is no tree.
         """
         self._require(self.trees)
         return {file: self.trees[file] for file in self.files if file in self.trees}
 
     def tell(self) -> None:
-        """Say what failed."""
+        """Print what failed."""
         if self.failed:
             _say(f"{len(self.failed)} failed:")
         for said in self.failed:
@@ -350,7 +381,7 @@ class _Inputs:
 
 
 def _drawn(file: Path, trees: set[Path]) -> bool:
-    """Whether a picture was drawn from a tree: beside it, or as a gallery's thumbnail."""
+    """Whether a picture was made by regiontree: beside its tree, or as a gallery's thumbnail."""
     drawn = _DRAWN.fullmatch(file.name)
     if drawn and file.with_name(drawn[1] + TREE_SUFFIX) in trees:
         return True
@@ -362,7 +393,7 @@ def _below(file: Path, folder: Path) -> bool:
 
 
 def _title(paths: Sequence[str | Path]) -> str:
-    """The name of the input folder, if there is one only."""
+    """The name of the input folder, if the only input is a folder."""
     only = os.path.abspath(paths[0])
     return (len(paths) == 1 and os.path.isdir(only) and os.path.basename(only)) or "Regions"
 

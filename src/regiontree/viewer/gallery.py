@@ -1,21 +1,22 @@
 """A static site of many images: an index of thumbnails, a page each, and the trees to download.
 
-It needs no server: links are relative, so it opens from a disk and from any web host. ::
+The site needs no server. All links are relative, so it opens from a disk and from any web host. ::
 
     index.html          the thumbnails
     gallery.json        the manifest: which pages there are, and a digest of what each was made from
-    pages/NAME.html     the page of an image, whole in itself
+    pages/NAME.html     the page of an image; it needs no other file
     thumbs/NAME.jpg
     trees/NAME.npz
 
-NAME is the image's file name in lower-case ASCII letters, digits and hyphens, which every file
-system and every URL can hold; where several images would share one, the later are numbered.
+NAME is the image's file name in lower-case ASCII letters, digits and hyphens, which are allowed in
+every file system and every URL. If several images would have the same name, the later ones get
+numbers.
 
-Every file is written under a temporary name and renamed, the manifest and the index after each
-page: a run that breaks off leaves a site of the pages that are finished, and the next run makes the
-others. A page is kept if its tree, its photograph, its neighbours and the options are the same.
-Files are only ever removed by the names that the manifest holds, and a folder with anything in it
-but no manifest is left alone.
+Every file is written under a temporary name and then renamed. The manifest and the index are
+written after each page. So a run that stops early leaves a site of the finished pages, and the next
+run makes the others. A page is not made again if its tree, its photograph, its neighbours and the
+options are the same. Only files that the manifest names are ever removed. A folder that is not
+empty and has no manifest is refused.
 """
 
 from __future__ import annotations
@@ -44,18 +45,22 @@ MANIFEST = "gallery.json"
 _FORMAT = "regiontree gallery"
 _VERSION = 1
 _STEM = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
-_LENGTH = 60  # of a name, before its number
-_DEVICES = re.compile("con|prn|aux|nul|com[0-9]|lpt[0-9]")  # no file names on Windows
+_LENGTH = 60  # letters of a name, before its number
+_DEVICES = re.compile("con|prn|aux|nul|com[0-9]|lpt[0-9]")  # Windows allows no files of these names
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a site.
+    """What was done to a site.
 
     Attributes
     ----------
-    shown, made, removed : set of str
-        Names of the images that it shows, of those whose page was made now, of those taken away.
+    shown : set of str
+        Names of the images that the site shows.
+    made : set of str
+        Names of the images whose page was made now.
+    removed : set of str
+        Names of the images that were removed.
     failed : list of str
         A sentence for each image that could not be shown.
     """
@@ -67,7 +72,7 @@ class Written:
 
 
 def stems(files: Sequence[Path]) -> list[str]:
-    """A name for each file, no two alike, that is safe on disks and in URLs.
+    """A different name for each file, safe on disks and in URLs.
 
     >>> stems([Path("Été à Rome.jpg"), Path("trip/été-a-rome.png"), Path("写真.jpg")])
     ['ete-a-rome', 'ete-a-rome-2', 'image']
@@ -92,19 +97,22 @@ class Gallery:
     Raises
     ------
     ViewError
-        The folder holds something, but not a gallery that this version can read.
+        The folder is not empty and contains no gallery that this version can read.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.pages = _read_manifest(folder)  # name -> digest of what the page was made from
+        self.pages = _read_manifest(folder)  # for each name, a digest of what the page is made from
 
     def tree(self, stem: str) -> Path:
-        """Where the tree of an image lies."""
+        """The file of an image's tree."""
         return self.folder / f"trees/{stem}.npz"
 
     def claim(self, names: Collection[str]) -> None:
-        """Enter names in the manifest before there is any file: what breaks off is ours, too."""
+        """Enter names in the manifest before their files exist.
+
+        So the files of a run that stops early are known to the next run.
+        """
         self.pages = {**dict.fromkeys(names, ""), **self.pages}
         self._save()
 
@@ -118,27 +126,28 @@ class Gallery:
         keep: Collection[str] = (),
         on_page: Callable[[], None] = lambda: None,
     ) -> Written:
-        """Bring the site up to date; an image that cannot be shown is left out and told of.
+        """Update the site. An image that cannot be shown is left out and reported.
 
         Parameters
         ----------
         outlines
             The images by name, in order.
         title
-            Of the index.
+            Of the page of thumbnails.
         longest
-            Sides of the pictures in pixels at the most.
+            The longest side of the pictures in pixels.
         overwrite
-            Make every page again.
+            Whether to make every page again.
         keep
-            Names whose files stay though the site does not show them: of images that failed.
+            Names of images that the site does not show but whose files stay, because they failed
+            only this time.
         on_page
             Called after each image.
 
         Raises
         ------
         OSError
-            The folder cannot be written; pages that are finished are there.
+            The folder cannot be written. The finished pages are there.
         """
         self.claim(outlines)
         made, failed = set(), {}
@@ -151,7 +160,7 @@ class Gallery:
             except RegionTreeError as error:
                 failed[stem] = str(error)
             on_page()
-        if failed:  # once more without them: the pages beside them must not lead to them
+        if failed:  # write again without these images: no page may have a link to them
             good = {stem: outline for stem, outline in outlines.items() if stem not in failed}
             rest = self.write(good, title=title, longest=longest, keep={*keep, *failed})
             said = [*failed.values(), *rest.failed]
@@ -170,7 +179,7 @@ class Gallery:
     def _update(
         self, stem: str, outline: Outline, links: Links, longest: int, overwrite: bool
     ) -> bool:
-        """Make the files of an image unless they are up to date; whether they were made."""
+        """Make the files of an image unless they are up to date. True if they were made."""
         digest = _digest(outline, links, longest)
         page, picture, tree = self._files(stem)
         current = self.pages[stem] == digest and all(file.is_file() for file in self._files(stem))
@@ -188,12 +197,12 @@ class Gallery:
         return True
 
     def _files(self, stem: str) -> tuple[Path, Path, Path]:
-        """Page, thumbnail and tree of an image."""
+        """The files of an image: page, thumbnail and tree."""
         pictures, pages = self.folder / "thumbs", self.folder / "pages"
         return pages / f"{stem}.html", pictures / f"{stem}.jpg", self.tree(stem)
 
     def _write_index(self, outlines: Mapping[str, Outline], title: str) -> None:
-        """The thumbnails of the pages that there are."""
+        """Write the page of thumbnails, with the images whose pages exist."""
         cards = [
             Card(outline, f"pages/{stem}.html", f"thumbs/{stem}.jpg")
             for stem, outline in outlines.items()
@@ -209,7 +218,7 @@ class Gallery:
 
 
 def _linked(names: Sequence[str]) -> dict[str, Links]:
-    """What lies around each page."""
+    """The links of each page."""
     pages = [None, *(f"{name}.html" for name in names), None]
     return {
         name: Links(
@@ -220,10 +229,10 @@ def _linked(names: Sequence[str]) -> dict[str, Links]:
 
 
 def _digest(outline: Outline, links: Links, longest: int) -> str:
-    """sha256 of all that a page is made from."""
+    """The SHA-256 of all that a page is made from."""
     try:
         tree = sha256_of(outline.path)
-        # Of an unchanged photograph, the tree's file holds the digest.
+        # If there is no notice, the photograph is unchanged, and the tree's file has its digest.
         photo = sha256_of(outline.photo) if outline.photo and outline.notice else None
     except OSError as error:
         raise ViewError(f"{outline.path}: cannot be shown ({error.strerror})") from error
@@ -232,12 +241,12 @@ def _digest(outline: Outline, links: Links, longest: int) -> str:
 
 
 def _read_manifest(folder: Path) -> dict[str, str]:
-    """Pages of the gallery in a folder, none if there is nothing in it."""
+    """The pages of the gallery in a folder; none if the folder is empty."""
     if folder.exists() and not folder.is_dir():
         raise ViewError(f"{folder}: is a file; choose another name for the gallery's folder")
     file = folder / MANIFEST
     if not file.exists():
-        # Hidden files may stay: of version control, of the system's own.
+        # Hidden files are no obstacle: they belong to version control or to the system.
         if folder.exists() and any(not inside.name.startswith(".") for inside in folder.iterdir()):
             raise ViewError(
                 f"{folder}: is not empty and no gallery (it has no {MANIFEST}); choose another "

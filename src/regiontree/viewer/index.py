@@ -1,14 +1,13 @@
-"""The page of thumbnails: every image of a server or a gallery, each a link to its own page.
+"""The page of thumbnails: all images of a server or a gallery, each a link to its own page.
 
-It is plain HTML, whole without its script, which only adds the keyboard and a filter by name. Like
-the page of one tree it asks no network for anything but its thumbnails.
+The page works without its script. The script adds keys and a filter by name. The page asks no
+network for anything but its thumbnails.
 """
 
 from __future__ import annotations
 
 import html
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,14 +16,14 @@ from PIL import Image
 from regiontree.display.pictures import cut_picture
 from regiontree.errors import ImageError
 from regiontree.forest.sources import Outline, Source
-from regiontree.viewer.page import asset, csp_digest
+from regiontree.viewer.document import document
 
 __all__ = ["Card", "index_html", "problem_html", "thumbnail"]
 
-_WIDTH = 480  # longer side of a thumbnail, twice what it is shown at
-_REGIONS = 64  # at the most in a thumbnail: more would be noise
-_THINNEST = 4  # times longer than wide, or wider than long, is a thumbnail at the most
-_QUALITY = 85
+_LONGEST = 480  # pixels of a thumbnail's longer side: twice the size that the page shows
+_REGIONS = 64  # the largest number of regions in a thumbnail: more would be noise
+_THINNEST = 4  # the longer side of a thumbnail is at most this many times the shorter side
+_QUALITY = 85  # of a thumbnail's JPEG
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +43,33 @@ class Card:
 
     @property
     def facts(self) -> str:
-        """How many regions the thumbnail shows, and of how many."""
+        """How many regions the thumbnail shows, and how many leaves the tree has."""
         shown, most = min(self.outline.n_regions, _REGIONS), self.outline.n_leaves
         return f"{shown} of {most:,} regions" if shown < most else _count(most, "region")
 
 
 def index_html(cards: Sequence[Card], title: str) -> str:
-    """The page of thumbnails, a whole HTML document that encodes to UTF-8."""
+    """The page of thumbnails, a whole HTML document that can be encoded as UTF-8."""
     rows = "\n".join(_row(card) for card in cards)
-    return _document(
-        title, f'<ul id="images">\n{rows}\n</ul>', facts=_count(len(cards), "image"), script=True
-    )
+    facts = _count(len(cards), "image")
+    return _page(title, f'<ul id="images">\n{rows}\n</ul>', facts=facts, script="thumbnails")
 
 
 def problem_html(sentence: str, home: str | None = None) -> str:
-    """A page that says why there is nothing to see; `home` is where to go on."""
+    """A page that says why there is nothing to see. `home` is the URL of the page of all images."""
     link = f'<p><a href="{_text(home)}">All images</a></p>' if home else ""
-    return _document("Nothing to show", f"<p>{_text(sentence)}</p>{link}")
+    return _page("Nothing to show", f"<p>{_text(sentence)}</p>{link}")
 
 
 def thumbnail(source: Source) -> bytes:
-    """The natural cut over the photograph, as JPEG; over white where there is no photograph."""
+    """The natural cut over the photograph, as JPEG. Without a photograph, it lies over white."""
     tree = source.tree
     try:
-        photo = source.picture(_WIDTH) if source.photo else None
+        photo = source.picture(_LONGEST) if source.photo else None
     except ImageError:
         photo = None
     n_regions = min(len(tree.cut_nodes()), _REGIONS)
-    picture = cut_picture(tree, photo, n_regions=n_regions, width=_WIDTH)
+    picture = cut_picture(tree, photo, n_regions=n_regions, width=_LONGEST)
     height, width = _stretched((picture.height, picture.width))
     if (width, height) != picture.size:
         picture = picture.resize((width, height), Image.Resampling.NEAREST)
@@ -83,7 +81,7 @@ def thumbnail(source: Source) -> bytes:
 def _row(card: Card) -> str:
     outline = card.outline
     name, size, notice = _text(outline.name), "", ""
-    if outline.shape:  # so that the page has its layout before its pictures
+    if outline.shape:  # the browser can lay out the page before it has the pictures
         height, width = _stretched(outline.shape)
         size = f' width="{width}" height="{height}"'
     if outline.notice:
@@ -98,26 +96,19 @@ def _row(card: Card) -> str:
 
 
 def _stretched(shape: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of a thumbnail: what is thinner than that is made as wide, not cut off."""
+    """(height, width) of a thumbnail. An image that is too thin is stretched, not cut off."""
     height, width = shape
     return max(height, width // _THINNEST), max(width, height // _THINNEST)
 
 
-def _document(title: str, body: str, *, facts: str = "", script: bool = False) -> str:
-    style, code = asset("base.css") + asset("index.css"), asset("index.js")
-    policy = (
-        f"default-src 'none'; img-src 'self' file: data:; style-src '{csp_digest(style)}'; "
-        f"script-src '{csp_digest(code)}'; base-uri 'none'; form-action 'none'"
+def _page(title: str, body: str, *, facts: str = "", script: str | None = None) -> str:
+    return document(
+        "index.html",
+        styles=["base.css", "index.css"],
+        script=script,
+        images="'self' file: data:",
+        parts={"TITLE": _text(title), "FACTS": facts, "BODY": body},
     )
-    parts = {
-        "POLICY": policy,
-        "TITLE": _text(title),
-        "FACTS": facts,
-        "STYLE": style,
-        "BODY": body,
-        "SCRIPT": f'<script type="module">{code}</script>' if script else "",
-    }
-    return re.sub("@@([A-Z]+)@@", lambda match: parts[match[1]], asset("index.html"))
 
 
 def _count(number: int, what: str) -> str:
@@ -125,5 +116,5 @@ def _count(number: int, what: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Text as HTML, in attributes too; a file name may be no Unicode text."""
+    """The text as HTML, also for attributes. A file name may be no valid Unicode."""
     return html.escape(text.encode("utf-8", "replace").decode(), quote=True)

@@ -1,26 +1,24 @@
-"""One HTML page that shows a photograph falling apart into its tree of regions.
+"""One HTML page that shows a photograph and its tree of regions.
 
-The page holds everything it needs: style, script, photograph and tree. It opens from a disk as well
-as from a server, asks no network for anything, and its content security policy forbids it to. The
-tree travels as its leaf labels and its parents; masks, borders and cuts are worked out in the
-browser, from the order of divisions that :meth:`RegionTree.cut` itself follows.
+The page contains all that it needs: style, script, photograph and tree. So it opens from a disk as
+well as from a server. It asks no network for anything: its content security policy forbids this.
 
-Names of files are data: they reach the page as JSON in which no tag can end or begin, and the
-script writes them as text, never as HTML.
+The page receives the labels of the leaves and the parents of the nodes. The browser computes masks,
+borders and cuts. It divides nodes in the same order as :meth:`RegionTree.cut`.
+
+A file name may contain HTML, which must not become part of the page. So names reach the page as
+JSON in which every ``<``, ``>`` and ``&`` is escaped, and the script writes them as text.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 import io
 import json
-import re
 import tempfile
 import zlib
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -34,33 +32,36 @@ from regiontree.errors import ImageError, check_number
 from regiontree.forest.sources import Source
 from regiontree.images import nearest
 from regiontree.tree import RegionTree
+from regiontree.tree.kernel import accumulate_any
+from regiontree.tree.paths import sum_in_order
 from regiontree.tree.stop import StopReason
+from regiontree.viewer.document import document
 
-__all__ = ["Links", "asset", "csp_digest", "page_html", "payload"]
+__all__ = ["Links", "page_html", "payload"]
 
-# One script in the page, in the order in which its parts rely on each other.
-_SCRIPTS = ("tree.js", "png.js", "picture.js", "icicle.js", "words.js", "page.js")
-_MAX_EMBEDDED = 1_000_000  # bytes of a tree's file that travel in the page as they are
+_MAX_EMBEDDED = 1_000_000  # bytes: a larger tree file goes into the page without its embedding
 _QUALITY = 88  # of the photograph's JPEG
-_MAX_SIDE = 65_500  # that a JPEG can have
+_MAX_SIDE = 65_500  # pixels: the longest side that a JPEG can have
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Where a page finds its surroundings: relative URLs, None for what is not there.
+    """Where a page finds what lies around it: relative URLs, None for what is not there.
 
     Attributes
     ----------
     index, previous, next
-        Pages: all images, the one before, the one after.
+        The page of all images, of the image before this one, and of the image after this one.
     tree
-        The tree's ``.npz``; None embeds it in the page.
+        The tree's ``.npz`` file. If None, the page contains the file.
     mask
-        A PNG of a node at full resolution; ``{node}`` stands for its number.
+        A PNG of a node's mask at full resolution; ``{node}`` stands for the number of the node. If
+        None, the page makes the PNG, at the size of the view.
     cut
-        A 16-bit PNG of a cut at full resolution; ``{regions}`` stands for the number of regions.
+        A 16-bit PNG of a cut at full resolution; ``{regions}`` stands for the number of regions. If
+        None, the page makes the PNG, at the size of the view.
     photo
-        The photograph at the size of the view; None embeds it in the page.
+        The photograph at the size of the view. If None, the page contains the photograph.
     """
 
     index: str | None = None
@@ -73,14 +74,15 @@ class Links:
 
 
 def page_html(source: Source, *, longest: int = 1600, links: Links = Links()) -> str:
-    """The page of one tree, a whole HTML document that encodes to UTF-8.
+    """The page of one tree, a whole HTML document that can be encoded as UTF-8.
 
     Parameters
     ----------
     source
-        The tree and its photograph. One that cannot be read is left out, and the page says so.
+        The tree and its photograph. If the photograph cannot be read, the page says so and shows
+        the tree alone.
     longest
-        Sides of the view in pixels at the most, 1 to 65,500: a larger image is scaled down to it.
+        The longest side of the view in pixels, 1 to 65,500. A larger image is scaled down.
     links
         What lies around the page.
 
@@ -92,39 +94,47 @@ def page_html(source: Source, *, longest: int = 1600, links: Links = Links()) ->
         The tree's natural height is not a number.
     """
     data = payload(source, longest=longest, links=links)
-    style = asset("base.css") + asset("page.css")
-    script = "".join(map(asset, _SCRIPTS))
-    pictures = "data: blob:" + ("" if data["links"]["photo"] is None else " 'self' file:")
-    policy = (
-        f"default-src 'none'; img-src {pictures}; style-src '{csp_digest(style)}'; "
-        f"script-src '{csp_digest(script)}'; base-uri 'none'; form-action 'none'"
+    title = data["name"].encode("utf-8", "replace").decode()  # a file name may be no valid Unicode
+    return document(
+        "page.html",
+        styles=["base.css", "page.css"],
+        script="page",
+        images="data: blob:" + ("" if links.photo is None else " 'self' file:"),
+        parts={"TITLE": html.escape(title), "DATA": _inert(data)},
     )
-    title = data["name"].encode("utf-8", "replace").decode()  # a name may be no Unicode text
-    parts = {
-        "POLICY": html.escape(policy, quote=True).replace("&#x27;", "'"),
-        "TITLE": html.escape(title),
-        "STYLE": style,
-        "DATA": _inert(data),
-        "SCRIPT": script,
-    }
-    return re.sub("@@([A-Z]+)@@", lambda match: parts[match[1]], asset("page.html"))
 
 
 def payload(source: Source, *, longest: int = 1600, links: Links = Links()) -> dict[str, Any]:
-    """What the page is told of a tree, as JSON values. Parameters and errors as `page_html`.
+    """What the page is told about a tree, as JSON values.
+
+    Parameters and errors are those of `page_html`. The type ``Payload`` in ``web/payload.js`` has
+    the same fields.
 
     Returns
     -------
     dict
-        ``name``, ``notices`` (sentences), ``links``; ``shape`` and ``view``, (H, W) of the tree and
-        as shown; ``labels``, base64 of the deflated little-endian leaf numbers of the view, each of
-        ``label_bytes``; for each node ``parents``, ``area`` (pixels of the tree), ``height``,
-        ``ncut`` (None if the tree has none), ``stop``, and ``colors`` and ``means`` (its colour in
-        the hierarchy and its mean in the photograph, six hexadecimal digits each); ``reasons``, the
-        sentence of each code in ``stop``; ``divisions``, inner nodes in the order in which cuts
-        divide them; ``natural``, how many of them the natural cut divides; ``photo``, a URL or
-        None; ``tree``, base64 of the ``.npz``, None if there is a link, and ``whole``, whether its
-        embedding is in it.
+        Of the image:
+
+        - ``name``; ``notices``, a list of sentences; ``links``, the fields of `links`.
+        - ``shape``, (H, W) of the tree; ``view``, (H, W) as shown.
+        - ``photo``, a URL or None.
+
+        Of the tree:
+
+        - ``labels``, the leaf of each pixel of the view: little-endian integers of ``label_bytes``
+          bytes each, compressed by deflate, in base64.
+        - ``divisions``, inner nodes in the order in which cuts divide them; ``natural``, how many
+          of them the natural cut divides.
+        - ``reasons``, a sentence for each code in ``stop``.
+        - ``tree``, the ``.npz`` file in base64, None if there is a link to it; ``whole``, whether
+          the file contains the tree's embedding, if the tree has one.
+
+        Of each node, as lists:
+
+        - ``parents``; ``area`` in pixels of the tree; ``height``; ``ncut``, None if the tree has
+          none; ``stop``.
+        - ``colors``, its colour among the hierarchy; ``means``, its mean colour in the photograph,
+          None without a photograph. Both have six hexadecimal digits a node, in one text.
     """
     check_number("longest", longest, 1, _MAX_SIDE, whole=True)
     tree, notices = source.tree, []
@@ -174,35 +184,39 @@ def payload(source: Source, *, longest: int = 1600, links: Links = Links()) -> d
 
 
 def _n_divided(tree: RegionTree, nodes: NDArray[np.int64]) -> int:
-    """Nodes divided by a cut into `nodes`; for a cut by height, the first of tree._divisions."""
+    """How many nodes the cut into `nodes` divides.
+
+    A cut by height divides the first nodes of ``tree._divisions`` and no other.
+    """
     reached = np.zeros(tree.n_nodes, bool)
     reached[nodes] = True
-    divided = np.zeros(tree.n_nodes, bool)
-    for i in range(tree.root):
-        if reached[i] or divided[i]:
-            divided[tree.parents[i]] = True
-    return int(divided.sum())
+    return int((accumulate_any(tree.parents, reached) & ~reached).sum())
 
 
 def _means(
     tree: RegionTree, labels: NDArray[np.int32], picture: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """Mean colour of each node in the picture, (N, 3); white for those too small to be in it."""
+    """The mean colour of each node in the picture, (N, 3).
+
+    A node that is too small to be in the picture is white.
+    """
     flat = labels.reshape(-1)
     total = np.zeros((tree.n_nodes, 4))
     total[: tree.n_leaves, 3] = np.bincount(flat, minlength=tree.n_leaves)
     for channel in range(3):
         values = picture[:, :, channel].reshape(-1)
         total[: tree.n_leaves, channel] = np.bincount(flat, values, minlength=tree.n_leaves)
-    for i in range(tree.root):
-        total[tree.parents[i]] += total[i]
+    total = sum_in_order(tree.parents, total)
     means = np.where(total[:, 3:] > 0, total[:, :3] / np.maximum(total[:, 3:], 1), 255)
     rounded: NDArray[np.uint8] = (means + 0.5).astype(np.uint8)
     return rounded
 
 
 def _tree_file(source: Source) -> tuple[str, bool]:
-    """The tree's file in base64, and whether the embedding is in it: not if that is too much."""
+    """The tree's file in base64, and whether it contains the embedding.
+
+    An embedding that would make the page too large is left out.
+    """
     tree, path = source.tree, source.path
     if path.is_file() and (tree.embedding is None or path.stat().st_size <= _MAX_EMBEDDED):
         return _base64(path.read_bytes()), True
@@ -223,16 +237,6 @@ def _base64(data: bytes) -> str:
 
 
 def _inert(data: Any) -> str:
-    """JSON that means the same to a reader of JSON, and nothing to a reader of HTML."""
+    """The data as JSON in which HTML finds no tag and no character reference."""
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def asset(name: str) -> str:
-    """A file of this folder."""
-    return (files(__package__) / name).read_text(encoding="utf-8")
-
-
-def csp_digest(text: str) -> str:
-    """A source expression of CSP level 3, section 2.3.1: this text alone may be run."""
-    return f"sha256-{_base64(hashlib.sha256(text.encode()).digest())}"

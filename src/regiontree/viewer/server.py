@@ -1,61 +1,67 @@
-"""A small web server of trees: a page of thumbnails, and a page for each image.
+"""The viewer's web server: where it listens, how it starts, and how it stops.
 
-It serves what it was given and nothing else. The images have numbers; no part of a URL ever becomes
-a path. Its parts: the application, here; who may ask (:mod:`~regiontree.viewer.guard`); what was
-made already (:mod:`~regiontree.viewer.kept`); what is said instead of an answer
-(:mod:`~regiontree.viewer.refusals`); where it listens (:mod:`~regiontree.viewer.listening`).
+What it answers is in :mod:`regiontree.viewer.application`. The two are apart because one is about
+sockets, threads and signals, and the other about addresses and images.
 """
 
 from __future__ import annotations
 
-import io
+import errno
 import ipaddress
 import os
-import re
 import secrets
 import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from regiontree.errors import ExportError, MissingExtraError, ViewError
-from regiontree.export.labelmap import to_label_image
-from regiontree.forest.sources import Images, Outline, Source, open_source
+from regiontree.errors import MissingExtraError, ViewError, check_number
+from regiontree.forest.sources import Images, Outline
 from regiontree.system.signals import interruptible
-from regiontree.viewer.guard import LOCAL_NAMES, Guard
-from regiontree.viewer.index import Card, index_html, thumbnail
-from regiontree.viewer.kept import Answers
-from regiontree.viewer.kept import Recent as _Recent
-from regiontree.viewer.listening import listen, serving
-from regiontree.viewer.page import Links, page_html
-from regiontree.viewer.refusals import AnswerError, bug, refused
+from regiontree.viewer.application import LOCAL_NAMES, make_app
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
     from starlette.types import ASGIApp
 
-__all__ = ["check_installed", "listen", "make_app", "serve", "serving"]
+__all__ = ["check_installed", "listen", "serve", "serving"]
 
-_TREES = 512 << 20  # bytes of trees kept open; one is, however large
-_COMPRESSION = 1
+_PATIENCE = 3.0  # seconds that answers under way get when the server stops
 
 
 def check_installed() -> None:
-    """Raise a MissingExtraError that names the extra, if a server's packages are not installed."""
+    """Raise a MissingExtraError if the server's packages are not installed; it names the extra."""
     if find_spec("starlette") is None or find_spec("uvicorn") is None:
         raise MissingExtraError(
             "the viewer's server needs starlette and uvicorn: pip install 'regiontree[viewer]'; "
             "--html writes a page without them"
         )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that is bound to an address; port 0 takes a free port.
+
+    Raises
+    ------
+    SettingsError
+        `port` is not a whole number from 0 to 65,535.
+    ViewError
+        The address cannot be bound; the message names it.
+    """
+    check_number("port", port, 0, 65_535, whole=True)
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address, family=family)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a part of the name is too long
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise ViewError(
+                f"port {port} of {host} is in use: give another with --port, or 0 for a free one"
+            ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise ViewError(f"cannot serve at {host}, port {port}: {reason}") from error
 
 
 def serve(
@@ -68,27 +74,31 @@ def serve(
     longest: int = 1600,
     images: Images = (),
 ) -> None:
-    """Serve trees until Ctrl-C or SIGTERM, which are the way to stop it and no error.
+    """Serve trees until Ctrl-C or SIGTERM. These are the normal end, not an error.
 
     Parameters
     ----------
     outlines
-        At least one; a single one has no page of thumbnails.
-    listener, host
-        From :func:`listen`, and the name that it was given.
+        The images, at least one. A single image has no page of thumbnails.
+    listener
+        A socket from :func:`listen`.
+    host
+        The name that :func:`listen` was given.
     title
         Of the page of thumbnails.
     open_browser
         Whether to show the page in the user's browser, if there is one.
     longest
-        Sides of the pictures in pixels at the most.
+        The longest side of the pictures in pixels.
     images
         Where the trees' photographs lie.
 
     Raises
     ------
     KeyboardInterrupt
-        A signal came before there was anything to see.
+        A signal came before the server showed its address.
+    ViewError
+        The server stopped by itself.
     """
     address, port = listener.getsockname()[:2]
     local = ipaddress.ip_address(address).is_loopback
@@ -99,187 +109,73 @@ def serve(
         hosts={*LOCAL_NAMES, host.lower()} if local else None,
     )  # fmt: skip
     bracketed = f"[{host}]" if ":" in host else host
-    named = socket.gethostname() if everywhere else bracketed
-    told = False
+    name = socket.gethostname() if everywhere else bracketed
+    shown = False
     try:
         with interruptible() as check, serving(app, listener) as stopped:
             count = outlines[0].name if len(outlines) == 1 else f"{len(outlines):,} images"
             _say(f"Showing {count}; Ctrl-C ends it.")
             if local and "SSH_CONNECTION" in os.environ:
-                tunnel = f"ssh -L {port}:{named}:{port} {socket.gethostname()}"
+                tunnel = f"ssh -L {port}:{name}:{port} {socket.gethostname()}"
                 _say(f"From your own machine: {tunnel}, then open this address there:")
-            told = True
-            print(f"http://{named}:{port}/{token}/", flush=True)
+            shown = True
+            print(f"http://{name}:{port}/{token}/", flush=True)
             if open_browser and _has_browser():
-                here = ("[::1]" if ":" in address else "127.0.0.1") if everywhere else named
+                here = ("[::1]" if ":" in address else "127.0.0.1") if everywhere else name
                 url = f"http://{here}:{port}/{token}/"
                 threading.Thread(target=_open, args=(url,), daemon=True).start()
             while not stopped.wait(0.5):
                 check()
     except KeyboardInterrupt:
-        if not told:
+        if not shown:
             raise
         return
-    raise ViewError("the server has stopped of itself, which is a mistake of ours")
+    raise ViewError("the server has stopped by itself, which is a mistake of ours")
 
 
-def make_app(
-    outlines: Sequence[Outline],
-    token: str,
-    *,
-    title: str = "regiontree",
-    longest: int = 1600,
-    images: Images = (),
-    hosts: Collection[str] | None = None,
-) -> ASGIApp:
-    """The web application: everything lies below ``/TOKEN/``.
+@contextmanager
+def serving(app: ASGIApp, listener: socket.socket) -> Iterator[threading.Event]:
+    """Answer requests at a bound socket, in a thread, until the block ends.
 
-    ``/TOKEN/`` is the page of thumbnails, or leads to the only image. Image i, counted from 0, has
-    ``i/``, its page, and below it ``thumbnail.jpg``; ``mask/NODE.png``, 8-bit, 255 inside;
-    ``cut/K.png``, 16-bit, region j + 1 being node ``cut_nodes(n_regions=K)[j]``; and ``tree.npz``,
-    the bytes of its file.
+    The block begins when the server is up. It receives an event that is set if the server stops.
 
-    Parameters
-    ----------
-    outlines, title, longest, images
-        As of `serve`.
-    token
-        What every path must begin with: letters, digits, ``-`` and ``_``.
-    hosts
-        Names by which requests may address the server, without port; None for any.
+    The thread and its workers are daemons: the program can end while a large picture is half made.
+    An interruption may come at any moment: before ``Thread.start`` has returned, or a second time
+    while the server stops. So the thread has a socket of its own, which no other thread closes.
     """
-    from starlette.applications import Starlette
-    from starlette.exceptions import HTTPException
-    from starlette.routing import Mount, Route
+    import uvicorn
 
-    pages = _Pages(outlines, title, longest, images)
-    routes = [
-        Route("/", pages.home),
-        Route("/{image}/", pages.page),
-        Route("/{image}/thumbnail.jpg", pages.thumbnail),
-        Route("/{image}/mask/{node}.png", pages.mask),
-        Route("/{image}/cut/{regions}.png", pages.cut),
-        Route("/{image}/tree.npz", pages.tree),
-    ]
-    app = Starlette(
-        routes=[Mount(f"/{token}", routes=routes)],
-        exception_handlers={AnswerError: refused, HTTPException: refused, Exception: bug},
-    )
-    return Guard(app, token, hosts)
+    config = uvicorn.Config(
+        app, log_level="critical", access_log=False, lifespan="off", ws="none",
+        http="h11",  # refuses a request with two Host headers; uvicorn's other parser does not
+        server_header=False, proxy_headers=False, timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    stopped = threading.Event()
+    own = listener.dup()
 
+    def run() -> None:
+        try:
+            with own:
+                server.run(sockets=[own])
+        finally:
+            stopped.set()
 
-class _Pages:
-    """The endpoints: what is made of which image."""
-
-    def __init__(
-        self, outlines: Sequence[Outline], title: str, longest: int, images: Images
-    ) -> None:
-        self.outlines, self.longest, self.images = outlines, longest, images
-        self.answers = Answers(outlines)
-        self.sources: _Recent[Source] = _Recent(_TREES)
-        cards = [Card(o, f"{i}/", f"{i}/thumbnail.jpg") for i, o in enumerate(outlines)]
-        self.index = index_html(cards, title)
-
-    async def home(self, request: Request) -> Response:
-        from starlette.responses import HTMLResponse, RedirectResponse
-
-        if len(self.outlines) == 1:
-            return RedirectResponse("0/")
-        return HTMLResponse(self.index)
-
-    async def page(self, request: Request) -> Response:
-        last = len(self.outlines) - 1
-
-        def make(i: int) -> bytes:
-            links = Links(
-                index="../" if last else None,
-                previous=f"../{i - 1}/" if i else None,
-                next=f"../{i + 1}/" if i < last else None,
-                tree="tree.npz",
-                mask="mask/{node}.png",
-                cut="cut/{regions}.png",
-            )
-            return page_html(self._source(i), longest=self.longest, links=links).encode()
-
-        return await self._answer(request, "page", "text/html; charset=utf-8", make)
-
-    async def thumbnail(self, request: Request) -> Response:
-        return await self._answer(
-            request, "thumbnail", "image/jpeg", lambda i: thumbnail(self._source(i))
-        )
-
-    async def mask(self, request: Request) -> Response:
-        node = _number(request, "node")
-
-        def make(i: int) -> bytes:
-            tree = self._source(i).tree
-            if node > tree.root:
-                raise AnswerError(404, f"There is no node {node}: this tree has 0 to {tree.root}.")
-            return _png(tree.mask(node).view(np.uint8) * np.uint8(255))
-
-        return await self._answer(request, f"mask {node}", "image/png", make)
-
-    async def cut(self, request: Request) -> Response:
-        regions = _number(request, "regions")
-        if not regions:
-            raise AnswerError(400, "A cut has at least 1 region.")
-
-        def make(i: int) -> bytes:
-            tree = self._source(i).tree
-            try:
-                return _png(to_label_image(tree, n_regions=regions))
-            except ExportError as error:
-                raise AnswerError(400, f"{error}.") from error
-
-        return await self._answer(request, f"cut {regions}", "image/png", make)
-
-    async def tree(self, request: Request) -> Response:
-        return await self._answer(
-            request,
-            "tree",
-            "application/octet-stream",
-            lambda i: self.outlines[i].path.read_bytes(),
-        )
-
-    async def _answer(
-        self, request: Request, what: str, kind: str, make: Callable[[int], bytes]
-    ) -> Response:
-        """What `make` gives of the request's image."""
-        i = _number(request, "image")
-        if i >= len(self.outlines):
-            raise AnswerError(404, f"There is no image {i} here.")
-        tags = request.headers.get("if-none-match", "")
-        return await self.answers.get(i, what, kind, make, tags)
-
-    def _source(self, i: int) -> Source:
-        key = (i, self.answers.stamp(i))
-        source = self.sources.get(key)
-        if source is None:
-            source = open_source(self.outlines[i].path, images=self.images)
-            self.sources.put(key, source, source.tree.labels.nbytes)
-        return source
-
-
-def _number(request: Request, name: str) -> int:
-    text: str = request.path_params[name]
-    if not re.fullmatch("[0-9]{1,9}", text):
-        raise AnswerError(
-            400, f"The address must hold a number of at most 9 digits for its {name}."
-        )
-    return int(text)
-
-
-def _png(grey: NDArray[Any]) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(grey).save(file, "PNG", compress_level=_COMPRESSION)
-    return file.getvalue()
-
-
-# -- where it is seen -----------------------------------------------------------------------------
+    try:
+        threading.Thread(target=run, name="regiontree-viewer", daemon=True).start()
+        while not (server.started or stopped.wait(0.01)):
+            pass
+        yield stopped
+    finally:
+        server.should_exit = True
+        stopped.wait(_PATIENCE)
 
 
 def _has_browser() -> bool:
-    """Whether the user would see a browser: not from afar, nor one that runs in the terminal."""
+    """Whether a browser would open before the user's eyes.
+
+    Over ssh it would open on the other machine. Without a display it would run in the terminal.
+    """
     if "BROWSER" in os.environ:
         return True
     if "SSH_CONNECTION" in os.environ:

@@ -1,22 +1,22 @@
 """Figures for papers and notebooks, drawn with Matplotlib.
 
 =================  ==============================================================================
-hierarchy_map      one photograph with all levels: the higher two regions part, the stronger the
-                   border between them
+hierarchy_map      one photograph with all levels: a border is stronger if its two sides part
+                   higher in the tree
 granularity_strip  the photograph and its cuts from coarse to fine
 tree_figure        the tree, every node a picture of its region
 salient_figure     the regions that hold together best, from any level
 overview           photograph, cut, hierarchy and tree: what ``tree.show()`` returns
 =================  ==============================================================================
 
-Each returns a Matplotlib ``Figure``; those of one panel draw into ``ax`` if they are given one. In
-saved files photographs are images, and borders, edges and text stay lines and text::
+Each returns a Matplotlib ``Figure``. Functions of one panel draw into ``ax`` if it is given. In
+saved files photographs are images; borders, edges and text are lines and text::
 
     tree_figure(tree, "photo.jpg").savefig("tree.pdf")
 
 Colours are those of every other picture: :func:`regiontree.display.pictures.hierarchy_colors`.
-Pyplot does not know the figures: it would show them a second time and keep them in memory. No
-global setting is touched, and the reader's own settings (fonts, say) hold.
+Pyplot does not know these figures, because it would show them a second time and keep them in
+memory. No global setting is changed. The user's own settings, such as fonts, are used.
 """
 
 from regiontree.errors import MissingExtraError

@@ -1,4 +1,4 @@
-"""Figures and their axes, placed in inches, and what all figures share: fonts, titles, columns."""
+"""Figures and axes placed in inches, and the fonts, titles and columns of all figures."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ INK = "#202226"
 """Colour of lines and text."""
 FONT = 6.5
 """Size of text in points."""
+
 _FONT_OF_TITLES = 8.0  # points
-HEAD = 0.2
+HEAD = 0.2  # height of a title in inches
 """Height of a title in inches."""
-COLUMN = 0.78
+COLUMN = 0.78  # width of a column in inches; the leaves of a tree stand in columns
 """Width in inches of a column: the leaves of a tree stand in columns side by side."""
-_LARGEST = 2.0  # times the size that new figures are drawn in
-_PRINT = 300  # dots an inch, of photographs in saved figures
+_LARGEST = 2.0  # largest scale of text and lines, 1 being that of new figures
+_PRINT = 300  # dots an inch of photographs in saved figures
 
 Box = tuple[float, float, float, float]
 """Left, right, top and bottom."""
 
 
 class _Figure(Figure):
-    """A figure that notebooks show without pyplot, and that is saved as finely as print needs."""
+    """A figure that notebooks show without pyplot, and that is saved at the resolution of print."""
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()
@@ -50,28 +51,28 @@ class _Figure(Figure):
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Of that many inches, everything placed by us."""
+    """A figure of that many inches, in which Matplotlib moves nothing."""
     figure = _Figure(figsize=(width, height))
     figure.set_layout_engine("none")
     return figure
 
 
 def add_panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes placed in inches, from the upper left corner."""
+    """Axes placed in inches from the upper left corner."""
     across, down = figure.get_size_inches()
     place = left / across, 1 - (top + height) / down, width / across, height / down
     return figure.add_axes(place)
 
 
 def column_axes(ax: Axes | None, box: Box, inches: float) -> tuple[Axes, float]:
-    """Axes that count columns, new ones of `inches` each, and the scale of text and lines."""
+    """Axes whose unit is a column, and the scale of text and lines. New columns have `inches`."""
     left, right, top, bottom = box
     wide, tall = right - left, bottom - top
     if ax is None:
         ax = new_figure(wide * inches, tall * inches).add_axes((0, 0, 1, 1))
     room = ax.get_window_extent()
     scale = min(room.width / wide, room.height / tall) / figure_of(ax).dpi / COLUMN
-    margin = max(0.0, scale / _LARGEST - 1) / 2  # a small tree does not fill large axes
+    margin = max(0.0, scale / _LARGEST - 1) / 2  # so that a small tree is not drawn too large
     ax.set_xlim(left - margin * wide, right + margin * wide)
     ax.set_ylim(bottom + margin * tall, top - margin * tall)
     ax.set_aspect("equal")
@@ -85,5 +86,5 @@ def set_title(ax: Axes, text: str) -> None:
 
 
 def figure_of(ax: Axes) -> Figure:
-    """The figure that axes are in, not the part of one."""
+    """The whole figure that holds the axes, not a subfigure."""
     return cast(Figure, ax.get_figure(root=True))

@@ -1,4 +1,4 @@
-"""Borders between regions as lines, each the work of one division of the tree."""
+"""Borders between regions as lines, each with the node whose division makes it."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from matplotlib.path import Path
 from numpy.typing import ArrayLike
 
 from regiontree.display.plot.scene import Nodes
-from regiontree.refine.regions import lowest_above
 from regiontree.tree import RegionTree
+from regiontree.tree.paths import lowest_common_ancestor
 
 __all__ = ["borders_between", "moved"]
 
 
 def borders_between(tree: RegionTree, shown: Nodes) -> dict[int, Path]:
-    """The borders of a map (h, w) of nodes, by the lowest node above both sides.
+    """The borders of a map (h, w) of nodes, by the lowest common ancestor of both sides.
 
-    Lines run between pixels: (0, 0) is the corner of the first.
+    Lines run between pixels. (0, 0) is the corner of the first pixel.
     """
     runs = [np.empty((0, 5), np.int64)]  # node, x, y, x, y
     for turned in (False, True):
         grid = shown.T if turned else shown
         x, y = np.nonzero((grid[:, :-1] != grid[:, 1:]).T)
-        node = lowest_above(tree.parents, grid[y, x], grid[y, x + 1])
-        # A line goes on while the next edge is the next pixel's, in the same column and division.
+        node = lowest_common_ancestor(tree.parents, grid[y, x], grid[y, x + 1])
+        # A line goes on while the next edge is the next pixel's, in the same column, by one node.
         stops = (np.diff(y) != 1) | (np.diff(x) != 0) | (np.diff(node) != 0)
         first = np.flatnonzero(np.r_[True, stops][: len(x)])
         last = np.flatnonzero(np.r_[stops, True][: len(x)])

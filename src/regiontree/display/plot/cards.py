@@ -30,17 +30,18 @@ __all__ = [
 
 CARD = 0.88
 """Width of a region's picture, in columns."""
+
 FOOTER = 0.17
-"""Height of the band under a region's picture, in columns."""
-CARD_PIXELS = 2048
+"""Height of the band below a region's picture, in columns."""
+CARD_PIXELS = 2048  # longer side, in pixels, of the photograph that pictures are cut from
 """Longer side in pixels of the photograph that regions' pictures are drawn from."""
-_FINEST = 320  # pixels of the longer side of a card's picture
+_FINEST = 320  # longer side of a card's picture, in pixels
 
 
 def salient_figure(tree: RegionTree, image: Any = None, *, k: int = 10) -> Figure:
-    """The `k` regions that hold together best, from any level: see :meth:`RegionTree.salient`.
+    """The `k` most salient regions, from any level: see :meth:`RegionTree.salient`.
 
-    Row by row, the first first, each with its share of the area and its height.
+    They stand row by row, the most salient first, each with its share of the area and its height.
     """
     scene = Scene.of(tree, image, CARD_PIXELS)
     nodes = tree.salient(k) or [tree.root]
@@ -63,13 +64,13 @@ def draw_card(
 ) -> None:
     """A region cut out of the photograph, over a labelled band in its colour.
 
-    `at`: x of the middle, y of the top, and size, 1 for a card as wide as a column allows. `scale`
-    is that of text and lines.
+    `at` is x of the middle, y of the top, and the size. Size 1 is the largest that fits a column.
+    `scale` is that of text and lines.
     """
     x, y, size = at
     wide, tall, footer = (size * side for side in (CARD, picture_height(scene), FOOTER))
     color = scene.color(node)
-    # Frames, picture, outline, text: pictures that followed one another would be merged in files.
+    # The frames come first: in files, pictures drawn directly after one another would be merged.
     for top, high, fill in ((y, tall, "white"), (y + tall, footer, color)):
         frame = Rectangle((x - wide / 2, top), wide, high, zorder=4)
         frame.set(facecolor=fill, edgecolor=color, linewidth=scale)
@@ -86,23 +87,23 @@ def draw_card(
         ax.add_patch(line)
     middle = y + tall + footer / 2
     text = ax.text(x, middle, label, ha="center", va="center", zorder=4)
-    text.set(size=FONT * scale, color=INK, usetex=False)  # to TeX, % starts a comment
+    text.set(size=FONT * scale, color=INK, usetex=False)  # % starts a comment in TeX
 
 
 def picture_height(scene: Scene) -> float:
-    """Of a card's picture, in columns."""
+    """Height of a card's picture, in columns."""
     return CARD / min(max(scene.aspect, 2 / 3), 2.0)
 
 
 def _cut_out(scene: Scene, node: int, aspect: float) -> tuple[Pixels, list[Path], tuple[int, int]]:
-    """The picture of a region in a window of that aspect, the region's outline, and (h, w) of it.
+    """The picture of a region in a window of that aspect, the region's outlines, and their (h, w).
 
-    The window is narrower or lower where the photograph ends; the picture is no finer than print.
+    The window is smaller where the photograph ends. The picture is not finer than print.
     """
     mask = scene.mask(node)
     height, width = mask.shape
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    # A margin, and around the smallest regions a little of where they are.
+    # A margin of 12 %. Very small regions get more, to show what is around them.
     tall = max(1.12 * (rows[-1] + 1 - rows[0]), height / 24)
     wide = max(1.12 * (columns[-1] + 1 - columns[0]), width / 24)
     h = min(ceil(max(tall, wide / aspect)), height)
@@ -125,6 +126,6 @@ def _cut_out(scene: Scene, node: int, aspect: float) -> tuple[Pixels, list[Path]
 
 
 def share_text(tree: RegionTree, node: int) -> str:
-    """What part of the image a node is."""
+    """A node's share of the image's area, as text."""
     share = tree.area[node] / tree.area[tree.root]
     return f"{share:.1%}" if share >= 0.0005 else "<0.1%"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
@@ -12,6 +13,7 @@ from regiontree.display.plot.axes import Box
 from regiontree.display.plot.cards import CARD, FOOTER
 from regiontree.display.plot.scene import top_height
 from regiontree.tree import RegionTree
+from regiontree.tree.kernel import accumulate_any, nearest_marked
 
 __all__ = ["Layout", "by_height", "by_level", "drawn_parents", "elbow"]
 
@@ -21,10 +23,18 @@ _GAP = 0.45  # between levels
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a tree is drawn, in columns, y downwards.
+    """Where a tree is drawn. The unit is a column, and y points downwards.
 
-    Attributes: cards, node -> (x of the middle, y of the top, size); joints, node -> (x, y) that
-    edges lead to; box (left, right, top, bottom); span, the length of the axis of heights.
+    Attributes
+    ----------
+    cards
+        Of each node that has a card: x of the middle, y of the top, and size.
+    joints
+        Of each node: the point (x, y) that its edges lead to.
+    box
+        Left, right, top and bottom.
+    span
+        Length of the axis of heights.
     """
 
     cards: dict[int, tuple[float, float, float]]
@@ -34,26 +44,25 @@ class Layout:
 
 
 def drawn_parents(tree: RegionTree, n_regions: int, nodes: Iterable[int] | None) -> dict[int, int]:
-    """The nodes to draw, ascending, each with the one it hangs from; the root from itself."""
+    """The nodes to draw, ascending, each with the lowest drawn node above it; the root itself."""
+    drawn = np.zeros(tree.n_nodes, dtype=bool)
     if nodes is None:
-        drawn = set(tree.cut_nodes(n_regions=n_regions).tolist())
-        drawn.update(*(tree.ancestors(node) for node in [*drawn]))
+        drawn[tree.cut_nodes(n_regions=n_regions)] = True
+        drawn = accumulate_any(tree.parents, drawn)
     else:
-        drawn = {tree.root, *map(tree._checked, nodes)}
-    return {
-        node: next((above for above in tree.ancestors(node) if above in drawn), node)
-        for node in sorted(drawn)
-    }
+        drawn[[tree.root, *map(tree._checked, nodes)]] = True
+    above = nearest_marked(tree.parents, drawn)[tree.parents]
+    return {node: int(above[node]) for node in np.flatnonzero(drawn).tolist()}
 
 
 def by_level(tree: RegionTree, parents: dict[int, int], card: float) -> Layout:
-    """Rows by level, subtrees as near to one another as they fit (Reingold and Tilford, 1981).
+    """Rows by level, with subtrees as near to each other as possible (Reingold and Tilford, 1981).
 
     `card` is the height of a card's picture.
     """
     children = _children_of(tree, parents)
     aside: dict[int, float] = {}  # from the parent
-    outlines: dict[int, list[tuple[float, float]]] = {}  # ends of each row below, from the node
+    outlines: dict[int, list[tuple[float, float]]] = {}  # left and right end of each row below
     for node in parents:
         outline: list[tuple[float, float]] = []
         places = []
@@ -80,7 +89,8 @@ def by_level(tree: RegionTree, parents: dict[int, int], card: float) -> Layout:
 def by_height(tree: RegionTree, parents: dict[int, int], card: float) -> Layout:
     """A dendrogram: leaves in a row below the axis, divisions at their heights.
 
-    A division's card stands on it, unless it would hide another or others' edges.
+    The card of an inner node stands on its division, unless the card would hide another card, or
+    edges of other nodes.
     """
     children = _children_of(tree, parents)
     leaves, stack = [], [tree.root]
@@ -107,7 +117,7 @@ def by_height(tree: RegionTree, parents: dict[int, int], card: float) -> Layout:
     taken: list[Bbox] = []
     for node in sorted(set(parents) - set(leaves), reverse=True):
         x, y = joints[node]
-        # Shorter by a line: edges that run along its foot are not hidden.
+        # The box is shorter by a line, because edges may run along its foot.
         box = Bbox.from_extents(x - wide / 2, y - tall, x + wide / 2, y - 0.02)
         hidden = any(
             edge.intersects_bbox(box, filled=False)

@@ -28,8 +28,9 @@ __all__ = ["MAP_PIXELS", "draw_panel", "granularity_strip", "hierarchy_map"]
 
 _SLATE = "#6f747c"
 MAP_PIXELS = 1024
-"""Longer side in pixels of a map's picture."""
-_PIXELS = 512  # the same of smaller pictures
+"""Longer side of a map in pixels."""
+
+_PIXELS = 512  # longer side of a panel
 
 
 def hierarchy_map(
@@ -40,7 +41,7 @@ def hierarchy_map(
     scale: bool = False,
     ax: Axes | None = None,
 ) -> Figure:
-    """All levels on one photograph: a border is the stronger, the higher its two sides part.
+    """All levels on one photograph: a border is stronger if its two sides part higher in the tree.
 
     Parameters
     ----------
@@ -49,9 +50,9 @@ def hierarchy_map(
     n_regions
         The finest regions drawn: see :meth:`RegionTree.cut`.
     scale
-        Whether to explain the borders, by the heights that they stand for, right of the map.
+        Whether to draw a scale at the right: borders and the heights that they stand for.
     ax
-        Where to draw; its axes count pixels of the tree.
+        Where to draw. The unit of its axes is a pixel of the tree.
     """
     scene = Scene.of(tree, image, MAP_PIXELS)
     if ax is None:
@@ -69,9 +70,9 @@ def hierarchy_map(
 def granularity_strip(
     tree: RegionTree, image: Any = None, *, granularities: Sequence[int] = GRANULARITIES
 ) -> Figure:
-    """A row of cuts from coarse to fine, the photograph first; repeated cuts are shown once.
+    """A row of cuts from coarse to fine, after the photograph. Equal cuts are shown once.
 
-    Titles tell the regions of a cut, which can be fewer than were asked for.
+    Titles give the number of regions of each cut. It can be below the number asked for.
     """
     if not granularities:
         raise SettingsError("granularities is empty: name at least one number of regions")
@@ -106,7 +107,7 @@ def _draw_cut(
     shown = nodes_of_leaves(tree, nodes)[scene.leaves]
     pixels = scene.colors[shown]
     if scene.photo is not None:
-        none = np.broadcast_to(0.0, (tree.n_nodes, tree.n_nodes))  # no borders: they are lines here
+        none = np.broadcast_to(0.0, (tree.n_nodes, tree.n_nodes))  # borders are drawn as lines
         pixels = np.asarray(overlay(pixels, shown, scene.photo, tint=tint, strength=none))
     _draw_pixels(ax, scene, pixels)
     borders = borders_between(tree, shown)
@@ -132,16 +133,17 @@ def _draw_pixels(ax: Axes, scene: Scene, pixels: Pixels) -> None:
 
 
 def _stroke(tree: RegionTree, height: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Width in points and opacity of the border that divisions of these heights make.
+    """Width in points and opacity of borders, from the heights of the divisions that make them.
 
-    By the root of the height, a distance in feature space; the faintest stay visible.
+    Both grow with the square root of the height, which is a distance in feature space. The faintest
+    borders stay visible.
     """
     share = np.sqrt(np.asarray(height) / top_height(tree))
     return 0.25 + 1.75 * share**1.5, 0.25 + 0.75 * share
 
 
 def _draw_scale(ax: Axes, tree: RegionTree) -> None:
-    """Strokes of borders beside a map, with the heights that they stand for."""
+    """A scale beside a map: borders and the heights that they stand for."""
     heights = top_height(tree) * np.array([0.02, 0.1, 0.25, 0.5, 1.0])
     y = np.sqrt(heights / top_height(tree))
     inch = figure_of(ax).dpi / ax.get_window_extent().width

@@ -1,4 +1,4 @@
-"""What ``regiontree show --figure`` does: a tree drawn on its photograph, into a file."""
+"""The work of ``regiontree show --figure``: draw a tree on its photograph, into a file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _REGIONS = 12
 
 
 def check_figure_file(file: Path, *, overwrite: bool) -> None:
-    """Before any work: that a figure can be written there.
+    """Check, before any work, that a figure can be written there.
 
     Raises
     ------
     ExportError
-        Matplotlib writes no such format, or the file is there and is not to be replaced.
+        Matplotlib does not write this format, or the file exists and `overwrite` is not set.
     """
     known = FigureCanvasAgg.get_supported_filetypes()
     form = file.suffix[1:].lower()
@@ -44,17 +44,17 @@ def save_tree_figure(
     nodes: Iterable[int] | None,
     n_regions: int | None,
 ) -> None:
-    """Draw a tree, that of `source` or made from it, on the photograph that was found, else plain.
+    """Draw a tree on the photograph of `source`, or in plain colours if none was found.
 
     Parameters
     ----------
     nodes, n_regions
-        As of :func:`regiontree.display.plot.tree_figure`.
+        As in :func:`regiontree.display.plot.tree_figure`.
 
     Raises
     ------
     ExportError
-        The file, which :func:`check_figure_file` has let pass, cannot be written.
+        The file cannot be written.
     """
     image = None if source.photo is None else source.picture()
     figure = tree_figure(tree, image, nodes=nodes, n_regions=n_regions or _REGIONS)

@@ -25,8 +25,16 @@ Nodes = NDArray[np.int32]
 class Scene:
     """A tree at the size it is drawn.
 
-    Attributes: leaves (h, w); photo (h, w, 3) if there is one, its shades faded (h, w, 1); colors
-    (N, 3).
+    Attributes
+    ----------
+    tree
+    leaves : (h, w) int32
+        Leaf of each pixel of the drawing.
+    photo : (h, w, 3) uint8 or None
+    faded : (h, w, 1) uint8
+        The photograph in light grey; without one, even grey.
+    colors : (N, 3) uint8
+        Colour of each node.
     """
 
     tree: RegionTree
@@ -37,8 +45,8 @@ class Scene:
 
     @classmethod
     def of(cls, tree: RegionTree, image: Any, longest: int) -> Scene:
+        # No finer than the image, but labels of patches are enlarged.
         """A tree and its photograph, drawn with at most `longest` pixels on the longer side."""
-        # Not finer than the image, but finer than labels of patches.
         size = drawn_size(tree.shape, min(longest, max(*tree.shape, 640)))
         photo = None if image is None else photo_pixels(image, size)
         grey = (
@@ -64,7 +72,7 @@ class Scene:
         return tuple((self.colors[node] / 255.0).tolist())
 
     def mask(self, node: int) -> NDArray[np.bool_]:
-        """Pixels of a node, (h, w); at least one, however small the node."""
+        """Pixels of a node, (h, w) bool. Even the smallest node has one."""
         inside = nodes_of_leaves(self.tree, np.array([node])) == node
         mask: NDArray[np.bool_] = inside[self.leaves]
         if not mask.any():
@@ -75,5 +83,5 @@ class Scene:
 
 
 def top_height(tree: RegionTree) -> float:
-    """Height of the root, to divide by."""
+    """Height of the root, or 1 if that is 0."""
     return float(tree.height[tree.root]) or 1.0

@@ -19,7 +19,7 @@ __all__ = ["overview"]
 
 
 def overview(tree: RegionTree, image: Any = None, *, n_regions: int = 16) -> Figure:
-    """Photograph, cut and hierarchy, and the tree down to the cut: what ``tree.show()`` returns."""
+    """Photograph, cut, hierarchy, and the tree down to the cut: the figure of ``tree.show()``."""
     if image is not None:  # read once, for all panels
         image = load_image(image, cover=drawn_size(tree.shape, CARD_PIXELS)).rgb
     scene = Scene.of(tree, image, MAP_PIXELS)

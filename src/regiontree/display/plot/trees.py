@@ -32,9 +32,9 @@ def tree_figure(
     axis: Literal["level", "height"] = "level",
     ax: Axes | None = None,
 ) -> Figure:
-    """The tree from the root down, nodes as pictures of their regions with their share of the area.
+    """The tree from the root down. Every node is a picture of its region with its area.
 
-    A picture holds the region and little around it, what is not of the region faded.
+    A picture shows the region and a little around it, which is faded.
 
     Parameters
     ----------
@@ -43,19 +43,19 @@ def tree_figure(
     n_regions
         The tree is drawn down to this cut: see :meth:`RegionTree.cut`. 8 to 24 print well.
     nodes
-        Draw these nodes and the root instead, each under the nearest of them that holds it; say,
-        ``tree.salient(12)``.
+        Draw these nodes and the root instead, such as ``tree.salient(12)``. Each is put under the
+        lowest of them that holds it.
     axis
-        What the vertical stands for. By ``level`` every node is pictured. By ``height`` the tree
-        is a dendrogram: divisions lie at their heights, and the highest are pictured where there
-        is room.
+        Meaning of the vertical axis. With "level" every node has a picture. With "height" the tree
+        is a dendrogram: divisions are at their heights, and the highest have pictures if there is
+        room.
     ax
-        Where to draw; all is scaled to fit.
+        Where to draw. The figure is scaled to fit.
 
     Raises
     ------
     SettingsError
-        The axis is neither.
+        `axis` is neither "level" nor "height".
     TreeError
         A node does not exist.
     """
@@ -80,7 +80,7 @@ def tree_figure(
 def _draw_edges(
     ax: Axes, scene: Scene, layout: Layout, parents: dict[int, int], axis: str, scale: float
 ) -> None:
-    """From each node to the one it hangs from, in its colour, as wide as its share of the area."""
+    """Edges from each node up, in the node's colour, the wider the larger its share of the area."""
     shape, ends = (_curve, "butt") if axis == "level" else (elbow, "projecting")
     for node, parent in parents.items():
         if node == parent:

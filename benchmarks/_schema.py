@@ -1,0 +1,277 @@
+"""The tables of results: which columns each has, how they are written to CSV, how they are read.
+
+Benchmarks write these tables and ``tables.py`` makes the docs' Markdown from them, both by the same
+schema, so neither can drift from the other. Only the standard library is needed here.
+
+A file begins with comment lines, ``# key: value``: the `table` whose columns it has, the `command`
+that writes it, the machine it ran on, and notes. Then come the header and the rows. An empty cell
+was not measured, or its figure was not kept.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["SCHEMAS", "Column", "Results", "read_results", "schema", "write_results"]
+
+# Unit at the end of a column's name -> how it is told in a heading, and how numbers are written.
+UNITS = {
+    "percent": ("%", ".1f"),
+    "seconds": ("s", ".2f"),
+    "milliseconds": ("ms", ".1f"),
+    "minutes": ("min", ".1f"),
+    "megabytes": ("MB", ".0f"),
+    "gigabytes": ("GB", ".2f"),
+    "kilobytes": ("KB", ".1f"),
+    "microseconds": ("µs", ".0f"),
+    "pixels": ("pixels", ""),
+    "ratio": ("", ".2f"),
+}
+CAPITALS = {"nm": "NM", "nh": "NH", "f2": "F2", "f5": "F5", "ods": "ODS", "ois": "OIS",
+            "miou": "mIoU", "pacc": "pAcc", "macc": "mAcc", "fiou": "fIoU", "iou": "IoU",
+            "cpu": "CPU", "cuda": "CUDA", "crf": "CRF"}  # fmt: skip
+
+BUDGETS = ("5", "10", "24", "50", "100", "200", "all")
+_CURVE = [f"{what}_{budget}{unit}" for budget in BUDGETS
+          for what, unit in (("score", "_percent"), ("nodes", ":.0f"))]  # fmt: skip
+_INTERVAL = ["mean_percent", "low_percent", "high_percent"]
+_BORDERS = ["nm_percent", "nh_percent", "nm_all_nodes_percent", "covering_percent",
+            "f2_percent", "f5_percent", "best_f2_percent", "best_f5_percent"]  # fmt: skip
+_DETAIL = ["nm_percent", "nh_percent", "nm_all_nodes_percent", "nh_all_nodes_percent", "f2_percent"]
+
+# Name of a table -> its columns: NAME, or NAME:FORM where the unit's form does not fit.
+SCHEMAS: dict[str, Sequence[str]] = {
+    # results.py
+    "results": [
+        "preset", "protocol", "data_set", "images", "nodes:.1f", "leaves:.1f",
+        "nm_finest_percent", "nm_percent", "nh_percent",
+        "miou_percent", "pacc_percent", "macc_percent", "fiou_percent",
+        "nodes_within_24:.1f", "nm_within_24_nodes_percent", "nh_within_24_nodes_percent",
+        "time_seconds",
+    ],
+    "results-covering": [
+        "preset", "data_set", "images", "nodes:.1f", "leaves:.1f",
+        "ods:.3f", "ois:.3f", "best:.3f", "time_seconds",
+    ],
+    "results-golden": [
+        "trees", "nodes:.1f", "leaves:.1f", "nm_grid_percent", "nm_full_size_percent",
+        "miou_percent", "pacc_percent",
+    ],
+    # study.py; features: the preset whose features the trees are made of
+    "study": [
+        "features", "protocol", "measure", "method", *_CURVE, "area_percent", "time_seconds",
+    ],
+    "study-differences": ["features", "protocol", "measure", "method", "figure", *_INTERVAL],
+    "study-chosen": ["features", "method", "choice", "nm_percent", "nh_percent", "nodes:.0f"],
+    "study-chosen-differences": ["features", "method", "choice", "measure", *_INTERVAL],
+    "study-sets": ["features", "data_set", "images", "method", "nm_percent", "nh_percent"],
+    "study-settings": [
+        "features", "setting", "nm_area_percent", *_INTERVAL, "nh_area_percent", "time_seconds",
+    ],
+    "study-left-out": ["features", "left_out", "chosen", "score_percent", "default_score_percent"],
+    "study-covering": [
+        "features", "method", "images", "ods:.3f", "ois:.3f", "best:.3f",
+        "ods_regions:.0f", "nodes:.0f", "time_seconds",
+    ],
+    "study-golden": ["method", *_CURVE, "area_percent"],
+    # salient.py
+    "salient": ["preset", "choice", "nodes", "images", "nm_percent", "nh_percent"],
+    # refine.py
+    "refine": ["preset", "images", "way", *_BORDERS],
+    "refine-sets": ["preset", "data_set", "images", "way", *_BORDERS],
+    "refine-cost": [
+        "way", "leaves", "time_seconds:.3f", "least_time_seconds:.3f", "most_time_seconds:.3f",
+        "memory_megabytes",
+    ],
+    # crf.py
+    "crf": [
+        "size_pixels", "labels", "way", "cpu_time_seconds:.1f",
+        "time_ratio", "worst_time_ratio", "cpu_time_ratio", "worst_cpu_time_ratio",
+        "memory_ratio", "memory_megabytes", "memory_bound_megabytes",
+        "equal_labels_percent:.2f", "worst_equal_labels_percent:.2f",
+    ],
+    # tiles.py
+    "tiles-detail": ["features", "parts", *_DETAIL],
+    "tiles-detail-sets": ["features", "parts", "data_set", "images", *_DETAIL],
+    "tiles-seams": [
+        "tiles", "border_at_tile_ends_ratio", "changed_by_moved_tiles_percent",
+        "changed_by_seed_percent",
+    ],
+    "tiles-cost": [
+        "photograph_pixels", "patches", "parts", "tiles", "network_minutes",
+        "blending_seconds:.0f", "blending_memory_gigabytes", "tree_seconds:.0f",
+        "tree_memory_gigabytes",
+    ],
+    "tiles-command": ["photograph_pixels", "options", "tiles", "time_seconds:.0f",
+                      "memory_gigabytes:.2f"],
+    # tree_cost.py
+    "tree-cost": [
+        "preset", "precision", "patches", "refined", "median_share_percent", "most_share_percent",
+    ],
+    "tree-cost-photos": [
+        "preset", "photograph", "forward_seconds", "tree_milliseconds", "tree_share_percent",
+        "refined_milliseconds", "refined_share_percent", "leaves",
+    ],
+    "tree-cost-stages": [
+        "preset", "stage", "time_milliseconds", "most_time_milliseconds", "share_percent:.0f",
+    ],
+    # versus.py
+    "versus": ["way", "time_seconds:.3f", "time_ratio:.1f", "memory_megabytes"],
+    "versus-agreement": [
+        "way", "reference", *(f"cosine_{i + 1}:.4f" for i in range(10)), "least_of_space:.4f",
+    ],
+    "versus-parts": [
+        "way", "parts", "parts_of_one_patch", "largest_part", "mean_normalised_cut:.4f",
+        "scatter_within_parts:.3f",
+    ],
+    # scaling.py
+    "scaling": [
+        "preset", "side_patches", "patches", "time_seconds", "time_per_patch_microseconds",
+        "time_ratio", "memory_megabytes", "memory_per_patch_kilobytes", "full_table_megabytes",
+        "leaves",
+    ],
+    "scaling-exponents": ["preset", "what", "all_sizes:.2f", "from_60_x_60:.2f"],
+    # the small ones
+    "max-distance": [
+        "size_pixels", "photographs", "patches", "found", "largest_shortfall:.2e",
+        "largest_shortfall_percent:.4f", "search_milliseconds", "exact_milliseconds",
+        "exact_to_search_ratio:.1f",
+    ],
+    "forward": ["way", "time_per_image_seconds", "speed_ratio"],
+    "forward-agreement": [
+        "compared", "patches", "least_cosine:.5f", "mean_cosine:.5f", "above_0.999_percent:.3f",
+    ],
+    "presets": ["photograph", "preset", "time_ratio"],
+    "backbones": [
+        "network", "size_pixels", "way", "parameters_millions:.0f", "patches",
+        "images_per_second:.2f", "time_ratio", "memory_megabytes", "cuda_memory_megabytes",
+    ],
+    "startup": ["step", "process_seconds", "less_python_seconds", "call_seconds"],
+    "threads": ["way", "alone_milliseconds:.0f", "busy_milliseconds:.0f", "busy_to_alone_ratio"],
+    "metrics": [
+        "size_pixels", "time_milliseconds:.0f", "memory_megabytes", "masks_time_milliseconds:.0f",
+        "masks_memory_megabytes", "masks_to_ours_ratio:.0f", "score_difference:.0e",
+    ],
+    "metrics-covering": ["leaves", "annotators", "time_milliseconds:.0f", "memory_megabytes"],
+    "viewer": [
+        "side_pixels", "nodes", "page_megabytes:.2f",
+        "load_milliseconds:.0f", "load_95_milliseconds:.0f",
+        "frame_milliseconds", "frame_95_milliseconds",
+        "interval_milliseconds", "interval_95_milliseconds",
+    ],
+    # What was tried once while a decision was made; no script repeats all of it.
+    "trial": [
+        "on", "trial", "nm_percent", "nh_percent", "nm_all_nodes_percent", "nh_all_nodes_percent",
+        "nm_area_percent", "covering_percent", "f2_percent", "cut_iou_percent", "regions:.0f",
+        "ods:.3f", "best:.3f", "nodes:.0f",
+    ],
+    "trial-kmeans": ["trial", "inertia:.1f", "iterations:.1f", "time_milliseconds:.0f"],
+    "trial-specks": ["on", "trial", "specks:.1f"],
+    "trial-equal-labels": ["trial", "equal_labels_percent"],
+    "trial-nodes": ["trial", *(f"nodes_of_image_{i + 1}" for i in range(5))],
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Attributes
+    ----------
+    name : str
+        As in the CSV's header: plain words, the unit last (``time_seconds``).
+    form : str
+        How numbers are written: a format specification, or empty for whatever Python writes.
+    """
+
+    name: str
+    form: str
+
+    @property
+    def title(self) -> str:
+        """As a heading: ``time, s``."""
+        words = self.name.split("_")
+        unit = ""
+        if words[-1] in UNITS:
+            unit = UNITS[words.pop()][0]
+        title = " ".join(CAPITALS.get(word, word) for word in words)
+        return f"{title}, {unit}" if unit and unit != "%" else title or unit
+
+    def cell(self, value: object) -> str:
+        """A value as it stands in the CSV. None and NaN are empty; text stays as it is."""
+        if value is None or value != value:
+            return ""
+        return value if isinstance(value, str) else format(value, self.form)
+
+
+def schema(table: str) -> tuple[Column, ...]:
+    """The columns of a table; a KeyError if there is no such table."""
+    found = []
+    for spec in SCHEMAS[table]:
+        name, colon, form = spec.partition(":")
+        unit = name.rsplit("_", 1)[-1]
+        found.append(Column(name, form if colon else UNITS.get(unit, ("", ""))[1]))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A file of results.
+
+    Attributes
+    ----------
+    table : str
+        Which of :data:`SCHEMAS` it has.
+    about : mapping
+        The other comment lines: `command`, `machine`, `note`.
+    rows : list of mapping
+        Column name to cell, as text.
+    """
+
+    table: str
+    about: Mapping[str, str]
+    rows: list[dict[str, str]]
+
+
+def write_results(
+    path: Path, table: str, rows: Iterable[Sequence[object]], about: Mapping[str, str]
+) -> None:
+    """Write rows, one value for each column of the table's schema, below comment lines `about`."""
+    columns = schema(table)
+    text = io.StringIO()
+    for key, value in {"table": table, **about}.items():
+        text.write(f"# {key}: {value}\n")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.name for column in columns])
+    for row in rows:
+        writer.writerow(column.cell(value) for column, value in zip(columns, row, strict=True))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text.getvalue(), encoding="utf-8")
+
+
+def read_results(path: Path) -> Results:
+    """A file of results; a ValueError that names it if it does not have its table's columns."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    about: dict[str, str] = {}
+    while lines and lines[0].startswith("# "):
+        key, colon, value = lines.pop(0)[2:].partition(": ")
+        if not colon:
+            raise ValueError(f"{path.name}: a comment line must be '# key: value'")
+        about[key] = value
+    table = about.pop("table", "")
+    if table not in SCHEMAS:
+        raise ValueError(f"{path.name}: '# table: {table}' names no table of benchmarks/_schema.py")
+    if not about.get("command"):
+        raise ValueError(f"{path.name}: no line '# command: ...' says what writes it")
+    header, *rows = csv.reader(lines)
+    names = [column.name for column in schema(table)]
+    if header != names:
+        raise ValueError(f"{path.name}: has columns {header}, table {table} has {names}")
+    for at, row in enumerate(rows, 1):
+        if len(row) != len(names):
+            raise ValueError(f"{path.name}: row {at} has {len(row)} cells for {len(names)} columns")
+    return Results(table, about, [dict(zip(names, row, strict=True)) for row in rows])

@@ -1,0 +1,83 @@
+"""What ``regiontree segment`` shows on the terminal, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from regiontree.engines.batch import Job, Outcome, Summary, largest, plan, segment, suffixes_for
+from regiontree.parser import RegionParser
+from regiontree.system.progress import progress_bar
+from regiontree.system.signals import interruptible
+
+__all__ = ["run"]
+
+EXIT_FAILED = 1  # some inputs failed; the rest is done
+EXIT_INTERRUPTED = 130
+
+
+def run(
+    parser: RegionParser,
+    paths: Sequence[str | Path],
+    out: Path,
+    *,
+    overwrite: bool,
+    pictures: bool,
+    as_json: bool,
+) -> int:
+    """Parse photographs behind a progress bar on standard error; the exit code.
+
+    Raises
+    ------
+    RegionTreeError
+        Nothing can be done: there is no input, say, or the network cannot be loaded.
+    """
+    jobs = plan(paths, out, suffixes_for(parser), pictures=pictures)
+    if said := largest(parser, (job.source for job in jobs)):
+        _say(said)
+    summary = _parsed(parser, jobs, out, overwrite=overwrite, pictures=pictures)
+    _report(summary, out)
+    if as_json:
+        print(json.dumps(summary.as_dict(), indent=1))
+    if summary.interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_FAILED if summary.count("failed") else 0
+
+
+def _parsed(
+    parser: RegionParser, jobs: list[Job], out: Path, *, overwrite: bool, pictures: bool
+) -> Summary:
+    done: list[float] = []
+    with interruptible() as check, progress_bar("parsing", len(jobs)) as bar:
+
+        def advance(outcome: Outcome) -> None:
+            if outcome.seconds is not None:
+                done.append(outcome.seconds)
+            rate = f"{len(done) / sum(done):.2f} images/s" if sum(done) else "- images/s"
+            said = f"failed: {outcome.error}" if outcome.status == "failed" else None
+            bar.reach(bar.reached + 1, said, rate=rate)
+            check()
+
+        return segment(
+            parser, jobs, out, overwrite=overwrite, pictures=pictures, on_outcome=advance
+        )
+
+
+def _report(summary: Summary, out: Path) -> None:
+    """The batch in one or two lines on standard error."""
+    counts = [f"{summary.count(status)} {status}" for status in ("done", "skipped", "failed")]
+    left = summary.planned - len(summary.outcomes)
+    if left:
+        counts.append(f"{left} not started")
+    line = f"{', '.join(counts)} in {summary.seconds:.1f} s"
+    if summary.count("done"):
+        line += f" ({summary.images_per_second:.2f} images/s)"
+    _say(f"{line}; trees and summary.json in {out}")
+    if summary.interrupted:
+        _say("interrupted: run the same command again to do the rest")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,275 @@
+"""The stages from a photograph to a tree: which settings each of them has.
+
+A stage is either one record, or a choice among methods whose classes are the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from operator import index
+from pathlib import Path
+from typing import Any, Literal
+
+from regiontree.backbones.base import DTYPES, FeatureSpec
+from regiontree.backbones.unfold import check_window
+from regiontree.backbones.views import VIEWS
+from regiontree.errors import SettingsError, check_number, nearest_name
+from regiontree.hierarchy import BUILDERS
+from regiontree.images import Size, parse_size
+from regiontree.refine import REFINEMENTS
+from regiontree.spectral.affinity import AffinitySettings
+from regiontree.spectral.oversegment import Oversegmentation
+from regiontree.system.registry import Registry
+from regiontree.system.stages import Key, OnlyIf, check_settings, keys_of, setting
+
+__all__ = [
+    "CHOICES",
+    "MAIN_KEYS",
+    "OVERSEGMENTATIONS",
+    "RECORDS",
+    "SEED",
+    "BackboneSettings",
+    "Choice",
+    "SmoothSettings",
+    "ViewSettings",
+    "known_keys",
+]
+
+OVERSEGMENTATIONS: Registry[type[Oversegmentation]] = Registry(
+    "overclustering",
+    {
+        "simultaneous": "regiontree.spectral.oversegment:SpectralClustering",
+        "features": "regiontree.spectral.oversegment:FeatureClustering",
+        "none": "regiontree.spectral.oversegment:EveryPatch",
+        "colours": "regiontree.images.superpixels:ColourClustering",
+        "felzenszwalb": "regiontree.images.superpixels:Felzenszwalb",
+        "slic": "regiontree.images.superpixels:Slic",
+        "quickshift": "regiontree.images.superpixels:Quickshift",
+        "watershed": "regiontree.images.superpixels:CompactWatershed",
+    },
+    group="regiontree.oversegmentations",
+)
+"""Over-clusterings by name: from the affinity graph or the features, or from the photograph."""
+
+
+def _window(name: str, value: Any) -> tuple[int, int]:
+    """A kernel or stride as (height, width); a single number is both sides."""
+    try:
+        size = parse_size(value)
+    except SettingsError:
+        raise SettingsError(
+            f"{name} must be pixels like 448, or (height, width) like 448x896, got {value!r}"
+        ) from None
+    return (size, size) if isinstance(size, int) else size
+
+
+def _tiles(value: Any) -> int | Literal["own"]:
+    if value == "own":
+        return "own"
+    try:
+        return int(value) if isinstance(value, str) else index(value)
+    except (TypeError, ValueError):
+        raise SettingsError(f"tiles must be a long side in pixels or own, got {value!r}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneSettings:
+    """Which network turns pixels into features, and which of its features are taken."""
+
+    name: str = setting(
+        "embedded",
+        "Network: embedded, a name that `regiontree backbones` lists, owner/model, a folder, "
+        "onnx:FILE; precomputed or precomputed:FOLDER reads feature files.",
+        form="a name",
+    )
+    dtype: str = setting("auto", "Precision of the forward pass.", choices=("auto", *DTYPES))
+    features: FeatureSpec = field(default_factory=lambda: FeatureSpec(facet="auto"))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.name == "precomputed:":
+            raise SettingsError("name precomputed: needs a folder after the colon")
+
+    @property
+    def is_precomputed(self) -> bool:
+        """Whether features come from files, so that no network runs."""
+        return self.name.partition(":")[0] == "precomputed"
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of feature files in ``precomputed:FOLDER``; None for any other name."""
+        kind, _, folder = self.name.partition(":")
+        return Path(folder) if kind == "precomputed" and folder else None
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSettings:
+    """At which size and how often the network sees the photograph."""
+
+    size: Size = setting(
+        518,
+        "Long side in pixels, proportions kept; or exactly HEIGHTxWIDTH, multiples of the patch.",
+        form="pixels, or HEIGHTxWIDTH",
+        parse=parse_size,
+    )
+    views: int = setting(
+        4,
+        "How often the network sees the photograph: once; also mirrored; or four times, moved by "
+        "half patches, which makes the grid twice as fine.",
+        choices=VIEWS,
+    )
+    tiles: int | Literal["own"] | None = setting(
+        None,
+        "Long side in pixels at which overlapping tiles of the photograph are seen as well, at "
+        "least twice the size; own: the photograph's own size.",
+        form="pixels, or own",
+        parse=_tiles,
+        none="no tiles",
+    )
+    kernel: tuple[int, int] | None = setting(
+        None,
+        "Size in pixels of overlapping crops whose features are averaged; goes with stride.",
+        form="pixels, or HEIGHTxWIDTH",
+        parse=lambda value: _window("kernel", value),
+        none="the photograph as a whole",
+    )
+    stride: tuple[int, int] | None = setting(
+        None,
+        "Step in pixels from one crop to the next; goes with kernel.",
+        form="pixels, or HEIGHTxWIDTH",
+        parse=lambda value: _window("stride", value),
+        none="the photograph as a whole",
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.kernel is None or self.stride is None:
+            if self.kernel != self.stride:
+                given, missing = ("kernel", "stride") if self.kernel else ("stride", "kernel")
+                raise SettingsError(f"{given} is set without {missing}; set both or neither")
+        else:
+            check_window(self.kernel, self.stride)
+        if self.tiles is not None:
+            if not isinstance(self.size, int):
+                raise SettingsError("tiles keep an image's proportions: size must be a long side")
+            if self.tiles != "own":
+                check_number("tiles", self.tiles, 2 * self.size, 65_536, whole=True)
+            if self.kernel is not None:
+                raise SettingsError("tiles do not go with kernel; leave one of them out")
+
+
+@dataclass(frozen=True, slots=True)
+class SmoothSettings:
+    """How far features are smoothed: :func:`regiontree.spectral.smooth.smooth_features`."""
+
+    steps: int = setting(4, "Steps of edge-aware smoothing; 0: none.", low=0, high=100, whole=True)
+    contrast: float | None = setting(
+        20.0,
+        "Difference of L*a*b* colours between neighbouring patches at which smoothing stops.",
+        low=0.1,
+        high=1000,
+        none="features alone decide",
+        only_if=OnlyIf("steps"),
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A stage whose keys depend on the method chosen.
+
+    Attributes
+    ----------
+    selector : str
+        The key that chooses.
+    registry : Registry
+        The methods, each a frozen dataclass whose fields are its settings.
+    default : str
+        The method when nothing is said.
+    none : bool
+        Whether ``none`` is a choice too: the stage is left out.
+    """
+
+    selector: str
+    registry: Registry[Any]
+    default: str
+    none: bool = False
+
+    def names(self) -> tuple[str, ...]:
+        """The methods that can be chosen."""
+        return (*(("none",) if self.none else ()), *self.registry.names())
+
+    def get(self, name: Any) -> Any:
+        """The class of a method.
+
+        Raises
+        ------
+        SettingsError
+            No method has that name.
+        """
+        if name not in self.names():
+            names = self.names()
+            raise SettingsError(
+                f"unknown {self.registry.what} {name!r}{nearest_name(name, names) or '.'} Known: "
+                f"{', '.join(names)}"
+            )
+        return self.registry.get(name)
+
+    def key(self) -> Key:
+        """What is known of the selector."""
+        meaning = "Method of this stage; it decides which other settings there are."
+        return Key(self.selector, self.default, meaning, choices=self.names())
+
+    def keys(self, name: str) -> dict[str, Key]:
+        """The settings of a method, by name."""
+        return {} if self.none and name == "none" else keys_of(self.registry.get(name))
+
+
+CHOICES: dict[str, Choice] = {
+    "parts": Choice("method", OVERSEGMENTATIONS, "simultaneous"),
+    "tree": Choice("builder", BUILDERS, "ward"),
+    "refine": Choice("method", REFINEMENTS, "guided", none=True),
+}
+"""Stages with a choice of methods."""
+RECORDS: dict[str, type] = {
+    "backbone": BackboneSettings,
+    "view": ViewSettings,
+    "smooth": SmoothSettings,
+    "affinity": AffinitySettings,
+}
+"""Stages that are one record each."""
+MAIN_KEYS = {
+    "backbone": "name",
+    "smooth": "steps",
+    "affinity": "kind",
+    "parts": "count",
+    "tree": "builder",
+    "refine": "method",
+}
+"""The key that a plain value of a stage sets: ``tree="ward"`` sets ``tree.builder``."""
+SEED = Key("seed", 1234, "Of every random step.", low=0, high=2**63, below=True, whole=True)
+"""What is known of the seed."""
+
+
+def known_keys(methods: Mapping[str, str] | None = None) -> dict[str, Key]:
+    """What is known of each setting, by ``stage.key``.
+
+    Parameters
+    ----------
+    methods
+        The method of each stage that has a choice; None: tell the keys of every method. Of a key
+        that several methods of a stage share, the first method's is told.
+    """
+    found: dict[str, Key] = {}
+    for stage, record in RECORDS.items():
+        # An instance: a record within the record may start from other values than its class does.
+        found |= {f"{stage}.{name}": key for name, key in keys_of(record()).items()}
+    for stage, choice in CHOICES.items():
+        found[f"{stage}.{choice.selector}"] = choice.key()
+        for name in choice.names() if methods is None else (methods[stage],):
+            for key, known in choice.keys(name).items():
+                found.setdefault(f"{stage}.{key}", known)
+    return {**found, "seed": SEED}

@@ -1,0 +1,54 @@
+"""A tree as text: a line a node, with area, depth, height and why a leaf ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regiontree.tree.kernel import children, preorder
+from regiontree.tree.stop import StopReason
+
+__all__ = ["node_lines"]
+
+
+def node_lines(
+    parents: NDArray[np.integer[Any]],
+    area: NDArray[np.int64],
+    level: NDArray[np.int32],
+    height: NDArray[np.float32],
+    stop: NDArray[np.uint8],
+    ends: NDArray[np.bool_],
+) -> list[str]:
+    """A line of headings, then a line for each node from the root down, larger children first.
+
+    Parameters
+    ----------
+    parents, area, level, height, stop : (N,)
+        As in :class:`~regiontree.tree.RegionTree`.
+    ends : (N,) bool
+        Nodes whose children are counted, not shown.
+    """
+    start, nodes = children(parents, area)
+    rows: list[tuple[str, int]] = []
+    stack: list[tuple[int, str, str]] = [(len(parents) - 1, "", "")]
+    while stack:
+        node, lead, indent = stack.pop()
+        rows.append((f"{lead}{node}", node))
+        own = [] if ends[node] else nodes[start[node] : start[node + 1]].tolist()
+        for child in reversed(own):  # the last pushed is the next to come out
+            branch, below = ("└─ ", "   ") if child == own[-1] else ("├─ ", "│  ")
+            stack.append((child, indent + branch, indent + below))
+    width = max(len("node"), *(len(text) for text, _ in rows))
+    below_node = preorder(parents).size - 1
+    lines = [f"{'node':<{width}}    area  depth  height  why it ends"]
+    for text, i in rows:
+        reason = StopReason(int(stop[i]))
+        why = "" if reason == StopReason.INNER else f"  {reason.sentence}"
+        if ends[i] and reason == StopReason.INNER:
+            why = f"  … {below_node[i]} more below"
+        lines.append(
+            f"{text:<{width}}  {area[i] / area[-1]:>6.1%}  {level[i]:>5}  {height[i]:>6.3f}{why}"
+        )
+    return lines

@@ -1,0 +1,155 @@
+"""Answers of the server about images: made once, in threads, and the latest of them kept.
+
+If several requests ask for the same answer, it is made once. An answer depends on the files that it
+was made from: when a tree or its photograph changes, the answer is made again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from regiontree.errors import RegionTreeError
+from regiontree.forest.sources import Outline
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+__all__ = ["AnswerError", "Answers", "Recent"]
+
+_WORKERS = 2  # answers that are made at the same time: this limits the memory
+_MAX_KEPT = 256 << 20  # bytes of answers
+
+T = TypeVar("T")
+Stamp = tuple[tuple[int, ...] | None, ...]
+Key = tuple[int, str, Stamp]
+
+
+class AnswerError(Exception):
+    """A request cannot be answered. The reader sees the sentence, with an HTTP status."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        self.status, self.sentence = status, sentence
+
+
+class Recent(Generic[T]):
+    """The items that were asked for last, up to a total size in bytes.
+
+    It is ours because caches like that of cachetools refuse an item above the limit. This one keeps
+    the latest item whatever its size: a huge image is slow enough without being opened twice.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.size = limit, 0
+        self.items: OrderedDict[Any, tuple[T, int]] = OrderedDict()
+        self.lock = threading.Lock()
+
+    def get(self, key: Any) -> T | None:
+        """The item of a key, None if it is not kept."""
+        with self.lock:
+            if key not in self.items:
+                return None
+            self.items.move_to_end(key)
+            return self.items[key][0]
+
+    def put(self, key: Any, item: T, size: int) -> None:
+        """Keep an item of `size` bytes, and drop the items that were asked for the longest ago."""
+        with self.lock:
+            self.size += size - self.items.pop(key, (item, 0))[1]
+            self.items[key] = item, size
+            while self.size > self.limit and len(self.items) > 1:
+                self.size -= self.items.popitem(last=False)[1][1]
+
+
+class Answers:
+    """The bodies of answers about images; the latest are kept in memory."""
+
+    def __init__(self, outlines: Sequence[Outline]) -> None:
+        self.outlines = outlines
+        self.secret = secrets.token_hex(8)  # so that an entity tag of an earlier run never matches
+        self.kept: Recent[bytes] = Recent(_MAX_KEPT)
+        self.under_way: dict[Key, asyncio.Task[bytes]] = {}
+        self.workers = asyncio.Semaphore(_WORKERS)
+
+    async def get(
+        self, i: int, what: str, media_type: str, make: Callable[[int], bytes], tags: str
+    ) -> Response:
+        """An answer about image i, or 304 if the browser has it already.
+
+        Parameters
+        ----------
+        i
+            Number of the image.
+        what
+            Distinguishes the answers about one image.
+        media_type
+            Of the answer.
+        make
+            Makes the body from the number of the image. It runs in a thread.
+        tags
+            Entity tags of what the browser has: the header ``If-None-Match``.
+
+        Raises
+        ------
+        AnswerError
+            The tree's file is gone, or the body cannot be made.
+        """
+        from starlette.responses import Response
+
+        key = (i, what, self.stamp(i))
+        tag = f'"{hashlib.sha256(repr((self.secret, key)).encode()).hexdigest()[:32]}"'
+        if tag in tags:
+            return Response(status_code=304, headers={"ETag": tag})
+        body = self.kept.get(key)
+        if body is None:
+            task = self.under_way.get(key)
+            if task is None:
+                task = self.under_way[key] = asyncio.create_task(self._make(key, make))
+                task.add_done_callback(lambda _: self.under_way.pop(key))
+            body = await task
+        return Response(body, media_type=media_type, headers={"ETag": tag})
+
+    async def _make(self, key: Key, make: Callable[[int], bytes]) -> bytes:
+        import anyio.to_thread
+
+        outline = self.outlines[key[0]]
+        async with self.workers:
+            try:
+                body = await anyio.to_thread.run_sync(make, key[0], abandon_on_cancel=True)
+            except (RegionTreeError, OSError, MemoryError) as error:
+                told = f"{outline.path}: {error}" if isinstance(error, OSError) else str(error)
+                print(told, file=sys.stderr, flush=True)
+                # The reader may be a stranger, who must not learn in which folder the file lies.
+                shown = str(error).replace(str(outline.path), outline.path.name)
+                raise AnswerError(500, f"{outline.name} cannot be shown. {shown}.") from error
+        self.kept.put(key, body, len(body))
+        return body
+
+    def stamp(self, i: int) -> Stamp:
+        """A value that changes when the tree or the photograph of image i changes.
+
+        Raises
+        ------
+        AnswerError
+            The tree's file is gone.
+        """
+        outline = self.outlines[i]
+        stamp = _stamp(outline.path)
+        if stamp is None:
+            raise AnswerError(410, f"{outline.name} cannot be shown: its tree's file is gone.")
+        return stamp, _stamp(outline.photo) if outline.photo else None
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,293 @@
+"""The web application of the viewer: which address shows what, and who may ask.
+
+The images have numbers. No part of an address ever becomes a path of a file.
+
+Four rules decide who gets an answer:
+
+- Only GET and HEAD are answered.
+- Every path begins with a token, drawn at random when the server starts and compared in constant
+  time. Other users of the machine and pages of other sites cannot know it. Relative links keep it,
+  and ``Referrer-Policy`` stops browsers from telling it to other sites.
+- On the loopback interface, a request must name the server by a local name. So a site whose own
+  name points to this machine (DNS rebinding) gets nothing. Starlette's TrustedHostMiddleware checks
+  the name.
+- No other origin may read answers: there are no CORS headers.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import secrets
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from regiontree.errors import ExportError
+from regiontree.export.labelmap import to_label_image
+from regiontree.forest.sources import Images, Outline, Source, open_source
+from regiontree.viewer.answers import AnswerError, Answers, Recent
+from regiontree.viewer.index import Card, index_html, problem_html, thumbnail
+from regiontree.viewer.page import Links, page_html
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+__all__ = ["LOCAL_NAMES", "make_app"]
+
+LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+"""Host names of this machine, as a browser writes them."""
+
+_MAX_OPEN = 512 << 20  # bytes of trees that stay open
+_COMPRESSION = 1  # of PNG files, 0 to 9: speed counts more than size
+_HEADERS = {
+    "Cache-Control": "private, no-cache",
+    "Content-Security-Policy": "frame-ancestors 'none'",  # each page has the rest of its policy
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def make_app(
+    outlines: Sequence[Outline],
+    token: str,
+    *,
+    title: str = "regiontree",
+    longest: int = 1600,
+    images: Images = (),
+    hosts: Collection[str] | None = None,
+) -> ASGIApp:
+    """The web application: every address lies below ``/TOKEN/``.
+
+    ``/TOKEN/`` is the page of thumbnails. If there is one image only, it leads to the image's page.
+    Image i, counted from 0, has these addresses:
+
+    - ``i/``, its page;
+    - ``i/thumbnail.jpg``;
+    - ``i/mask/NODE.png``, 8 bits, 255 inside the node;
+    - ``i/cut/K.png``, 16 bits; region j + 1 is node ``cut_nodes(n_regions=K)[j]``;
+    - ``i/tree.npz``, the bytes of the tree's file.
+
+    Parameters
+    ----------
+    outlines
+        The images, at least one.
+    token
+        The beginning of every path: letters, digits, ``-`` and ``_``.
+    title
+        Of the page of thumbnails.
+    longest
+        The longest side of the pictures in pixels.
+    images
+        Where the trees' photographs lie.
+    hosts
+        Names by which requests may address the server, without port; None for any name.
+    """
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.routing import Mount, Route
+
+    endpoints = _Endpoints(outlines, title, longest, images)
+    routes = [
+        Route("/", endpoints.home),
+        Route("/{image}/", endpoints.page),
+        Route("/{image}/thumbnail.jpg", endpoints.thumbnail),
+        Route("/{image}/mask/{node}.png", endpoints.mask),
+        Route("/{image}/cut/{regions}.png", endpoints.cut),
+        Route("/{image}/tree.npz", endpoints.tree),
+    ]
+    app: ASGIApp = Starlette(
+        routes=[Mount(f"/{token}", routes=routes)],
+        exception_handlers={
+            AnswerError: _tell_refusal,
+            HTTPException: _tell_refusal,
+            Exception: _tell_bug,
+        },
+    )
+    app = _Guard(app, token)
+    if hosts is not None:
+        app = TrustedHostMiddleware(app, allowed_hosts=list(hosts), www_redirect=False)
+    return _ProtectiveHeaders(app)
+
+
+class _Endpoints:
+    """What each address shows."""
+
+    def __init__(
+        self, outlines: Sequence[Outline], title: str, longest: int, images: Images
+    ) -> None:
+        self.outlines, self.longest, self.images = outlines, longest, images
+        self.answers = Answers(outlines)
+        self.sources: Recent[Source] = Recent(_MAX_OPEN)
+        cards = [Card(o, f"{i}/", f"{i}/thumbnail.jpg") for i, o in enumerate(outlines)]
+        self.index = index_html(cards, title)
+
+    async def home(self, request: Request) -> Response:
+        from starlette.responses import HTMLResponse, RedirectResponse
+
+        if len(self.outlines) == 1:
+            return RedirectResponse("0/")
+        return HTMLResponse(self.index)
+
+    async def page(self, request: Request) -> Response:
+        last = len(self.outlines) - 1
+
+        def make(i: int) -> bytes:
+            links = Links(
+                index="../" if last else None,
+                previous=f"../{i - 1}/" if i else None,
+                next=f"../{i + 1}/" if i < last else None,
+                tree="tree.npz",
+                mask="mask/{node}.png",
+                cut="cut/{regions}.png",
+            )
+            return page_html(self._source(i), longest=self.longest, links=links).encode()
+
+        return await self._answer(request, "page", "text/html; charset=utf-8", make)
+
+    async def thumbnail(self, request: Request) -> Response:
+        return await self._answer(
+            request, "thumbnail", "image/jpeg", lambda i: thumbnail(self._source(i))
+        )
+
+    async def mask(self, request: Request) -> Response:
+        node = _number(request, "node")
+
+        def make(i: int) -> bytes:
+            tree = self._source(i).tree
+            if node > tree.root:
+                raise AnswerError(404, f"There is no node {node}: this tree has 0 to {tree.root}.")
+            return _png(tree.mask(node).view(np.uint8) * np.uint8(255))
+
+        return await self._answer(request, f"mask {node}", "image/png", make)
+
+    async def cut(self, request: Request) -> Response:
+        regions = _number(request, "regions")
+        if not regions:
+            raise AnswerError(400, "A cut has at least 1 region.")
+
+        def make(i: int) -> bytes:
+            tree = self._source(i).tree
+            try:
+                return _png(to_label_image(tree, n_regions=regions))
+            except ExportError as error:
+                raise AnswerError(400, f"{error}.") from error
+
+        return await self._answer(request, f"cut {regions}", "image/png", make)
+
+    async def tree(self, request: Request) -> Response:
+        return await self._answer(
+            request,
+            "tree",
+            "application/octet-stream",
+            lambda i: self.outlines[i].path.read_bytes(),
+        )
+
+    async def _answer(
+        self, request: Request, what: str, media_type: str, make: Callable[[int], bytes]
+    ) -> Response:
+        """The answer that `make` gives about the image in the request's address."""
+        i = _number(request, "image")
+        if i >= len(self.outlines):
+            raise AnswerError(404, f"There is no image {i} here.")
+        tags = request.headers.get("if-none-match", "")
+        return await self.answers.get(i, what, media_type, make, tags)
+
+    def _source(self, i: int) -> Source:
+        key = (i, self.answers.stamp(i))
+        source = self.sources.get(key)
+        if source is None:
+            source = open_source(self.outlines[i].path, images=self.images)
+            self.sources.put(key, source, source.tree.labels.nbytes)
+        return source
+
+
+def _number(request: Request, name: str) -> int:
+    text: str = request.path_params[name]
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise AnswerError(
+            400, f"The address must hold a number of at most 9 digits for its {name}."
+        )
+    return int(text)
+
+
+def _png(grey: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(grey).save(file, "PNG", compress_level=_COMPRESSION)
+    return file.getvalue()
+
+
+# -- who may ask ----------------------------------------------------------------------------------
+
+
+class _Guard:
+    """An application that answers only GET and HEAD, and only below its token."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self.app, self.token = app, token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._refusal(scope) or self.app)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        if scope["method"] not in ("GET", "HEAD"):
+            answer = _problem(405, "This server only shows things: it answers GET and HEAD.")
+            answer.headers["Allow"] = "GET, HEAD"
+            return answer
+        given = scope["path"].split("/")[1] if "/" in scope["path"] else ""
+        if not secrets.compare_digest(given.encode("utf-8", "surrogatepass"), self.token):
+            return _problem(403, "This address lacks the token of the one shown in the terminal.")
+        return None
+
+
+class _ProtectiveHeaders:
+    """An application whose every answer has the headers that protect it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from starlette.datastructures import MutableHeaders
+
+        async def send_with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+# -- instead of an answer -------------------------------------------------------------------------
+
+
+def _problem(status: int, sentence: str, home: str | None = None) -> Response:
+    """A page with the sentence, and a link to the page of thumbnails if `home` is its URL."""
+    from starlette.responses import HTMLResponse
+
+    # No browser may keep this page: the problem may be solved in a minute.
+    return HTMLResponse(problem_html(sentence, home), status, {"Cache-Control": "no-store"})
+
+
+async def _tell_refusal(request: Request, error: Exception) -> Response:
+    """The page of an AnswerError, or of Starlette's error for an unknown address."""
+    home = "../" * (request.url.path.count("/") - 2) or "./"
+    if isinstance(error, AnswerError):
+        return _problem(error.status, error.sentence, home)
+    return _problem(404, "There is nothing at this address.", home)
+
+
+async def _tell_bug(request: Request, error: Exception) -> Response:
+    """A page that says only that there is a bug. The terminal shows the traceback."""
+    traceback.print_exception(error)
+    return _problem(500, "The server has made a mistake; the terminal says more.")
