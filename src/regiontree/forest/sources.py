@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 TREE_SUFFIX = ".npz"
+"""Ending of the names of tree files."""
 _FEATURES = (".npy", ".npz")  # suffixes of the "image" of a tree that was made from features alone
 
 
@@ -157,6 +158,7 @@ class Places:
 
 
 Images = Sequence[str | Path] | Places
+"""Where photographs may lie: files and folders, or places made of them."""
 
 
 def find_trees(paths: Sequence[str | Path]) -> list[Path]:

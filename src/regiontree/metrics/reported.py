@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from regiontree.metrics.boundary import BoundaryMetric, BoundaryScores
@@ -86,9 +87,9 @@ class Boundary(ReportMetric):
 
     def __init__(self, question: Question) -> None:
         self._metric = BoundaryMetric(question.classes)
+        distances = self._metric.settings.distances
         self.columns = tuple(
-            Column(f"F{distance:g}", lambda scores, at=at: scores.points[at].f)
-            for at, distance in enumerate(self._metric.settings.distances)
+            Column(f"F{distance:g}", partial(_f_at, at)) for at, distance in enumerate(distances)
         )
 
     @classmethod
@@ -107,3 +108,8 @@ class Boundary(ReportMetric):
 
     def compute(self) -> BoundaryScores:
         return self._metric.compute()
+
+
+def _f_at(at: int, scores: BoundaryScores) -> float:
+    """The F-measure at one of the distances."""
+    return scores.points[at].f
