@@ -13,6 +13,7 @@ from conftest import EXAMPLE
 
 from regiontree import RegionTree
 from regiontree.backbones import load_backbone
+from regiontree.backbones.command import backbones
 from regiontree.backbones.registry import FAMILIES, is_of_a_family
 from regiontree.backbones.weights import is_here
 from regiontree.errors import BackboneError
@@ -102,3 +103,10 @@ def test_from_the_command_line(package, tmp_path):
     assert done.returncode == 0, done.stderr
     (file,) = (tmp_path / "out").rglob("*.npz")
     assert RegionTree.load(file).meta["backbone"]["name"] == "colours:16 (4 views)"
+
+
+def test_the_list_names_families_of_other_packages(families, capsys):
+    assert backbones() == 0
+    assert "mine:ARGUMENT" in capsys.readouterr().out
+    assert backbones("mine:16") == 0
+    assert "a family that another package adds" in capsys.readouterr().out

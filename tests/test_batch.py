@@ -106,7 +106,7 @@ def test_results_inside_the_input_folder_are_not_input(photos):
     out.mkdir()
     (out / "b.hierarchy.png").write_bytes(b"x")
     assert len(plan([photos], out, IMAGE_SUFFIXES)) == 3
-    with pytest.raises(SettingsError, match="would be photographs to the next run"):
+    with pytest.raises(SettingsError, match=r"next run would read the pictures .* as photographs"):
         plan([photos], photos, IMAGE_SUFFIXES, pictures=True)
 
 

@@ -59,7 +59,7 @@ def test_voc(voc):
     assert ids_of(dataset) == ["2007_a", "2007_b"]
     assert dataset.labels.name == "voc12"
     assert dataset.truth(dataset.samples[0]).tolist() == IDS.tolist()
-    assert dataset.problems == ("2 images found, the complete split has 1449",)
+    assert dataset.problems == ("2 images were found, but the complete split has 1449",)
 
 
 def coco(root: Path) -> Path:
@@ -129,7 +129,7 @@ def test_kitti_step_split_is_what_has_masks(tmp_path):
         dataset = open_dataset("kitti_step", split, tmp_path)
         assert ids_of(dataset) == ["0002/000000"]
         assert dataset.truth(dataset.samples[0]).tolist() == IDS.tolist()
-        assert dataset.problems == ("1 images found, the complete split has 2981",)
+        assert dataset.problems == ("1 images were found, but the complete split has 2981",)
 
 
 def test_partimagenet(tmp_path):
@@ -371,20 +371,20 @@ def test_no_file_is_asked_for_its_state(tmp_path, monkeypatch):
          "labels.ignore[1] must be a whole number or text, got 1.5"),
         ({"images": {}}, "images.dir is missing"),
         ({"images": {"dir": 5}}, "images.dir must be text, got 5"),
-        ({"images": 5}, "images must be a folder, or dir and what else is needed, got 5"),
+        ({"images": 5}, "images must be a folder, or a mapping with the key dir, got 5"),
         ({"labels": 5}, "labels must be text or a mapping of keys to values, got 5"),
         ({"format": "idx"}, "format must be 'index', 'red', "),
         ({"format": "idx"}, "or 'pascal_part_mat', got 'idx'; did you mean 'index'?"),
         ({"expected": 0}, "expected must be greater than or equal to 1, got 0"),
         ({"expected": "500"}, "expected must be a whole number, got '500'"),
         ({"format": "panoptic"}, "format panoptic needs 'segments'"),
-        ({"colours": {"ffffff": 1}}, "format index has no use for 'colours'"),
+        ({"colours": {"ffffff": 1}}, "format index does not use 'colours'"),
         ({"format": "colours", "colours": {"whit": 1}},
-         "colours.whit must be a colour, as RRGGBB or a name like white, got 'whit'"),
+         "colours.whit must be a colour, such as RRGGBB or a name like white, got 'whit'"),
         ({"format": "colours", "colours": {0: 1}}, "colours[0] must be text, got 0"),
         ({"format": "pascal_part_mat"}, "needs 'labels'"),
-        ({"ids": "masks"}, "ids: masks needs 'masks'"),
-        ({"format": "red", "divide": 1000}, "format red has no use for 'divide'"),
+        ({"ids": "masks"}, "'ids: masks' needs 'masks'"),
+        ({"format": "red", "divide": 1000}, "format red does not use 'divide'"),
     ],
 )  # fmt: skip
 def test_wrong_specs_say_which_key(change, message):
@@ -442,7 +442,7 @@ def test_a_spec_file_is_relative_to_itself(tmp_path):
 def test_root_from_the_environment(tmp_path, monkeypatch):
     fill(tmp_path / "data/photos", "a.jpg")
     file = write_spec(tmp_path, "images: photos\nroot: $SOME_DATA_ROOT\n")
-    with pytest.raises(ConfigError, match="the environment has no SOME_DATA_ROOT"):
+    with pytest.raises(ConfigError, match="environment variable SOME_DATA_ROOT is not set"):
         open_dataset(file)
     assert len(open_dataset(file, root=tmp_path / "data")) == 1
     monkeypatch.setenv("SOME_DATA_ROOT", str(tmp_path / "data"))
@@ -479,7 +479,7 @@ def test_spec_of_another_split_or_absent(tmp_path):
     ("labels", "content", "said"),
     [
         ("tree.txt", None, "/tree.txt: no such file"),
-        ("tree.txt", "a\t1", "/tree.txt, line 1: 'a\\t1' is not name, id and kind"),
+        ("tree.txt", "a\t1", "/tree.txt, line 1: 'a\\t1' must be name, id and kind"),
         ("{table: tree.txt}", "a\tb", "/tree.txt, line 1: id 'a' of 'b' is not a whole number"),
         ("citiscapes", None, "unknown label tree 'citiscapes'; did you mean 'cityscapes'?"),
     ],
@@ -570,7 +570,7 @@ def test_published(voc, tmp_path):
     dataset, remarks = published_dataset(file, "mine", "val", search=search)
     assert (ids_of(dataset), dataset.problems) == (["2007_a", "2007_b"], ())
     assert remarks == [
-        "./labels/voc12.txt was not found; the label tree 'voc12' of regiontree was taken for it"
+        "./labels/voc12.txt was not found, so regiontree's label tree 'voc12' is used instead"
     ]
     (tmp_path / "work/labels").mkdir()
     (tmp_path / "work/labels/voc12.txt").write_text("thing\t1\t0\nrest\t0\t1\n")
@@ -622,7 +622,7 @@ def test_published_masks_of_partimagenet_with_other_labels(tmp_path, folder, lab
     assert dataset.labels.name == labels  # as written
     said = [remark for remark in remarks if remark.startswith(f"{file}: mine.val: labels_txt l/")]
     assert len(said) == slips
-    assert all("or dir to annotations/val_idx" in remark for remark in said)
+    assert all("dir to annotations/val_idx" in remark for remark in said)
 
 
 @pytest.mark.parametrize(("asked", "there"), [("val_things", "val_thing"), ("val", "vals")])
@@ -631,7 +631,7 @@ def test_published_split_with_an_s(tmp_path, asked, there):
     fill(tmp_path / "images", "a.jpg")
     dataset, remarks = published_dataset(file, "mine", asked, search=[tmp_path])
     assert (dataset.split, ids_of(dataset), dataset.samples[0].masks) == (there, ["a"], ())
-    assert remarks == [f"split {asked!r} is not in {file}; {there!r} was taken for it"]
+    assert remarks == [f"split {asked!r} is not in {file}; {there!r} is used instead"]
 
 
 @pytest.mark.parametrize("frames", [("000019", "000019"), ("000019", "000023")])

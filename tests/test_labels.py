@@ -157,7 +157,7 @@ def test_names_of_ids():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([Label(("a",), 1), Label(("b",), 1)], "id 1 of 'b' is already that of 'a'"),
+        ([Label(("a",), 1), Label(("b",), 1)], "id 1 of 'b' is already .*'a'"),
         ([Label(("a", "b"), 1), Label(("a", "b"), 2)], "'a--b' has both id 1 and id 2"),
         ([Label(("a",), 1, BG), Label(("b",), 2, IGNORE)], "no foreground label"),
         ([], "no foreground label"),
@@ -182,7 +182,7 @@ def test_background_and_ignored_labels_may_share_a_path():
         ((" a",), 1, 0, "name ' a'"),
         (("a\tb",), 1, 0, "printable"),
         (("a",), 2**31, 0, "int32"),
-        (("a",), 1, 3, r"kind 3; kinds are 0 \(foreground\), 1 \(background\), 2 \(ignore\)"),
+        (("a",), 1, 3, r"kind 3; .*kinds are 0 \(foreground\), 1 \(background\), 2 \(ignore\)"),
     ],
 )
 def test_labels_that_cannot_be(path, number, kind, message):
@@ -263,19 +263,19 @@ def test_text_as_it_comes(write, text):
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("a\n\tb\n\t\t\tc\t1\t0", 3, "indented by 3 tabs where 2 are the most"),
-        ("\ta\t1\t0", 1, "indented by 1 tabs where 0 are the most"),
-        ("a\n    b\t1\t0", 2, "indented with blanks; use one tab a level"),
+        ("a\n\tb\n\t\t\tc\t1\t0", 3, "indented by 3 tabs.* 2 "),
+        ("\ta\t1\t0", 1, "indented by 1 tabs.* 0 "),
+        ("a\n    b\t1\t0", 2, "indented with blanks; use one tab"),
         ("a\n\t b\t1\t0", 2, "indented with blanks"),
         ("a\nb\t1\t0", 1, "group 'a' has no labels below it"),
         ("a\t1\t0\nb\n\tc\n\td\t2\t0", 3, "group 'c' has no labels below it"),
         ("a\t1\t0\nunlabeled 255 2", 2, "group 'unlabeled 255 2' .* tabs between"),
-        ("a\t1\t0\n\nb\t1\t0", 3, "id 1 of 'b' is already that of 'a'"),
+        ("a\t1\t0\n\nb\t1\t0", 3, "id 1 of 'b' is already .*'a'"),
         ("a\t1\t0\na\t2\t0", 2, "'a' has both id 1 and id 2"),
         ("a\t1\t3", 1, "'a' has kind 3"),
         ("a\t1\t-1", 1, "'a' has kind -1"),
-        ("a\t1", 1, "is not name, id and kind"),
-        ("a\t1\t0\t0", 1, "is not name, id and kind"),
+        ("a\t1", 1, "name, id and kind"),
+        ("a\t1\t0\t0", 1, "name, id and kind"),
         ("0\tbackground\tbackground", 1, "id 'background' of '0' is not a whole number"),
         ("a\t1.0\t0", 1, "id '1.0' of 'a'"),
         ("a\t1\tfg", 1, "kind 'fg' of 'a'"),
@@ -358,31 +358,31 @@ def test_json_is_read_too(write):
         ("labels: {a: 1}\nkinds: {}", 2, "unknown section 'kinds'; known: source, labels"),
         ("labels: {a: 1}\nlabels: {b: 1}", 2, "key 'labels' appears twice"),
         ("labels:\n  a: {b: 1}\n  c: 2\n  a: {d: 3}", 4, "key 'a' appears twice"),
-        ("labels:\n  a: 1\n  b: 1", 3, "id 1 of 'b' is already that of 'a'"),
+        ("labels:\n  a: 1\n  b: 1", 3, "id 1 of 'b' is already .*'a'"),
         ("labels:\n  a: 1\n  b: [2]", 3, "'b' needs an id, or names"),
         ("labels:\n  a: 1\n  b: {}", 3, "'b' needs an id, or names"),
         ("labels:\n  a: 1\n  b:", 3, "id '' of 'b' is not a whole number"),
         ("labels:\n  a: {_: {b: 1}}", 2, "'_' needs an id"),
         ("labels:\n  a: 0x1F", 2, "id '0x1F' of 'a'"),
-        ("labels:\n  [1, 2]: 3", 2, "where a name is expected"),
-        ("labels:\n  a_1..3: 1..2", 2, "a_1..3: 1..2 is not a series, as a_1..3: 7..9"),
+        ("labels:\n  [1, 2]: 3", 2, "a name is expected"),
+        ("labels:\n  a_1..3: 1..2", 2, "a_1..3: 1..2 is not a series.* a_1..3: 7..9"),
         ("labels:\n  a_1..3: -1..3", 2, "is not a series"),
         ("labels:\n  a_3..1: 3..1", 2, "is not a series"),
         ("labels:\n  a: 3..1", 2, "is not a series"),
-        ("labels:", 1, "labels must be names and ids, or a file"),
-        ("source: me\nlabels: none.yaml", 2, "labels: there is no file 'none.yaml' beside this"),
+        ("labels:", 1, "labels must be names .*ids, or .* file"),
+        ("source: me\nlabels: none.yaml", 2, "labels: there is no file 'none.yaml'"),
         ('labels: "\\0"', 1, "labels: there is no file"),
-        ("labels: [a, b]", 1, "labels must be names and ids, or a file"),
+        ("labels: [a, b]", 1, "labels must be names .*ids, or .* file"),
         ("a text", None, "holds 'a text'; a label tree has keys and values"),
         ("- a\n- list", None, "holds a list; a label tree has keys and values"),
         ("labels: {a: 1}\nignore: [b, a]", 2, "ignore: no label is called 'b'"),
         ("labels: {dog: 1}\nignore: [dgo]", 2, "no label is called 'dgo'; did you mean 'dog'"),
-        ("labels: {a: {x: 1}, b: {x: 2}}\nignore:\n- x", 3, "'x' may be a--x or b--x; write which"),
+        ("labels: {a: {x: 1}, b: {x: 2}}\nignore:\n- x", 3, "'x' .*a--x or b--x"),
         ("labels: {a: {b: 1}, c: 2}\nbackground: b\nignore: a", 3, "'a--b' is background already"),
-        ("labels: {a: 1}\nignore: {a: 1}", 2, "ignore: must be names"),
-        ("labels: {a: 1}\nignore: [[a]]", 2, "ignore: must be names"),
-        ("labels:\n  a: &x {b: 1}\n  c: *x", 2, "an alias leads here"),
-        ("labels:\n  a: &x {b: *x}", 2, "an alias leads here"),
+        ("labels: {a: 1}\nignore: {a: 1}", 2, "ignore: must be .*names"),
+        ("labels: {a: 1}\nignore: [[a]]", 2, "ignore: must be .*names"),
+        ("labels:\n  a: &x {b: 1}\n  c: *x", 2, "alias .*write"),
+        ("labels:\n  a: &x {b: *x}", 2, "alias .*write"),
         ("labels:\n  a: 1\n b: 2", 3, "not YAML"),
         ("labels:\n\ta: 1", 2, "not YAML"),
         ('labels:\n  "\\U00110000": 1', None, "not YAML"),
@@ -420,7 +420,7 @@ def test_json_that_cannot_be_read(write, text, message):
     ("text", "message"),
     [
         ("source: me", r"tree\.yaml: section 'labels' is missing"),
-        ("labels: tree.yaml", r"tree\.yaml, line 1: labels must be names and ids"),
+        ("labels: tree.yaml", r"tree\.yaml, line 1: labels must be names .*ids"),
         ("labels: {a: 1}\nignore: [a]", r"tree\.yaml: .* no foreground label"),
         ("labels: " + "{a: " * 5000, r"tree\.yaml: nested too deeply"),
     ],
@@ -467,23 +467,27 @@ def test_a_prefix_chooses_rows(write):
         "a", (Label(("void",), 0, IGNORE), Label(("road",), 1))
     )
     assert LabelTree.from_table(file, prefix="c").names == {0: "tree", 1: "car"}
-    with pytest.raises(DataError, match=r"line 1: 'a:0': choose a prefix, as prefix='a'"):
+    with pytest.raises(DataError, match=r"line 1: 'a:0'.* choose .*prefix='a'"):
         LabelTree.from_table(file)
-    with pytest.raises(DataError, match=r"no id has the prefix 'd'; prefixes: a, b, c"):
+    with pytest.raises(DataError, match=r"no id has the prefix 'd'; .*prefixes.*: a, b, c"):
         LabelTree.from_table(file, prefix="d")
 
 
 @pytest.mark.parametrize(
     ("text", "how", "message"),
     [
-        ("0\ta\n1", {}, ", line 2: 1 columns, the id in column 0, lack a name"),
-        ("0\ta\n1\t", {}, ", line 2: 1 columns, the id in column 0, lack a name"),
+        ("0\ta\n1", {}, ", line 2: .*1 columns, .*lacks? a name"),
+        ("0\ta\n1\t", {}, ", line 2: .*1 columns, .*lacks? a name"),
         ("0\ta\n1\t\tb", {}, ", line 2: name ''"),
-        ("0\ta\tb\n1\tc", {"columns": [2, 1]}, r", line 2: 2 columns, .* one of columns \[2, 1\]"),
-        ("0\ta\tb", {"columns": [1, -1]}, ", line 1: 3 columns"),
-        ("0\ta\tb", {"columns": []}, ", line 1: 3 columns"),
+        (
+            "0\ta\tb\n1\tc",
+            {"columns": [2, 1]},
+            r", line 2: .*2 columns.* one of columns \[2, 1\]",
+        ),
+        ("0\ta\tb", {"columns": [1, -1]}, ", line 1: .*3 columns"),
+        ("0\ta\tb", {"columns": []}, ", line 1: .*3 columns"),
         ("0\ta\nid\tname", {}, ", line 2: id 'id' of 'name' is not a whole number"),
-        ("0\ta\n\n0\tb", {}, ", line 3: id 0 of 'b' is already that of 'a'"),
+        ("0\ta\n\n0\tb", {}, ", line 3: id 0 of 'b' is already .*'a'"),
         ("0\ta\n1\tb", {"ignore": [2]}, ": ignore: no label has id 2"),
         ("0\ta\n1\tdog", {"background": ["dgo"]}, ": background: .* did you mean 'dog'"),
         ("0\ta\n1\tb", {"background": ["a"], "ignore": [0]}, ": ignore: 'a' is background already"),
@@ -624,7 +628,7 @@ def test_files_are_chosen_by_their_suffix(write):
         ("voc12.csv", r"unknown label tree 'voc12\.csv'; did you mean 'voc12'"),
         (
             "labels/voc12.txt",
-            r"labels/voc12\.txt: no such file; did you mean 'voc12'\? That one is",
+            r"labels/voc12\.txt: no such file; did you mean 'voc12'\? That .*regiontree",
         ),
         ("labels/x.txt", r"labels/x\.txt: no such file$"),
     ],

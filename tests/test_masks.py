@@ -81,7 +81,7 @@ def test_divide_leaves_the_class(tmp_path):
 
 def test_colours_are_no_ids(tmp_path):
     file = png(tmp_path / "a.png", np.zeros((2, 2, 3), np.uint8))
-    with pytest.raises(DataError, match=r"a\.png.* is RGB; name the mask format \(colours"):
+    with pytest.raises(DataError, match=r"a\.png.* is RGB; .*format \(colours"):
         masks.read_index(file)
 
 
@@ -96,7 +96,7 @@ def test_cut_short(tmp_path, keep):
     noise = np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)
     file = png(tmp_path / "a.png", noise)
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(DataError, match=r"a\.png: (damaged|is not an image)"):
+    with pytest.raises(DataError, match=r"a\.png: .*(damaged|is not an image)"):
         masks.read_index(file)
 
 
@@ -114,7 +114,7 @@ def test_missing_and_not_an_image(tmp_path):
 def test_red_channel(tmp_path):
     rgb = np.dstack([IDS, IDS * 0 + 9, IDS * 0 + 200]).astype(np.uint8)
     assert masks.read_red(png(tmp_path / "a.png", rgb)).tolist() == IDS.tolist()
-    with pytest.raises(DataError, match=r"b\.png: an RGB image is expected, this one is L"):
+    with pytest.raises(DataError, match=r"b\.png: must be an RGB image.* is L"):
         masks.read_red(png(tmp_path / "b.png", IDS))
 
 
@@ -148,7 +148,7 @@ def test_panoptic(tmp_path):
     found = masks.read_segments(file)
     mask = png(tmp_path / "000139.png", rgb)
     assert masks.read_panoptic(mask, found).tolist() == [[0, 17], [200, 17]]
-    with pytest.raises(DataError, match=r"other\.png: the segments' JSON has no annotation"):
+    with pytest.raises(DataError, match=r"other\.png: .*JSON.* has no annotation"):
         masks.read_panoptic(png(tmp_path / "other.png", rgb), found)
     rgb[0, 0] = (5, 0, 0)
     with pytest.raises(DataError, match=r"000139\.png: segment 5 is not in"):
@@ -157,7 +157,7 @@ def test_panoptic(tmp_path):
 
 def test_panoptic_json_of_another_kind(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"images": []}))
-    with pytest.raises(DataError, match=r"a\.json: damaged .*annotations"):
+    with pytest.raises(DataError, match=r"a\.json: .*damaged .*annotations"):
         masks.read_segments(tmp_path / "a.json")
 
 
@@ -201,7 +201,7 @@ def test_bsds_that_is_not(tmp_path):
     with pytest.raises(DataError, match=r"a\.mat: has no 'groundTruth'"):
         masks.read_bsds(tmp_path / "a.mat")
     save_bsds(tmp_path / "b.mat", [np.ones((2, 3)), np.ones((3, 2))])
-    with pytest.raises(DataError, match=r"b\.mat: annotators' masks must have one size"):
+    with pytest.raises(DataError, match=r"b\.mat: .*masks of all annotators.*same size"):
         masks.read_bsds(tmp_path / "b.mat")
 
 
@@ -209,7 +209,7 @@ def test_bsds_that_is_not(tmp_path):
 def test_mat_cut_short(tmp_path, keep):
     file = save_bsds(tmp_path / "a.mat", [np.arange(400).reshape(20, 20)])
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(DataError, match=r"a\.mat: (damaged|has no 'groundTruth')"):
+    with pytest.raises(DataError, match=r"a\.mat: .*(damaged|has no 'groundTruth')"):
         masks.read_bsds(file)
 
 

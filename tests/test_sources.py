@@ -150,7 +150,7 @@ def test_a_tree_that_does_not_name_its_photograph(tmp_path, meta):
     tree = replaced_meta(hand_tree(), meta).save(tmp_path / "a.npz")
     for source in (open_source(tree), open_outline(tree)):
         assert (source.name, source.photo) == ("a.npz", None)
-        assert source.notice == "The tree does not say what photograph it was made from."
+        assert source.notice == "The tree does not say which photograph it was made from."
 
 
 def test_a_tree_made_from_features_has_no_photograph(tmp_path):
@@ -284,7 +284,7 @@ def test_trees_are_found_in_folders_and_by_pattern(tmp_path, tree):
 
 
 def test_paths_without_trees_are_named(tmp_path, photo):
-    with pytest.raises(TreeFileError, match="name at least one tree"):
+    with pytest.raises(TreeFileError, match="give at least one tree"):
         find_trees([])
     with pytest.raises(TreeFileError, match=r"photos: holds no trees \(\.npz\)"):
         find_trees([photo.parent])

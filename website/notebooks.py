@@ -36,6 +36,7 @@ def run_notebook(path: Path) -> nbformat.NotebookNode:
         notebook,
         timeout=_TIMEOUT,
         kernel_name="python3",
+        extra_arguments=["--IPKernelApp.log_level=40"],  # errors only
         resources={"metadata": {"path": str(path.parent)}},
     )
     client.execute()

@@ -1,4 +1,4 @@
-"""``regiontree backbones``: what there is to choose from, what is here, and fetching it ahead."""
+"""``regiontree backbones``: lists the backbones, describes one, or downloads its weights."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from regiontree.backbones.cache import cache_folder
 from regiontree.backbones.catalog import CATALOG
 from regiontree.backbones.embedded import PACKAGE, SHAPE, WEIGHTS_SHA256
+from regiontree.backbones.registry import FAMILIES
 from regiontree.backbones.weights import cached_models, find_model, forget_digests
 from regiontree.errors import SettingsError
 
@@ -51,6 +52,12 @@ def backbones(name: str | None = None, *, download: bool = False, as_json: bool 
     if "path" in known and known["path"] is None:
         print(f"\nnot on this machine; fetch it: regiontree backbones {name} --download")
     return 0
+
+
+def _others() -> dict[str, str]:
+    """What else `--backbone` takes, families of other packages included."""
+    added = [kind for kind in FAMILIES if kind not in ("embedded", "onnx")]
+    return _OTHERS | {f"{kind}:ARGUMENT": "a family that another package adds" for kind in added}
 
 
 def _rows() -> list[dict[str, Any]]:
@@ -101,10 +108,10 @@ def _embedded() -> dict[str, Any]:
 def _about(name: str, download: bool) -> dict[str, Any]:
     if name == "embedded":
         return _embedded()
-    for kind in ("precomputed", "onnx"):
-        if name.partition(":")[0] == kind:
-            pattern = next(pattern for pattern in _OTHERS if pattern.startswith(kind))
-            return {"name": name, "note": f"{pattern}: {_OTHERS[pattern]}"}
+    kind = name.partition(":")[0]
+    for pattern, note in _others().items():
+        if pattern.partition(":")[0] == kind and ":" in pattern:
+            return {"name": name, "note": f"{pattern}: {note}"}
     entry = CATALOG.get(name.partition("@")[0])
     known: dict[str, Any] = asdict(entry) if entry else {}
     known["name"] = name
@@ -133,8 +140,9 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     needed = console.measure(wide, options=console.options.update_width(1000)).maximum
     console.print(wide if needed <= console.width else _table(rows, with_source=False))
     print("\nAlso:")
-    width = max(map(len, _OTHERS))
-    for pattern, note in _OTHERS.items():
+    others = _others()
+    width = max(map(len, others))
+    for pattern, note in others.items():
         print(f"  {pattern:<{width}}  {note}")
     print("\nDetails: regiontree backbones NAME\nTo have it where no network is: --download")
 

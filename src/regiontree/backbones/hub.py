@@ -46,7 +46,7 @@ class NoRevisionError(BackboneError):
 
 
 def hub_cache() -> Path:
-    """Where the hub's files are kept on this machine.
+    """The folder of the hub's files on this machine.
 
     Raises
     ------
@@ -63,14 +63,15 @@ def hub_cache() -> Path:
 
 
 def download(hub_id: str, revision: str | None, *, progress: bool) -> tuple[str, dict[str, str]]:
-    """Fetch what is not in the cache yet: the commit, and the sha256 of large files by name.
+    """The commit, and the sha256 of large files by name. What the cache lacks is downloaded.
 
     Raises
     ------
     UnreachableError
         The hub does not answer, or must not be asked.
     NoRevisionError, BackboneError
-        It has no such revision or model, or not for us, or no weights that are safe to load.
+        The hub has no such revision or model, refuses access, or has no weights that are safe to
+        load.
     """
     from huggingface_hub import HfApi
 

@@ -3,11 +3,11 @@
 A name is one of :data:`~regiontree.backbones.catalog.CATALOG`, a repository of the Hugging Face hub
 (``owner/model`` or ``owner/model@revision``), or a folder or checkpoint that is already here.
 
-What is downloaded is pinned. A catalogue entry names a commit of the repository where one was
-published. Where none is named, the commit found at the first download is written down, with the
-sha256 of each weight file, and is what every later start uses: trust on first use. Files are also
-compared with the sha256 that the hub itself says of them. It is computed once and remembered by
-path, size and time of change, as 4 GB would take seconds at every start.
+Every download is pinned. A catalogue entry names a commit of the repository if one was published.
+Elsewhere the first download writes down the commit and the sha256 of each weight file, and every
+later start uses them: trust on first use. The sha256 of a file is also compared with the one that
+the hub says. It is computed once and remembered by path, size and time of change, because reading
+4 GB would take seconds at every start.
 """
 
 from __future__ import annotations
@@ -47,16 +47,17 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class LocalModel:
-    """A backbone whose weights are here.
+    """A backbone whose weights are on this machine.
 
     Attributes
     ----------
     name : str
-        As it was asked for.
+        The name that the user gave.
     path : Path
         Folder with ``config.json`` and weights, or a checkpoint file.
     digest : str
-        sha256 of the weight file; of several, that of the lines ``sha256  name`` in order of name.
+        sha256 of the weight file. With several files, sha256 of the lines ``sha256  name``, in
+        order of name.
     revision : str or None
         Commit of the hub's repository.
     """
@@ -78,22 +79,22 @@ class Cached:
 
 
 def find_model(name: str, *, progress: bool = True) -> LocalModel:
-    """The weights of a backbone, downloaded if they are not here yet, checked.
+    """The weights of a backbone, checked, and downloaded if they are not on this machine.
 
     Parameters
     ----------
     name
-        Of the catalogue, of the hub, or of a folder or checkpoint: one that exists, or starts with
-        ``./``, ``/`` or ``~``. ``@revision`` after either of the first asks for that commit, branch
-        or tag.
+        A name of the catalogue, a repository of the hub, or a folder or checkpoint, which exists or
+        starts with ``./``, ``/`` or ``~``. ``@revision`` after a name or a repository asks for that
+        commit, branch or tag.
     progress
         Show bars while downloading, if standard error is a terminal.
 
     Raises
     ------
     BackboneError
-        No such name, no network, no access, no weights, or not those they should be. The message
-        says which, and what to do.
+        There is no such name, no network, no access or no weights, or the weights are not those
+        that were expected. The message says which, and what to do.
     MissingExtraError
         It comes from the hub, and `huggingface_hub` is not installed.
     """

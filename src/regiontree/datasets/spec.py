@@ -177,7 +177,7 @@ class DatasetSpec(Section):
 
 
 def load_spec(path: str | Path) -> DatasetSpec:
-    """The spec in a YAML or JSON file. Without a name of its own it has the file's.
+    """The spec in a YAML or JSON file. Without a name, it is named after the file.
 
     Raises
     ------

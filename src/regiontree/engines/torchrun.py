@@ -49,7 +49,7 @@ class Torchrun:
         local = int(os.environ.get("LOCAL_RANK", "0"))
         gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
         if device == "cuda" and not gpus:
-            raise SettingsError("device 'cuda': this machine has no such GPU; use --device cpu")
+            raise SettingsError("device 'cuda' is not on this machine; use --device cpu")
         if gpus and local >= gpus:
             raise SettingsError(
                 f"process {local} has no GPU: this machine has {gpus}; start at most as many "

@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 TREE_SUFFIX = ".npz"
-"""Ending of a tree's file."""
+"""Ending of the names of tree files."""
 _FEATURES = (".npy", ".npz")  # suffixes of the "image" of a tree that was made from features alone
 
 
@@ -72,7 +72,7 @@ class Source:
         return _name(self.tree.meta) or self.path.name
 
     def picture(self, longest: int | None = None) -> NDArray[np.uint8]:
-        """The photograph at the size of the tree, (h, w, 3) uint8. White without one.
+        """The photograph at the size of the tree: (h, w, 3) uint8, or white without a photograph.
 
         Parameters
         ----------
@@ -140,7 +140,7 @@ class Places:
 
     @classmethod
     def of(cls, given: Iterable[str | Path]) -> Places:
-        """The places in a list of files and folders. What is no folder is a file."""
+        """The places in a list of paths. A path that is not a folder counts as a file."""
         files: dict[str, list[Path]] = {}
         folders = []
         for path in map(Path, given):
@@ -158,7 +158,7 @@ class Places:
 
 
 Images = Sequence[str | Path] | Places
-"""Where photographs may lie: folders and files, or places already listed."""
+"""Where photographs may lie: files and folders, or places made of them."""
 
 
 def find_trees(paths: Sequence[str | Path]) -> list[Path]:
@@ -182,7 +182,7 @@ def find_trees(paths: Sequence[str | Path]) -> list[Path]:
     for file in found:
         if file.is_dir():
             raise TreeFileError(
-                f"{file}: holds no tree files ({TREE_SUFFIX}); make some with 'regiontree segment'"
+                f"{file}: holds no trees ({TREE_SUFFIX}); make some with 'regiontree segment'"
             )
         if not file.exists():
             raise TreeFileError(f"{file}: no such file or folder, and no file matches it")
@@ -240,7 +240,7 @@ def open_outline(path: str | Path, *, images: Images = ()) -> Outline:
 
 
 def _name(meta: Mapping[str, Any]) -> str:
-    """The name of the photograph in a tree's meta, which may hold anything; else empty."""
+    """The name of the photograph in a tree's meta, or an empty text. Meta may hold anything."""
     image = meta.get("image")
     name = image.get("name") if isinstance(image, dict) else None
     return name if isinstance(name, str) else ""

@@ -87,9 +87,9 @@ class Boundary(ReportMetric):
 
     def __init__(self, question: Question) -> None:
         self._metric = BoundaryMetric(question.classes)
+        distances = self._metric.settings.distances
         self.columns = tuple(
-            Column(f"F{distance:g}", partial(_f_at, at=at))
-            for at, distance in enumerate(self._metric.settings.distances)
+            Column(f"F{distance:g}", partial(_f_at, at)) for at, distance in enumerate(distances)
         )
 
     @classmethod
@@ -110,6 +110,6 @@ class Boundary(ReportMetric):
         return self._metric.compute()
 
 
-def _f_at(scores: BoundaryScores, at: int) -> float:
-    """Boundary F at one of the distances."""
+def _f_at(at: int, scores: BoundaryScores) -> float:
+    """The F-measure at one of the distances."""
     return scores.points[at].f

@@ -1,9 +1,10 @@
-"""A photograph too large to be refined at once, in windows.
+"""Windows of a photograph that is too large to be refined at once.
 
-What the watershed of :mod:`regiontree.refine.guided` makes of a pixel depends on the patches around
-it, hardly ever on those ten patches away: a photograph is done in windows, each worked on with a
-margin whose result is thrown away. Windows are cut between patches, and what depends on a pixel's
-place is reckoned from the photograph's corner, so a window's landscape is the whole photograph's.
+The watershed of :mod:`regiontree.refine.guided` decides a pixel by the patches around it, hardly
+ever by patches ten patches away. So a large photograph is refined window by window. Each window has
+a margin, and the result within the margin is thrown away. Windows are cut between patches.
+Positions are counted from the photograph's corner, so a window sees the landscape of the whole
+photograph.
 """
 
 from __future__ import annotations
@@ -23,8 +24,17 @@ Area = tuple[slice, slice]  # rows, columns
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Attributes: the patches (cells) and the pixels it holds, margin included; core, the pixels
-    that it decides; inner, where these are within its own."""
+    """Part of a photograph.
+
+    Attributes
+    ----------
+    cells, pixels
+        Its patches and pixels, margin included.
+    core
+        The pixels that it decides, in the photograph.
+    inner
+        The same pixels, within the window.
+    """
 
     cells: Area
     pixels: Area
@@ -81,9 +91,9 @@ def _first_pixel(cell: int, cells: int, pixels: int) -> int:
 def merge_specks_within(labels: Labels, parents: NDArray[np.integer], min_pixels: int) -> Labels:
     """:func:`~regiontree.refine.regions.merge_specks` in a window of a photograph.
 
-    The largest place of a leaf stays there, whatever its size, so that no leaf vanishes; but the
-    largest in a window may well be a speck, and the leaf lie elsewhere. So every leaf is given a
-    place of its own below the window, and all specks go.
+    That function keeps the largest component of each leaf, so that no leaf vanishes. In a window,
+    the largest component may be a speck, because the leaf lies mostly elsewhere. So this function
+    adds a large component of every leaf below the window, and all specks go.
     """
     width = labels.shape[1]
     rows = -(-min_pixels // width)

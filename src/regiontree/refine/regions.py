@@ -1,4 +1,4 @@
-"""Regions of a label map: what hangs together, specks, and leaves that must not vanish.
+"""Regions of a label map: connected components, specks, and leaves that must not vanish.
 
 A tree's leaf may lie in several places, and so does a region of any label map: each place is a
 *component*, pixels of one label joined through their sides. What moves borders, finely or roughly,
@@ -67,11 +67,11 @@ def components(labels: Labels) -> Labels:
 def merge_specks(labels: Labels, parents: NDArray[np.integer], min_pixels: int) -> Labels:
     """Give each component of fewer than `min_pixels` pixels to the most alike of its neighbours.
 
-    The largest component of a leaf stays whatever its size, the first of equals, so that no leaf
-    vanishes. Of the leaves around a speck that is taken which the tree joins first to the speck's
-    own: its sibling, else one below the same grandparent, and so on upwards; of equals that with
-    the longest common border, then the lowest. Specks amid specks wait until one beside them has
-    found its place.
+    The largest component of each leaf stays, whatever its size, so that no leaf vanishes. A speck
+    joins the neighbouring leaf that is closest to its own leaf in the tree: a sibling, else a leaf
+    below the same grandparent, and so on. Of equally close leaves, the speck joins the one with
+    the longest common border, then the one with the lowest number. A speck among specks waits
+    until one of its neighbours has joined a leaf.
 
     Parameters
     ----------
@@ -172,11 +172,11 @@ def _windows(true: NDArray[np.bool_], height: int, width: int) -> NDArray[np.boo
 def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integer]) -> Labels:
     """Give leaves without a pixel one back, inside their nearest relative.
 
-    Those are the leaves, of all with pixels to spare, with which it is joined lowest in the tree;
-    of the patch centres that lie in one of them that is taken which is nearest to the lost leaf's
-    patches. So in all but the finest cuts it cannot be told from what is around it: a cut shows no
-    dots. Where all its nearest relatives were lost, too, and have come back, its pixel lies beside
-    theirs: a region that vanished is one dot, not many.
+    The nearest relatives of a lost leaf are the leaves closest to it in the tree, of those that
+    have more than one pixel. The lost leaf gets the patch centre within a relative that is nearest
+    to its own patches. So only the finest cuts tell the pixel from its surroundings, and other cuts
+    show no dots. If the nearest relatives were lost too and have come back, the pixel lies beside
+    theirs: a region that vanished becomes one dot instead of many.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The files that a command is given: single ones, folders, patterns."""
+"""The files that the arguments of a command stand for: files, folders and patterns."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SUMMARY_NAME = "summary.json"
 def find_files(
     paths: Sequence[str | Path], suffixes: frozenset[str], out: Path | None = None
 ) -> list[tuple[Path, Path]]:
-    """Files meant by a list of files, folders (searched to any depth) and glob patterns.
+    """The files of a list of files, folders (searched to any depth) and glob patterns.
 
     Returns
     -------
     list of (file, root)
-        In order, each file once; its name below `root` is kept in the output folder. A path that
-        names nothing comes back as itself, to fail with its own message. Hidden files and the
-        output folder are left out of folders.
+        In order, each file once. The output folder keeps the file's name below `root`. A path that
+        does not exist comes back as itself, so that reading it fails with its own message. Hidden
+        files and the output folder are left out when a folder is searched.
     """
     results = None if out is None else Path(os.path.abspath(out))
     found: dict[Path, Path] = {}

@@ -22,7 +22,7 @@ __all__ = ["Bar", "progress_bar"]
 
 @dataclass(slots=True)
 class Bar:
-    """What has been reached of a total, and a rate beside it."""
+    """A bar that shows a count out of a total, with a rate beside it."""
 
     progress: Progress
     task: TaskID
@@ -42,7 +42,7 @@ class Bar:
 
 @contextmanager
 def progress_bar(what: str, total: int, *, show: bool = True) -> Iterator[Bar]:
-    """A bar for the block; messages are printed even if it is not to be shown."""
+    """A bar for the block. Its messages are printed even if `show` is false."""
     console = Console(stderr=True)
     progress = Progress(
         TextColumn("{task.description}"),

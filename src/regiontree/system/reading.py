@@ -1,9 +1,12 @@
-"""From the text of a file to checked values; what is wrong is said with its line or its key.
+"""Checked values from the text of a file. A message names the line or the key of a mistake.
 
-Configs, data sets and label trees are read here. Syntax first: YAML or JSON, plain values only, no
-key twice. Then the shape: a pydantic model that takes no unknown key and guesses no type; all
-mistakes come back at once, one sentence each, in the words of the file
-(``tasks.semantic_ncuts.kover must be a whole number, got 'many'``).
+Configs, data sets and label trees are read here, in two steps. The first is syntax: YAML or JSON,
+with plain values only and no key twice. The second is shape: a pydantic model that accepts no
+unknown key and converts no type. All mistakes of a file are reported at once, one sentence each, in
+the words of the file (``tasks.semantic_ncuts.kover must be a whole number, got 'many'``).
+
+PyYAML and pydantic do the work. This file adds line numbers, plain words and the nearest key, which
+their own messages lack (docs/dependencies.md).
 """
 
 from __future__ import annotations
@@ -26,10 +29,10 @@ from regiontree.errors import ConfigError, RegionTreeError, nearest_name
 __all__ = ["Listed", "Place", "Section", "nearest", "read_mapping", "read_nodes",
            "read_text", "refuse", "shown", "validated"]  # fmt: skip
 
-MAX_BYTES = 16 << 20  # those that exist have 10 kB; a file named by mistake may have gigabytes
+MAX_BYTES = 16 << 20  # a config has some 10 kB; a file named by mistake may have gigabytes
 
 _NOT_TEXT = re.compile("[^\t\n -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-# What PyYAML's constructors and Python's own number parsing raise on values that are not theirs.
+# What PyYAML's constructors and Python's number parsing raise on values that they cannot read.
 _BAD_TEXT = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
 
 
@@ -59,14 +62,16 @@ def read_mapping(path: Path, what: str = "a config") -> dict[str, Any]:
     Parameters
     ----------
     path
-        Read as what its suffix says; with another suffix, as JSON if it begins with a brace.
+        The suffix decides between YAML and JSON. A file with another suffix is JSON if it begins
+        with a brace.
     what
         What the file should be, for messages: ``a config``.
 
     Raises
     ------
     ConfigError
-        Not there, not text, not YAML or JSON (with the line), or something else than a mapping.
+        The file does not exist, is not text, is neither YAML nor JSON (with the line), or holds
+        something else than a mapping.
     """
     text = read_text(path, what)
     is_json = _is_json(path, text)
@@ -78,14 +83,14 @@ def read_mapping(path: Path, what: str = "a config") -> dict[str, Any]:
 
 
 def read_nodes(path: Path, what: str, error: type[RegionTreeError]) -> yaml.MappingNode:
-    """A YAML or JSON file as nodes: each key and value as written, and its line.
+    """A YAML or JSON file as nodes: each key and value as written, with its line.
 
-    ``no`` is then no truth value and ``1e5`` no number.
+    Here ``no`` stays text instead of a truth value, and ``1e5`` instead of a number.
 
     Raises
     ------
     RegionTreeError
-        An `error`, as for :func:`read_mapping`.
+        Of the kind `error`, in the cases of :func:`read_mapping`.
     """
     text = read_text(path, what, error)
     is_json = _is_json(path, text)
@@ -101,12 +106,12 @@ def read_nodes(path: Path, what: str, error: type[RegionTreeError]) -> yaml.Mapp
 
 
 def read_text(path: Path, what: str, error: type[RegionTreeError] = ConfigError) -> str:
-    """A file's text, not empty, with plain line ends and without a byte order mark.
+    """The text of a file that is not empty, with plain line ends, without a byte order mark.
 
     Raises
     ------
     RegionTreeError
-        An `error`: there is no such file, or it is no text in UTF-8 (with the line).
+        Of the kind `error`: there is no such file, or it is not text in UTF-8 (with the line).
     """
     if os.path.isdir(path):
         raise error(f"{path}: is a folder; name {what} in it")
@@ -141,7 +146,7 @@ def _is_json(path: Path, text: str) -> bool:
 
 @contextmanager
 def _parsing(path: Path, error: type[RegionTreeError], *, is_json: bool) -> Iterator[None]:
-    """What a parser complains of inside becomes an `error` with the line."""
+    """Turn a parser's complaint within the block into an `error` with the line."""
     try:
         yield
     except json.JSONDecodeError as wrong:
@@ -161,7 +166,7 @@ def _parsing(path: Path, error: type[RegionTreeError], *, is_json: bool) -> Iter
 
 
 def _other(value: object) -> str:
-    """What a file is that holds no mapping."""
+    """What a file holds instead of a mapping."""
     if value is None:
         return "is empty"
     return f"holds {'a list' if isinstance(value, list) else shown(value)}"
@@ -250,7 +255,7 @@ def shown(value: object) -> str:
 
 
 def nearest(name: object, known: Iterable[object]) -> str:
-    """A suggestion to end a sentence with: the nearest of `known`, else all of them.
+    """The end of a sentence: a suggestion of the nearest of `known`, else all of them.
 
     Examples
     --------
@@ -278,8 +283,8 @@ _EXPECTED = {
 def _mistakes(model: type[Section], raw: Any, errors: Sequence[ErrorDetails]) -> list[str]:
     """A sentence for each value or key that is wrong.
 
-    Where a value may be of several types, pydantic complains for each: those that the value is
-    nearly of go deeper, and those at one place are one sentence.
+    Where a value may have several types, pydantic complains once for each type. Complaints about
+    one place become one sentence, unless there is a complaint about something inside that place.
     """
     found: dict[_Path, list[ErrorDetails]] = {}
     for item in errors:
@@ -298,7 +303,7 @@ def _mistakes(model: type[Section], raw: Any, errors: Sequence[ErrorDetails]) ->
 
 
 def _path(raw: Any, item: ErrorDetails) -> _Path:
-    """Keys and places that lead to what is wrong; pydantic's own also name types to choose from."""
+    """Keys and positions that lead to the mistake. pydantic's path also holds names of types."""
     path: list[int | str] = []
     for part in item["loc"]:
         if _has(raw, part):

@@ -14,9 +14,9 @@ __all__ = ["interruptible"]
 def interruptible() -> Iterator[Callable[[], None]]:
     """SIGINT and SIGTERM raise KeyboardInterrupt within the block, in the main thread.
 
-    The exception is lost where Python cannot pass it on: in a callback from C code, in a finaliser.
-    So the block is given a function to call between two pieces of work, which raises it again if a
-    signal has come.
+    Python loses the exception in a callback from C code and in a finaliser. So the block receives a
+    function to call between two pieces of work. The function raises the exception again if a signal
+    has come.
     """
     received = False
 

@@ -79,8 +79,8 @@ class Paths:
             a[apart[a_climbs]] = self.parents[from_a[a_climbs]]
             b[apart[~a_climbs]] = self.parents[from_b[~a_climbs]]
             apart = apart[self.head[a[apart]] != self.head[b[apart]]]
-        lowest: Int64 = np.maximum(a, b)
-        return lowest
+        common: Int64 = np.maximum(a, b)
+        return common
 
 
 def heavy_paths(parents: Parents) -> Paths:

@@ -44,7 +44,7 @@ class Layout:
 
 
 def drawn_parents(tree: RegionTree, n_regions: int, nodes: Iterable[int] | None) -> dict[int, int]:
-    """The nodes to draw, ascending, each with the lowest drawn node above it; the root itself."""
+    """The nodes to draw, ascending, each with the lowest drawn node above it; root with root."""
     drawn = np.zeros(tree.n_nodes, dtype=bool)
     if nodes is None:
         drawn[tree.cut_nodes(n_regions=n_regions)] = True

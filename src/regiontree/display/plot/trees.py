@@ -32,7 +32,7 @@ def tree_figure(
     axis: Literal["level", "height"] = "level",
     ax: Axes | None = None,
 ) -> Figure:
-    """The tree from the root down. Every node is a picture of its region with its area.
+    """The tree from the root down. Nodes are pictures of regions, with their share of the area.
 
     A picture shows the region and a little around it, which is faded.
 
