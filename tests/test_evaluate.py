@@ -118,6 +118,8 @@ def test_what_cannot_be_scored_is_told_and_the_rest_is_scored(
         (("--threshold", "2"), "threshold must be a number in"),
         (("--match", "best"), "match"),
         (("--budgets", "5,x"), "budgets must be whole numbers"),
+        (("--metric", "boundry"), "did you mean 'boundary'?"),
+        (("--metric", "boundary", "--protocol", "grid"), "'boundary' has no score with protocol"),
         (("--split", "train"), "train"),
     ],
 )

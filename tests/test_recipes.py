@@ -213,3 +213,27 @@ def test_an_image_reader(place: Path, trees: Path) -> None:
     assert "cut.raw8: is damaged or cut short" in done.stderr
     assert "huge.raw8: 1000000 x 1000000" in done.stderr
     assert (place / "many" / "whole.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("group", "value", "command", "said"),
+    [
+        ("exports", "gone:FORMAT", "export t.npz --to odd", "odd' of odd cannot be imported"),
+        ("exports", "json:loads", "export t.npz --to odd", "must be a regiontree.export.Format"),
+        ("metrics", "json:loads", "evaluate t.npz --dataset voc12", "must be a subclass of"),
+        ("datasets", "json:none.yaml", "datasets", "none.yaml: no such file"),
+        ("readers", "gone:Reader", "segment photo.png -o x", "odd' of odd cannot be imported"),
+    ],
+)
+def test_a_package_whose_part_is_broken_is_named(
+    tmp_path: Path, group: str, value: str, command: str, said: str
+) -> None:
+    about = tmp_path / "site" / "odd-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[regiontree.{group}]\nodd = {value}\n")
+    Image.fromarray(scene()).save(tmp_path / "photo.png")
+    done = call(tmp_path, *command.split())
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

@@ -93,8 +93,10 @@ class Scoring:
         if not self.protocols:
             raise DataError(f"name at least one protocol of {', '.join(PROTOCOLS)}")
         check_number("threshold", self.threshold, 0.0, 1.0)
+        # Made here, so that a broken metric is told before any image is scored.
+        shown = {name for view in self.views() for name in self.metrics_of(view)}
         for name in self.metrics or ():
-            if not any(name in self.metrics_of(view) for view in self.views()):
+            if name not in shown:
                 raise DataError(
                     f"metric {name!r} has no score with protocol {', '.join(self.protocols)}; "
                     "choose another protocol or leave the metric out"
