@@ -57,7 +57,8 @@ def test_ci_runs_every_test():
     commands = re.findall(r"^make (\S+)$", (ROOT / ".ci" / "run").read_text(), flags=re.MULTILINE)
     makefile = (ROOT / "Makefile").read_text()
     rules = dict(re.findall(r"^(test\S*):.*\n((?:\t.*\n)+)", makefile, flags=re.MULTILINE))
-    selected = [re.search(r"pytest .*-m \"?(.+?)\"?\n", rules[name]) for name in commands]
+    tests = [rules[name] for name in commands if name in rules]
+    selected = [re.search(r"pytest .*-m \"?(.+?)\"?\n", rule) for rule in tests]
     assert sorted(found[1] for found in selected if found) == ["not slow", "slow"]
 
 
