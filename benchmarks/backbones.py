@@ -159,7 +159,7 @@ def measure(
             pixels_of = {network.name: pixels_for(network)}
             run(network)
     cuda = torch.cuda.max_memory_allocated(where) if where.type == "cuda" else 0
-    embedded = EmbeddedBackbone(where, dtype)
+    embedded = EmbeddedBackbone(where, dtype, FeatureSpec(facet="token"))
     pixels_of["embedded"] = pixels_for(embedded)
     times = interleave(
         {"network": lambda: run(network), "embedded": lambda: run(embedded)}, repeats
@@ -190,7 +190,7 @@ def load(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> B
     from regiontree.backbones.huggingface import HuggingFaceBackbone
 
     return HuggingFaceBackbone(
-        folder, device, dtype, FeatureSpec(), name=name, digest="random weights"
+        folder, device, dtype, FeatureSpec(facet="token"), name=name, digest="random weights"
     )
 
 

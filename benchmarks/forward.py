@@ -34,6 +34,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from regiontree.backbones import pick_dtype
+from regiontree.backbones.base import FeatureSpec
 from regiontree.backbones.embedded import EmbeddedBackbone
 from regiontree.images import load_image, to_pixels
 
@@ -51,8 +52,8 @@ def main() -> None:
     print_heading(__file__)
 
     cpu = torch.device("cpu")
-    single = EmbeddedBackbone(cpu, torch.float32)
-    half = EmbeddedBackbone(cpu, torch.bfloat16)
+    single = EmbeddedBackbone(cpu, torch.float32, FeatureSpec(facet="token"))
+    half = EmbeddedBackbone(cpu, torch.bfloat16, FeatureSpec(facet="token"))
     side = options.size // single.patch
     photos = photographs(max(4, options.photos), repeat=True)  # batches of 4
     pixels = torch.stack(

@@ -65,13 +65,14 @@ def library_with(weights: dict[str, torch.Tensor], depth: int, **shape: int):
     return theirs
 
 
+TOKENS = FeatureSpec(facet="token")  # what the library itself gives
 SMALL = VitShape(width=24, depth=3, heads=4, patch=14, positions=5)
 
 
 def small_pair(seed: int = 0):
     """A small random encoder of ours and the library's with the same weights."""
     torch.manual_seed(seed)
-    ours = VisionTransformer(SMALL).eval()
+    ours = VisionTransformer(SMALL, TOKENS).eval()
     for parameter in ours.parameters():
         parameter.data = torch.randn_like(parameter) * 0.2
     theirs = library_with(
@@ -101,13 +102,13 @@ def test_patches_come_back_where_they_were():
 @pytest.mark.parametrize(
     "spec",
     [
-        FeatureSpec(),
-        FeatureSpec(layers=(1,)),
-        FeatureSpec(layers=(-1, 2)),
+        TOKENS,
+        FeatureSpec(layers=(1,), facet="token"),
+        FeatureSpec(layers=(-1, 2), facet="token"),
         FeatureSpec(facet="key"),
         FeatureSpec(layers=(2,), facet="query"),
         FeatureSpec(layers=(1, 3), facet="value"),
-        FeatureSpec(positions="published"),
+        FeatureSpec(facet="token", positions="published"),
         FeatureSpec(layers=(2, 1), facet="key", positions="published"),
     ],
     ids=str,
@@ -133,25 +134,25 @@ class TestEmbedded:
     def test_a_layer_on_the_way_is_the_same_with_fewer_blocks(self):
         """What a hook sees in the whole network, from one that ends there."""
         pixels = torch.rand(1, 3, 28, 42)
-        whole = EmbeddedBackbone(CPU, torch.float32)
+        whole = EmbeddedBackbone(CPU, torch.float32, TOKENS)
         seen = []
         whole.model.blocks[8].register_forward_hook(lambda *call: seen.append(call[2]))
         whole.features(pixels)
         expected = whole.model.norm(seen[0])[:, 1:].reshape(1, 2, 3, 384)
-        ninth = EmbeddedBackbone(CPU, torch.float32, FeatureSpec(layers=(9,)))
+        ninth = EmbeddedBackbone(CPU, torch.float32, FeatureSpec(layers=(9,), facet="token"))
         assert len(ninth.model.blocks) == 9
         assert torch.equal(ninth.features(pixels), expected)
         both = EmbeddedBackbone(CPU, torch.float32, FeatureSpec(layers=(9, -1), facet="key"))
         assert both.dim == both.features(pixels).shape[-1] == 768
 
     def test_a_size_that_is_no_multiple_is_an_error(self):
-        backbone = EmbeddedBackbone(CPU, torch.float32)
+        backbone = EmbeddedBackbone(CPU, torch.float32, TOKENS)
         with pytest.raises(SettingsError, match="size 28x43 is not a multiple of the backbone's p"):
             backbone.features(torch.rand(1, 3, 28, 43))
 
     def test_weights_are_taken_out_of_the_package_and_kept(self, tmp_path, monkeypatch):
         monkeypatch.setenv("REGIONTREE_CACHE", str(tmp_path))
-        first = EmbeddedBackbone(CPU, torch.float32)
+        first = EmbeddedBackbone(CPU, torch.float32, TOKENS)
         (cached,) = tmp_path.iterdir()
         assert cached.suffix == ".safetensors"
         assert content_digest(embedded._weights()) == embedded.WEIGHTS_SHA256 == first.digest
@@ -159,7 +160,7 @@ class TestEmbedded:
         # From now on the package is not needed; a damaged copy is noticed and made again.
         monkeypatch.setattr(embedded, "_installed_file", _never)
         pixels = torch.rand(1, 3, 28, 42)
-        again = EmbeddedBackbone(CPU, torch.float32)
+        again = EmbeddedBackbone(CPU, torch.float32, TOKENS)
         assert torch.equal(first.features(pixels), again.features(pixels))
         monkeypatch.undo()
         monkeypatch.setenv("REGIONTREE_CACHE", str(tmp_path))
@@ -167,11 +168,11 @@ class TestEmbedded:
         data[len(data) // 2] ^= 0xFF
         cached.write_bytes(data)
         assert torch.equal(
-            EmbeddedBackbone(CPU, torch.float32).features(pixels), first.features(pixels)
+            EmbeddedBackbone(CPU, torch.float32, TOKENS).features(pixels), first.features(pixels)
         )
         cached.write_bytes(b"cut short")
         assert torch.equal(
-            EmbeddedBackbone(CPU, torch.float32).features(pixels), first.features(pixels)
+            EmbeddedBackbone(CPU, torch.float32, TOKENS).features(pixels), first.features(pixels)
         )
 
     def test_it_is_the_library_model_with_these_weights(self):
@@ -184,14 +185,15 @@ class TestEmbedded:
             embedded.IMAGENET_DEVIATION
         )[:, None, None]
         expected = theirs(pixel_values=normalised).last_hidden_state[:, 1:].reshape(1, 9, 6, 384)
-        found = EmbeddedBackbone(CPU, torch.float32).features(pixels)
+        found = EmbeddedBackbone(CPU, torch.float32, TOKENS).features(pixels)
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
     def test_bfloat16_agrees_on_a_photograph(self):
         image = load_image(EXAMPLE)
         pixels = to_pixels(image.rgb, grid_of(image.size, 280, 14), 14)[None]
         full, half = (
-            EmbeddedBackbone(CPU, d).features(pixels) for d in (torch.float32, torch.bfloat16)
+            EmbeddedBackbone(CPU, d, TOKENS).features(pixels)
+            for d in (torch.float32, torch.bfloat16)
         )
         assert full.dtype == half.dtype == torch.float32
         cosine = torch.nn.functional.cosine_similarity(full, half, dim=-1)
@@ -228,7 +230,7 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("REGIONTREE_CACHE", str(tmp_path))
     monkeypatch.setattr(embedded.metadata, "distribution", absent)
     with pytest.raises(MissingExtraError, match=r"pip install 'regiontree\[embedded\]'$") as error:
-        EmbeddedBackbone(CPU, torch.float32)
+        EmbeddedBackbone(CPU, torch.float32, TOKENS)
     assert "\n" not in str(error.value)
 
 
@@ -244,10 +246,10 @@ def test_altered_weights_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("REGIONTREE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(embedded.metadata, "distribution", lambda _: Installed())
     with pytest.raises(BackboneError, match=r"has sha256 .* expected 1986.*--force-reinstall"):
-        EmbeddedBackbone(CPU, torch.float32)
+        EmbeddedBackbone(CPU, torch.float32, TOKENS)
     file.unlink()
     with pytest.raises(MissingExtraError, match="is installed without"):
-        EmbeddedBackbone(CPU, torch.float32)
+        EmbeddedBackbone(CPU, torch.float32, TOKENS)
 
 
 def test_unknown_backbone_suggests_the_nearest():

@@ -171,7 +171,12 @@ class ResNet(nn.Module):
 
 def load(path: Path, **spec: object) -> HuggingFaceBackbone:
     return HuggingFaceBackbone(
-        path, CPU, torch.float32, FeatureSpec(**spec), name="official", digest=""
+        path,
+        CPU,
+        torch.float32,
+        FeatureSpec(**{"facet": "token", **spec}),
+        name="official",
+        digest="",
     )
 
 

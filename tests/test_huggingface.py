@@ -138,7 +138,12 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 def load(folder: Path, dtype: torch.dtype = torch.float32, **spec: object) -> HuggingFaceBackbone:
     return HuggingFaceBackbone(
-        folder, CPU, dtype, FeatureSpec(**spec), name="a name", digest="a digest"
+        folder,
+        CPU,
+        dtype,
+        FeatureSpec(**{"facet": "token", **spec}),
+        name="a name",
+        digest="a digest",
     )
 
 

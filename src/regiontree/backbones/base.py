@@ -93,7 +93,7 @@ class FeatureSpec:
         none="the last",
     )
     facet: Facet = setting(
-        "token",
+        "auto",
         "token: the block's output; key, query, value: what its attention makes of its input; "
         "auto: value of networks with attention, else token.",
         choices=get_args(Facet),
@@ -111,7 +111,7 @@ class FeatureSpec:
     @property
     def is_usual(self) -> bool:
         """Whether it asks for nothing in particular."""
-        return replace(self, facet="token") == FeatureSpec() and self.facet in ("auto", "token")
+        return self.facet in ("auto", "token") and replace(self, facet="auto") == FeatureSpec()
 
     def facet_of(self, *, attention: bool) -> str:
         """The facet, of a network with attention or without."""

@@ -84,7 +84,7 @@ class BackboneSettings:
         form="a name",
     )
     dtype: str = setting("auto", "Precision of the forward pass.", choices=("auto", *DTYPES))
-    features: FeatureSpec = field(default_factory=lambda: FeatureSpec(facet="auto"))
+    features: FeatureSpec = field(default_factory=FeatureSpec)
 
     def __post_init__(self) -> None:
         check_settings(self)

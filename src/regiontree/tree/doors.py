@@ -1,0 +1,92 @@
+"""Methods of a tree whose work is done in higher rooms: figures, and formats of other programs.
+
+Each looks its function up among :data:`regiontree.system.doors.TREE_DOORS`. So the tree imports
+nothing from above, and a type checker still sees a method with its own signature.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regiontree.system.doors import TREE_DOORS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["TreeDoors"]
+
+
+class TreeDoors:
+    """What :class:`~regiontree.tree.RegionTree` can be shown as and exported to."""
+
+    def show(self, image: Any = None, *, n_regions: int = 16) -> Figure:
+        """One figure of photograph, cut, hierarchy and tree: :func:`regiontree.plot.overview`.
+
+        Notebooks display the Matplotlib figure. Elsewhere, call its ``savefig(path)``. `image` is a
+        path, a Pillow image or an array; None draws plain colours.
+
+        Raises
+        ------
+        MissingExtraError
+            Matplotlib, of the extra ``plot``, is not installed.
+        """
+        figure: Figure = TREE_DOORS.get("show")(self, image, n_regions=n_regions)
+        return figure
+
+    def _repr_html_(self) -> str:
+        return str(TREE_DOORS.get("_repr_html_")(self))
+
+    # -- for other programs: regiontree.export describes the formats and their options
+
+    def export(self, to: str, path: str | Path, **options: Any) -> Path:
+        """Write the tree in any format by its name: :func:`regiontree.export.export_tree`."""
+        return cast(Path, TREE_DOORS.get("export")(self, to, path, **options))
+
+    def to_coco(self, name: str | None = None, **options: Any) -> dict[str, Any]:
+        """A COCO data set of the nodes: :func:`regiontree.export.coco.to_coco`."""
+        return cast("dict[str, Any]", TREE_DOORS.get("to_coco")(self, name, **options))
+
+    def to_panoptic(
+        self, name: str | None = None, **cut: Any
+    ) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+        """A cut as COCO panoptic: :func:`regiontree.export.panoptic.to_panoptic`."""
+        return cast(
+            "tuple[dict[str, Any], NDArray[np.uint8]]",
+            TREE_DOORS.get("to_panoptic")(self, name, **cut),
+        )
+
+    def to_label_studio(self, name: str | None = None, **options: Any) -> dict[str, Any]:
+        """A Label Studio task: :func:`regiontree.export.labelstudio.to_label_studio`."""
+        return cast("dict[str, Any]", TREE_DOORS.get("to_label_studio")(self, name, **options))
+
+    def to_label_image(self, **cut: Any) -> NDArray[np.uint16]:
+        """A cut, regions from 1: :func:`regiontree.export.labelmap.to_label_image`."""
+        return cast(NDArray[np.uint16], TREE_DOORS.get("to_label_image")(self, **cut))
+
+    def to_label_stack(self, **options: Any) -> NDArray[np.uint16]:
+        """Cuts, coarse to fine: :func:`regiontree.export.labelmap.to_label_stack`."""
+        return cast(NDArray[np.uint16], TREE_DOORS.get("to_label_stack")(self, **options))
+
+    def to_geojson(self, **options: Any) -> dict[str, Any]:
+        """Polygons: :func:`regiontree.export.geojson.to_geojson`."""
+        return cast("dict[str, Any]", TREE_DOORS.get("to_geojson")(self, **options))
+
+    def to_newick(self) -> str:
+        """The tree alone, as text: :func:`regiontree.export.newick.to_newick`."""
+        return cast(str, TREE_DOORS.get("to_newick")(self))
+
+    def to_networkx(self) -> Any:
+        """A ``networkx.DiGraph``: :func:`regiontree.export.graph.to_networkx`."""
+        return TREE_DOORS.get("to_networkx")(self)
+
+    def to_higra(self) -> tuple[Any, Any, Any]:
+        """Higra tree, altitudes, leaf map: :func:`regiontree.export.higra.to_higra`."""
+        return cast("tuple[Any, Any, Any]", TREE_DOORS.get("to_higra")(self))
+
+    def to_masks(self, folder: str | Path) -> Path:
+        """A PNG of every node, into a folder: :func:`regiontree.export.masks.write_masks`."""
+        return cast(Path, TREE_DOORS.get("to_masks")(self, folder))
