@@ -61,8 +61,8 @@ def room_page(room: griffe.Module, package: griffe.Module) -> str:
     inside.sort(key=lambda module: (module is not room, module.path not in offered))
     lines = [f"# {room.path} {{ #{room.path} }}", "", _describe(room.path, *_TEXT_ALONE), ""]
     lines += ["| name | what it is |", "|---|---|"]
-    for module in inside:
-        lines += [_row(module, name, package) for name in public_names(module)]
+    rows = [_row(module, name, package) for module in inside for name in public_names(module)]
+    lines += list(dict.fromkeys(rows))  # a room may offer what one of its modules defines
     for module in inside:
         own = [name for name in public_names(module) if not _is_elsewhere(module, name)]
         if module is not room:
