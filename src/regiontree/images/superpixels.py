@@ -40,7 +40,7 @@ from regiontree.images.grid import nearest
 from regiontree.spectral.graph import MAX_PARTS
 from regiontree.spectral.kmeans import kmeans
 from regiontree.spectral.oversegment import PatchGraph
-from regiontree.system.stages import check_settings, setting
+from regiontree.system.stages import check_settings, setting, values_of
 
 __all__ = [
     "IMAGE_METHODS",
@@ -142,8 +142,24 @@ def image_parts(
     return np.unique(labels, return_inverse=True)[1].reshape(grid).astype(np.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class ColourClustering:
+class _OfPhotograph:
+    """An over-clustering that divides the photograph; the fields of a subclass are its settings."""
+
+    name: ClassVar[str]
+    needs_pixels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def group(
+        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
+    ) -> Tensor:
+        """Part of each patch: :meth:`regiontree.spectral.oversegment.Oversegmentation.group`."""
+        return _grouped(self.name, patches, rgb, seed, **values_of(self))
+
+
+@dataclass(frozen=True)
+class ColourClustering(_OfPhotograph):
     """k-means of the photograph's colours, wherever they lie."""
 
     count: int = _count()
@@ -151,80 +167,36 @@ class ColourClustering:
         1, "Starts of k-means, of which the best is taken.", low=1, high=1000, whole=True
     )
     name: ClassVar[str] = "colours"
-    needs_pixels: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-
-    def group(
-        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
-    ) -> Tensor:
-        """Part of each patch: :meth:`regiontree.spectral.oversegment.Oversegmentation.group`."""
-        return _grouped(self.name, patches, rgb, seed, parts=self.count, restarts=self.restarts)
 
 
-@dataclass(frozen=True, slots=True)
-class Felzenszwalb:
+@dataclass(frozen=True)
+class Felzenszwalb(_OfPhotograph):
     """Regions of the photograph's pixel graph; they find their own number."""
 
     name: ClassVar[str] = "felzenszwalb"
-    needs_pixels: ClassVar[bool] = True
-
-    def group(
-        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
-    ) -> Tensor:
-        """Part of each patch: :meth:`regiontree.spectral.oversegment.Oversegmentation.group`."""
-        return _grouped(self.name, patches, rgb, seed)
 
 
-@dataclass(frozen=True, slots=True)
-class Slic:
+@dataclass(frozen=True)
+class Slic(_OfPhotograph):
     """k-means of colour and position, from a regular grid."""
 
     count: int = _count()
     name: ClassVar[str] = "slic"
-    needs_pixels: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-
-    def group(
-        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
-    ) -> Tensor:
-        """Part of each patch: :meth:`regiontree.spectral.oversegment.Oversegmentation.group`."""
-        return _grouped(self.name, patches, rgb, seed, parts=self.count)
 
 
-@dataclass(frozen=True, slots=True)
-class Quickshift:
+@dataclass(frozen=True)
+class Quickshift(_OfPhotograph):
     """Modes of colour and position; they find their own number."""
 
     name: ClassVar[str] = "quickshift"
-    needs_pixels: ClassVar[bool] = True
-
-    def group(
-        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
-    ) -> Tensor:
-        """Part of each patch: :meth:`regiontree.spectral.oversegment.Oversegmentation.group`."""
-        return _grouped(self.name, patches, rgb, seed)
 
 
-@dataclass(frozen=True, slots=True)
-class CompactWatershed:
+@dataclass(frozen=True)
+class CompactWatershed(_OfPhotograph):
     """Basins of the grey image's gradient, flooded from a regular grid."""
 
     count: int = _count()
     name: ClassVar[str] = "watershed"
-    needs_pixels: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-
-    def group(
-        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
-    ) -> Tensor:
-        """Part of each patch: :meth:`regiontree.spectral.oversegment.Oversegmentation.group`."""
-        return _grouped(self.name, patches, rgb, seed, parts=self.count)
 
 
 def _grouped(
@@ -233,7 +205,7 @@ def _grouped(
     rgb: NDArray[np.uint8] | None,
     seed: int,
     *,
-    parts: int = 1,
+    count: int = 1,
     restarts: int = 1,
 ) -> Tensor:
     """Part of each patch by one of the methods, (n,) int64."""
@@ -242,7 +214,7 @@ def _grouped(
             f"overclustering {method!r} divides the photograph: pass it as rgb, or use "
             "simultaneous, features or none"
         )
-    found = image_parts(rgb, patches.grid, method, parts=parts, seed=seed, restarts=restarts)
+    found = image_parts(rgb, patches.grid, method, parts=count, seed=seed, restarts=restarts)
     if found.max() >= MAX_PARTS:
         raise SettingsError(
             f"overclustering {method!r} divides the photograph into {found.max() + 1} parts; at "

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regiontree.images.sight import Borders
+
 __all__ = ["PatchLeaves", "Refinement"]
 
 
@@ -45,25 +47,12 @@ class PatchLeaves:
     overlap: float = 1.0
 
 
-class Refinement(Protocol):
+class Refinement(Borders, Protocol):
     """One way of refining: a frozen dataclass whose fields are its settings."""
 
     @property
     def name(self) -> str:
         """What the user calls it."""
-
-    @property
-    def long_side(self) -> int:
-        """In pixels: a photograph decoded to cover it, and what the network sees, is enough."""
-
-    def photo_size(self, own: tuple[int, int], seen: tuple[int, int]) -> tuple[int, int]:
-        """(H', W') at which it wants the photograph.
-
-        Parameters
-        ----------
-        own, seen
-            (H, W) of the photograph itself, and as the network sees it.
-        """
 
     def refine(
         self, leaves: PatchLeaves, rgb: NDArray[np.uint8], size: tuple[int, int]
