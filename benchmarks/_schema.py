@@ -141,6 +141,10 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "largest_shortfall_percent:.4f", "search_milliseconds", "exact_milliseconds",
         "exact_to_search_ratio:.1f",
     ],
+    "libraries": [
+        "what", "library", "ours_milliseconds", "library_milliseconds", "library_to_ours_ratio",
+        "equal_percent:.2f",
+    ],
     "forward": ["way", "time_per_image_seconds", "speed_ratio"],
     "forward-agreement": [
         "compared", "patches", "least_cosine:.5f", "mean_cosine:.5f", "above_0.999_percent:.3f",
