@@ -10,8 +10,7 @@ Method
     fast). The watershed floods the edge image of the refinement from the centres of patches of 7
     pixels. Configs: every file of ``configs/``. Ours and the library in turn (A B A B).
 Printed
-    Median time of both, the library's as a ratio of ours, and the share of equal results: pixels, or
-    files.
+    Median time of both, the library's as a ratio of ours, and the share of equal pixels or files.
 Target
     None: docs/dependencies.md says what was decided.
 """
