@@ -234,7 +234,7 @@ def _mean_field(
 ) -> Iterator[tuple[slice, Tensor]]:
     """Tiles of pixels, each with the logarithms of its marginals, (pixels, n_labels).
 
-    The logarithms are exact up to a constant for each pixel.
+    A constant for each pixel may be added to its logarithms, so a softmax gives the marginals.
     """
     n, n_labels = energies.shape
     height, width = rgb.shape[:2]
