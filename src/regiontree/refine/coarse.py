@@ -1,4 +1,4 @@
-"""Move patches on the wrong side of a border between large regions to the right side.
+"""Move patches on the wrong side of a border between large regions to the correct side.
 
 The watershed moves a border by one patch at most. The borders of the tree's dozen largest regions
 matter most, to the eye and to the scores. So this step corrects these regions before the watershed

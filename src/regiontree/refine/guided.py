@@ -18,8 +18,8 @@ border between them, so the ridge between them has no effect.
    basin joins the spring that it reaches over the lowest passes.
 4. Threads and specks go to their surroundings. A leaf that lost its last pixel gets one back.
 
-Before the watershed, patches on the wrong side of a border between large regions move to the right
-side (:mod:`regiontree.refine.coarse`). The watershed cannot move a border that far.
+Before the watershed, patches on the wrong side of a border between large regions move to the
+correct side (:mod:`regiontree.refine.coarse`). The watershed cannot move a border that far.
 
 Only the leaf of each pixel changes. The tree does not change, so each parent is still the union of
 its children. benchmarks/refine.py measures the gain.

@@ -4,9 +4,9 @@ The filter has three stages. Each point of R^d shares its values among the d + 1
 simplex around the point (splat). Each vertex is blurred with its two neighbours along each of d + 1
 axes (blur). Each point gathers values from the vertices of its simplex (slice). The result
 approximates ``sum_j exp(-|p_i - p_j|^2 / 2) v_j`` for all points at once, up to a factor of 0.9 in
-two dimensions and 0.6 in five. The cost is linear in the number of points. Dividing by the filtered
-ones removes the factor: for values between -1 and 1, the mean error was then 0.02 in two dimensions
-and 0.04 in five.
+two dimensions and 0.6 in five. The cost is linear in the number of points. Dividing by
+the sums of a constant 1 removes the factor. For values between -1 and 1, the mean error was then
+0.02 in two dimensions and 0.04 in five.
 
 One integer code identifies a vertex, and a step along an axis adds a constant to the code. Sorting
 the codes finds the distinct vertices. In this order, a blur reads memory forwards. All three stages

@@ -25,7 +25,7 @@ def find_files(
     suffixes
         Lower-case suffixes with the dot. Only files with one of them are taken from a folder.
     out
-        The output folder, if any. Its files are not taken when a folder is searched.
+        The output folder, if any. The search of a folder around it leaves out its files.
 
     Returns
     -------
