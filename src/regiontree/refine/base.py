@@ -1,8 +1,8 @@
-"""What every refinement takes and gives: leaves of patches in, a leaf for each pixel out.
+"""The interface of a refinement: the leaf of each patch goes in, the leaf of each pixel comes out.
 
 A refinement moves the borders of a tree's leaves from the patch grid to the photograph's edges. It
-decides which leaf a pixel is of and nothing else: the tree stays as it is, so a parent is exactly
-the union of its children whatever a refinement does, and no leaf may lose its last pixel.
+decides only which leaf each pixel belongs to. The tree does not change, so each parent is still
+exactly the union of its children. No leaf may lose its last pixel.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["PatchLeaves", "Refinement"]
 
 @dataclass(frozen=True, slots=True)
 class PatchLeaves:
-    """A tree's leaves on the patch grid, and what the patches look like.
+    """A tree's leaves on the patch grid, with the features of the patches.
 
     Attributes
     ----------
@@ -31,12 +31,13 @@ class PatchLeaves:
     height : (N,) float32
         As in :class:`~regiontree.tree.RegionTree`.
     features : (h, w, d) float32
-        Of unit length, as the tree was built on them.
+        The unit-length patch features that the tree was built on.
     embedding : (L, d) float32
         Mean feature of each leaf, of unit length.
     overlap : float
-        Patches of the grid in one of the network's, a side: 2 where views make the grid twice as
-        fine. Features are as broad as the network's patches.
+        Number of grid patches along a side of one of the network's patches. It is 2 where several
+        views make the grid twice as fine. Each feature still describes an area as large as the
+        network's patch.
     """
 
     leaf: NDArray[np.int32]
@@ -48,22 +49,23 @@ class PatchLeaves:
 
 
 class Refinement(Borders, Protocol):
-    """One way of refining: a frozen dataclass whose fields are its settings."""
+    """A refinement: a frozen dataclass whose fields are the settings."""
 
     @property
     def name(self) -> str:
-        """What the user calls it."""
+        """The name by which the user chooses this refinement."""
 
     def refine(
         self, leaves: PatchLeaves, rgb: NDArray[np.uint8], size: tuple[int, int]
     ) -> NDArray[np.int32]:
-        """The leaf of each pixel, (H, W) int32, every leaf of `leaves` among them.
+        """The leaf of each pixel, (H, W) int32; every leaf of `leaves` has at least one pixel.
 
         Parameters
         ----------
         leaves
+            The tree's leaves on the patch grid.
         rgb
-            (H', W', 3), the photograph, at least as many pixels a side as patches.
+            (H', W', 3) uint8, the photograph, with at least as many pixels a side as patches.
         size
-            (H, W) of the result.
+            (H, W) of the result, in pixels.
         """

@@ -24,16 +24,16 @@ Area = tuple[slice, slice]  # rows, columns
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Part of a photograph.
+    """A rectangular part of a photograph; each field is a slice of rows and a slice of columns.
 
     Attributes
     ----------
     cells, pixels
-        Its patches and pixels, margin included.
+        The window's patches and pixels, with the margin.
     core
-        The pixels that it decides, in the photograph.
+        The pixels whose leaf the window decides, counted from the photograph's corner.
     inner
-        The same pixels, within the window.
+        The same pixels, counted from the window's corner.
     """
 
     cells: Area
@@ -45,18 +45,23 @@ class Window:
 def windows(
     grid: tuple[int, int], shape: tuple[int, int], side: int, margin: int
 ) -> Iterator[Window]:
-    """Windows of at most `side` patches a side, and `margin` more around each.
+    """Windows whose cores cover the photograph, each pixel once.
 
     Parameters
     ----------
-    grid, shape
-        (h, w) patches, and the (H, W) pixels they lie on, ``H >= h``, ``W >= w``.
-    side, margin
-        In patches, >= 1 and >= 0. A grid of at most `side` a side is one window.
+    grid
+        (h, w), number of patches.
+    shape
+        (H, W), number of pixels, ``H >= h``, ``W >= w``.
+    side
+        Largest side of a core in patches, >= 1. A grid of at most `side` patches a side is one
+        window.
+    margin
+        Patches around each core that the window also sees, >= 0.
 
     Yields
     ------
-    Windows whose cores are the photograph, each pixel once.
+    Windows, row by row. Along each side, the cores differ by at most one patch.
 
     Examples
     --------
@@ -72,7 +77,7 @@ def windows(
 
 
 def _spans(cells: int, pixels: int, side: int, margin: int) -> Iterator[tuple[slice, ...]]:
-    """Cells, pixels, core and inner of each window along a side, evenly spread."""
+    """Cells, pixels, core and inner of each window along one side, evenly spread."""
     count = -(-cells // side)
     ends = [cells * i // count for i in range(count + 1)]
     for start, stop in zip(ends, ends[1:], strict=False):
@@ -89,11 +94,12 @@ def _first_pixel(cell: int, cells: int, pixels: int) -> int:
 
 
 def merge_specks_within(labels: Labels, parents: NDArray[np.integer], min_pixels: int) -> Labels:
-    """:func:`~regiontree.refine.regions.merge_specks` in a window of a photograph.
+    """The labels of a window without specks, (H, W) int32.
 
-    That function keeps the largest component of each leaf, so that no leaf vanishes. In a window,
-    the largest component may be a speck, because the leaf lies mostly elsewhere. So this function
-    adds a large component of every leaf below the window, and all specks go.
+    :func:`~regiontree.refine.regions.merge_specks` keeps the largest component of each leaf, so
+    that no leaf vanishes. In a window, the largest component may be a speck, because the leaf lies
+    mostly elsewhere. So this function adds a large component of every leaf below the window, calls
+    `merge_specks`, and removes the added rows. The parameters are those of `merge_specks`.
     """
     width = labels.shape[1]
     rows = -(-min_pixels // width)

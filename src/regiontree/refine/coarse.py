@@ -1,22 +1,24 @@
-"""Patches that are on the wrong side of a border between large regions, moved to the right one.
+"""Move patches on the wrong side of a border between large regions to the correct side.
 
-A watershed moves a border by a patch at most, and most of what an eye or a score makes of a tree
-lies along the borders of a dozen large regions. So the dozen are looked at first: the tree's cut
-into so many is the labelling of a fully connected CRF (:mod:`regiontree.refine.crf`), on a small
-picture in which a patch has three pixels a side.
+The watershed moves a border by one patch at most. The borders of the tree's dozen largest regions
+matter most, to the eye and to the scores. So this step corrects these regions before the watershed
+runs. It cuts the tree into a dozen regions and refines that labelling by a fully connected CRF
+(:mod:`regiontree.refine.crf`). The CRF works on a small picture with three pixels per patch side.
 
-1. The energy of a region at a pixel is ``-log softmax(cos(f, e) / 0.1)``, f the patch features
-   resized to the picture, e the region's mean feature; less `trust` for the region that the tree
-   itself puts the pixel in.
-2. The published bilateral kernel, 67 pixels of the photograph and 3 of 255 grey levels, weight 4,
-   makes neighbours of like colour agree. The published Gaussian of one pixel is left out: threads
-   and specks are removed later. Three steps of mean field: more change hardly a patch.
-3. A patch that most of its pixels put into another region than the tree goes there, and takes the
-   leaf of the nearest patch that was there before and stays.
+1. The energy of a region at a pixel is ``-log softmax(cos(f, e) / 0.1)``. Here f is the patch
+   features resized to the picture, and e is the mean feature of the region. The region that the
+   tree gives the pixel has its energy lowered by `trust`.
+2. The published bilateral kernel makes neighbours of similar colour agree. Its standard deviations
+   are 67 pixels of the photograph and 3 of 255 grey levels; its weight is 4. The published Gaussian
+   of one pixel is left out, because threads and specks are removed later. Mean field runs for three
+   steps; further steps change hardly any patch.
+3. If most pixels of a patch get another region than the tree's, the patch moves to that region. The
+   patch takes the leaf of the nearest patch that stays in that region.
 
-Wide patches are halved first where the grid is as coarse as the network's, since a border runs
-through them. A few per cent of patches move. The tree stays as it is: regions are unions of leaves,
-and leaves have gained and lost patches. benchmarks/refine.py measures what it gains.
+If the grid is as coarse as the network's and its patches are wide, the patches are halved first,
+because a border may run through a wide patch. A few per cent of the patches move. The tree does not
+change: each region is still a union of leaves, but leaves have gained and lost patches.
+benchmarks/refine.py measures the gain.
 """
 
 from __future__ import annotations
@@ -43,21 +45,30 @@ __all__ = ["halved", "moved_patches"]
 _TEMPERATURE = 0.1
 _EDGE_XY = 67.0  # pixels of the photograph
 _STEPS = 3
-_SIDE = 3  # pixels of a patch in the small picture
-_WIDE = 16  # pixels a side, above which patches are halved: narrower ones lose by it
-_WHOLE = 170**2  # patches that are done at once, in up to some 400 MB
-_WINDOW = 128  # patches a side of a window, beside its margin
-_MARGIN = 16  # patches around a window, some three times the kernel's 67 pixels
+_SIDE = 3  # pixels a side of a patch in the small picture
+_WIDE = 16  # pixels a side: wider patches are halved; narrower ones lose by halving
+_WHOLE = 170**2  # patches done at once, in up to about 400 MB
+_WINDOW = 128  # patches a side of a window, without its margin
+_MARGIN = 16  # patches around a window: about three times the kernel's 67 pixels
 
 
 def halved(leaves: PatchLeaves, shape: tuple[int, int]) -> PatchLeaves:
-    """The same leaves on patches half as wide, if they are wide and as coarse as the network's.
+    """The same leaves on patches half as wide, if halving helps; else `leaves` itself.
+
+    The patches are halved if their mean area is above 16 x 16 pixels of the photograph, if fewer
+    than two of them lie along a side of the network's patch (`overlap` below 2), if the new patches
+    are at least one pixel a side, and if at most 170 x 170 patches result.
 
     Parameters
     ----------
     leaves
+        The tree's leaves on the patch grid (h, w).
     shape
-        (H, W) of the photograph.
+        (H, W) of the photograph, in pixels.
+
+    Returns
+    -------
+    Leaves on the grid (2h, 2w) with twice the `overlap`. The features stay on their (h, w) grid.
     """
     h, w = leaves.leaf.shape
     wide = shape[0] * shape[1] > _WIDE**2 * h * w
@@ -77,18 +88,18 @@ def halved(leaves: PatchLeaves, shape: tuple[int, int]) -> PatchLeaves:
 def moved_patches(
     leaves: PatchLeaves, rgb: NDArray[np.uint8], *, regions: int = 12, trust: float = 1.0
 ) -> Labels:
-    """The leaf of each patch after patches were exchanged among the tree's largest regions.
+    """The leaf of each patch, (h, w) int32, after large regions exchanged patches.
 
     Parameters
     ----------
     leaves
-        Features may lie on a coarser grid than `leaf`.
+        The tree's leaves on the patch grid (h, w). The features may lie on a coarser grid.
     rgb
-        (H, W, 3), the photograph.
+        (H, W, 3) uint8, the photograph.
     regions
-        Of the cut whose borders are looked at, >= 1; with 1 nothing moves.
+        Number of regions of the cut that exchange patches, >= 1. With 1 no patch moves.
     trust
-        What it is worth to stay, as the logarithm of odds, >= 0.
+        How strongly a patch stays in its region, as the logarithm of odds, >= 0.
 
     Returns
     -------
@@ -96,7 +107,7 @@ def moved_patches(
 
     Examples
     --------
-    Two regions, and a patch on the border that looks like the other one:
+    Two regions of three patches. The fourth patch looks like the left region, so it moves there:
 
     >>> features = torch.zeros(1, 6, 2)
     >>> features[:, :4, 0] = features[:, 4:, 1] = 1
@@ -111,7 +122,7 @@ def moved_patches(
     before = tree.cut(n_regions=regions)
     if not before.any():
         return leaves.leaf
-    with one_thread():  # several do these small steps no faster, beside other work far slower
+    with one_thread():  # more are no faster here, and far slower on a busy machine
         after = _agreed(leaves.features, before, rgb, trust)
     moved = after != before
     leaf = leaves.leaf.copy()
@@ -127,7 +138,7 @@ def moved_patches(
 
 
 def _agreed(features: Tensor, region: Labels, rgb: NDArray[np.uint8], trust: float) -> Labels:
-    """The region that the field finds for each patch, (h, w)."""
+    """The region that the CRF finds for each patch, (h, w) int32."""
     h, w = region.shape
     shape = (_SIDE * h, _SIDE * w)
     picture = np.asarray(Image.fromarray(rgb).resize(shape[::-1], Image.Resampling.BOX))
@@ -160,7 +171,7 @@ def _field(
     trust: float,
     settings: CrfSettings,
 ) -> Labels:
-    """Region of each pixel of the small picture."""
+    """The region that the CRF finds for each pixel of the small picture, (H, W) int32."""
     shape = picture.shape[0], picture.shape[1]
     energies = energies_of(features, means, shape, _TEMPERATURE)
     own = torch.from_numpy(region.repeat(_SIDE, 0).repeat(_SIDE, 1)).to(energies.device).long()
@@ -171,7 +182,7 @@ def _field(
 
 
 def _means(features: Tensor, region: Labels) -> Tensor:
-    """Unit-length mean feature of each region, (n, d)."""
+    """Mean feature of each region, (n, d), of unit length."""
     h, w, d = features.shape
     finer = region.shape[0] // h, region.shape[1] // w
     index = torch.from_numpy(region[:: finer[0], :: finer[1]].copy()).to(features.device).long()
@@ -180,7 +191,10 @@ def _means(features: Tensor, region: Labels) -> Tensor:
 
 
 def _most_in_patches(label: Labels, before: Labels) -> Labels:
-    """The label that most pixels of a patch have; of equals its own before, then the first."""
+    """The most frequent label of each patch, (h, w) int32.
+
+    On a tie, the label before wins, else the lowest label.
+    """
     h, w = before.shape
     n = 1 + max(int(label.max()), int(before.max()))
     patch = np.arange(h * w).reshape(h, w).repeat(_SIDE, 0).repeat(_SIDE, 1)

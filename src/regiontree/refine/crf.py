@@ -1,21 +1,22 @@
-"""Labels carried to the pixel by a fully connected conditional random field.
+"""A label for each pixel, by a fully connected conditional random field (CRF).
 
-Every pixel has an energy for each label, and every pair of pixels an energy that rewards equal
-labels: 3 times a Gaussian of their distance, which smooths away specks, and 4 times one of distance
-and difference of colour, which draws borders to the photograph's edges. Both kernels are normalised
-symmetrically, ``k_ij / sqrt(s_i s_j)`` with ``s_i = sum_j k_ij``. Ten steps of mean field bring the
-marginals ``Q_i(l)`` near to those of the whole field:
+Every pixel has an energy for each label. Every pair of pixels has an energy that rewards equal
+labels. This pairwise energy has two kernels. A Gaussian of the distance, with weight 3, removes
+specks. A Gaussian of the distance and the difference in colour, with weight 4, moves borders to the
+photograph's edges. Both kernels are normalised symmetrically: ``k_ij / sqrt(s_i s_j)`` with
+``s_i = sum_j k_ij``. Ten steps of mean field approximate the marginals ``Q_i(l)`` of the field:
 
     Q_i(l) <- softmax over l of  -U_i(l) + sum over kernels of weight * sum_j k_ij Q_j(l)
 
-The sums over all pairs are those of a :class:`~regiontree.refine.lattice.PermutohedralLattice`, so
-the cost is linear in pixels times labels. All labels are kept at all pixels. To keep the likeliest
-few was tried and left: with 200 leaves even the best 16 of each pixel gave 93 to 96 % of the full
-field's labels, as the unlikely ones' small shares add up.
+A :class:`~regiontree.refine.lattice.PermutohedralLattice` computes the sums over all pairs, so the
+cost is linear in pixels times labels. Every pixel keeps all labels. Keeping only the likeliest
+labels was tried and rejected. With 200 leaves, the best 16 labels of each pixel gave only 93 to
+96 % of the full field's labels, because the small shares of the unlikely labels add up.
 
 Reference: Krähenbühl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
-Potentials", NeurIPS 2011; kernels as in equation 3, inference as in algorithm 1, but that each
-pixel counts itself among its neighbours, as in the authors' program and pydensecrf.
+Potentials", NeurIPS 2011. The kernels are those of equation 3, and the inference is algorithm 1,
+with one difference: each pixel counts itself among its neighbours, as in the authors' program and
+in pydensecrf.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _TILE = 1 << 20  # energies handled together: 4 MB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrfSettings:
-    """The published parameters of the field, and how it is computed."""
+    """The parameters of the CRF, by default the published ones, and how the CRF is computed."""
 
     smooth_xy: float = setting(
         1.0,
@@ -72,7 +73,7 @@ class CrfSettings:
         high=1000,
         whole=True,
     )
-    # The labels of half are those of single but for some 0.05 % (benchmarks/crf.py).
+    # Half and single precision give the same labels, except for about 0.05 % (benchmarks/crf.py).
     precision: str = setting(
         "half",
         "How probabilities and sums are stored; half takes 0.6 of the time and memory.",
@@ -94,32 +95,39 @@ def crf(
     rgb: NDArray[np.uint8],
     settings: CrfSettings | None = None,
 ) -> NDArray[np.int32]:
-    """The likeliest label of each pixel, (H, W) int32; the first of equals.
+    """The likeliest label of each pixel, (H, W) int32; on a tie, the lowest label.
 
     Equal input and settings give equal bytes on one machine, with any number of threads.
 
     Parameters
     ----------
     unary
-        (n_labels, H, W) float32, finite: energies, lower for likelier, such as negative logarithms
-        of probabilities. A tensor's device is where all is computed. Stored with a pixel's labels
-        side by side, (H, W, n_labels) transposed, they need not be copied.
+        (n_labels, H, W) float32, finite: the energies, lower for likelier labels, such as negative
+        logarithms of probabilities. If `unary` is a tensor, everything is computed on its device.
+        No copy is made if the labels of a pixel are side by side in memory, as in a transposed
+        (H, W, n_labels) array.
     rgb
-        (H, W, 3) uint8.
+        (H, W, 3) uint8, the photograph.
     settings
-        The published ones if None.
+        The published settings if None.
+
+    Returns
+    -------
+    (H, W) int32, labels from 0 to n_labels - 1.
 
     Raises
     ------
     FeatureError
-        `unary` or `rgb` is not such an array, or they differ in size.
+        `unary` or `rgb` has a wrong shape or type, `unary` is not finite, or the two differ in
+        size.
     SettingsError
-        More memory is needed than `settings` allow: see :func:`memory_needed`.
+        The CRF may need more memory than `settings` allow: see :func:`memory_needed`.
 
     Examples
     --------
-    A pixel that is a little surer of label 1 than its neighbours are of label 0 gives in, on a grey
-    image; and not where it alone is white.
+    The middle pixel prefers label 1, a little more strongly than its neighbours prefer label 0. On
+    a grey image, the pixel takes its neighbours' label. If only this pixel is white, it keeps its
+    own label.
 
     >>> unary = np.zeros((2, 5, 5), np.float32)
     >>> unary[1] = 1.0
@@ -144,7 +152,11 @@ def marginals(
     rgb: NDArray[np.uint8],
     settings: CrfSettings | None = None,
 ) -> NDArray[np.float32]:
-    """Probability of each label at each pixel, (n_labels, H, W) float32; see :func:`crf`."""
+    """Probability of each label at each pixel, (n_labels, H, W) float32.
+
+    The probabilities are in 0 to 1 and sum to 1 at each pixel. Parameters and errors are those of
+    :func:`crf`.
+    """
     energies, shape = _checked(unary, rgb)
     found = torch.empty(energies.shape)
     for pixels, logits in _mean_field(energies, rgb, settings or CrfSettings()):
@@ -154,10 +166,10 @@ def marginals(
 
 
 def memory_needed(shape: tuple[int, int], n_labels: int, settings: CrfSettings) -> int:
-    """Bytes that :func:`crf` may take above its arguments, for an image of `shape` (H, W).
+    """Upper bound of the bytes that :func:`crf` takes, beyond its arguments.
 
-    A bound for any image, noise included: it counts a lattice in which no two pixels share a
-    vertex. A photograph needs about half.
+    The bound holds for any (H, W) image `shape`, even noise: it assumes that no two pixels share a
+    vertex of the lattice. A photograph needs about half of it.
     """
     if n_labels == 1:
         return 0
@@ -169,7 +181,13 @@ def memory_needed(shape: tuple[int, int], n_labels: int, settings: CrfSettings) 
 
 
 def check_memory(shape: tuple[int, int], n_labels: int, settings: CrfSettings) -> None:
-    """Raise a SettingsError if :func:`memory_needed` is more than the settings allow."""
+    """Check that the memory for a CRF is within the limit of the settings.
+
+    Raises
+    ------
+    SettingsError
+        :func:`memory_needed` is above `settings.memory_limit`.
+    """
     needed = memory_needed(shape, n_labels, settings)
     if needed > settings.memory_limit:
         raise SettingsError(
@@ -182,10 +200,10 @@ def check_memory(shape: tuple[int, int], n_labels: int, settings: CrfSettings) -
 def _checked(
     unary: NDArray[np.float32] | Tensor, rgb: NDArray[np.uint8]
 ) -> tuple[Tensor, tuple[int, int]]:
-    """Energies as (n, n_labels), a view, and (H, W)."""
+    """The energies as a view (n, n_labels) with n = H * W, and (H, W)."""
     if isinstance(unary, Tensor):
         energies = unary
-    else:  # torch warns of arrays that cannot be written
+    else:  # torch warns about read-only arrays
         energies = torch.from_numpy(unary if unary.flags.writeable else unary.copy())
     if energies.ndim != 3 or 0 in energies.shape or energies.dtype != torch.float32:
         raise FeatureError(
@@ -200,13 +218,13 @@ def _checked(
     low, high = energies.aminmax()
     if not (low.isfinite() and high.isfinite()):
         raise FeatureError(
-            "unary must be finite; give what is impossible a large energy, such as 100"
+            "unary must be finite; give an impossible label a large energy, such as 100"
         )
     return energies.reshape(n_labels, -1).T, (height, width)
 
 
 def _kernels(settings: CrfSettings) -> list[tuple[int, float]]:
-    """Dimensions and weight of each kernel that is used."""
+    """Number of dimensions and weight of each kernel whose weight is not 0."""
     both = ((2, settings.smooth_weight), (5, settings.edge_weight))
     return [(d, weight) for d, weight in both if weight > 0]
 
@@ -214,7 +232,10 @@ def _kernels(settings: CrfSettings) -> list[tuple[int, float]]:
 def _mean_field(
     energies: Tensor, rgb: NDArray[np.uint8], settings: CrfSettings
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Pixels, and the logarithms of their marginals up to a constant, (some, n_labels)."""
+    """Tiles of pixels, each with the logarithms of its marginals, (pixels, n_labels).
+
+    A constant for each pixel may be added to its logarithms, so a softmax gives the marginals.
+    """
     n, n_labels = energies.shape
     height, width = rgb.shape[:2]
     kernels = _kernels(settings)
@@ -250,7 +271,10 @@ def _mean_field(
 def _positions(
     rgb: NDArray[np.uint8], d: int, settings: CrfSettings, device: torch.device
 ) -> Tensor:
-    """Pixels in standard deviations of the kernel of d dimensions, (n, d): x, y (, r, g, b)."""
+    """Position of each pixel in units of the kernel's standard deviations, (n, d).
+
+    With d = 2 the coordinates are x, y; with d = 5 they are x, y, red, green, blue.
+    """
     y, x = torch.meshgrid(
         *(torch.arange(side, dtype=torch.float32, device=device) for side in rgb.shape[:2]),
         indexing="ij",
@@ -263,7 +287,7 @@ def _positions(
 
 
 def _normalised(positions: Tensor) -> PermutohedralLattice:
-    """The lattice of ``k_ij / sqrt(s_i s_j)``."""
+    """The lattice that sums with the normalised kernel ``k_ij / sqrt(s_i s_j)``."""
     lattice = PermutohedralLattice.of(positions)
     total = lattice.filter(positions.new_ones(len(positions), 1))[:, 0]
     return lattice.scaled(total.rsqrt())

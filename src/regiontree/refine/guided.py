@@ -1,25 +1,28 @@
-"""Borders of leaves from the patch grid to the photograph's own edges, by a watershed.
+"""Move the borders of leaves from the patch grid to the photograph's edges, by a watershed.
 
-A patch says which leaf its middle belongs to, not where the leaf ends. So the centre of every patch
-is taken as a spring, and the photograph as a landscape whose height is its edges: water from each
-spring rises, and where two waters meet is a ridge, the strongest edge on the way from one patch to
-the other. A pixel belongs to the leaf of the patch whose water reached it. Patches of one leaf
-share their water, so where nothing is to be found nothing is decided.
+A patch says which leaf its centre belongs to, but not where the leaf ends. A marker-controlled
+watershed finds where the leaf ends. The markers are the patch centres, called springs here. The
+photograph is a landscape that is high along edges. Water rises from all springs together. The
+waters of two springs meet at a ridge, which is the strongest edge between the two patches. A pixel
+gets the leaf of the patch whose water reached the pixel first. Two patches of one leaf need no
+border between them, so the ridge between them has no effect.
 
-1. Height: the gradient's length of the colours in CIE L*a*b*, blurred by some 0.3 of a patch of the
-   network's, which finds which edge it is, and a share of that blurred by 0.07 of the grid's, which
-   says where it runs. A shallow bowl around each spring decides where there is no edge at all.
-2. Every pixel runs down to its lowest neighbour and on to a bottom. These basins, springs among
-   them, make a graph, whose edges are as high as the lowest pass between two basins.
-3. The spanning forest of least height, a tree for each spring, is the watershed: each basin joins
-   the spring that it reaches over the lowest passes.
-4. Threads and specks go to their surroundings, and a leaf that lost its last pixel gets one back.
+1. The height is the length of the gradient of the colours in CIE L*a*b*, at two scales. A blur of
+   0.3 of the network's patch selects the edge. A blur of 0.07 of the grid's patch, with a smaller
+   weight, says where exactly the edge runs. Where there is no edge, a shallow bowl around each
+   spring decides.
+2. From every pixel, the water runs down to the lowest neighbour and on to a bottom. All pixels with
+   one bottom are a basin. The basins are the nodes of a graph. Every spring is the bottom of a
+   basin. The weight of an edge is the height of the lowest pass between its two basins.
+3. The minimum spanning forest of this graph, with one tree for each spring, is the watershed. Each
+   basin joins the spring that it reaches over the lowest passes.
+4. Threads and specks go to their surroundings. A leaf that lost its last pixel gets one back.
 
-Before all that patches on the wrong side of a border between large regions are moved to the right
-one (:mod:`regiontree.refine.coarse`), since no watershed would take them there.
+Before the watershed, patches on the wrong side of a border between large regions move to the
+correct side (:mod:`regiontree.refine.coarse`). The watershed cannot move a border that far.
 
-Only the leaf of pixels changes: the tree, and that parents are unions of their children, stays as
-it is. benchmarks/refine.py measures what it gains.
+Only the leaf of each pixel changes. The tree does not change, so each parent is still the union of
+its children. benchmarks/refine.py measures the gain.
 
 References: Meyer, "Minimum spanning forests for morphological segmentation", ISMM 1994; Cousty,
 Bertrand, Najman and Couprie, "Watershed cuts", PAMI 2009.
@@ -49,16 +52,16 @@ __all__ = ["Guided", "edge_height", "refine_leaves", "watershed"]
 
 FloatImage = NDArray[np.float32]
 
-_WHOLE = 2048 * 2048  # pixels that are done at once
-_WINDOW = 1536  # pixels a side of a window, beside its margin
-_MARGIN = 8  # patches around a window: with fewer, its borders begin to tell (docs/tiles.md)
+_WHOLE = 2048 * 2048  # pixels done at once
+_WINDOW = 1536  # pixels a side of a window, without its margin
+_MARGIN = 8  # patches around a window: with fewer, its borders change the result (docs/tiles.md)
 
 
 @dataclass(frozen=True, slots=True)
 class Guided:
-    """The watershed refinement with its settings."""
+    """The watershed refinement and its settings."""
 
-    # The coarse blur is in the network's patches, since textures do not shrink with the grid.
+    # The coarse blur is in the network's patches: a finer grid does not make textures finer.
     coarse: float = setting(
         0.3,
         "Blur of the coarse edge image: its standard deviation in sides of the network's patch.",
@@ -114,11 +117,11 @@ class Guided:
         check_settings(self)
 
     def photo_size(self, own: tuple[int, int], seen: tuple[int, int]) -> tuple[int, int]:
-        """As the network sees it, enlarged to the long side."""
+        """(H, W) to work at: the size that the network sees, enlarged to the long side."""
         return fitted(seen, max(*seen, self.long_side))
 
     def refine(self, leaves: PatchLeaves, rgb: NDArray[np.uint8], size: tuple[int, int]) -> Labels:
-        """As :meth:`regiontree.refine.base.Refinement.refine`."""
+        """The leaf of each pixel: see :meth:`regiontree.refine.base.Refinement.refine`."""
         finer, springs = leaves, leaves.leaf
         if self.regions > 1:
             finer = halved(leaves, rgb.shape[:2])
@@ -136,37 +139,42 @@ def refine_leaves(
     overlap: float = 1.0,
     settings: Guided | None = None,
 ) -> Labels:
-    """The leaf of each pixel, its borders moved to edges of the photograph.
+    """The leaf of each pixel, (H, W) int32, with borders along edges of the photograph.
+
+    This function runs the watershed alone. It does not move patches between large regions first.
 
     Parameters
     ----------
     leaf_of_patch
-        (h, w), leaves numbered from 0.
+        (h, w) integers, the leaf of each patch, numbered from 0.
     parents
-        (N,) as in :class:`~regiontree.tree.RegionTree`.
+        (N,) integers as in :class:`~regiontree.tree.RegionTree`.
     rgb
         (H', W', 3) uint8, the photograph at the resolution to work at, ``H' >= h``, ``W' >= w``.
-        Time grows with its pixels, and up to 4 million of them memory too, some 60 bytes each; a
-        larger one is done in windows (:mod:`regiontree.refine.blocks`), and takes 4 bytes a pixel
-        and some 300 MB.
+        Time grows with the number of pixels. Up to 4 million pixels, the memory is about 60 bytes a
+        pixel. A larger photograph is done in windows (:mod:`regiontree.refine.blocks`), which takes
+        4 bytes a pixel and about 300 MB.
     size
-        (H, W) of the result, ``H >= h``, ``W >= w``: from `rgb`'s resolution by nearest neighbour.
+        (H, W) of the result, ``H >= h``, ``W >= w``. The result is resized from the resolution of
+        `rgb` by nearest neighbour.
     overlap
         As in :class:`~regiontree.refine.base.PatchLeaves`.
+    settings
+        The settings of the watershed; the defaults if None.
 
     Returns
     -------
-    (H, W) int32; every leaf of `leaf_of_patch` has a pixel.
+    (H, W) int32. Every leaf of `leaf_of_patch` has at least one pixel.
 
     Raises
     ------
     FeatureError
-        An array is of another shape, or `rgb` or `size` has fewer pixels than there are patches on
-        a side.
+        An array has a wrong shape, `rgb` is not uint8, or a side of `rgb` or `size` has fewer
+        pixels than patches.
 
     Examples
     --------
-    Two patches, the left one dark. The photograph turns bright a pixel after their border:
+    Two patches, the left one dark. The photograph turns bright one pixel after their border:
 
     >>> rgb = np.zeros((8, 16, 3), np.uint8)
     >>> rgb[:, 9:] = 200
@@ -193,7 +201,7 @@ def refine_leaves(
 def _of_size(
     labels: Labels, size: tuple[int, int], leaf: Labels, parents: NDArray[np.integer]
 ) -> Labels:
-    """Labels resized, with a pixel for every leaf that patches had."""
+    """Labels resized to `size`, with at least one pixel for every leaf of the patches."""
     return keep_leaves(labels if labels.shape == size else nearest(labels, size), leaf, parents)
 
 
@@ -204,7 +212,7 @@ def _drawn(
     overlap: float,
     settings: Guided,
 ) -> Labels:
-    """Leaves of the photograph's pixels, from those of its patches."""
+    """The leaf of each pixel of the photograph, from the leaf of each patch."""
     shape = rgb.shape[0], rgb.shape[1]
     patch = (shape[0] * shape[1] / springs.size) ** 0.5  # its side, in pixels
     whole = shape[0] * shape[1] <= _WHOLE
@@ -222,7 +230,7 @@ def _drawn(
 def _flooded(
     leaf: Labels, rgb: NDArray[np.uint8], window: Window, overlap: float, settings: Guided
 ) -> Labels:
-    """Leaves of a window's pixels, from its landscape and its patches' springs."""
+    """The leaf of each pixel of a window, by the watershed of its landscape."""
     shape = rgb.shape[:2]
     patch = (shape[0] * shape[1] / leaf.size) ** 0.5
     colours = lab_colours(rgb[window.pixels])
@@ -247,7 +255,19 @@ def _flooded(
 
 
 def edge_height(colours: FloatImage, blur: float) -> FloatImage:
-    """Length of the gradient of (3, H, W) colours after a Gaussian `blur`, (H, W), per 2 pixels."""
+    """Length of the colour gradient after a Gaussian blur, (H, W) float32.
+
+    Parameters
+    ----------
+    colours
+        (3, H, W) float32.
+    blur
+        Standard deviation of the Gaussian in pixels, >= 0; 0 leaves it out.
+
+    Returns
+    -------
+    (H, W) float32, >= 0, as a difference of colours over two pixels.
+    """
     squares = np.zeros(colours.shape[1:], np.float32)
     for channel in colours:
         smooth = channel
@@ -260,18 +280,19 @@ def edge_height(colours: FloatImage, blur: float) -> FloatImage:
 
 
 def watershed(height: FloatImage, springs: NDArray[np.integer]) -> NDArray[np.int64]:
-    """The spring whose water reaches each pixel first, when all waters rise together.
+    """The spring whose water reaches each pixel first, if water rises from all springs together.
 
     Parameters
     ----------
     height
-        (H, W), finite, >= 0.
+        (H, W) float32, finite, >= 0: the landscape.
     springs
-        (n,) different flat indices of pixels, n >= 1.
+        (n,) flat indices of n different pixels, n >= 1: the markers of the watershed.
 
     Returns
     -------
-    (H, W) int64, an index into `springs`. The region of each is in one piece, and holds it.
+    (H, W) int64, indices into `springs`. The region of each spring is connected and holds the
+    spring.
 
     Examples
     --------
@@ -281,8 +302,8 @@ def watershed(height: FloatImage, springs: NDArray[np.integer]) -> NDArray[np.in
     basin = _basins(height, springs)
     n = int(basin.max()) + 1
     one, other, low = _passes(basin, height, n)
-    # A root beside all basins, from which the springs hang: less high than any pass, but not 0,
-    # which would be no edge.
+    # An extra root node is joined to every spring. Its edges are lower than any pass, so the
+    # spanning tree holds them all. They are not 0, because SciPy reads 0 as no edge.
     source = basin.reshape(-1)[springs]
     one = np.concatenate([one, np.full(len(source), n)])
     other = np.concatenate([other, source])
@@ -300,7 +321,10 @@ def watershed(height: FloatImage, springs: NDArray[np.integer]) -> NDArray[np.in
 
 
 def _basins(height: FloatImage, springs: NDArray[np.integer]) -> NDArray[np.int32]:
-    """Which bottom each pixel runs down to, (H, W), bottoms numbered in order; springs are some."""
+    """The basin of each pixel, (H, W) int32: the bottom that its water runs down to.
+
+    Every spring is a bottom. Bottoms are numbered from 0 in the order of their pixels.
+    """
     lowest = height.copy()
     pixel = np.arange(height.size, dtype=np.int32).reshape(height.shape)
     down = pixel.copy()
@@ -314,7 +338,7 @@ def _basins(height: FloatImage, springs: NDArray[np.integer]) -> NDArray[np.int3
         lower = height[there] < lowest[here]
         np.copyto(lowest[here], height[there], where=lower)
         np.copyto(down[here], pixel[there], where=lower)
-    to = down.reshape(-1).astype(np.intp)  # what NumPy is quick to look up by
+    to = down.reshape(-1).astype(np.intp)  # NumPy looks up fastest by this type
     to[springs] = springs
     while not np.array_equal(further := to.take(to), to):
         to = further
@@ -334,7 +358,7 @@ def _passes(
     for step, within_row in ((1, True), (width, False)):
         apart = of[step:] != of[:-step]
         if within_row:
-            apart[width - 1 :: width] = False  # a row's last pixel and the next one's first
+            apart[width - 1 :: width] = False  # the next pixel is in the next row
         here = apart.nonzero()[0]
         a, b = of.take(here).astype(np.int64), of.take(here + step)
         keys.append(np.minimum(a, b) * n + np.maximum(a, b))
@@ -343,6 +367,6 @@ def _passes(
     order = key.argsort(kind="stable")
     key = key.take(order)
     first = np.diff(key, prepend=-1).nonzero()[0]
-    if len(first):  # else there is one basin
+    if len(first):  # without pairs there is only one basin
         key, low = key[first], np.minimum.reduceat(low.take(order), first)
     return key // n, key % n, low

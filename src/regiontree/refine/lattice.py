@@ -1,20 +1,22 @@
 """Gaussian sums over scattered points of a few dimensions, on the permutohedral lattice.
 
-Each point of R^d shares its values among the d + 1 vertices of the simplex around it (splat), every
-vertex is blurred with its two neighbours along each of d + 1 axes, and each point gathers from its
-simplex (slice). That comes near ``sum_j exp(-|p_i - p_j|^2 / 2) v_j`` for all points at once, at a
-cost linear in their number, but for a factor: 0.9 in two dimensions, 0.6 in five. Divided by the
-same of ones, sums of values between -1 and 1 were 0.02 and 0.04 off in the mean.
+The filter has three stages. Each point of R^d shares its values among the d + 1 vertices of the
+simplex around the point (splat). Each vertex is blurred with its two neighbours along each of d + 1
+axes (blur). Each point gathers values from the vertices of its simplex (slice). The result
+approximates ``sum_j exp(-|p_i - p_j|^2 / 2) v_j`` for all points at once, up to a factor of 0.9 in
+two dimensions and 0.6 in five. The cost is linear in the number of points. Dividing by
+the sums of a constant 1 removes the factor. For values between -1 and 1, the mean error was then
+0.02 in two dimensions and 0.04 in five.
 
-A vertex is known by one number, so arranged that a step along an axis adds a constant. Sorting the
-numbers finds the vertices, and orders them so that a blur goes through memory forwards. All three
-stages are then weighted sums of a few rows, which torch has a fast kernel for on any device
-(``embedding_bag``). One thread makes each sum, always in the same order: results do not depend on
-the number of threads.
+One integer code identifies a vertex, and a step along an axis adds a constant to the code. Sorting
+the codes finds the distinct vertices. In this order, a blur reads memory forwards. All three stages
+are weighted sums of a few rows, for which torch has a fast kernel on any device
+(``embedding_bag``). One thread computes each sum, always in the same order. So results do not
+depend on the number of threads.
 
 References: Adams, Baek and Davis, "Fast High-Dimensional Filtering Using the Permutohedral
 Lattice", Eurographics 2010 (section 3); Conway and Sloane, "Sphere Packings, Lattices and Groups",
-chapter 20, for the simplex of a point.
+chapter 20, on finding the simplex of a point.
 """
 
 from __future__ import annotations
@@ -31,32 +33,33 @@ from regiontree.errors import FeatureError
 
 __all__ = ["PermutohedralLattice", "lattice_memory", "spans"]
 
-# Columns filtered together: the wider the rows, the less it costs to find them. 200 columns took
-# 0.7 of the time that 64 at a time did.
+# Columns filtered together: wide rows share the cost of finding them. Filtering 200 columns at once
+# took 0.7 of the time of filtering 64 at a time.
 _COLUMNS = 208
-# Rows made at once: they stay in the cache until they are put in their place.
+# Rows computed at once: few enough to stay in the cache until they are copied to their place.
 _ROWS = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class PermutohedralLattice:
-    """The lattice around n points, with m vertices; made by :meth:`of`.
+    """The lattice around n points of R^d, with m vertices; made by :meth:`of`.
 
     Attributes
     ----------
     corners
-        (n, d + 1) int32, vertices of each point's simplex.
+        (n, d + 1) int32, the vertices of each point's simplex, 0 to m - 1.
     weights
-        (n, d + 1) float32, the point's share in each, and the vertex's in the point.
+        (n, d + 1) float32, the weight of each of these vertices when a point gathers (slice).
     points
-        (n * (d + 1),) int32, points around each vertex, vertex after vertex.
+        (n * (d + 1),) int32, the points around each vertex, vertex after vertex, 0 to n - 1.
     shares
-        (n * (d + 1),) float32, the weights of these.
+        (n * (d + 1),) float32, the weight of each of `points` when a point shares its values
+        (splat).
     offsets
-        (m + 1,) int32, where each vertex's points start.
+        (m + 1,) int32, where the points of each vertex start in `points`; the last is its length.
     neighbours
-        (d + 1, m, 3) int32, for each axis the vertex itself and the two beside it; m where there
-        is none.
+        (d + 1, m, 3) int32: for each axis and vertex, the vertex itself and its two neighbours. The
+        number m stands for a missing neighbour.
     """
 
     corners: Tensor
@@ -73,12 +76,14 @@ class PermutohedralLattice:
         Parameters
         ----------
         positions
-            (n, d) float32, n >= 1, d >= 1, finite. The lattice is made on its device.
+            (n, d) float32, n >= 1, d >= 1, finite. The lattice is made on the device of
+            `positions`.
 
         Raises
         ------
         FeatureError
-            Not such positions, or so far apart that vertices cannot be numbered in 63 bits.
+            `positions` has a wrong shape or is not finite, or the points lie so far apart that 63
+            bits cannot number the vertices.
         """
         if positions.ndim != 2 or 0 in positions.shape or not positions.isfinite().all():
             raise FeatureError(
@@ -89,7 +94,13 @@ class PermutohedralLattice:
         return cls(*_vertices(codes, weights, steps))
 
     def scaled(self, factor: Tensor) -> PermutohedralLattice:
-        """The same with points' values times `factor`, (n,), both before and after filtering."""
+        """The lattice that multiplies the points' values by a factor before and after filtering.
+
+        Parameters
+        ----------
+        factor
+            (n,) float32, one factor for each point.
+        """
         return replace(
             self,
             weights=self.weights * factor[:, None],
@@ -99,26 +110,32 @@ class PermutohedralLattice:
     def filter(
         self, values: Tensor, out: Tensor | None = None, scratch: Tensor | None = None
     ) -> Tensor:
-        """Gaussian sums of the points' values, each point itself included.
+        """Gaussian sums of the points' values, (n, c); each point counts itself.
 
         Parameters
         ----------
         values
-            (n, c), on the lattice's device. float32; or float16, which stores all that lies between
-            in half the memory and takes some 0.6 of the time, for errors around 0.1 %.
+            (n, c) float32 or float16, on the lattice's device. With float16, intermediate results
+            take half the memory and the filter takes about 0.6 of the time, for errors around
+            0.1 %.
         out
-            Receives the result, if given; as `values`.
+            (n, c), same type and device as `values`: receives the result, if given.
         scratch
-            At least :meth:`scratch_size` entries, (s,), as `values`, which are overwritten. Fresh
-            memory at every call took a fifth of the time.
+            (s,), s at least :meth:`scratch_size` of c, same type and device as `values`: is
+            overwritten. Without it, each call allocates new memory, which took a fifth of the time.
 
         Returns
         -------
-        (n, c), as `values`.
+        (n, c), same type and device as `values`.
+
+        Raises
+        ------
+        FeatureError
+            `values` is not (n, c).
 
         Examples
         --------
-        Two points a standard deviation apart, and one far from both:
+        Two points one standard deviation apart, and one point far from both:
 
         >>> lattice = PermutohedralLattice.of(torch.tensor([[0.0], [1.0], [99.0]]))
         >>> lattice.filter(torch.eye(3)).round(decimals=2)
@@ -137,7 +154,8 @@ class PermutohedralLattice:
             scratch = values.new_empty(self.scratch_size(values.shape[1]))
         m = len(self.offsets) - 1
         weights, shares = self.weights.to(values.dtype), self.shares.to(values.dtype)
-        # Half at the vertex, a quarter on each side: it cannot overflow as the paper's 1, 1/2 can.
+        # Weights 1/2 for the vertex and 1/4 for each neighbour. They sum to 1, so float16 cannot
+        # overflow. The paper's weights, 1 and 1/2, sum to 2.
         blur = values.new_tensor([0.5, 0.25, 0.25]).expand(_ROWS, 3).contiguous()
         starts = [*self.offsets[:-1:_ROWS].tolist(), len(self.points)]
         for columns in spans(values.shape[1], _COLUMNS):
@@ -146,7 +164,7 @@ class PermutohedralLattice:
             here, there = (
                 scratch[i * (m + 1) * width :][: (m + 1) * width].view(-1, width) for i in (0, 1)
             )
-            here[m] = there[m] = 0  # the neighbour where there is none
+            here[m] = there[m] = 0  # row m stands for a missing neighbour
             for (first, last), rows in zip(pairwise(starts), spans(m, _ROWS), strict=True):
                 here[rows] = _sums(
                     block, self.points[first:last], self.offsets[rows] - first, shares[first:last]
@@ -160,33 +178,34 @@ class PermutohedralLattice:
         return out
 
     def scratch_size(self, columns: int) -> int:
-        """Entries of scratch that filtering so many columns needs."""
+        """Number of scratch entries that :meth:`filter` needs for so many columns."""
         return 2 * len(self.offsets) * min(columns, _COLUMNS)
 
 
 def _sums(rows: Tensor, indices: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sums of rows, (k, c): the i-th of those at indices[offsets[i]:offsets[i + 1]]."""
+    """Weighted sums of rows, (k, c): sum i is over indices[offsets[i] : offsets[i + 1]]."""
     sums: Tensor = torch.embedding_bag(rows, indices, offsets, False, 0, False, weights)[0]
     return sums
 
 
 def _sums_of_equals(rows: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sums of e rows each, (k, c): indices (k, e), weights (k or more, e)."""
+    """Weighted sums of e rows each, (k, c), from indices (k, e) and weights (k or more, e)."""
     k, e = indices.shape
     offsets = torch.arange(0, k * e, e, dtype=indices.dtype, device=indices.device)
     return _sums(rows, indices.reshape(-1), offsets, weights[:k].reshape(-1))
 
 
 def spans(total: int, length: int) -> Iterator[slice]:
-    """Slices of `length` or less that follow one another from 0 to `total`."""
+    """Consecutive slices of at most `length` that cover 0 to `total`."""
     return (slice(i, min(i + length, total)) for i in range(0, total, length))
 
 
 def lattice_memory(n: int, d: int, columns: int, itemsize: int) -> tuple[int, int]:
-    """Bytes that the lattice of any n points in d dimensions stays below: kept, and while in use.
+    """Upper bounds of the bytes for a lattice of n points in d dimensions: kept, and in use.
 
-    In use is what making it or filtering `columns` of values, of `itemsize` bytes, takes above what
-    is kept. Most photographs need a third: points then share vertices.
+    The lattice keeps the first number of bytes. Building it, or filtering `columns` values of
+    `itemsize` bytes at each point, takes the second number in addition. The bounds hold for any
+    points. Most photographs need a third of them, because points share vertices.
     """
     entries = n * (d + 1)  # as many vertices, if no two points share one
     kept = entries * (4 * 4 + 4 + 12 * (d + 1))
@@ -198,12 +217,13 @@ def lattice_memory(n: int, d: int, columns: int, itemsize: int) -> tuple[int, in
 def _simplices(positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The simplex of each point: its corner of remainder 0, ranks, and barycentric weights.
 
-    corner is (d + 1, n) int64 in units of d + 1, rank (d + 1, n) int64: position of each coordinate
-    when their distances from the corner are sorted downwards, and weights (n, d + 1).
+    The corner is (d + 1, n) int64, in units of d + 1. The rank is (d + 1, n) int64: the position of
+    each coordinate when the coordinates' distances from the corner are sorted from large to small.
+    The weights are (n, d + 1) float32.
     """
     n, d = positions.shape
     axis = torch.arange(1, d + 1, device=positions.device)
-    # A blur along all axes and the sharing itself have variance (d + 1)^2 * 2 / 3 (section 3.1).
+    # Splat, blur along all axes, and slice together have variance (d + 1)^2 * 2 / 3 (section 3.1).
     unit = positions.T * (sqrt(2 / 3) * (d + 1) / (axis * (axis + 1)).sqrt())[:, None]
     # The plane of R^(d + 1) in which coordinates sum to zero
     elevated = positions.new_empty(d + 1, n)
@@ -215,7 +235,8 @@ def _simplices(positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     corner = (elevated / (d + 1)).round()
     apart = elevated - (d + 1) * corner
-    # Rounding may have left the plane: coordinates that were rounded most are put right by this.
+    # The rounded point may lie outside the plane. If so, the coordinates with the largest rounding
+    # errors are corrected below.
     rank = corner.sum(0).int().repeat(d + 1, 1)
     for i in range(d):
         for j in range(i + 1, d + 1):
@@ -231,20 +252,21 @@ def _simplices(positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     ordered = torch.empty_like(apart).scatter_(0, ranks, apart)
     weights = (ordered - ordered.roll(-1, 0)).flip(0).T.contiguous()
     weights[:, 0] += 1
-    # What blur and sharing take from a constant, half of it before and half after (section 3.1);
-    # 2^(d + 1) because our blur's weights add up to 1, not 2.
+    # Splat, blur and slice together change a constant by a factor (section 3.1). The weights undo
+    # it, half in splat and half in slice. The term 2^(d + 1) is there because the weights of this
+    # blur sum to 1, not 2.
     weights *= sqrt(2 ** (d + 1) / (1 + 2**-d))
     return corner.long(), ranks, weights
 
 
 def _codes(corner: Tensor, rank: Tensor) -> tuple[Tensor, list[int]]:
-    """A number for each vertex of each point's simplex, (n, d + 1), and what a step along each axis
-    adds to it.
+    """Code of each vertex of each simplex, (n, d + 1) int64, and what a step along each axis adds.
 
-    A vertex is d + 1 whole numbers that add up to zero. The first d are digits of its number, of
-    bases wide enough that a step beyond the outermost vertex does not carry. A step along axis j
-    adds 1 to all but the j-th, which loses d; the corners of a simplex are such steps apart, along
-    each axis once, from the axis ranked last to the first.
+    A vertex has d + 1 whole coordinates that sum to zero. The first d coordinates are the digits of
+    its code. The bases are large enough that a step beyond the outermost vertex does not carry. A
+    step along axis j adds 1 to every coordinate except the j-th, from which it subtracts d. The
+    corners of a simplex are linked by one step along each axis, from the axis ranked last to the
+    axis ranked first.
     """
     d = len(corner) - 1
     low, high = (edge.tolist() for edge in corner[:d].aminmax(dim=1))
@@ -252,7 +274,7 @@ def _codes(corner: Tensor, rank: Tensor) -> tuple[Tensor, list[int]]:
     if prod(bases) >= 2**63:
         raise FeatureError(
             "positions lie too many standard deviations apart for a permutohedral lattice; "
-            "use larger deviations"
+            "use larger standard deviations"
         )
     digits = [prod(bases[j + 1 :]) for j in range(d)] + [0]
     steps = [sum(digits) - (d + 1) * digit for digit in digits]
@@ -266,7 +288,7 @@ def _codes(corner: Tensor, rank: Tensor) -> tuple[Tensor, list[int]]:
 def _vertices(
     codes: Tensor, weights: Tensor, steps: list[int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The lattice's arrays: vertices are the distinct codes in rising order."""
+    """The six arrays of the lattice; its vertices are the distinct codes in rising order."""
     ordered, order = codes.reshape(-1).sort(stable=True)
     first = torch.ones_like(ordered, dtype=torch.bool)
     torch.ne(ordered[1:], ordered[:-1], out=first[1:])

@@ -1,13 +1,13 @@
-"""Leaves refined by a fully connected CRF, as the published ``postprocess_crf`` does.
+"""The leaf of each pixel, by a fully connected CRF like the published ``postprocess_crf``.
 
-A pixel's energy for a leaf is ``-log softmax(cos(f, e) / temperature)`` over all leaves: f is the
-patch features resized bicubically to the photograph, e the leaf's mean feature. The field
-(:mod:`regiontree.refine.crf`) finds the labels.
+The energy of a leaf at a pixel is ``-log softmax(cos(f, e) / temperature)`` over all leaves. Here f
+is the patch features resized bicubically to the photograph, and e is the mean feature of the leaf.
+The CRF (:mod:`regiontree.refine.crf`) finds the labels.
 
-Resized features of a whole photograph would be hundreds of megabytes, so they are made a few rows
-at a time: bicubic weights of rows and columns are two small matrices.
+The resized features of a whole photograph would take hundreds of megabytes. So they are computed a
+few rows at a time, with two small matrices of bicubic weights, one for rows and one for columns.
 
-Reference: Rossetti and Pirri, NeurIPS 2024, supplement; parameters of the field as in
+Reference: Rossetti and Pirri, NeurIPS 2024, supplement. The parameters of the CRF are those of
 :class:`~regiontree.refine.crf.CrfSettings`.
 """
 
@@ -31,12 +31,12 @@ from regiontree.system.stages import check_settings, setting
 
 __all__ = ["LeafCrf", "energies_of", "leaf_energies"]
 
-_ROWS = 16  # of pixels whose features are made at once
+_ROWS = 16  # rows of pixels whose features are computed at once
 
 
 @dataclass(frozen=True, slots=True)
 class LeafCrf:
-    """The published refinement with its settings and those of its field."""
+    """The published refinement, its settings, and the settings of its CRF."""
 
     temperature: float = setting(
         0.1, "Temperature of the softmax that makes energies of likenesses.", low=1e-4, high=1e4
@@ -48,7 +48,7 @@ class LeafCrf:
         low=0,
         high=1e6,
     )
-    # The field's cost is that of pixels times leaves: larger photographs are reduced to this.
+    # The cost grows with pixels times leaves, so larger photographs are reduced to this size.
     long_side: int = setting(
         2048,
         "Long side in pixels at which borders are drawn, unless the photograph is smaller.",
@@ -62,21 +62,22 @@ class LeafCrf:
         check_settings(self)
 
     def photo_size(self, own: tuple[int, int], seen: tuple[int, int]) -> tuple[int, int]:
-        """Its own, as published, up to the long side."""
+        """(H, W) to work at: the photograph's own size, as published, but at most the long side."""
         return fitted(own, min(max(own), self.long_side))
 
     def refine(
         self, leaves: PatchLeaves, rgb: NDArray[np.uint8], size: tuple[int, int]
     ) -> NDArray[np.int32]:
-        """As :meth:`regiontree.refine.base.Refinement.refine`.
+        """The leaf of each pixel: see :meth:`regiontree.refine.base.Refinement.refine`.
 
-        A photograph for which the field may need more memory than its settings allow is reduced
-        until it does not.
+        If the CRF may need more memory than its settings allow, the photograph is reduced until the
+        CRF fits.
 
         Raises
         ------
         SettingsError
-            It would need too much at one pixel a patch, too; nothing was computed yet.
+            The CRF may need too much memory even at one pixel a patch. The error comes before any
+            computation.
         """
         rgb = self._fitting(rgb, leaves.leaf.shape, len(leaves.embedding))
         shape = rgb.shape[0], rgb.shape[1]
@@ -89,12 +90,12 @@ class LeafCrf:
     def _fitting(
         self, rgb: NDArray[np.uint8], grid: tuple[int, ...], n_leaves: int
     ) -> NDArray[np.uint8]:
-        """The photograph, reduced if it must be, to no fewer pixels a side than patches."""
+        """The photograph, reduced if memory requires it, with at least one pixel for each patch."""
         shape = rgb.shape[0], rgb.shape[1]
         needed = memory_needed(shape, n_leaves, self.settings)
         if needed <= self.settings.memory_limit:
             return rgb
-        # Memory is that of one pixel and as much again for each further one.
+        # Memory is a fixed part plus a part that grows linearly with pixels.
         fixed = memory_needed((1, 1), n_leaves, self.settings)
         share = max(0.0, self.settings.memory_limit - fixed) / (needed - fixed)
         height, width = (
@@ -104,29 +105,30 @@ class LeafCrf:
 
 
 def leaf_energies(leaves: PatchLeaves, shape: tuple[int, int], temperature: float) -> Tensor:
-    """Energies (L, H, W) of the leaves at each pixel: see :func:`energies_of`."""
+    """Energy of each leaf at each pixel, (L, H, W) float32: see :func:`energies_of`."""
     return energies_of(leaves.features, leaves.embedding, shape, temperature)
 
 
 def energies_of(
     features: Tensor, embedding: Tensor, shape: tuple[int, int], temperature: float
 ) -> Tensor:
-    """What each of some regions costs at each pixel, by its features alone.
+    """Energy of each region at each pixel, (L, H, W) float32, from the features alone.
 
     Parameters
     ----------
     features
-        (h, w, d), of unit length.
+        (h, w, d) float32, the patch features, of unit length.
     embedding
-        (L, d), mean features of the regions, of unit length.
+        (L, d) float32, the mean features of the regions, of unit length.
     shape
-        (H, W) of the picture.
+        (H, W) of the result, in pixels.
     temperature
-        Of the softmax, > 0.
+        Temperature of the softmax, > 0.
 
     Returns
     -------
-    (L, H, W) float32, a pixel's side by side in memory.
+    (L, H, W) float32, >= 0: negative logarithms of probabilities. The energies of one pixel are
+    side by side in memory.
     """
     h, w, d = features.shape
     down = _bicubic(shape[0], h, features)  # (H, h)

@@ -1,12 +1,12 @@
 """Regions of a label map: connected components, specks, and leaves that must not vanish.
 
-A tree's leaf may lie in several places, and so does a region of any label map: each place is a
-*component*, pixels of one label joined through their sides. What moves borders, finely or roughly,
-leaves threads and specks behind, which :func:`trim_threads` and :func:`merge_specks` give to their
-surroundings, and may move the last pixel of a small leaf, which :func:`keep_leaves` gives back.
+A leaf of a tree may lie in several places. Each place is a *component*: pixels of one label that
+are connected through their sides. A step that moves borders may leave threads and specks.
+:func:`trim_threads` and :func:`merge_specks` give these to their surroundings. Such a step may also
+take the last pixel of a small leaf. :func:`keep_leaves` gives such a leaf a pixel back.
 
-No pixel is visited by a loop: components are joined from runs, the unbroken stretches of a label
-within a row, of which a photograph of 700,000 pixels and 400 leaves has some 25,000.
+No loop visits single pixels. Components are joined from runs; a run is an unbroken stretch of one
+label within a row. A photograph of 700,000 pixels and 400 leaves has about 25,000 runs.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ Labels = NDArray[np.int32]
 
 
 def components(labels: Labels) -> Labels:
-    """Component of each pixel, (H, W) int32, numbered from 0 in the order of their first pixels.
+    """Component of each pixel, (H, W) int32, numbered from 0 in the order of first pixels.
 
     Parameters
     ----------
     labels
-        (H, W); pixels of equal label that share a side belong together.
+        (H, W) integers. Pixels of equal label that share a side belong to one component.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def components(labels: Labels) -> Labels:
     starts = np.ones(labels.shape, bool)
     starts[:, 1:] = labels[:, 1:] != labels[:, :-1]
     run = np.cumsum(starts, dtype=np.int32).reshape(labels.shape) - 1
-    # One link where two runs first touch; where both go on to the right, it is the same link.
+    # Two runs get one link, where they first touch. While both go on to the right, none is added.
     touch = labels[1:] == labels[:-1]
     touch[:, 1:] &= starts[1:, 1:] | starts[:-1, 1:] | ~touch[:, :-1]
     above, below = run[:-1][touch], run[1:][touch]
@@ -65,8 +65,9 @@ def components(labels: Labels) -> Labels:
 
 
 def merge_specks(labels: Labels, parents: NDArray[np.integer], min_pixels: int) -> Labels:
-    """Give each component of fewer than `min_pixels` pixels to the most alike of its neighbours.
+    """Labels without specks, (H, W) int32: each speck goes to its most similar neighbour.
 
+    A speck is a component of fewer than `min_pixels` pixels.
     The largest component of each leaf stays, whatever its size, so that no leaf vanishes. A speck
     joins the neighbouring leaf that is closest to its own leaf in the tree: a sibling, else a leaf
     below the same grandparent, and so on. Of equally close leaves, the speck joins the one with
@@ -76,12 +77,12 @@ def merge_specks(labels: Labels, parents: NDArray[np.integer], min_pixels: int) 
     Parameters
     ----------
     labels
-        (H, W), the leaf of each pixel.
+        (H, W) integers, the leaf of each pixel.
     parents
-        (N,) as in :class:`~regiontree.tree.RegionTree`: leaves first, each parent after its
-        children, the root last and its own parent.
+        (N,) integers as in :class:`~regiontree.tree.RegionTree`: leaves first, each parent after
+        its children, the root last and its own parent.
     min_pixels
-        Size from which a component is no speck; 0 or 1 changes nothing.
+        A component of at least this many pixels is not a speck. 0 or 1 changes nothing.
 
     Returns
     -------
@@ -89,7 +90,8 @@ def merge_specks(labels: Labels, parents: NDArray[np.integer], min_pixels: int) 
 
     Examples
     --------
-    Leaves 1 and 2 are siblings, so the lone 1 goes to 2, although it touches more of 0:
+    Leaves 1 and 2 are siblings. So the single pixel of leaf 1 goes to leaf 2, although it has a
+    longer border with leaf 0:
 
     >>> labels = np.array([[0, 0, 0, 0, 1], [0, 1, 2, 0, 1]], np.int32)
     >>> merge_specks(labels, np.array([4, 3, 3, 4, 4]), 2)
@@ -109,7 +111,7 @@ def merge_specks(labels: Labels, parents: NDArray[np.integer], min_pixels: int) 
     while speck.any():
         ready = speck[a] & ~speck[b]
         joined = lowest_above(parents, leaf[a[ready]], leaf[b[ready]])
-        # The first of each component in this order is where it goes.
+        # In this order, the first row of each speck holds the neighbour that the speck joins.
         order = np.lexsort((leaf[b[ready]], -border[ready], joined, a[ready]))
         moved, at = np.unique(a[ready][order], return_index=True)
         leaf[moved] = leaf[b[ready][order[at]]]
@@ -119,18 +121,20 @@ def merge_specks(labels: Labels, parents: NDArray[np.integer], min_pixels: int) 
 
 
 def trim_threads(labels: Labels, width: int) -> Labels:
-    """Give what is thinner than `width` pixels to what is beside it.
+    """Labels without threads, (H, W) int32: parts thinner than `width` go to their surroundings.
 
-    Of each region remains its opening by a square of `width` pixels a side: the pixels of some
-    square that lies within the region. All others take the nearest of these pixels' labels.
-    Straight borders and right angles stay where they are; a label that fits no square vanishes.
+    This is a morphological opening of each region by a square of `width` pixels a side. A pixel
+    keeps its label if some square that holds the pixel lies within the region. Every other pixel
+    takes the label of the nearest pixel that keeps its own. Straight borders and right angles stay
+    where they are. A label whose regions hold no such square vanishes.
 
     Parameters
     ----------
     labels
-        (H, W).
+        (H, W) integers.
     width
-        Side of the square; 0 or 1 changes nothing.
+        Side of the square in pixels. 0 or 1 changes nothing, and so does a square that fits nowhere
+        or is larger than the image.
 
     Returns
     -------
@@ -148,7 +152,7 @@ def trim_threads(labels: Labels, width: int) -> Labels:
     square &= _windows(labels[:, 1:] == labels[:, :-1], width, width - 1)
     if not square.any():
         return labels.astype(np.int32)
-    # A pixel stays if one of the squares that hold it is all of one label.
+    # A pixel keeps its label if some square that holds the pixel has only one label.
     around = np.zeros((labels.shape[0] + width - 1, labels.shape[1] + width - 1), bool)
     around[width - 1 : 1 - width, width - 1 : 1 - width] = square
     thin = _windows(~around, width, width)
@@ -158,7 +162,7 @@ def trim_threads(labels: Labels, width: int) -> Labels:
 
 
 def _windows(true: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
-    """Whether all of a window is true, by its first corner: (H - height + 1, W - width + 1)."""
+    """Whether each window is all true, (H - height + 1, W - width + 1), by its top left corner."""
     rows, columns = true.shape[0] - height + 1, true.shape[1] - width + 1
     down = np.ones((rows, true.shape[1]), bool)
     for step in range(height):
@@ -170,26 +174,28 @@ def _windows(true: NDArray[np.bool_], height: int, width: int) -> NDArray[np.boo
 
 
 def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integer]) -> Labels:
-    """Give leaves without a pixel one back, inside their nearest relative.
+    """Labels with at least one pixel for every leaf, (H, W) int32.
 
-    The nearest relatives of a lost leaf are the leaves closest to it in the tree, of those that
-    have more than one pixel. The lost leaf gets the patch centre within a relative that is nearest
-    to its own patches. So only the finest cuts tell the pixel from its surroundings, and other cuts
-    show no dots. If the nearest relatives were lost too and have come back, the pixel lies beside
-    theirs: a region that vanished becomes one dot instead of many.
+    A leaf without a pixel gets one pixel back, inside its nearest relative. The nearest relatives
+    of a lost leaf are the leaves closest to it in the tree, among the leaves with more than one
+    pixel. Of the patch centres within these relatives, the lost leaf gets the one nearest to its
+    own patches. So only the finest cuts separate the pixel from its surroundings, and other cuts
+    show no dots. If the closest leaves were lost too and have come back, the new pixel lies beside
+    theirs. So a region that vanished becomes one dot instead of many.
 
     Parameters
     ----------
     labels
-        (H, W), the leaf of each pixel; no side shorter than the patch grid's.
+        (H, W) int32, the leaf of each pixel, ``H >= h``, ``W >= w``.
     leaf_of_patch
-        (h, w), the leaf of each patch.
+        (h, w) int32, the leaf of each patch.
     parents
-        (N,) as in :class:`~regiontree.tree.RegionTree`.
+        (N,) integers as in :class:`~regiontree.tree.RegionTree`.
 
     Returns
     -------
-    (H, W) int32, in which every leaf of `leaf_of_patch` has a pixel; `labels` itself if they had.
+    (H, W) int32, in which every leaf of `leaf_of_patch` has a pixel. It is `labels` itself if no
+    leaf was missing, else a new array.
 
     Examples
     --------
@@ -207,7 +213,7 @@ def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integ
     centres = kept[np.ix_(rows, columns)]
     back: dict[int, tuple[int, int]] = {}
     for leaf in missing.tolist():
-        # As there are no more leaves than pixels, where one has none another has two.
+        # There are no more leaves than pixels. So if one leaf has none, another has two or more.
         spare = np.flatnonzero(count > 1)
         joined = lowest_above(parents, np.full(len(spare), leaf), spare)
         returned = np.fromiter(back, np.int64, len(back))
@@ -223,7 +229,7 @@ def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integ
                 apart = ((there[:, None] - own) ** 2).sum(axis=2).min(axis=1)
                 y, x = there[apart.argmin()]
                 at = int(rows[y]), int(columns[x])
-            else:  # too small to hold a centre
+            else:  # no relative holds a patch centre
                 at = divmod(int(relatives[kept].argmax()), kept.shape[1])
         count[kept[at]] -= 1
         count[leaf] = 1
@@ -234,7 +240,7 @@ def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integ
 
 
 def _beside(at: tuple[int, int], labels: Labels, count: NDArray[np.int64]) -> tuple[int, int]:
-    """The pixel nearest to `at` whose label has more than one."""
+    """Row and column of the pixel nearest to `at` whose label has more than one pixel."""
     reach = 2
     while True:
         top, left = max(0, at[0] - reach), max(0, at[1] - reach)
@@ -247,9 +253,12 @@ def _beside(at: tuple[int, int], labels: Labels, count: NDArray[np.int64]) -> tu
 
 
 def _counts(labels: Labels, last: int) -> NDArray[np.int64]:
-    """Pixels of each of the labels 0 to `last` or more; no sorting of 100 million of them."""
+    """Number of pixels of each label, for labels 0 to `last` at least.
+
+    It counts without sorting, since a photograph may have 100 million pixels.
+    """
     total = np.zeros(max(last, int(labels.max())) + 1, np.int64)
-    for top in range(0, len(labels), 64):  # bincount copies what it counts
+    for top in range(0, len(labels), 64):  # bincount copies its input, so take a few rows
         total += np.bincount(labels[top : top + 64].reshape(-1), minlength=len(total))
     return total
 
@@ -257,10 +266,17 @@ def _counts(labels: Labels, last: int) -> NDArray[np.int64]:
 def patch_centres(
     grid: tuple[int, int], size: tuple[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows (h,) and columns (w,) of the pixels that the centres of (h, w) patches lie in.
+    """Rows (h,) int64 and columns (w,) int64 of the pixels that hold the patch centres.
 
-    On (H, W) pixels with ``H >= h`` and ``W >= w`` these are different pixels, each of which
-    :func:`~regiontree.images.nearest` gives to the patch whose centre it holds.
+    With ``H >= h`` and ``W >= w``, these pixels are all different, and
+    :func:`~regiontree.images.nearest` gives each pixel to the patch whose centre the pixel holds.
+
+    Parameters
+    ----------
+    grid
+        (h, w), number of patches.
+    size
+        (H, W), number of pixels.
     """
     height, width = (
         (2 * np.arange(cells, dtype=np.int64) + 1) * pixels // (2 * cells)
@@ -270,7 +286,7 @@ def patch_centres(
 
 
 def _touching(part: Labels, wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ...]:
-    """Pairs (a, b) of touching components with a `wanted`, and the sides of pixels in between."""
+    """Pairs (a, b) of touching components, where a is `wanted`, and their border in pixel sides."""
     n = len(wanted)
     pairs = []
     for one, other in ((part[:, 1:], part[:, :-1]), (part[1:], part[:-1])):
@@ -284,5 +300,5 @@ def _touching(part: Labels, wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int64
 def lowest_above(
     parents: NDArray[np.integer], a: NDArray[np.integer], b: NDArray[np.integer]
 ) -> NDArray[np.int64]:
-    """The lowest node that holds both, of each pair of nodes: (n,)."""
+    """The lowest node above both nodes of each pair, (n,) int64."""
     return lowest_common_ancestor(parents, a, b)

@@ -1,4 +1,4 @@
-"""Files and folders written whole or not at all, and the digests of files."""
+"""Write a file or folder whole or not at all, and compute the digest of a file."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ __all__ = ["atomic_folder", "atomic_write", "sha256_of"]
 
 
 def sha256_of(path: Path) -> str:
-    """sha256 of a file's bytes, in hexadecimal."""
+    """The SHA-256 digest of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes its name only when the block ends without an error."""
+    """A new binary file that gets its name only if the block ends without an error.
+
+    Missing parent folders are made. A file of the same name stays until then and is then replaced.
+    After an error, no temporary file remains.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # 40 characters are at most 160 bytes: the temporary name fits wherever the name itself does.
-    # The name is known before the file exists, so an interruption at any moment can remove it.
+    # 40 characters are at most 160 bytes, so the temporary name is short enough for a file system.
+    # The name is known before the file exists, so the file is removed after any interruption.
     temporary = path.parent / f".{path.name[:40]}.{secrets.token_hex(8)}.tmp"
     try:
         with temporary.open("xb") as file:
@@ -41,14 +45,14 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A new folder that takes its name only when the block ends without an error.
+    """A new folder that gets its name only if the block ends without an error.
 
-    One that has the name already stays until then, and is removed.
+    Missing parent folders are made. A folder of the same name stays until then and is then removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name[:40]}.", dir=path.parent) as workplace:
         new, old = Path(workplace) / "new", Path(workplace) / "old"
-        new.mkdir()  # with the permissions of any new folder, which the temporary one has not
+        new.mkdir()  # has the usual permissions; a temporary folder has stricter ones
         yield new
         try:
             if path.exists():

@@ -1,4 +1,4 @@
-"""The files that the arguments of a command stand for: files, folders and patterns."""
+"""Find the files that the arguments of a command name: files, folders and patterns."""
 
 from __future__ import annotations
 
@@ -10,20 +10,30 @@ from pathlib import Path
 __all__ = ["SUMMARY_NAME", "find_files"]
 
 SUMMARY_NAME = "summary.json"
-"""File beside the results of a batch that says what was made from what."""
+"""Name of the file beside the results of a batch that lists each result and its source."""
 
 
 def find_files(
     paths: Sequence[str | Path], suffixes: frozenset[str], out: Path | None = None
 ) -> list[tuple[Path, Path]]:
-    """The files of a list of files, folders (searched to any depth) and glob patterns.
+    """Each file that the paths name, once, with the folder it was found from.
+
+    Parameters
+    ----------
+    paths
+        Files, folders (searched to any depth) and glob patterns.
+    suffixes
+        Lower-case suffixes with the dot. Only files with one of them are taken from a folder.
+    out
+        The output folder, if any. The search of a folder around it leaves out its files.
 
     Returns
     -------
     list of (file, root)
-        In order, each file once. The output folder keeps the file's name below `root`. A path that
-        does not exist comes back as itself, so that reading it fails with its own message. Hidden
-        files and the output folder are left out when a folder is searched.
+        In the order of `paths`, and sorted within a folder or pattern. The result of a file has the
+        same path in the output folder as the file has below `root`. A path that does not exist, a
+        pattern without a match, and a folder without a matching file are returned unchanged, so
+        that reading them fails with a clear message. Hidden files in a folder are left out.
     """
     results = None if out is None else Path(os.path.abspath(out))
     found: dict[Path, Path] = {}
@@ -49,7 +59,7 @@ def find_files(
 
 
 def _inside(folder: Path, suffixes: frozenset[str], results: Path | None) -> list[Path]:
-    """Files below a folder with one of the suffixes, but hidden ones and those of `results`."""
+    """Files below a folder with one of the suffixes, except hidden files and those in `results`."""
     here = Path(os.path.abspath(folder))
     skipped = results if results is not None and here in results.parents else None
     return [

@@ -1,4 +1,7 @@
-"""A progress bar on standard error, with messages above it; on a file, only the messages."""
+"""A progress bar on standard error, with messages above it.
+
+If standard error is not a terminal, only the messages are printed.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ class Bar:
         self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def reach(self, count: int, said: str | None = None, *, rate: str = "") -> None:
-        """Move to `count`, with a message if there is one."""
+        """Move the bar to `count`, and print the message `said` above it if there is one."""
         self.reached = count
         self.progress.update(self.task, completed=count, rate=rate)
         if said:
@@ -42,7 +45,10 @@ class Bar:
 
 @contextmanager
 def progress_bar(what: str, total: int, *, show: bool = True) -> Iterator[Bar]:
-    """A bar for the block. Its messages are printed even if `show` is false."""
+    """A bar for the block, from 0 to `total`, with `what` beside it.
+
+    Its messages are printed even if `show` is false.
+    """
     console = Console(stderr=True)
     progress = Progress(
         TextColumn("{task.description}"),

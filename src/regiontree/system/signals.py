@@ -1,4 +1,4 @@
-"""Stopping long work cleanly: Ctrl-C, and SIGTERM as batch systems and torchrun send it."""
+"""Stop long work cleanly on Ctrl-C, and on SIGTERM, which batch systems and torchrun send."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ __all__ = ["interruptible"]
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], None]]:
-    """SIGINT and SIGTERM raise KeyboardInterrupt within the block, in the main thread.
+    """A function that raises KeyboardInterrupt if SIGINT or SIGTERM has come during the block.
 
-    Python loses the exception in a callback from C code and in a finaliser. So the block receives a
-    function to call between two pieces of work. The function raises the exception again if a signal
-    has come.
+    Within the block, both signals also raise KeyboardInterrupt at once, in the main thread. But
+    Python loses an exception in a callback from C code and in a finaliser. So the block should call
+    the function between two pieces of work: it raises the exception again. The block must run in
+    the main thread. When it ends, the earlier signal handlers are restored.
     """
     received = False
 

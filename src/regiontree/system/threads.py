@@ -1,9 +1,9 @@
 """Small linear algebra on one thread.
 
-Steps of a fraction of a millisecond lose more in handing work to other threads than they gain, and
-on a busy machine they lose it many times over: with other processes at work the recursion was seen
-to take 12 ms on one thread and 50 to 1,200 ms on two. On an idle machine one thread is as fast or
-faster (benchmarks/threads.py). Large products keep all threads.
+A step of a fraction of a millisecond loses more by handing work to other threads than it gains. On
+a busy machine the loss is many times larger. With other processes running, the recursion took 12 ms
+on one thread and 50 to 1,200 ms on two. On an idle machine, one thread is as fast or faster
+(benchmarks/threads.py). Large matrix products keep all threads.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _restore: list[Any] = []
 
 @lru_cache(maxsize=1)
 def _controller() -> ThreadpoolController:
-    return ThreadpoolController()  # looks through all loaded libraries: once is enough
+    return ThreadpoolController()  # searches all loaded libraries, so it is made once
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Run torch and NumPy on one thread within the block.
 
-    The setting is the process's, so concurrent blocks share it: the first to enter sets it, the
-    last to leave restores it.
+    The number of threads is a setting of the whole process, so concurrent blocks share it. The
+    first block to start sets it to one. The last block to end restores it.
     """
     global _inside
     with _lock:
