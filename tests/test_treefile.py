@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees import random_tree, trees
@@ -445,13 +446,15 @@ def test_a_member_shorter_than_both_its_header_and_directory_entry_say(file):
         RegionTree.load(file)
 
 
-def test_meta_larger_than_any_program_would_write(file, monkeypatch):
-    monkeypatch.setattr(treefile, "_MAX_META_BYTES", 100)
+def test_meta_larger_than_any_program_would_write(file):
+    limit = 16 * 2**20
+    forge(file, meta=header((), "<U5000000"))
     for read in (RegionTree.load, read_meta):
-        with pytest.raises(
-            TreeFileError, match=r"array 'meta' has \d+ bytes, at most 100 expected"
-        ):
+        with refused(TreeFileError, "meta", "20000000 bytes", f"at most {limit}"):
             read(file)
+    forge(file, meta=header((), f"<U{limit // 4}"))  # as large as allowed, and cut short
+    with refused(TreeFileError, "meta", "as long as its header"):
+        read_meta(file)
 
 
 def test_arrays_larger_together_than_a_tree_may_be(file, monkeypatch):
