@@ -225,7 +225,7 @@ def seams_of(
     """The three figures of a photograph for each way of joining tiles."""
     tile, whole = once(seen), once(Views(seen, 4))
     pixels = pixels_of(rgb, size, seen.patch)
-    begin, bump = tiles.tile_starts, tiles._bump
+    begin, bump = tiles.tile_starts, tiles.tile_window
     columns = pixels.shape[3] // seen.patch
     ends = {end - 1 for start in begin(columns, 37) for end in (start, start + 37)}
     inside = sorted(end for end in ends if 0 <= end < columns - 1)
@@ -236,9 +236,9 @@ def seams_of(
             return [starts[0], *(start + shift for start in starts[1:-1]), starts[-1]]
 
         tiles.tile_starts = moved if shift else begin
-        tiles._bump = np.ones if flat else bump
+        tiles.tile_window = np.ones if flat else bump
         features = Tiled(tile, whole, context=context).features(pixels)[0]
-        tiles.tile_starts, tiles._bump = begin, bump
+        tiles.tile_starts, tiles.tile_window = begin, bump
         parser = RegionParser(backbone="precomputed:-", refine="none", seed=seed)
         return parser.build(features, rgb=rgb).cut(n_regions=24)
 

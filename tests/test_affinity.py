@@ -145,12 +145,12 @@ _linspace = torch.linspace
 
 def test_sums_by_group_are_the_same_either_way():
     """By index (CPU) and by product (GPU), an empty group among them."""
-    from regiontree.spectral.groups import _by_index, _by_product
+    from regiontree.spectral.groups import sum_by_index, sum_by_product
 
     values = torch.randn(50, 4, dtype=torch.float64)
     labels = torch.arange(50) % 6
     expected = np.stack([values[labels == g].sum(dim=0).numpy() for g in range(6)] + [np.zeros(4)])
-    for way in (_by_index, _by_product):
+    for way in (sum_by_index, sum_by_product):
         np.testing.assert_allclose(way(values, labels, 7).numpy(), expected, atol=1e-12)
 
 
@@ -159,14 +159,14 @@ def test_every_step_stays_on_the_device_of_its_input():
 
     Not a run on a GPU, but it finds what would fail there first: a tensor made on the CPU.
     """
-    from regiontree.spectral.eigen import _fixed_sign
+    from regiontree.spectral.eigen import fix_signs
     from regiontree.spectral.groups import sum_by_group
-    from regiontree.spectral.kmeans import _assign, _plus_plus
+    from regiontree.spectral.kmeans import nearest_centres, plus_plus_seeds
 
     points = torch.empty(300, 8, device="meta")
     draws = torch.empty(3, 9, 16, dtype=torch.float64, device="meta")
-    seeds = _plus_plus(points, (points * points).sum(dim=1), draws)
-    least, labels = _assign(points, points[seeds[:, :50]])
+    seeds = plus_plus_seeds(points, (points * points).sum(dim=1), draws)
+    least, labels = nearest_centres(points, points[seeds[:, :50]])
     low_rank = LowRankAffinity(points, 0.9)
     blocked = BlockedAffinity(points, AffinitySettings("exp", threshold=0.1), 0.9)
     results = [
@@ -179,7 +179,7 @@ def test_every_step_stays_on_the_device_of_its_input():
         blocked.degrees(),
         blocked.matmul(points),
         blocked.group_sums(labels[0], 50),
-        _fixed_sign(points),
+        fix_signs(points),
     ]
     assert {result.device.type for result in results} == {"meta"}
     with pytest.raises(RuntimeError, match="device"):  # the check can fail

@@ -25,6 +25,7 @@ from regiontree.engines.batch import largest, plan
 from regiontree.errors import SettingsError
 from regiontree.images import IMAGE_SUFFIXES
 from regiontree.images import load as images
+from regiontree.images.readers import ImageRequest
 from regiontree.system.inputs import find_files
 
 FEATURES = ("--backbone", "precomputed", "--device", "cpu")
@@ -414,13 +415,13 @@ def test_decoding_ahead_changes_neither_order_nor_trees(folder, ahead):
 
 def test_each_photograph_is_decoded_once_and_finished_ones_not_at_all(folder, ahead, monkeypatch):
     decoded: list[str] = []
-    real = images._from_path
+    real = images.PillowReader.decode
 
-    def counted(path: Path, *rest: object):
-        decoded.append(path.name)
-        return real(path, *rest)
+    def counted(self: images.PillowReader, request: ImageRequest):
+        decoded.append(Path(request.name).name)
+        return real(self, request)
 
-    monkeypatch.setattr(images, "_from_path", counted)
+    monkeypatch.setattr(images.PillowReader, "decode", counted)
     in_process(folder)
     assert sorted(decoded) == [f"{i}.png" for i in range(5)]
     decoded.clear()

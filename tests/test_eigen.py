@@ -78,7 +78,7 @@ def test_gram_matrix_is_the_product_whatever_the_block(monkeypatch, dimensions, 
     unit = torch.from_numpy(rng.normal(size=(43, dimensions)).astype(np.float32))
     scale = torch.from_numpy(rng.uniform(0.1, 1, 43).astype(np.float32))
     y = scale.double()[:, None] * torch.cat([torch.ones(43, 1), unit], dim=1).double()
-    torch.testing.assert_close(eigen._gram(unit, scale), y.T @ y, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(eigen.gram_matrix(unit, scale), y.T @ y, rtol=1e-12, atol=1e-12)
 
 
 def test_spectrum_is_shorter_where_fewer_positive_eigenvalues_exist():

@@ -184,7 +184,7 @@ def test_equal_trees_give_equal_bytes_and_others_do_not(tree, tmp_path, name):
 
 def test_a_stack_beyond_four_gigabytes_is_a_bigtiff(tree, tmp_path, monkeypatch):
     tifffile = pytest.importorskip("tifffile")
-    monkeypatch.setattr("regiontree.export.labelmap._CLASSIC_TIFF", 1000)
+    monkeypatch.setattr("regiontree.export.labelmap.MAX_CLASSIC_TIFF", 1000)
     path = write_label_stack(tree, tmp_path / "a.ome.tif", granularities=(4, 8))
     with tifffile.TiffFile(path) as file:
         assert file.is_bigtiff

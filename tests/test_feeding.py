@@ -17,7 +17,6 @@ from test_experiments import make_data, run_config, tables
 from torch import Tensor, nn
 
 from regiontree import RegionParser
-from regiontree.backbones import compiler
 from regiontree.backbones.compiler import compiled
 from regiontree.backbones.featurefile import Features
 from regiontree.backbones.own import OwnModel
@@ -438,8 +437,13 @@ def test_errors_of_the_network_itself_are_not_blamed_on_the_compiler(fake_compil
 
 
 def test_methods_of_a_compiled_network_can_still_be_called():
-    assert isinstance(compiler._Compiled(nn.Linear(2, 3)).extra_repr(), str)
-    wrapped = compiler._Compiled(nn.Linear(2, 3))
+    plain = Network()
+    plain.model = nn.Linear(2, 3)
+    wrapped = compiled(plain).model
+    assert wrapped is not plain.model
+    before = plain.model.weight.clone()
+    wrapped.reset_parameters()
+    assert not torch.equal(plain.model.weight, before)
     assert wrapped.in_features == 2
     with pytest.raises(AttributeError, match="nothing"):
         wrapped.nothing  # noqa: B018

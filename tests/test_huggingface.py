@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import refused
 from elsewhere import Device, Elsewhere, here, moved
 from torch import nn
 from torch.nn.functional import normalize
@@ -252,7 +253,7 @@ class TestFamily:
         assert device.fetched == []
 
     def test_a_size_that_is_no_multiple_is_an_error(self, kind, folders):
-        with pytest.raises(SettingsError, match="size 12x16 is not a multiple of the backbone's "):
+        with refused(SettingsError, "12x16", "multiple", f"patch of {PATCH}"):
             load(folders[kind]).features(torch.rand(1, 3, 12, 16))
 
 
@@ -313,7 +314,7 @@ def test_published_positions(kind, grid, folders):
 
 @pytest.mark.parametrize("kind", ["dinov3_vit", "siglip2_vision_model"])
 def test_published_positions_need_a_table(kind, folders):
-    with pytest.raises(SettingsError, match=r"positions 'published' .* use positions 'upstream'"):
+    with refused(SettingsError, "positions 'published'", "positions 'upstream'"):
         load(folders[kind], positions="published")
 
 
@@ -351,10 +352,10 @@ class TestResNet:
     @pytest.mark.parametrize(
         ("spec", "message"),
         [
-            ({"facet": "key"}, "a ResNet has neither queries, keys and values nor positions"),
-            ({"positions": "published"}, "a ResNet has neither"),
-            ({"layers": (3, 4)}, r"has a grid of its own, so layers must be one, got \(3, 4\)"),
-            ({"layers": (5,)}, "layer 5 is none of the network's 4"),
+            ({"facet": "key"}, "ResNet.*queries, keys and values"),
+            ({"positions": "published"}, "ResNet.* positions"),
+            ({"layers": (3, 4)}, r"layers must be one, got \(3, 4\)"),
+            ({"layers": (5,)}, "layer 5 .* 4"),
         ],
     )
     def test_what_it_has_not_is_an_error(self, spec, message, folders):
@@ -509,7 +510,7 @@ class TestPixels:
         for name in ("config.json", "model.safetensors"):
             (tmp_path / name).symlink_to(folders["vit"] / name)
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
-        with pytest.raises(BackboneError, match=r"preprocessor_config.json: image_mean and image"):
+        with refused(BackboneError, "preprocessor_config.json", "image_mean", "image_std"):
             load(tmp_path)
 
 
@@ -545,19 +546,19 @@ class TestErrors:
         save_file(tensors, path, {"format": "pt"})
 
     def test_no_folder(self, tmp_path):
-        with pytest.raises(BackboneError, match=r"nowhere/config.json: cannot be read \(No such"):
+        with refused(BackboneError, "nowhere/config.json", "No such"):
             load(tmp_path / "nowhere")
 
     @pytest.mark.parametrize("text", ["{", "[1]", "\ufffe"])
     def test_damaged_config(self, text, copy):
         (copy / "config.json").write_bytes(text.encode("utf-16" if text == "\ufffe" else "utf-8"))
-        with pytest.raises(BackboneError, match=r"config.json: is damaged or not JSON"):
+        with refused(BackboneError, str(copy / "config.json"), "JSON"):
             load(copy)
 
     @pytest.mark.parametrize("kind", ["swin", "convnext", "bert", None, ["vit"]])
     def test_another_kind_of_network(self, kind, copy):
         self.configure(copy, model_type=kind)
-        with pytest.raises(BackboneError, match=r"says model_type .*; take a network of one of"):
+        with refused(BackboneError, "model_type", repr(kind), "one of"):
             load(copy)
 
     @pytest.mark.parametrize(
@@ -577,9 +578,9 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"patch_size": [8, 8]}, r"patches of .8, 8. pixels, not squares of one size; take an"),
-            ({"image_size": [16, 64]}, r"images of .16, 64., not squares; take another network"),
-            ({"num_channels": 1}, "images of 1 channels, not RGB; take another network"),
+            ({"patch_size": [8, 8]}, r"patches of .8, 8. .*take an"),
+            ({"image_size": [16, 64]}, r"images of .16, 64..* take another"),
+            ({"num_channels": 1}, "1 channels, not RGB; take another"),
         ],
     )
     def test_shapes_that_it_cannot_do(self, changes, message, copy):
@@ -591,20 +592,18 @@ class TestErrors:
 
     def test_no_weights(self, copy):
         (copy / "model.safetensors").unlink()
-        with pytest.raises(BackboneError, match=r"no file named model.safetensors"):
+        with refused(BackboneError, str(copy), "model.safetensors"):
             load(copy)
 
     def test_cut_short(self, copy):
         path = copy / "model.safetensors"
         path.write_bytes(path.read_bytes()[:-100])
-        with pytest.raises(BackboneError, match=r"damaged weights .* download them again"):
+        with refused(BackboneError, str(copy), "damaged", "download"):
             load(copy)
 
     def test_missing_weights_are_named(self, copy):
         self.rewrite(copy, position_embeddings=None)
-        with pytest.raises(
-            BackboneError, match=r"the weights lack embeddings.position_embeddings; it is not a who"
-        ):
+        with refused(BackboneError, "lack embeddings.position_embeddings"):
             load(copy)
 
     def test_a_missing_pooler_is_fine(self, copy):
@@ -614,46 +613,42 @@ class TestErrors:
 
     def test_weights_of_more_blocks_than_the_config_says(self, copy):
         self.configure(copy, num_hidden_layers=2)
-        with pytest.raises(BackboneError, match=r"no place for the weights layers.2.* and 13 more"):
+        with refused(BackboneError, "no place", "layers.2", "13 more"):
             load(copy)
 
     def test_registers_that_the_config_does_not_know(self, folders, tmp_path):
         for name in ("config.json", "model.safetensors"):
             (tmp_path / name).write_bytes((folders["dinov2_with_registers"] / name).read_bytes())
         self.configure(tmp_path, model_type="dinov2")
-        with pytest.raises(BackboneError, match=r"no place for the weights embeddings.register_"):
+        with refused(BackboneError, "no place", "embeddings.register_"):
             load(tmp_path)
 
     def test_weights_of_another_shape(self, copy):
         self.rewrite(copy, position_embeddings=torch.zeros(1, 50, WIDTH))
-        with pytest.raises(
-            BackboneError, match=r"position_embeddings \(1, 50, 32\), not \(1, 17, 32\)"
-        ):
+        with refused(BackboneError, "position_embeddings", "(1, 50, 32)", "(1, 17, 32)"):
             load(copy)
 
     def test_a_pickle_that_would_run_code(self, copy, capsys):
         (copy / "model.safetensors").unlink()
         torch.save({"cls_token": _Dangerous()}, copy / "pytorch_model.bin")
-        with pytest.raises(BackboneError, match="hold more than tensors, which could run code"):
+        with refused(BackboneError, "more than tensors", "code"):
             load(copy)
         (copy / "pytorch_model.bin").write_bytes(pickle.dumps({"cls_token": _Dangerous()}, 2))
-        with pytest.raises(BackboneError, match="hold more than tensors, which could run code"):
+        with refused(BackboneError, "more than tensors", "code"):
             load(copy)
         assert "ran" not in capsys.readouterr().out
 
     def test_without_transformers_one_line_says_what_to_install(self, copy, monkeypatch):
         monkeypatch.setattr(huggingface, "find_spec", lambda _: None)
-        with pytest.raises(
-            MissingExtraError, match=r"pip install -U 'regiontree\[hub\]'$"
-        ) as error:
+        with refused(MissingExtraError, "pip install -U 'regiontree[hub]'") as error:
             load(copy)
         assert "\n" not in str(error.value)
 
     def test_a_library_that_builds_it_otherwise(self, copy, monkeypatch):
         moved = {"vit": Architecture("ViTModel", blocks="encoder.layer")}
         monkeypatch.setattr(huggingface, "ARCHITECTURES", moved)
-        with pytest.raises(MissingExtraError, match=r"builds a ViTModel otherwise .*regiontree\[h"):
+        with refused(MissingExtraError, "ViTModel", "regiontree[hub]"):
             load(copy)
         monkeypatch.setattr(huggingface, "ARCHITECTURES", {"vit": Architecture("ViTNewModel")})
-        with pytest.raises(MissingExtraError, match=r"has no ViTNewModel: .*regiontree\[hub"):
+        with refused(MissingExtraError, "no ViTNewModel", "regiontree[hub]"):
             load(copy)

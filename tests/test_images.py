@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import refused
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
@@ -74,37 +75,35 @@ def png(width: int, height: int, *, bits: int = 1, data: bytes = b"") -> bytes:
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(ImageError, match=r"gone\.jpg: no such file; check the path"):
+    with refused(ImageError, "gone.jpg", "no such file", "check the path"):
         load_image(tmp_path / "gone.jpg")
 
 
 def test_a_folder(tmp_path):
-    with pytest.raises(ImageError, match="is a folder"):
+    with refused(ImageError, str(tmp_path), "folder"):
         load_image(tmp_path)
 
 
 def test_a_path_through_a_file(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ImageError, match=r"cannot be read \(Not a directory\)"):
+    with refused(ImageError, "photo.jpg", "not a directory"):
         load_image(tmp_path / "file" / "photo.jpg")
 
 
 def test_a_path_with_a_nul():
-    with pytest.raises(ImageError, match=r"cannot be read \(embedded null byte\)"):
+    with refused(ImageError, "photo", "null byte"):
         load_image("photo\0.jpg")
 
 
 def test_an_empty_file(tmp_path):
     (tmp_path / "empty.png").touch()
-    with pytest.raises(ImageError, match=r"empty\.png: is empty \(0 bytes\); copy or download"):
+    with refused(ImageError, "empty.png", "empty", "copy or download"):
         load_image(tmp_path / "empty.png")
 
 
 def test_a_text_file_named_like_an_image(tmp_path):
     (tmp_path / "notes.png").write_text("Dear diary")
-    with pytest.raises(
-        ImageError, match=r"notes\.png: is not an image .* \(it starts with b'Dear dia'\)"
-    ):
+    with refused(ImageError, "notes.png", "not an image", "b'Dear dia'"):
         load_image(tmp_path / "notes.png")
 
 
@@ -123,7 +122,7 @@ def test_an_open_image_whose_file_is_cut_short(tmp_path):
     path.write_bytes(path.read_bytes()[:-30])
     with (
         Image.open(path) as lazy,
-        pytest.raises(ImageError, match="the image: is damaged or cut short"),
+        refused(ImageError, "the image", "damaged or cut short"),
     ):
         load_image(lazy)
 
@@ -155,10 +154,14 @@ def test_a_bomb_is_refused_before_a_pixel_is_decoded(tmp_path, monkeypatch):
     assert bomb.stat().st_size < 50_000
     decoded = []
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: decoded.append(self))
-    with pytest.raises(
+    with refused(
         ImageError,
-        match=r"bomb\.png: 20000 x 10000 = 200 megapixels, above the limit of 150; "
-        r".*raise the limit with max_pixels \(--max-pixels\)",
+        "bomb.png",
+        "20000 x 10000",
+        "200 megapixels",
+        "limit of 150",
+        "max_pixels",
+        "--max-pixels",
     ):
         load_image(bomb)
     assert not decoded
@@ -166,7 +169,7 @@ def test_a_bomb_is_refused_before_a_pixel_is_decoded(tmp_path, monkeypatch):
 
 def test_a_bomb_that_pillow_refuses_by_itself(tmp_path):
     (tmp_path / "bomb.png").write_bytes(png(2**31 - 1, 2**31 - 1))
-    with pytest.raises(ImageError, match="more than 300 megapixels, above the limit of 150"):
+    with refused(ImageError, "bomb.png", "300 megapixels", "limit of 150"):
         load_image(tmp_path / "bomb.png")
 
 
@@ -176,7 +179,7 @@ def test_the_limit_is_the_callers_and_pillows_own_is_left_alone(tmp_path, monkey
     assert load_image(path, max_pixels=600).size == (20, 30)
     array = picture(20, 30)
     for source in (path, Image.fromarray(array), array):
-        with pytest.raises(ImageError, match=r"30 x 20 = 0\.0006 megapixels, above .* 0\.000599"):
+        with refused(ImageError, "30 x 20", "0.0006 megapixels", "0.000599"):
             load_image(source, max_pixels=599)
     assert Image.MAX_IMAGE_PIXELS == 7
 
@@ -187,12 +190,12 @@ def test_an_image_too_large_for_the_memory(tmp_path, monkeypatch):
 
     path = written(tmp_path, Image.fromarray(picture(20, 30)), "photo.png")
     monkeypatch.setattr(ImageFile.ImageFile, "load", load)
-    with pytest.raises(ImageError, match=r"photo\.png: does not fit in memory"):
+    with refused(ImageError, "photo.png", "memory"):
         load_image(path)
 
 
 def test_something_that_is_no_image():
-    with pytest.raises(ImageError, match="a path, a Pillow image or a NumPy array, got bytes"):
+    with refused(ImageError, "path", "Pillow image", "NumPy array", "got bytes"):
         load_image(b"\x89PNG")
 
 
@@ -415,7 +418,7 @@ def test_a_scan_of_nothing(tmp_path, fill):
     nothing = np.full((4, 4), fill, np.float32)
     path = written(tmp_path, Image.fromarray(nothing), "void.tif")
     for source in (nothing, path):
-        with pytest.raises(ImageError, match="the image holds no finite value"):
+        with refused(ImageError, "the image", "finite"):
             load_image(source)
 
 
@@ -542,13 +545,13 @@ def test_a_size_written_out_is_read_back(height, width):
              (840,), None, float("inf"), float("nan"), "9" * 5000, {"height": 840}]
 )  # fmt: skip
 def test_what_is_no_size_is_shown_one(text):
-    with pytest.raises(SettingsError, match="a long side like 840 or HEIGHTxWIDTH like 840x1680"):
+    with refused(SettingsError, "840", "HEIGHTxWIDTH", "840x1680"):
         parse_size(text)
 
 
 @pytest.mark.parametrize("text", [0, -840, "0x840", (840, 65_537), 10**30, "65537"])
 def test_a_size_out_of_range(text):
-    with pytest.raises(SettingsError, match="size must be between 1 and 65536 pixels, got"):
+    with refused(SettingsError, "size", "between 1 and 65536", "got"):
         parse_size(text)
 
 

@@ -169,7 +169,7 @@ def test_values_that_no_class_knows_are_named():
 
 def test_a_table_of_another_tree_is_refused():
     table = contingency(np.zeros((2, 2), int), np.zeros((2, 2), int), 1)
-    with pytest.raises(DataError, match="1 rows, but the tree has 4 leaves"):
+    with pytest.raises(DataError, match=r"1 rows.* 4 leaves"):
         score_tree(hand_tree().parents, table, FLAT)
 
 
@@ -320,7 +320,7 @@ def test_without_a_class_other_than_the_background_there_is_no_score(truth):
 
 @pytest.mark.parametrize("nodes", [[], [-1], [7]])
 def test_nodes_to_match_must_exist(nodes):
-    with pytest.raises(DataError, match="nodes must be some of 0 to 6"):
+    with pytest.raises(DataError, match=r"nodes.* 0 to 6"):
         score_of(hand_tree(), np.ones((2, 4), int), FLAT, nodes=np.array(nodes, int))
 
 

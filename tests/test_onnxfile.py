@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import refused
 from torch import Tensor, nn
 
 from regiontree.backbones.base import FeatureSpec
@@ -162,7 +163,7 @@ def test_patches_come_back_where_they_were(path, module):
 def test_a_fixed_file_names_the_size_to_pass_and_takes_batches_one_by_one(path):
     network = Tokens()
     backbone = load(export(network, path, axes=None, size=(64, 96)))
-    with pytest.raises(BackboneError, match="takes images of 64x96 pixels only, got 96x64; pass "):
+    with refused(BackboneError, "64x96", "got 96x64", "pass "):
         backbone.features(torch.rand(1, 3, 96, 64))
     pixels = torch.rand(3, 3, 64, 96)
     one_by_one = torch.cat([backbone.features(one[None]) for one in pixels])
@@ -181,13 +182,13 @@ def test_one_side_may_be_fixed(path):
     backbone = load(export(Tokens(), path, axes={"pixels": {3: "width"}}))
     assert backbone.patch == 16
     assert backbone.features(torch.rand(1, 3, 64, 32)).shape == (1, 4, 2, 8)
-    with pytest.raises(BackboneError, match="takes images of 64x32 pixels only, got 32x32"):
+    with refused(BackboneError, "64x32", "got 32x32"):
         backbone.features(torch.rand(1, 3, 32, 32))
 
 
 def test_what_the_file_says_of_itself_is_followed(path):
     network = Tokens(prefix=20, patch=12)
-    with pytest.raises(BackboneError, match=r"holds no patch features: .*features \(1, 344, 8\)"):
+    with refused(BackboneError, "no patch features", "features (1, 344, 8)"):
         load(export(network, path))
     note(path, patch="12", prefix="20", mean="0.5,0.5,0.5", std="0.5, 0.25, 1")
     backbone = load(path)
@@ -201,13 +202,13 @@ def test_what_the_file_says_of_itself_is_followed(path):
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({"patch": "14px"}, r"regiontree\.patch in its metadata must be a whole number.*'14px'"),
+        ({"patch": "14px"}, r"regiontree\.patch.* whole number.*'14px'"),
         ({"patch": "7"}, "holds no patch features"),
         ({"prefix": "2"}, "holds no patch features"),
-        ({"mean": "0.5"}, r"regiontree\.mean in its metadata must be three numbers .*'0\.5'"),
-        ({"std": "1,x,1"}, r"regiontree\.std in its metadata must be three numbers"),
-        ({"std": "1,0,1"}, r"regiontree\.std in its metadata must be above 0"),
-        ({"output": "tokens"}, r"has no output 'tokens', .*; it has features"),
+        ({"mean": "0.5"}, r"regiontree\.mean.* three numbers.*'0\.5'"),
+        ({"std": "1,x,1"}, r"regiontree\.std.* three numbers"),
+        ({"std": "1,0,1"}, r"regiontree\.std.* above 0"),
+        ({"output": "tokens"}, r"'tokens'.* it has features"),
     ],
 )
 def test_what_it_says_wrongly_is_told(path, said, message):
@@ -283,7 +284,7 @@ def test_weights_beside_the_file_are_read_and_part_of_the_digest(path, tmp_path)
     weights.write_bytes(data)
     assert load(path).digest != backbone.digest
     weights.unlink()
-    with pytest.raises(BackboneError, match="lacks its external data, which must lie beside it"):
+    with refused(BackboneError, str(path), "external data", "beside it"):
         load(path)
 
 
@@ -298,15 +299,15 @@ class TwoInputs(nn.Module):
 
 
 def test_networks_without_patch_features(path):
-    with pytest.raises(BackboneError, match=r"holds no patch features: .*features \(1, 1000\); "):
+    with refused(BackboneError, "no patch features", "features (1, 1000)"):
         load(export(Classifier(), path))
     torch.onnx.export(
         TwoInputs(), (torch.rand(1, 3, 8, 8), torch.rand(1, 1, 8, 8)), str(path), dynamo=False,
         input_names=["pixels", "mask"],
     )  # fmt: skip
-    with pytest.raises(BackboneError, match=r"must have one input .*it has pixels .*, mask "):
+    with refused(BackboneError, "one input", "pixels ", "mask "):
         load(path)
-    with pytest.raises(BackboneError, match="B being any or 1; it has pixels"):
+    with refused(BackboneError, "any or 1", "it has pixels"):
         load(export(Map(), path, axes=None, batch=4))
 
 
@@ -316,23 +317,23 @@ def test_a_file_that_says_any_size_and_means_one(path):
             return super().forward(pixels) + torch.linspace(0, 1, 17)[:, None]
 
     export(Fixed(), path)
-    with pytest.raises(BackboneError, match=r"cannot be run on 224x224 pixels \(.*\); export it"):
+    with refused(BackboneError, "224x224", "export it"):
         load(path)
 
 
 def test_files_that_are_no_network(path, tmp_path):
     for damaged in (b"", b"<html>not found</html>", b"version https://git-lfs.github.com"):
         path.write_bytes(damaged)
-        with pytest.raises(BackboneError, match="is no ONNX file, is damaged") as caught:
+        with refused(BackboneError, str(path), "no ONNX file", "damaged") as caught:
             load(path)
         assert str(caught.value).startswith(f"{path}: ")
     whole = export(Map(), path).read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(BackboneError, match="is no ONNX file, is damaged"):
+    with refused(BackboneError, str(path), "no ONNX file", "damaged"):
         load(path)
-    with pytest.raises(BackboneError, match="no such ONNX file"):
+    with refused(BackboneError, "gone.onnx", "no such"):
         load(tmp_path / "gone.onnx")
-    with pytest.raises(BackboneError, match=r"is a folder; name the \.onnx file in it"):
+    with refused(BackboneError, str(tmp_path), "folder", ".onnx file in it"):
         load(tmp_path)
 
 
@@ -345,16 +346,16 @@ def test_no_file_outside_its_folder_is_opened(path, tmp_path):
     for tensor in model.graph.initializer:
         next(e for e in tensor.external_data if e.key == "location").value = "../w.bin"
     (inside / "x.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(BackboneError, match="damaged, or lacks its external data"):
+    with refused(BackboneError, "x.onnx", "external data"):
         load(inside / "x.onnx")
 
 
 def test_what_cannot_be_followed_is_refused(path, monkeypatch):
     export(Map(), path)
-    with pytest.raises(SettingsError, match="layers, facet and positions cannot be chosen of"):
+    with refused(SettingsError, "layers", "facet", "positions"):
         OnnxBackbone(path, CPU, torch.float32, FeatureSpec(layers=(1,)))
-    with pytest.raises(BackboneError, match="does not run on CUDA; install onnxruntime-gpu"):
+    with refused(BackboneError, "CUDA", "install onnxruntime-gpu"):
         OnnxBackbone(path, torch.device("cuda"), torch.float16, FeatureSpec())
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'regiontree\[onnx\]'$"):
+    with refused(MissingExtraError, "pip install 'regiontree[onnx]'"):
         load(path)

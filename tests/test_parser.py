@@ -340,13 +340,19 @@ def test_public_names_are_what_they_were():
 @pytest.mark.usefixtures("embedded_installed")
 def test_a_photograph_is_decoded_once(monkeypatch):
     from regiontree.images import load as images
+    from regiontree.images.readers import ImageRequest
 
     decoded = []
-    real = images._from_path
-    monkeypatch.setattr(images, "_from_path", lambda *a: decoded.append(a[0]) or real(*a))
+    real = images.PillowReader.decode
+
+    def counted(self: images.PillowReader, request: ImageRequest):
+        decoded.append(request.name)
+        return real(self, request)
+
+    monkeypatch.setattr(images.PillowReader, "decode", counted)
     parser = RegionParser(size=140, device="cpu")
     tree = parser.parse(EXAMPLE)
-    assert decoded == [EXAMPLE]
+    assert decoded == [str(EXAMPLE)]
     extracted = parser.extract(EXAMPLE)
     again = parser.build(
         extracted.patches, rgb=parser.pixels(EXAMPLE), image_size=extracted.image_size,

@@ -100,12 +100,12 @@ def test_every_picture_of_every_tree_can_be_drawn(tree, tmp_path):
 
 def test_annotated_classes_are_told_apart_by_colour():
     """Every two of the first 40 ids, and void, differ visibly."""
-    from regiontree.display.pictures import _annotation
+    from regiontree.display.pictures import annotation_picture
 
     ids = np.array([*range(40), 255], dtype=np.int32)
     truth = ids.repeat(9).reshape(-1, 9).repeat(9, axis=0)  # a band of 9 x 9 pixels each
     grey = np.full((*truth.shape, 3), 128, np.uint8)
-    picture = np.asarray(_annotation(truth, grey)).astype(int)
+    picture = np.asarray(annotation_picture(truth, grey)).astype(int)
     colors = picture[4::9, 4]  # away from the borders
     apart = np.abs(colors[:, None] - colors[None]).max(axis=2)
     assert apart[~np.eye(len(ids), dtype=bool)].min() >= 8

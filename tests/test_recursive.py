@@ -8,7 +8,7 @@ from conftest import blocks
 from regiontree.errors import SettingsError, TreeError
 from regiontree.hierarchy import PartGraph, RecursivePartition, StopReason
 from regiontree.hierarchy.base import Node, assemble
-from regiontree.hierarchy.recursive import _best_threshold, _laplacian, normalised_cuts
+from regiontree.hierarchy.recursive import best_threshold, normalised_cuts, normalised_laplacian
 from regiontree.spectral.affinity import LowRankAffinity, unit_rows
 from regiontree.spectral.graph import part_graph
 
@@ -108,14 +108,14 @@ def test_best_threshold_tries_the_twelve_and_keeps_the_least_cut():
         labels = (vector > threshold).astype(int)
         if 0 < labels.sum() < 12:
             values.append(np.mean(brute_force_ncut(weights, labels)))
-    found = _best_threshold(weights, vector)
+    found = best_threshold(weights, vector)
     assert np.mean(brute_force_ncut(weights, found)) == pytest.approx(min(values))
-    assert _best_threshold(weights, np.full(12, 0.5)) is None
+    assert best_threshold(weights, np.full(12, 0.5)) is None
 
 
 def test_laplacian_of_an_unconnected_part_is_its_diagonal():
     weights = cliques([3, 1], between=0.0)
-    laplacian = _laplacian(weights)
+    laplacian = normalised_laplacian(weights)
     assert laplacian[3].tolist() == [0, 0, 0, 1]
     np.testing.assert_allclose(
         laplacian[:3, :3], [[1, -0.5, -0.5], [-0.5, 1, -0.5], [-0.5, -0.5, 1]]

@@ -204,11 +204,11 @@ def test_wide_patches_are_halved_unless_they_are_half_the_networks(monkeypatch):
 def test_a_patch_that_half_its_pixels_leave_stays():
     before = np.array([[0, 1]], np.int32)
     label = np.array([[1, 1, 0, 0, 0, 1], [1, 0, 0, 0, 0, 1], [1, 0, 0, 1, 1, 1]], np.int32)
-    assert coarse._most_in_patches(label, before).tolist() == [[0, 1]]
+    assert coarse.most_in_patches(label, before).tolist() == [[0, 1]]
     label[:, :3] = np.array([[1, 1, 1], [1, 1, 0], [0, 0, 0]])
-    assert coarse._most_in_patches(label, before).tolist() == [[1, 1]]
+    assert coarse.most_in_patches(label, before).tolist() == [[1, 1]]
     even = np.array([[2, 1, 0, 0, 2, 1]] * 3, np.int32)  # a third each
-    assert coarse._most_in_patches(even, np.array([[1, 2]], np.int32)).tolist() == [[1, 2]]
+    assert coarse.most_in_patches(even, np.array([[1, 2]], np.int32)).tolist() == [[1, 2]]
 
 
 # -- in the refinement ----------------------------------------------------------------------------

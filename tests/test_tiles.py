@@ -74,7 +74,7 @@ def test_tiles_cover_a_side_evenly_and_overlap_by_a_third(cells, tile):
 def test_weights_over_a_patch_add_up_to_one(cells, tile):
     starts, tile = tile_starts(cells, tile), min(tile, cells)
     total = np.zeros(cells)
-    for start, weight in zip(starts, tiles._weights(cells, starts, tile), strict=True):
+    for start, weight in zip(starts, tiles.tile_weights(cells, starts, tile), strict=True):
         assert (weight > 0).all()
         total[start : start + tile] += weight
     np.testing.assert_allclose(total, 1, rtol=1e-5)
@@ -88,7 +88,7 @@ def test_it_is_the_weighted_sum_of_whole_and_tiles():
     floating = pixels.float() / 255
     detail = torch.zeros(h, w, 8)
     tops, lefts = tile_starts(h, tile), tile_starts(w, tile)
-    down, across = tiles._weights(h, tops, tile), tiles._weights(w, lefts, tile)
+    down, across = tiles.tile_weights(h, tops, tile), tiles.tile_weights(w, lefts, tile)
     for i, top in enumerate(tops):
         for j, left in enumerate(lefts):
             crop = floating[:, :, 2 * top : 2 * (top + tile), 2 * left : 2 * (left + tile)]
@@ -129,8 +129,8 @@ def test_borders_of_the_whole_become_as_sharp_as_tiles_see_them(border):
     detail = detail.expand(30, 40, 4).contiguous()
     share = torch.tensor([1.0, min(1, border / 10 - 1), max(0, border / 10 - 2), 0.0])[:, None]
     context = functional.normalize(share * one + (1 - share) * other, dim=1).expand(3, 4, 4)
-    pooled = tiles._pooled(detail, (3, 4))
-    found = tiles._upsampled(context.contiguous(), pooled, detail, 0, 30)
+    pooled = tiles.pool_features(detail, (3, 4))
+    found = tiles.upsample_features(context.contiguous(), pooled, detail, 0, 30)
     side = (found @ one > found @ other).float()
     assert torch.equal(side, (torch.arange(40) < border).float().expand(30, 40))
 
@@ -196,7 +196,7 @@ class TestSeams:
         grey = torch.full((3, 160, 160), 100, dtype=torch.uint8)
         smooth = steps(self.features(grey))
         assert smooth.max() < 4 * smooth.mean()
-        monkeypatch.setattr(tiles, "_bump", np.ones)  # plain averages of tiles
+        monkeypatch.setattr(tiles, "tile_window", np.ones)  # plain averages of tiles
         assert steps(self.features(grey)).max() > 2 * smooth.max()
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees import random_tree, trees
@@ -147,7 +148,7 @@ def test_a_name_as_long_as_the_file_system_takes_is_no_longer_while_writing(tree
 @pytest.mark.parametrize("key", ["format", "format_version"])
 def test_meta_may_not_pass_for_the_formats_own(key, tmp_path):
     tree = RegionTree(labels=[[0]], parents=[0], height=[0.0], meta={key: 7})
-    with pytest.raises(TreeError, match=f"meta key '{key}' belongs to the file format; rename it"):
+    with refused(TreeError, "meta", f"'{key}'", "rename"):
         tree.save(tmp_path / "tree.npz")
     assert not list(tmp_path.iterdir())
 
@@ -201,9 +202,9 @@ def test_a_file_gets_the_permissions_any_new_file_would(file):
 
 
 def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
-    with pytest.raises(TreeFileError, match=r"gone\.npz: no such file; check the path"):
+    with refused(TreeFileError, "gone.npz", "no such file", "check the path"):
         RegionTree.load(tmp_path / "gone.npz")
-    with pytest.raises(TreeFileError, match="is a folder; name a tree file in it"):
+    with refused(TreeFileError, str(tmp_path), "folder", "file in it"):
         RegionTree.load(tmp_path)
 
 
@@ -213,7 +214,7 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
         (b"", "not a region tree"),
         (b"hello, I am a tree" * 50, "not a region tree"),
         (npy(np.zeros((3, 4), np.int32)), "not a region tree"),
-        (b"PK\x05\x06" + bytes(18), "not a region tree: it has no array 'meta'"),
+        (b"PK\x05\x06" + bytes(18), "not a region tree.*'meta'"),
         (b"PK\x03\x04" + bytes(100), "not a region tree"),
     ],
     ids=["empty", "text", "npy", "empty zip", "broken zip"],
@@ -230,14 +231,14 @@ def test_a_file_that_is_no_tree(content, message, tmp_path):
 def test_someone_elses_archive(tmp_path):
     path = tmp_path / "weights.npz"
     np.savez(path, weights=np.zeros(3))
-    with pytest.raises(TreeFileError, match=r"not a region tree: it holds 'weights\.npy'"):
+    with refused(TreeFileError, "not a region tree", "'weights.npy'"):
         RegionTree.load(path)
 
 
 @pytest.mark.parametrize("name", [name for name in [*ARRAYS, "meta"] if name != "embedding"])
 def test_a_missing_array_is_named(file, name):
     forge(file, **{name: None})
-    with pytest.raises(TreeFileError, match=f"not a region tree: it has no array '{name}'"):
+    with refused(TreeFileError, "not a region tree", f"'{name}'"):
         RegionTree.load(file)
 
 
@@ -252,7 +253,7 @@ def test_an_array_twice_is_refused(file):
     # zipfile itself reads the last of the two; another program may read the first.
     with zipfile.ZipFile(file, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("labels.npy", npy(np.zeros((3, 4), np.int32)))
-    with pytest.raises(TreeFileError, match="holds an array twice"):
+    with refused(TreeFileError, str(file), "twice"):
         RegionTree.load(file)
 
 
@@ -283,21 +284,21 @@ def test_only_the_documented_type_and_layout_is_read(file, name, wrong):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("labels", lambda a: a + 1, "labels hold 1 to 5, but the leaves of this tree are 0 to 4"),
+        ("labels", lambda a: a + 1, "labels.* 1 to 5.* 0 to 4"),
         ("labels", lambda a: a[:0], r"labels has shape \(0, 4\)"),
         ("labels", lambda a: a[:2], "labels|area"),
-        ("parents", lambda a: a[::-1], r"parents\[.\] is 5: the last node must be the root"),
+        ("parents", lambda a: a[::-1], r"parents\[.\] is 5.*root"),
         ("parents", lambda a: a[:0], "parents is empty"),
-        ("height", lambda a: a[:-1], "height has . entries for . nodes"),
+        ("height", lambda a: a[:-1], r"height.* \d .* \d nodes"),
         ("height", lambda a: -a - 1, r"height\[0\] is -"),
-        ("height", lambda a: a * np.float32(np.nan), "height holds values that are not finite"),
+        ("height", lambda a: a * np.float32(np.nan), "height.* finite"),
         ("ncut", lambda a: a + 2, r"ncut\[0\] is 2"),
         ("stop", lambda a: a + 9, r"stop\[0\] is"),
-        ("embedding", lambda a: a[1:], "embedding has . rows for . nodes"),
-        ("area", lambda a: a + 1, "area does not follow from labels and parents"),
-        ("area", lambda a: a[:-1], "area does not follow from labels and parents"),
-        ("level", lambda a: a + 1, "level does not follow from labels and parents"),
-        ("level", lambda a: a[:0], "level does not follow from labels and parents"),
+        ("embedding", lambda a: a[1:], r"embedding.* \d .* \d nodes"),
+        ("area", lambda a: a + 1, "area.*labels and parents"),
+        ("area", lambda a: a[:-1], "area.*labels and parents"),
+        ("level", lambda a: a + 1, "level.*labels and parents"),
+        ("level", lambda a: a[:0], "level.*labels and parents"),
     ],
 )
 def test_arrays_that_contradict_each_other(file, name, change, message):
@@ -369,15 +370,15 @@ def test_a_pickle_inside_is_never_run(file, tmp_path, name, as_array):
 @pytest.mark.parametrize(
     ("meta", "message"),
     [
-        (with_meta(format="other"), "meta does not name the format 'regiontree'"),
-        (with_meta(format=None), "meta does not name the format 'regiontree'"),
-        (with_meta(format_version=2), "version 2, this program reads up to 1; upgrade regiontree"),
+        (with_meta(format="other"), "meta.*format 'regiontree'"),
+        (with_meta(format=None), "meta.*format 'regiontree'"),
+        (with_meta(format_version=2), "version 2.* 1; .*upgrade"),
         (with_meta(format_version=0), "format version 0"),
         (with_meta(format_version=None), "format version None"),
         (with_meta(format_version="1"), "format version '1'"),
         (with_meta(format_version=True), "format version True"),
         (with_meta(x=float("nan")), "meta is not JSON .*NaN"),
-        (npy(np.array("[1, 2]")), "meta does not name the format"),
+        (npy(np.array("[1, 2]")), "meta.* format"),
         (npy(np.array("{")), "meta is not JSON"),
         (npy(np.array("")), "meta"),
         (npy(np.array("[" * 100_000)), "meta is not JSON"),
@@ -400,7 +401,7 @@ def test_meta_that_cannot_be_right(file, meta, message):
 def test_a_number_in_meta_that_no_file_could_hold(file):
     text = json.dumps({"format": "regiontree", "format_version": FORMAT_VERSION, "x": 1})
     forge(file, meta=npy(np.array(text.replace('"x": 1', '"x": 1e999'))))
-    with pytest.raises(TreeFileError, match="meta must be a mapping of JSON values"):
+    with refused(TreeFileError, "meta", "JSON"):
         RegionTree.load(file)
 
 
@@ -410,7 +411,7 @@ def test_a_member_larger_than_its_header_says_is_not_inflated(file):
     assert file.stat().st_size < 200_000
     tracemalloc.start()
     try:
-        with pytest.raises(TreeFileError, match="'labels' is not as long as its header says"):
+        with refused(TreeFileError, "'labels'", "header"):
             RegionTree.load(file)
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
@@ -427,7 +428,7 @@ def test_a_member_that_inflates_beyond_its_directory_entry_is_not_followed(file)
     file.write_bytes(raw)
     tracemalloc.start()
     try:
-        with pytest.raises(TreeFileError, match=r"damaged or not a region tree \(Bad CRC-32"):
+        with refused(TreeFileError, str(file), "damaged", "CRC-32"):
             RegionTree.load(file)
         assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
@@ -441,17 +442,19 @@ def test_a_member_shorter_than_both_its_header_and_directory_entry_say(file):
         struct.pack("<I", len(content)), struct.pack("<I", len(content) + 8)
     )
     file.write_bytes(raw)
-    with pytest.raises(TreeFileError, match="array 'labels' is cut short"):
+    with refused(TreeFileError, "'labels'", "cut short"):
         RegionTree.load(file)
 
 
-def test_meta_larger_than_any_program_would_write(file, monkeypatch):
-    monkeypatch.setattr(treefile, "_MAX_META_BYTES", 100)
+def test_meta_larger_than_any_program_would_write(file):
+    limit = 16 * 2**20
+    forge(file, meta=header((), "<U5000000"))
     for read in (RegionTree.load, read_meta):
-        with pytest.raises(
-            TreeFileError, match=r"array 'meta' has \d+ bytes, at most 100 expected"
-        ):
+        with refused(TreeFileError, "meta", "20000000 bytes", f"at most {limit}"):
             read(file)
+    forge(file, meta=header((), f"<U{limit // 4}"))  # as large as allowed, and cut short
+    with refused(TreeFileError, "meta", "header"):
+        read_meta(file)
 
 
 def test_arrays_larger_together_than_a_tree_may_be(file, monkeypatch):

@@ -566,7 +566,7 @@ def test_memory_that_runs_out_costs_one_answer(trees, monkeypatch):
         raise MemoryError("no room for 300 MB")
 
     with running(trees) as site:
-        monkeypatch.setattr(application, "_png", fail)
+        monkeypatch.setattr(RegionTree, "mask", fail)
         answer = site.get("0/mask/0.png")
         assert answer.status == 500
         assert "a.png cannot be shown. no room for 300 MB." in answer.text
@@ -766,7 +766,7 @@ def test_a_browser_that_cannot_be_controlled_does_no_harm(monkeypatch):
         raise webbrowser.Error("no display")
 
     monkeypatch.setattr(webbrowser, "open", fail)
-    server._open("http://127.0.0.1/")
+    server.open_in_browser("http://127.0.0.1/")
 
 
 def test_it_serves_every_interface_if_told_to(folder):

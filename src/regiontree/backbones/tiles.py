@@ -39,7 +39,16 @@ from regiontree.backbones.base import Backbone
 from regiontree.errors import SettingsError, check_number
 from regiontree.images import grid_of
 
-__all__ = ["TILE", "Tiled", "memory_needed", "tile_starts"]
+__all__ = [
+    "TILE",
+    "Tiled",
+    "memory_needed",
+    "pool_features",
+    "tile_starts",
+    "tile_weights",
+    "tile_window",
+    "upsample_features",
+]
 
 TILE = 518
 """Side of a tile in pixels: what DINOv2 was trained at."""
@@ -136,11 +145,11 @@ class Tiled:
         context = self._seen_whole(pixels)
         for top, detail in self._rows(pixels, h, w):
             result[top : top + len(detail)] = normalize(detail, dim=2)
-        pooled = _pooled(result, context.shape[:2])
+        pooled = pool_features(result, context.shape[:2])
         rows = max(1, _BLOCK_ENTRIES // (w * self.dim))
         for top in range(0, h, rows):
             detail = result[top : top + rows].float()
-            around = _upsampled(context, pooled, detail, top, h)
+            around = upsample_features(context, pooled, detail, top, h)
             mixed = self._context * around + (1 - self._context) * detail
             result[top : top + rows] = normalize(mixed, dim=2)
         return result
@@ -158,7 +167,7 @@ class Tiled:
         tops, lefts = tile_starts(h, self._tile), tile_starts(w, self._tile)
         tall, wide = min(self._tile, h), min(self._tile, w)
         down, across = (
-            torch.from_numpy(_weights(cells, starts, side)).to(self.device)
+            torch.from_numpy(tile_weights(cells, starts, side)).to(self.device)
             for cells, starts, side in ((h, tops, tall), (w, lefts, wide))
         )
         total = torch.zeros(tall, w, self.dim, device=self.device)
@@ -228,21 +237,29 @@ def tile_starts(cells: int, tile: int) -> list[int]:
     return [last * i // steps for i in range(steps + 1)] if steps else [0]
 
 
-def _weights(cells: int, starts: list[int], tile: int) -> NDArray[np.float32]:
-    """Weight of each cell of each tile, (tiles, tile); those over a cell add up to 1."""
-    bump = _bump(tile)
+def tile_weights(cells: int, starts: list[int], tile: int) -> NDArray[np.float32]:
+    """Weight of each cell of each tile, (tiles, tile) float32 > 0.
+
+    `starts` are the first cells of the tiles, and `tile` is the number of cells of a tile. The
+    weights over a cell add up to 1.
+    """
+    bump = tile_window(tile)
     total = np.zeros(cells)
     for start in starts:
         total[start : start + tile] += bump
     return np.stack([bump / total[start : start + tile] for start in starts]).astype(np.float32)
 
 
-def _bump(tile: int) -> NDArray[np.float64]:
+def tile_window(tile: int) -> NDArray[np.float64]:
+    """A squared sine at the centres of `tile` cells: (tile,) float64 in (0, 1]."""
     return np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2
 
 
-def _pooled(detail: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """Mean of the unit features (h, w, d) over each cell of a coarser grid, of unit length."""
+def pool_features(detail: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """Mean feature of each cell of a coarser grid, (h', w', d) float32 of unit length.
+
+    `detail` is (h, w, d), floating and of unit length, and `grid` is (h', w').
+    """
     pooled = torch.empty(*grid, detail.shape[2], device=detail.device)
     for row in range(grid[0]):
         top, end = row * len(detail) // grid[0], -(-(row + 1) * len(detail) // grid[0])
@@ -251,7 +268,7 @@ def _pooled(detail: Tensor, grid: tuple[int, ...]) -> Tensor:
     return normalize(pooled, dim=2)
 
 
-def _upsampled(context: Tensor, pooled: Tensor, detail: Tensor, top: int, h: int) -> Tensor:
+def upsample_features(context: Tensor, pooled: Tensor, detail: Tensor, top: int, h: int) -> Tensor:
     """Joint bilateral upsampling of `context` (h', w', d) to the rows of a grid from `top` on.
 
     `detail` (rows, w, d) are those rows' unit features, `pooled` (h', w', d) the same over the

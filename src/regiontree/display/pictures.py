@@ -26,6 +26,7 @@ from regiontree.tree.stop import StopReason
 
 __all__ = [
     "GRANULARITIES",
+    "annotation_picture",
     "cut_picture",
     "cut_strip",
     "distinct_cuts",
@@ -150,7 +151,7 @@ def hierarchy_picture(
         (_icicle(tree, colors, size), f"tree, depth {tree.depth}"),
     ]
     if truth is not None:
-        panels.append((_annotation(nearest(truth, size), photo), "annotation"))
+        panels.append((annotation_picture(nearest(truth, size), photo), "annotation"))
     return _in_a_row(panels)
 
 
@@ -264,8 +265,12 @@ def overlay(
 # -- pieces ---------------------------------------------------------------------------------------
 
 
-def _annotation(truth: NDArray[np.int32], photo: Rgb) -> Image.Image:
-    """Ids in colours. An id has the same colour in every picture; near ids have distant colours."""
+def annotation_picture(truth: NDArray[np.int32], photo: Rgb) -> Image.Image:
+    """The ids of an annotation in colours over the photograph, (H, W) pixels.
+
+    `truth` is (H, W) int32, the ids. `photo` is (H, W, 3) uint8. An id has the same colour in every
+    picture, and near ids have distant colours.
+    """
     ids, index = np.unique(truth, return_inverse=True)
     # Neither ratio is near a simple fraction, so ids with near hues differ in lightness.
     turns = (np.mod(ids, 4096) * 0.618034) % 1.0

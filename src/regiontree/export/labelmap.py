@@ -46,7 +46,7 @@ MAX_REGIONS = 65_535  # that 16 bits hold beside the background's 0
 # Deflate needs no other library. ImageJ reads it wrongly together with a predictor.
 _PILLOW = {".png": ("PNG", {}), ".tif": ("TIFF", {"compression": "tiff_adobe_deflate"})}
 _PILLOW[".tiff"] = _PILLOW[".tif"]
-_CLASSIC_TIFF = 2**32 - 2**25  # bytes within reach of 32-bit offsets, less room for directories
+MAX_CLASSIC_TIFF = 2**32 - 2**25  # bytes that 32-bit offsets reach, less room for directories
 
 UInt16 = NDArray[np.uint16]
 
@@ -173,7 +173,7 @@ def write_label_stack(
     kind: dict[str, Any]
     metadata: dict[str, Any]
     if path.with_suffix("").suffix.lower() == ".ome":
-        kind = {"ome": True, "bigtiff": size > _CLASSIC_TIFF}
+        kind = {"ome": True, "bigtiff": size > MAX_CLASSIC_TIFF}
         metadata = {"axes": "CYX", "Channel": {"Name": names}, "UUID": str(_identity(tree, pages))}
     else:
         kind = {"imagej": True}

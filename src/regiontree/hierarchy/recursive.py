@@ -40,7 +40,7 @@ from regiontree.spectral.kmeans import kmeans
 from regiontree.system.stages import check_settings, setting
 from regiontree.system.threads import one_thread
 
-__all__ = ["RecursivePartition", "normalised_cuts"]
+__all__ = ["RecursivePartition", "best_threshold", "normalised_cuts", "normalised_laplacian"]
 
 _THRESHOLDS = 10
 
@@ -115,12 +115,12 @@ class RecursivePartition:
             node.stop = StopReason.HIGH_CUT
             return []
         weights = graph.weights[np.ix_(node.parts, node.parts)]
-        laplacian = _laplacian(weights)
+        laplacian = normalised_laplacian(weights)
         values, vectors = _smallest_eigenpairs(laplacian, min(self.max_ways, m - 1))
         ways, gap = self._ways(values)
 
         if ways == 2:
-            labels = _best_threshold(weights, vectors[:, 1])
+            labels = best_threshold(weights, vectors[:, 1])
             if labels is None:
                 node.stop = StopReason.NO_DIVISION
                 return []
@@ -128,7 +128,7 @@ class RecursivePartition:
             labels = self._cluster(vectors[:, :ways], ways, seed)
         cliques = (labels[:, None] == labels[None, :]).astype(np.float64)
         np.fill_diagonal(cliques, 0.0)
-        ideal = _laplacian(cliques)
+        ideal = normalised_laplacian(cliques)
         change = float(np.linalg.norm(ideal - laplacian))
         if gap <= 0 or change / gap > self.max_perturbation:
             node.stop = StopReason.UNSTABLE
@@ -184,8 +184,12 @@ def normalised_cuts(weights: FloatArray, labels: IntArray) -> FloatArray:
     return cuts
 
 
-def _laplacian(weights: FloatArray) -> FloatArray:
-    """``I - D^-1/2 W D^-1/2``. A row without any affinity has only its 1 on the diagonal."""
+def normalised_laplacian(weights: FloatArray) -> FloatArray:
+    """``I - D^-1/2 W D^-1/2``, (m, m) float64.
+
+    `weights` is W, (m, m) float64, symmetric and >= 0. D is the diagonal matrix of its row sums. A
+    row without any affinity has only its 1 on the diagonal.
+    """
     degrees = weights.sum(axis=1)
     scale = np.divide(1.0, np.sqrt(degrees), out=np.zeros_like(degrees), where=degrees > 0)
     laplacian: FloatArray = -scale[:, None] * weights * scale
@@ -207,8 +211,11 @@ def _smallest_eigenpairs(laplacian: FloatArray, k: int) -> tuple[FloatArray, Flo
     return values[:k], vectors * np.where(largest < 0, -1.0, 1.0)
 
 
-def _best_threshold(weights: FloatArray, vector: FloatArray) -> IntArray | None:
+def best_threshold(weights: FloatArray, vector: FloatArray) -> IntArray | None:
     """Two groups, below and above the threshold with the smallest mean normalised cut.
+
+    `weights` is (m, m) float64, symmetric and >= 0, and `vector` (m,) float64. The result is (m,)
+    int64: 1 where the entry of `vector` is above the threshold, else 0.
 
     Ten thresholds are spaced evenly from the smallest to the largest entry. The others are 0 and
     the mean. The result is None if every threshold leaves one side empty.

@@ -40,7 +40,7 @@ from regiontree.spectral.groups import sum_by_group
 from regiontree.system.threads import one_thread
 from regiontree.tree import RegionTree
 
-__all__ = ["halved", "moved_patches"]
+__all__ = ["halved", "most_in_patches", "moved_patches"]
 
 _TEMPERATURE = 0.1
 _EDGE_XY = 67.0  # pixels of the photograph
@@ -149,7 +149,7 @@ def _agreed(features: Tensor, region: Labels, rgb: NDArray[np.uint8], trust: flo
     )  # fmt: skip
     means = _means(features, region)
     if h * w <= _WHOLE or features.shape[:2] != region.shape:
-        return _most_in_patches(_field(features, region, means, picture, trust, settings), region)
+        return most_in_patches(_field(features, region, means, picture, trust, settings), region)
     agreed = np.empty_like(region)
     for window in windows((h, w), shape, _WINDOW, _MARGIN):
         before = region[window.cells]
@@ -159,7 +159,7 @@ def _agreed(features: Tensor, region: Labels, rgb: NDArray[np.uint8], trust: flo
             tuple(slice(side.start // _SIDE, side.stop // _SIDE) for side in area)
             for area in (window.core, window.inner)
         )
-        agreed[core] = _most_in_patches(found, before)[inner]
+        agreed[core] = most_in_patches(found, before)[inner]
     return agreed
 
 
@@ -190,10 +190,12 @@ def _means(features: Tensor, region: Labels) -> Tensor:
     return normalize(sums, dim=1)
 
 
-def _most_in_patches(label: Labels, before: Labels) -> Labels:
-    """The most frequent label of each patch, (h, w) int32.
+def most_in_patches(label: Labels, before: Labels) -> Labels:
+    """The label that most pixels of each patch have, (h, w) int32.
 
-    On a tie, the label before wins, else the lowest label.
+    `label` is (3 h, 3 w) int, the label of each pixel; a patch is 3 x 3 pixels. `before` is (h, w)
+    int, the label of each patch so far. Labels are >= 0. If labels have equally many pixels, the
+    patch keeps its label from before if it is among them. Otherwise it gets the smallest of them.
     """
     h, w = before.shape
     n = 1 + max(int(label.max()), int(before.max()))

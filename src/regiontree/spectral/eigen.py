@@ -32,6 +32,8 @@ from regiontree.spectral.affinity import Affinity, LowRankAffinity
 __all__ = [
     "REFERENCE_LIMIT",
     "Spectrum",
+    "fix_signs",
+    "gram_matrix",
     "krylov_eigenvectors",
     "leading_eigenvectors",
     "low_rank_eigenvectors",
@@ -109,7 +111,7 @@ def low_rank_eigenvectors(affinity: LowRankAffinity, k: int) -> Spectrum:
     scale = affinity.degrees().rsqrt().float()
     d = unit.shape[1]
 
-    gram = _gram(unit, scale)
+    gram = gram_matrix(unit, scale)
     m = torch.full((d + 1,), b, dtype=torch.float64, device=unit.device)
     m[0] = a
     if a >= 0:
@@ -131,7 +133,7 @@ def low_rank_eigenvectors(affinity: LowRankAffinity, k: int) -> Spectrum:
     values, to_vectors = values[-k:].flip(0), to_vectors[:, -k:].flip(1).float()
     # Y @ to_vectors without building Y, whose first column is `scale`.
     vectors = torch.addmm(to_vectors[0].expand(len(unit), -1), unit, to_vectors[1:])
-    return Spectrum((1.0 - values).clamp(0.0, 2.0), _fixed_sign(vectors.mul_(scale[:, None])))
+    return Spectrum((1.0 - values).clamp(0.0, 2.0), fix_signs(vectors.mul_(scale[:, None])))
 
 
 def krylov_eigenvectors(
@@ -189,7 +191,7 @@ def krylov_eigenvectors(
             if residual <= tolerance or basis.shape[1] == n:
                 keep = values > _PRODUCT_ROUNDING * values[0]
                 return Spectrum(
-                    (1.0 - values[keep]).clamp(0.0, 2.0), _fixed_sign(vectors[:, keep]), residual
+                    (1.0 - values[keep]).clamp(0.0, 2.0), fix_signs(vectors[:, keep]), residual
                 )
         # Extend the basis by S times its newest block. Orthogonalising once is not enough in
         # float32.
@@ -247,14 +249,15 @@ def reference_eigenvectors(affinity: Tensor, k: int) -> Spectrum:
     scale = degrees.rsqrt()
     values, vectors = _eigh(scale[:, None] * w * scale)
     values, vectors = values[-k:].flip(0), vectors[:, -k:].flip(1)
-    return Spectrum(1.0 - values, _fixed_sign(vectors))
+    return Spectrum(1.0 - values, fix_signs(vectors))
 
 
-def _gram(unit: Tensor, scale: Tensor) -> Tensor:
+def gram_matrix(unit: Tensor, scale: Tensor) -> Tensor:
     """``Y'Y`` of ``Y = D^-1/2 [1, F]``, (d + 1, d + 1) float64, a block of rows of Y at a time.
 
-    The matrix is symmetric, so the lower left quarter is not computed but copied from the upper
-    right quarter.
+    `unit` is F, (n, d) float32, the unit-length features. `scale` is the diagonal of ``D^-1/2``,
+    (n,) float32. The matrix is symmetric, so the lower left quarter is not computed but copied from
+    the upper right quarter.
     """
     n, d = unit.shape
     half = d // 2
@@ -283,7 +286,11 @@ def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return values, vectors
 
 
-def _fixed_sign(vectors: Tensor) -> Tensor:
-    """The columns, negated where their entry of largest magnitude is negative."""
+def fix_signs(vectors: Tensor) -> Tensor:
+    """The columns, negated where their entry of largest magnitude is negative.
+
+    `vectors` and the result are (n, k) floating. An eigenvector is known up to its sign. The sign
+    that this rule chooses does not depend on the solver.
+    """
     largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
     return vectors * torch.where(largest < 0, -1.0, 1.0).to(vectors.dtype)

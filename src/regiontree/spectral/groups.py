@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["sum_by_group"]
+__all__ = ["sum_by_group", "sum_by_index", "sum_by_product"]
 
 
 def sum_by_group(values: Tensor, labels: Tensor, k: int) -> Tensor:
@@ -32,15 +32,22 @@ def sum_by_group(values: Tensor, labels: Tensor, k: int) -> Tensor:
     membership matrix G instead.
     """
     if values.device.type == "cpu":
-        return _by_index(values, labels, k)
-    return _by_product(values, labels, k)
+        return sum_by_index(values, labels, k)
+    return sum_by_product(values, labels, k)
 
 
-def _by_index(values: Tensor, labels: Tensor, k: int) -> Tensor:
-    """The sums by addition, row by row."""
+def sum_by_index(values: Tensor, labels: Tensor, k: int) -> Tensor:
+    """The (k, p) sums of :func:`sum_by_group` by addition, row by row.
+
+    `values` is (n, p) floating and `labels` (n,) int64 in [0, k), on one device. The bytes repeat
+    on the CPU only.
+    """
     return values.new_zeros(k, values.shape[1]).index_add_(0, labels, values)
 
 
-def _by_product(values: Tensor, labels: Tensor, k: int) -> Tensor:
-    """The sums by a product with the membership matrix."""
+def sum_by_product(values: Tensor, labels: Tensor, k: int) -> Tensor:
+    """The (k, p) sums of :func:`sum_by_group` by a product with the membership matrix (n, k).
+
+    `values` is (n, p) floating and `labels` (n,) int64 in [0, k), on one device.
+    """
     return torch.nn.functional.one_hot(labels, k).to(values.dtype).T @ values

@@ -21,7 +21,7 @@ from regiontree.errors import FeatureError, SettingsError
 from regiontree.spectral.groups import sum_by_group
 from regiontree.system.threads import one_thread
 
-__all__ = ["KMeansResult", "kmeans"]
+__all__ = ["KMeansResult", "kmeans", "nearest_centres", "plus_plus_seeds"]
 
 # Most seeds that one round of candidates gives. On real features 8 seeds a round take two thirds of
 # the time of 1 seed a round, and the inertia is within 1 % (docs/decisions.md).
@@ -119,7 +119,7 @@ def kmeans(
             max_iterations=max_iterations,
             tolerance=tolerance,
         )
-        cost, labels = _assign(points, found.centres[None])
+        cost, labels = nearest_centres(points, found.centres[None])
         inertia = max(0.0, float((cost[0] + square).sum(dtype=torch.float64)))
         all_points = KMeansResult(labels[0], found.centres, inertia, found.iterations)
         return _without_empty(all_points, len(found.centres))
@@ -129,7 +129,7 @@ def kmeans(
     draws = torch.rand(shape, generator=rng, dtype=torch.float64).to(points.device)
 
     with one_thread():
-        seeds = _plus_plus(points, square, draws)[:, :k]
+        seeds = plus_plus_seeds(points, square, draws)[:, :k]
     at_once = max(1, min(n_init, _BATCH_ENTRIES // (n * k)))
     best: KMeansResult | None = None
     for start in range(0, n_init, at_once):
@@ -141,17 +141,20 @@ def kmeans(
     return _without_empty(best, k)
 
 
-def _plus_plus(points: Tensor, square: Tensor, draws: Tensor) -> Tensor:
+def plus_plus_seeds(points: Tensor, square: Tensor, draws: Tensor) -> Tensor:
     """Seeds of r restarts by greedy k-means++: (r, k or a few more) indices of points.
 
-    A point is drawn as a candidate with a probability proportional to its squared distance to the
-    nearest seed so far. `draws` (r, rounds, c) are uniform numbers in [0, 1), and the cumulative
+    `points` is (n, p) floating, and `square` (n,) holds the squared lengths of its rows. A point is
+    drawn as a candidate with a probability proportional to its squared distance to the nearest seed
+    so far. `draws` (r, rounds, c) float64 are uniform numbers in [0, 1), and the cumulative
     sum of the distances maps them to points.
 
     Plain k-means++ draws one candidate, makes it a seed, and passes over all points before the next
     draw. One pass takes about the same time for many candidates. So each round draws c candidates
     and chooses c / 2 of them as seeds, one by one. It always chooses the candidate that lowers the
-    total squared distance most.
+    total squared distance most. The result is int64.
+
+    Reference: Arthur and Vassilvitskii, k-means++: the advantages of careful seeding, 2007.
     """
     r, rounds, c = draws.shape
     n = len(points)
@@ -189,7 +192,7 @@ def _lloyd(
     total_square = square.sum(dtype=torch.float64)
     inertia = torch.full((r,), torch.inf, dtype=torch.float64, device=points.device)
     for iteration in range(1, max_iterations + 1):
-        least, labels = _assign(points, centres)
+        least, labels = nearest_centres(points, centres)
         before, inertia = inertia, least.sum(dim=1, dtype=torch.float64) + total_square
         if iteration == max_iterations or bool((before - inertia <= tolerance * inertia).all()):
             break
@@ -210,8 +213,11 @@ def _lloyd(
     )
 
 
-def _assign(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+def nearest_centres(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """For each restart and point, the cost of the nearest centre and its index: two (r, n) tensors.
+
+    `points` is (n, p) and `centres` (r, k, p), both floating of one dtype. The costs have that
+    dtype, and the indices are int64 in [0, k).
 
     The cost is the squared distance to the centre minus the squared length of the point. The second
     term is the same for all centres, so a comparison does not need it. The points are taken in

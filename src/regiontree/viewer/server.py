@@ -27,7 +27,7 @@ from regiontree.viewer.application import LOCAL_NAMES, make_app
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-__all__ = ["check_installed", "listen", "serve", "serving"]
+__all__ = ["check_installed", "listen", "open_in_browser", "serve", "serving"]
 
 _PATIENCE = 3.0  # seconds that answers under way get when the server stops
 
@@ -123,7 +123,7 @@ def serve(
             if open_browser and _has_browser():
                 here = ("[::1]" if ":" in address else "127.0.0.1") if everywhere else name
                 url = f"http://{here}:{port}/{token}/"
-                threading.Thread(target=_open, args=(url,), daemon=True).start()
+                threading.Thread(target=open_in_browser, args=(url,), daemon=True).start()
             while not stopped.wait(0.5):
                 check()
     except KeyboardInterrupt:
@@ -185,7 +185,8 @@ def _has_browser() -> bool:
     )
 
 
-def _open(url: str) -> None:
+def open_in_browser(url: str) -> None:
+    """Show the page at an address in the user's browser, if a browser can be controlled."""
     with suppress(webbrowser.Error):
         webbrowser.open(url)
 
