@@ -354,7 +354,7 @@ class TestResNet:
             ({"facet": "key"}, "a ResNet has neither queries, keys and values nor positions"),
             ({"positions": "published"}, "a ResNet has neither"),
             ({"layers": (3, 4)}, r"has a grid of its own, so layers must be one, got \(3, 4\)"),
-            ({"layers": (5,)}, "layer 5 is none of the network's 4"),
+            ({"layers": (5,)}, "block 5, .* 4 blocks"),
         ],
     )
     def test_what_it_has_not_is_an_error(self, spec, message, folders):
