@@ -311,8 +311,8 @@ def changed(**parts: object) -> Colours:
             r"dtype must be one of torch\.float32, .*got torch\.float64",
         ),
         (changed(features=None), r"backbone Colours has no method features\(pixels\)"),
-        (changed(name="precomputed:here"), "name 'precomputed:here' is taken"),
-        (changed(name=""), "name '' is taken"),
+        (changed(name="precomputed:here"), "name must not .* got 'precomputed:here'"),
+        (changed(name=""), "name must not be empty.* got ''"),
     ],
 )
 def test_what_is_no_backbone_is_told_at_once(model, message):
@@ -421,7 +421,7 @@ def test_without_a_compiler_it_runs_as_it_is_and_says_so_once(monkeypatch):
     monkeypatch.setattr(torch, "compile", fail)
     plain, fast = Network(), compiled(Network())
     pixels = torch.rand(1, 3, 16, 24)
-    with pytest.warns(RuntimeWarning, match=r"runs as it is \(.*compiler found\)$"):
+    with pytest.warns(RuntimeWarning, match=r"uncompiled \(.*compiler found\)$"):
         assert torch.equal(fast.features(pixels), plain.features(pixels))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -355,7 +355,7 @@ class TestResNet:
             ({"facet": "key"}, "ResNet.*queries, keys and values"),
             ({"positions": "published"}, "ResNet.* positions"),
             ({"layers": (3, 4)}, r"layers must be one, got \(3, 4\)"),
-            ({"layers": (5,)}, "layer 5 .* 4"),
+            ({"layers": (5,)}, "block 5.* 4"),
         ],
     )
     def test_what_it_has_not_is_an_error(self, spec, message, folders):

@@ -128,8 +128,8 @@ def test_it_is_a_backbone_that_says_how_it_looks():
 @pytest.mark.parametrize(
     ("kernel", "stride", "said"),
     [
-        ((7, 8), (4, 4), "kernel 7x8 is not a multiple of the backbone's patch of 2 pixels; 8x8"),
-        ((8, 8), (4, 1), "stride 4x1 is not a multiple of .*; 4x2 is"),
+        ((7, 8), (4, 4), "kernel 7x8 is not a multiple of the backbone's patch of 2 pixels; .*8x8"),
+        ((8, 8), (4, 1), "stride 4x1 is not a multiple of .*4x2"),
         ((8, 8), (0, 4), "stride 0x4 is not a multiple"),
         ((8, 4), (4, 6), "stride 4x6 exceeds kernel 8x4: .* use a smaller stride"),
     ],
@@ -198,5 +198,5 @@ class TestPhotographs:
         assert meta["backbone"]["name"] == "embedded unfolded (kernel 70x70, stride 42x42)"
 
     def test_the_patch_is_known_when_the_network_is(self):
-        with pytest.raises(SettingsError, match=r"kernel 100x100 is not a multiple .*; 98x98 is"):
+        with pytest.raises(SettingsError, match=r"kernel 100x100 is not a multiple .*98x98"):
             RegionParser(size=140, device="cpu", kernel=100, stride=14, views=1).parse(EXAMPLE)

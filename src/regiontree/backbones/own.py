@@ -1,4 +1,4 @@
-"""A model of the user's own as a backbone: any object with the right parts, checked."""
+"""A backbone made from the user's own model, whose attributes and features are checked."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ __all__ = ["OwnModel"]
 
 
 class OwnModel:
-    """Any object with the parts of a :class:`~regiontree.backbones.base.Backbone`, checked.
+    """The user's own model as a :class:`~regiontree.backbones.base.Backbone`, checked.
+
+    Parameters
+    ----------
+    model
+        Any object with the attributes and the method ``features`` of a ``Backbone``.
 
     Raises
     ------
     BackboneError
-        A part is missing or is not what it must be.
+        The model lacks an attribute or the method ``features``, an attribute has the wrong type or
+        value, or the name is reserved.
 
     Examples
     --------
-    Mean colours of patches as features:
+    A model whose features are the mean colours of patches:
 
     >>> import numpy as np
     >>> from regiontree import RegionParser
@@ -72,17 +78,22 @@ class OwnModel:
         if not callable(getattr(model, "features", None)):
             raise BackboneError(f"backbone {kind} has no method features(pixels)")
         if not model.name or model.name.partition(":")[0] == "precomputed":
-            raise BackboneError(f"backbone {kind}: name {model.name!r} is taken; choose another")
+            raise BackboneError(
+                f"backbone {kind}: name must not be empty, 'precomputed' or 'precomputed:...', got "
+                f"{model.name!r}; choose another"
+            )
         self.model = model
 
     @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
-        """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32 on `device`.
+        """Features (B, h, w, dim), float32 on `device`, of pixels (B, 3, h * patch, w * patch).
+
+        Pixels are floats in [0, 1].
 
         Raises
         ------
         BackboneError
-            The model gave something else.
+            The model did not return a floating-point tensor of shape (B, h, w, dim).
         """
         images, _, height, width = pixels.shape
         expected = images, height // self.patch, width // self.patch, self.dim
@@ -102,7 +113,15 @@ class OwnModel:
         return found.to(self.device, torch.float32)
 
     def check_device(self, device: str) -> None:
-        """Raise a SettingsError if a device is asked for by name and the model is on another."""
+        """Check that the model is on the device that the user names; ``auto`` is always accepted.
+
+        Raises
+        ------
+        SettingsError
+            The model is on another device.
+        BackboneError
+            The machine does not have the named device.
+        """
         if device == "auto":
             return
         asked = pick_device(device)

@@ -1,4 +1,4 @@
-"""A network on a batch of images, in smaller batches when memory runs out."""
+"""Features of a batch of images, computed in smaller batches when memory runs out."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ __all__ = ["is_out_of_memory", "run_batch"]
 def run_batch(
     backbone: Backbone, pixels: Tensor, limits: dict[tuple[int, int], int] | None = None
 ) -> Tensor:
-    """Features of a batch, in as many runs as memory asks for.
+    """Features of a batch of images, computed in as many runs as the memory requires.
 
     Parameters
     ----------
+    backbone
+        The network to run.
     pixels
-        (B, 3, h * patch, w * patch) in [0, 1].
+        (B, 3, h * patch, w * patch), floats in [0, 1].
     limits
-        How many images of (height, width) go at once, remembered from call to call: halved here
-        whenever memory runs out.
+        The largest number of images in one run, by (height, width) in pixels. The function halves
+        a number whenever memory runs out. Pass the same dictionary again to remember the limits.
 
     Returns
     -------
@@ -31,7 +33,7 @@ def run_batch(
     Raises
     ------
     BackboneError
-        Not even one image fits; the message says what takes less.
+        Not even one image fits in memory. The message says which options need less.
     """
     limits = {} if limits is None else limits
     height, width = pixels.shape[2:]
@@ -55,7 +57,7 @@ def run_batch(
 
 
 def _run_or_none(backbone: Backbone, pixels: Tensor) -> Tensor | None:
-    """Features, or None if memory ran out. What had been taken is free again on return."""
+    """Features, or None if memory ran out; the memory of a failed run is free on return."""
     try:
         return backbone.features(pixels)
     except (RuntimeError, MemoryError) as error:
@@ -67,7 +69,10 @@ def _run_or_none(backbone: Backbone, pixels: Tensor) -> Tensor | None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out: on CPUs and Apple's MPS only the message of torch's error says so."""
+    """True if `error` says that memory ran out.
+
+    On CPUs and Apple's MPS torch raises a plain RuntimeError, so only its message tells.
+    """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return any(said in str(error) for said in ("can't allocate memory", "out of memory"))

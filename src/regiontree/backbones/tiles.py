@@ -1,27 +1,30 @@
-"""A photograph too large to be seen at once: as a whole, reduced, and in overlapping tiles.
+"""Features of a large photograph, from the whole at a reduced size and from overlapping tiles.
 
-A network knows one size, some 37 patches a side, and a large photograph holds things that are
-smaller than a patch there. So it is shown twice:
+A network is trained at one size, some 37 patches a side. At that size, a large photograph holds
+things that are smaller than a patch. So the network sees the photograph twice:
 
-- as a whole, at the size the network knows: what each place belongs to (*context*);
-- in tiles of the size the network knows, at the full resolution: what is there (*detail*).
+- as a whole, reduced to the size the network was trained at. This says what each place belongs to
+  (*context*).
+- in tiles of the size the network was trained at, at the full resolution. This says what is there
+  (*detail*).
 
-Tiles overlap, and a tile counts less the nearer a patch is to its border, where a network sees its
-surroundings only on one side: weights are a squared sine, they fall to nothing at the border, and
-those of all tiles over a patch add up to 1. So features change as smoothly across a tile's border
-as anywhere else, and no seam shows. Every other tile is seen mirrored, in the manner of a
-chequerboard: what a network's features hold of a patch's place in the tile, which is no property of
-what it shows, cancels where tiles overlap.
+Tiles overlap. Near a tile's border the network sees the surroundings of a patch only on one side,
+so a tile counts less there. The weights are a squared sine that falls to zero at the tile's border.
+The weights of all tiles over a patch add up to 1. So features change smoothly across a tile's
+border, and no seam shows. Every other tile is mirrored, in a chequerboard pattern. A network's
+features depend in part on where a patch lies in the tile, which says nothing about what the patch
+shows. This part cancels where tiles overlap.
 
-A patch's feature is ``context * c + (1 - context) * d``, both of unit length: d the tiles', and c
-the whole's, brought to the tiles' finer grid by joint bilateral upsampling (Kopf et al., SIGGRAPH
-2007): of the nine patches of the whole around, those count most that are near and whose mean d is
-like the patch's own. So a border in the whole, a patch wide there, becomes as sharp as tiles see
-it; resampled bilinearly it would become a broad band of neither side, and trees worse than without
-tiles (docs/tiles.md). c and d come from one network and so from one space: their sum needs half the
-memory of the two side by side.
+A patch's feature is ``context * c + (1 - context) * d``. Here d is the feature of the tiles and c
+the feature of the whole, both of unit length. Joint bilateral upsampling (Kopf et al., SIGGRAPH
+2007) brings c to the finer grid of the tiles. It averages the nine nearest patches of the whole.
+Those count most that are near and whose mean d is similar to the d of the fine patch. In the whole,
+a border is as wide as a patch. The upsampling makes the border as sharp as in the tiles. Bilinear
+resampling would turn the border into a broad band that belongs to neither side, and trees would be
+worse than without tiles (docs/tiles.md). c and d come from one network, so they can be added. Their
+sum needs half the memory of a concatenation.
 
-Memory beyond pixels and result is that of one row of tiles.
+Beyond the pixels and the result, the memory needed is that of one row of tiles.
 """
 
 from __future__ import annotations
@@ -51,39 +54,40 @@ __all__ = [
 ]
 
 TILE = 518
-"""Side of a tile in pixels: what DINOv2 was trained at."""
-_OVERLAP = 1 / 3  # of a tile's side, at least
-_LIKENESS = 0.03  # fall of the cosine at which a patch of the whole counts 1/e as much
+"""Side of a tile in pixels: the size that DINOv2 was trained at."""
+_OVERLAP = 1 / 3  # least overlap of neighbouring tiles, as a share of a tile's side
+_LIKENESS = 0.03  # a patch of the whole counts 1/e as much when its cosine is this much lower
 _BLOCK_ENTRIES = 4_000_000  # values that are mixed at once: 16 MB as float32
-_HALF = 64_000_000  # values of a result above which it is float16: 256 MB as float32
-# Bytes that neither photograph nor patches change: torch, a network of 22 million weights, a row of
-# tiles, the blocks and windows that the tree and its refinement work in.
+_HALF = 64_000_000  # a result with more values than this is float16; as float32 they are 256 MB
+# Bytes that do not depend on the photograph or the number of patches: torch, a network of 22
+# million weights, a row of tiles, the blocks and windows of the tree and its refinement.
 _AROUND = 1_000_000_000
 
 
 class Tiled:
-    """A :class:`~regiontree.backbones.base.Backbone` over a large image and its tiles.
+    """A :class:`~regiontree.backbones.base.Backbone` that joins a whole image and its tiles.
 
-    Its digest is that of the weights; its name says the tiles, so that neither trees nor stored
-    features pass for those of one view.
+    ``digest`` is the digest of the weights. ``name`` states the tiles, so that trees and stored
+    features are not mistaken for those of one view.
 
     Parameters
     ----------
     backbone
-        What sees each tile; a patch of the result is one of its patches.
+        The network that sees each tile. The patches of the result are the patches of this network.
     whole
-        What sees the image as a whole, of the same network: features of one length.
+        The network that sees the whole image. It must be the same network, perhaps over several
+        views, so that the features have the same length.
     size
-        Long side in pixels at which it does.
+        Long side in pixels at which `whole` sees the image, 1 to 65,536.
     tile
-        Side of a tile in pixels, at least two patches.
+        Side of a tile in pixels, from two patches to 65,536.
     context
-        Weight of the whole against the tiles, 0 to 1.
+        Weight of the whole's features, 0 to 1. The tiles' features have the weight 1 - `context`.
 
     Raises
     ------
     SettingsError
-        A value out of range, or `whole` has features of another length.
+        A value is out of range, or the features of `whole` and `backbone` differ in length.
     """
 
     def __init__(
@@ -100,8 +104,8 @@ class Tiled:
         check_number("context", context, 0, 1)
         if whole.dim != backbone.dim:
             raise SettingsError(
-                f"tiles have features of length {backbone.dim} and the whole of {whole.dim}; use "
-                "one network for both"
+                f"the features of the tiles have length {backbone.dim} and the features of the "
+                f"whole image have length {whole.dim}; use one network for both"
             )
         self._backbone = backbone
         self._whole = whole
@@ -116,23 +120,24 @@ class Tiled:
         self.dtype = backbone.dtype
 
     def tiles(self, grid: tuple[int, int]) -> int:
-        """How many tiles an image of so many patches is seen in."""
+        """Number of tiles for an image of `grid` (rows, columns) patches."""
         rows, columns = (len(tile_starts(cells, self._tile)) for cells in grid)
         return rows * columns
 
     @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
-        """(B, 3, h * patch, w * patch) -> (B, h, w, dim) of unit length.
+        """Features (B, h, w, dim) of unit length, on `device`.
 
         Parameters
         ----------
         pixels
-            Floating in [0, 1]; or uint8, of which only a tile at a time becomes floating.
+            (B, 3, h * patch, w * patch), floats in [0, 1] or uint8. Of uint8 pixels, only one tile
+            at a time is converted to floats.
 
         Returns
         -------
-        On `device`, float32; float16 if there are more than 64 million values, whose rounding is
-        far below what tells patches apart.
+        (B, h, w, dim) float32, or float16 if an image has more than 64 million values. The rounding
+        of float16 is far smaller than the differences between patches.
         """
         found = [self._image(image) for image in pixels]
         return torch.stack(found) if len(found) > 1 else found[0][None]
@@ -155,15 +160,18 @@ class Tiled:
         return result
 
     def _seen_whole(self, pixels: Tensor) -> Tensor:
-        """Unit features of the image reduced to `size`, (h', w', dim)."""
+        """Features (h', w', dim) of unit length of the image reduced to `size`."""
         patch = self._whole.patch
         grid = grid_of((pixels.shape[1], pixels.shape[2]), self._size, patch)
         small = _reduced(pixels, (grid[0] * patch, grid[1] * patch))
         return normalize(self._whole.features(small[None])[0].float(), dim=2)
 
     def _rows(self, pixels: Tensor, h: int, w: int) -> Iterator[tuple[int, Tensor]]:
-        """Weighted sums of the tiles' unit features from the top down: the first row of patches,
-        and (rows, w, dim), as soon as no tile to come reaches into them."""
+        """Weighted sums of the tiles' unit features, a block of rows at a time from the top down.
+
+        Each item is the first row of a block and the block's sums (rows, w, dim). A block is
+        yielded as soon as no later tile overlaps it.
+        """
         tops, lefts = tile_starts(h, self._tile), tile_starts(w, self._tile)
         tall, wide = min(self._tile, h), min(self._tile, w)
         down, across = (
@@ -191,24 +199,30 @@ class Tiled:
 
 
 def memory_needed(size: tuple[int, int], grid: tuple[int, int], dim: int, parts: int) -> int:
-    """Bytes that a process holds at the most, from the decoded photograph to the tree.
+    """Estimate of the largest memory in bytes, from the decoded photograph to the tree.
 
     Parameters
     ----------
     size
-        (H, W) of the photograph, which the tree's labels have too.
-    grid, dim
-        (h, w) patches and the length of a feature.
+        (H, W) of the photograph in pixels. The tree's labels have this size too.
+    grid
+        (h, w) patches of the feature grid.
+    dim
+        Length of a feature.
     parts
-        Of the tree.
+        Number of the tree's parts.
 
     Notes
     -----
-    An estimate from what is held at once, above what was measured (docs/tiles.md). All the time:
-    the photograph, and twice as much that decoding it leaves to the allocator; the result. While
-    tiles are seen: what the photograph is resized to. While the tree is built: two float32 tables
-    of the result, eigenvectors, and eight tables of parts. While it is refined: one of the tables,
-    and the labels.
+    The estimate adds up what is in memory at one time. It is above the measured values
+    (docs/tiles.md).
+
+    - All the time: the photograph, twice as much that the allocator keeps after decoding, and the
+      features.
+    - While the network sees the tiles: the resized photograph.
+    - While the tree is built: two float32 tables of the features, the eigenvectors, and eight
+      tables of parts x parts.
+    - While the tree is refined: one float32 table of the features, and the labels.
 
     Examples
     --------
@@ -225,7 +239,13 @@ def memory_needed(size: tuple[int, int], grid: tuple[int, int], dim: int, parts:
 
 
 def tile_starts(cells: int, tile: int) -> list[int]:
-    """Where tiles begin along a side, evenly spread, neighbours sharing a third or more.
+    """Starts of the tiles along one side, evenly spread; neighbours overlap by a third or more.
+
+    Parameters
+    ----------
+    cells, tile
+        Lengths of the side and of a tile in patches. If the side is not longer than a tile, the
+        only start is 0.
 
     Examples
     --------
@@ -271,8 +291,9 @@ def pool_features(detail: Tensor, grid: tuple[int, ...]) -> Tensor:
 def upsample_features(context: Tensor, pooled: Tensor, detail: Tensor, top: int, h: int) -> Tensor:
     """Joint bilateral upsampling of `context` (h', w', d) to the rows of a grid from `top` on.
 
-    `detail` (rows, w, d) are those rows' unit features, `pooled` (h', w', d) the same over the
-    cells of `context`; the grid has `h` rows. The result is of unit length.
+    The method is joint bilateral upsampling of `context` (h', w', d). `detail` (rows, w, d) holds
+    the tiles' unit features of the fine rows. `pooled` (h', w', d) holds the means of the tiles'
+    features over the cells of `context`. The fine grid has `h` rows.
     """
     rows, w, _ = detail.shape
     total = torch.zeros_like(detail)
@@ -294,8 +315,11 @@ def upsample_features(context: Tensor, pooled: Tensor, detail: Tensor, top: int,
 def _nearby(
     start: int, count: int, cells: int, coarse: int, device: torch.device
 ) -> list[tuple[Tensor, Tensor]]:
-    """Along a side, the coarse cells before, at and after each fine one's centre, and their
-    weights: a Gaussian of their distance in coarse cells."""
+    """The three coarse cells nearest to each fine cell along one side, and their weights.
+
+    The three items are the coarse cells before, at and after the centre of each fine cell. A weight
+    is a Gaussian of the distance between the centres, in coarse cells.
+    """
     at = (np.arange(start, start + count) + 0.5) * coarse / cells - 0.5
     found = []
     for step in (-1, 0, 1):
@@ -309,10 +333,10 @@ def _nearby(
 
 
 def _reduced(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """(3, H, W) at another size, floating in [0, 1]; bilinear, antialiased."""
+    """Pixels (3, height, width), floats in [0, 1], resampled to `size`; bilinear, antialiased."""
     if pixels.dtype != torch.uint8:
         return interpolate(pixels[None], size=size, mode="bilinear", antialias=True)[0]
-    image = Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())  # a view of what came from one
+    image = Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())  # permute gives a view, no copy
     small = np.array(image.resize(size[::-1], Image.Resampling.BILINEAR))
     return _floating(torch.from_numpy(small).permute(2, 0, 1))
 

@@ -1,10 +1,12 @@
-"""A network seen through a sliding window: features of overlapping crops, averaged.
+"""Features of overlapping crops from a sliding window, averaged for each patch.
 
-A crop shows the network a part of the image at the resolution it was trained at, and each patch is
-seen in several surroundings. This is the published ``unfold`` option (kernel, stride), for any
-backbone. Where the windows do not fit the image exactly, which the published fold requires, the
-last row and column of them move inwards until they touch the border: every patch is covered, and
-where they do fit nothing changes.
+A crop shows the network a part of the image at the resolution it was trained at. The network sees
+each patch in several surroundings. This is the published ``unfold`` option (kernel, stride), for
+any backbone.
+
+The published code requires that the windows fit the image exactly. Here they need not. The last row
+and the last column of windows move inwards until they end at the border, so every patch is covered.
+If the windows fit exactly, the result is the published one.
 """
 
 from __future__ import annotations
@@ -19,16 +21,33 @@ __all__ = ["Unfolded", "check_window", "window_starts"]
 
 
 def check_window(kernel: tuple[int, int], stride: tuple[int, int]) -> None:
-    """Raise a SettingsError if crops of `kernel` every `stride` pixels would leave gaps."""
+    """Check that crops leave no gaps: `stride` may not exceed `kernel` on either side.
+
+    Parameters
+    ----------
+    kernel, stride
+        Size of a crop and step between crops, (height, width) in pixels.
+
+    Raises
+    ------
+    SettingsError
+        The stride exceeds the kernel.
+    """
     if stride[0] > kernel[0] or stride[1] > kernel[1]:
         raise SettingsError(
-            f"stride {stride[0]}x{stride[1]} exceeds kernel {kernel[0]}x{kernel[1]}: no crop would "
-            "cover what lies between; use a smaller stride"
+            f"stride {stride[0]}x{stride[1]} exceeds kernel {kernel[0]}x{kernel[1]}: the crops "
+            "would leave gaps; use a smaller stride"
         )
 
 
 def window_starts(length: int, kernel: int, stride: int) -> list[int]:
-    """Where windows begin along a side, the last one moved inwards to end with it.
+    """Starts of the windows along one side; the last window ends where the side ends.
+
+    Parameters
+    ----------
+    length, kernel, stride
+        Lengths of the side, of a window and of a step, in one unit. If the side is shorter than a
+        window, the only start is 0.
 
     Examples
     --------
@@ -40,24 +59,24 @@ def window_starts(length: int, kernel: int, stride: int) -> list[int]:
 
 
 class Unfolded:
-    """A :class:`~regiontree.backbones.base.Backbone` run over crops of the image.
+    """A :class:`~regiontree.backbones.base.Backbone` that averages features of overlapping crops.
 
-    Its digest is that of the weights; its name says the window too, so that neither trees nor
-    stored features pass for those of whole images.
+    ``digest`` is the digest of the weights. ``name`` states the window too, so that trees and
+    stored features are not mistaken for those of whole images.
 
     Parameters
     ----------
     backbone
-        What is run on each crop.
+        The network that sees each crop.
     kernel, stride
-        Size of a crop and step between crops, (height, width) in pixels, whole patches. An image
-        smaller than the kernel on a side is seen whole on that side: photographs of one folder
-        differ in shape, and the flattest should not fail.
+        Size of a crop and step between crops, (height, width) in pixels, in whole patches. If a
+        side of the image is shorter than the kernel, the crop is as long as that side. So a folder
+        may hold photographs of different shapes, and the flattest one does not fail.
 
     Raises
     ------
     SettingsError
-        Not multiples of the patch, or a stride beyond the kernel, which would leave gaps.
+        The kernel or the stride is not a multiple of the patch, or the stride exceeds the kernel.
     """
 
     def __init__(
@@ -69,7 +88,7 @@ class Unfolded:
                 near = "x".join(str(max(1, round(side / patch)) * patch) for side in sides)
                 raise SettingsError(
                     f"{name} {sides[0]}x{sides[1]} is not a multiple of the backbone's patch of "
-                    f"{patch} pixels; {near} is"
+                    f"{patch} pixels; use {near}"
                 )
         check_window(kernel, stride)
         self._backbone = backbone
@@ -84,10 +103,11 @@ class Unfolded:
 
     @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
-        """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32 on `device`.
+        """Features (B, h, w, dim), float32 on `device`, of pixels (B, 3, h * patch, w * patch).
 
-        A batch of crops holds no more pixels than the images themselves, so attention, which grows
-        with the square of a crop's patches, never needs more memory than without crops.
+        Pixels are floats in [0, 1]. A batch of crops never holds more pixels than the images.
+        Attention grows with the square of a crop's patches, so crops never need more memory than
+        whole images.
         """
         images, _, height, width = pixels.shape
         patch = self.patch

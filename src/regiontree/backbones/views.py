@@ -1,15 +1,17 @@
-"""A network shown an image several times over, a little differently each time.
+"""Features of several views of an image: mirrored, or moved by part of a patch.
 
-A vision transformer's features hold something of where a patch stands in the image, which is no
-property of what it shows. That differs between an image and its mirror image, and averages out.
+A vision transformer's features depend in part on where a patch lies in the image. This part says
+nothing about what the patch shows. It differs between an image and its mirror image, so averaging
+the features of both reduces it.
 
-- 2 views: the image and its mirror image, features averaged.
-- 4 views: the image moved by a quarter of a patch to both sides and up and down, so that patch
-  centres are half a patch apart: a grid twice as fine from a network at the size it knows. Every
-  other view is of the mirror image, in the manner of a chequerboard, so that neighbours average out
-  what differs where features are smoothed.
+- 2 views: the network sees the image and its mirror image. The features are averaged.
+- 4 views: the network sees the image moved by a quarter of a patch, left or right and up or down.
+  The patch centres of the four views are half a patch apart. Together the views give a grid twice
+  as fine, and the network still sees the image at the size it was trained at. Every other view is
+  mirrored, in a chequerboard pattern. The later smoothing then averages neighbours from mirrored
+  and unmirrored views.
 
-Measured in docs/decisions.md.
+docs/decisions.md holds the measurements.
 """
 
 from __future__ import annotations
@@ -24,33 +26,48 @@ from regiontree.errors import BackboneError
 __all__ = ["VIEWS", "Views", "grid_overlap"]
 
 VIEWS = (1, 2, 4)
-"""How often a network may see an image."""
+"""The numbers of views of an image that a user can choose."""
 
 
 def grid_overlap(views: object, tiles: object) -> float:
-    """Patches of the grid in one of the network's, a side, by these two settings: four views make
-    it twice as fine, tiles keep to the network's."""
+    """Cells of the feature grid along one side of the network's patch: 2.0 or 1.0.
+
+    It is 2.0 for four views without tiles, because four views make the grid twice as fine. With
+    tiles, the grid is the network's own.
+
+    Parameters
+    ----------
+    views, tiles
+        The two settings, as read from a parser's settings or from a file.
+    """
     return 2.0 if views == 4 and tiles is None else 1.0
 
 
 class Views:
-    """A :class:`~regiontree.backbones.base.Backbone` over 2 or 4 views of the image.
+    """A :class:`~regiontree.backbones.base.Backbone` that joins 2 or 4 views of the image.
 
-    With 4, ``patch`` is half the network's: a feature for each half patch a side. Its digest is
-    that of the weights; its name says the views, so that neither trees nor stored features pass for
-    those of one view.
+    With 4 views, ``patch`` is half the network's patch, so the grid has twice as many rows and
+    columns. ``digest`` is the digest of the weights. ``name`` states the number of views, so that
+    trees and stored features are not mistaken for those of one view.
+
+    Parameters
+    ----------
+    backbone
+        The network that sees each view.
+    views
+        2 or 4.
 
     Raises
     ------
     BackboneError
-        4 views of a network whose patch has no half in whole pixels.
+        4 views are asked for, and the network's patch has an odd number of pixels on a side.
     """
 
     def __init__(self, backbone: Backbone, views: int) -> None:
         if views == 4 and backbone.patch % 2:
             raise BackboneError(
-                f"4 views are half a patch apart, and {backbone.name} has patches of "
-                f"{backbone.patch} pixels; use 1 or 2 views"
+                f"4 views need a patch whose side is an even number of pixels, and {backbone.name} "
+                f"has patches of {backbone.patch} pixels; use 1 or 2 views"
             )
         self._backbone = backbone
         self._views = views
@@ -63,7 +80,10 @@ class Views:
 
     @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
-        """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32 on `device`."""
+        """Features (B, h, w, dim), float32 on `device`, of pixels (B, 3, h * patch, w * patch).
+
+        Pixels are floats in [0, 1]. With 2 views, features have unit length.
+        """
         if self._views == 2:
             both = (self._seen(pixels, mirrored) for mirrored in (False, True))
             return normalize(sum(normalize(features, dim=3) for features in both), dim=3)  # type: ignore[arg-type]
@@ -71,8 +91,9 @@ class Views:
         whole, half = self._backbone.patch, self.patch
         h, w = height // half, width // half
         rows, columns = -(-height // whole), -(-width // whole)
-        # Patch centres belong in the middle of half patches: a quarter of a patch before and after
-        # where they are. Pixels being whole, what is not even is half a pixel off.
+        # Each centre of a network's patch should lie at the centre of a half patch. So the views
+        # start a quarter of a patch before and a quarter after the image's corner. They move by
+        # whole pixels, so the centres are half a pixel off where half a patch is an odd number.
         before, after = (half + 1) // 2, half // 2
         more = rows * whole - height + after, columns * whole - width + after
         framed = pad(pixels, (before, more[1], before, more[0]), mode="replicate")
@@ -84,7 +105,7 @@ class Views:
         return found[:, :h, :w]
 
     def _seen(self, pixels: Tensor, mirrored: bool) -> Tensor:
-        """Features of an image, or, put back in their places, of its mirror image."""
+        """Features of the image, or of its mirror image, mirrored back to the image's grid."""
         if not mirrored:
             return self._backbone.features(pixels)
         return self._backbone.features(pixels.flip(3)).flip(2)

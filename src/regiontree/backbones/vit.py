@@ -1,18 +1,18 @@
-"""A plain vision transformer encoder, DINOv2 flavour: only what inference needs.
+"""A vision transformer encoder like DINOv2's, with only the parts that inference needs.
 
-It exists beside the library that also has one because loading a model must not cost more than
-using it: importing that library's encoder takes 3 s, this file 10 ms (docs/decisions.md). A test
-holds the two together to float32 rounding.
+A library has such an encoder too, but importing it takes 3 s. Importing this file takes 10 ms
+(docs/decisions.md). A model should not take longer to load than to use. A test checks that both
+encoders give the same features, up to float32 rounding.
 
     tokens = [class token, patch embeddings] + positions
     for each block:  x += scale_1 * attention(norm_1(x));  x += scale_2 * mlp(norm_2(x))
     features = norm(x), class token dropped
 
-Other layers and facets than the last block's output are a matter of what is kept on the way:
-:class:`~regiontree.backbones.base.FeatureSpec` says which, and blocks after the last one that it
-names are not there at all.
+A :class:`~regiontree.backbones.base.FeatureSpec` can choose other layers and facets than the last
+block's output. The encoder then keeps their features on the way through the blocks. It has no
+blocks after the last one that the ``FeatureSpec`` names.
 
-Reference: Dosovitskiy et al., ICLR 2021; Touvron et al. (LayerScale), ICCV 2021; Oquab et al.,
+References: Dosovitskiy et al., ICLR 2021; Touvron et al. (LayerScale), ICCV 2021; Oquab et al.,
 DINOv2, TMLR 2024.
 """
 
@@ -33,8 +33,23 @@ __all__ = ["VisionTransformer", "VitShape", "check_size", "join_layers", "stretc
 
 @dataclass(frozen=True, slots=True)
 class VitShape:
-    """Sizes: width of tokens, blocks, attention heads, patch in pixels, positions a side in the
-    stored table, hidden width of the MLP as a multiple of `width`."""
+    """Sizes of a vision transformer.
+
+    Attributes
+    ----------
+    width
+        Length of a token.
+    depth
+        Number of blocks.
+    heads
+        Number of attention heads of a block.
+    patch
+        Side of a patch in pixels.
+    positions
+        Side of the grid of stored position embeddings, in patches.
+    mlp_ratio
+        Width of the MLP's hidden layer, as a multiple of `width`.
+    """
 
     width: int
     depth: int
@@ -68,7 +83,7 @@ class _Block(nn.Module):
         return out
 
     def part(self, x: Tensor, facet: str) -> Tensor:
-        """The queries, keys or values of the block's input, all heads side by side."""
+        """Queries, keys or values (B, tokens, width) of the block's input, heads concatenated."""
         width = x.shape[2]
         start = ("query", "key", "value").index(facet) * width
         rows = slice(start, start + width)
@@ -76,9 +91,21 @@ class _Block(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Pixels (B, 3, h * patch, w * patch), normalised -> patch features (B, h, w, dim).
+    """An encoder that turns normalised pixels into patch features.
 
-    ``dim`` is the width, times the number of layers that `spec` names.
+    ``dim``, the length of a feature, is the width times the number of layers that `spec` names.
+
+    Parameters
+    ----------
+    shape
+        Sizes of the encoder.
+    spec
+        Layers, facet and position embeddings of the features. None: the defaults.
+
+    Raises
+    ------
+    SettingsError
+        `spec` names a layer that the encoder does not have.
     """
 
     def __init__(self, shape: VitShape, spec: FeatureSpec | None = None) -> None:
@@ -95,7 +122,7 @@ class VisionTransformer(nn.Module):
         self.norm = nn.LayerNorm(shape.width, eps=1e-6)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels (B, 3, h * patch, w * patch) -> features (B, h, w, width)."""
+        """Features (B, h, w, dim) of normalised pixels (B, 3, h * patch, w * patch)."""
         grid = self.patches(pixels)
         batch, _, rows, columns = grid.shape
         tokens = grid.flatten(2).transpose(1, 2)
@@ -116,7 +143,17 @@ class VisionTransformer(nn.Module):
 
 
 def join_layers(layers: list[Tensor]) -> Tensor:
-    """Features (..., d) of several layers, each scaled to unit length, side by side; one as is."""
+    """Features of several layers, each scaled to unit length and concatenated.
+
+    Parameters
+    ----------
+    layers
+        Features (..., d) of each layer. A single layer is returned unchanged.
+
+    Returns
+    -------
+    (..., d * number of layers), float32 if there are several layers.
+    """
     if len(layers) == 1:
         return layers[0]
     return torch.cat([functional.normalize(layer.float(), dim=-1) for layer in layers], dim=-1)
@@ -125,17 +162,24 @@ def join_layers(layers: list[Tensor]) -> Tensor:
 def stretch_positions(
     table: Tensor, prefix: int, rows: int, columns: int, published: bool = False
 ) -> Tensor:
-    """A table of positions (1, prefix + side^2, d) stretched to a grid, bicubic in float32.
-
-    Returns (1, prefix + rows * columns, d). The first `prefix` positions belong to no patch and
-    stay; on the table's own grid all of it does.
+    """Position embeddings resampled to a grid of patches, bicubic in float32.
 
     Parameters
     ----------
+    table
+        (1, prefix + side^2, d) stored position embeddings.
+    prefix
+        Number of embeddings at the start that belong to no patch. They stay unchanged.
+    rows, columns
+        Size of the new grid in patches. For side x side patches the table is returned unchanged.
     published
-        As the first DINO and DINOv2 repositories do: not to a size but by the factor (rows + 0.1) /
-        side, which was to keep floating point from losing a row, and samples the table up to 0.1 /
-        side of its spacing away from where the size would.
+        Resample as the first DINO and DINOv2 repositories do: by the factor (rows + 0.1) / side,
+        and not to a given size. Those repositories add 0.1 so that rounding never loses a row. The
+        factor samples the table up to 0.1 / side of its spacing away from where the size would.
+
+    Returns
+    -------
+    (1, prefix + rows * columns, d) in the dtype of `table`.
     """
     side = math.isqrt(table.shape[1] - prefix)
     if (rows, columns) == (side, side):
@@ -153,7 +197,13 @@ def stretch_positions(
 
 
 def check_size(pixels: Tensor, patch: int) -> None:
-    """Raise a SettingsError unless an image (B, 3, height, width) consists of whole patches."""
+    """Check that images (B, 3, height, width) consist of whole patches, at least one.
+
+    Raises
+    ------
+    SettingsError
+        The height or the width is 0 or not a multiple of `patch`.
+    """
     height, width = pixels.shape[2:]
     if height % patch or width % patch or not height * width:
         raise SettingsError(
