@@ -289,7 +289,7 @@ def pool_features(detail: Tensor, grid: tuple[int, ...]) -> Tensor:
 
 
 def upsample_features(context: Tensor, pooled: Tensor, detail: Tensor, top: int, h: int) -> Tensor:
-    """Joint bilateral upsampling of `context` (h', w', d) to the rows of a grid from `top` on.
+    """Features (rows, w, d) of unit length: `context` brought to a finer grid, from row `top` on.
 
     The method is joint bilateral upsampling of `context` (h', w', d). `detail` (rows, w, d) holds
     the tiles' unit features of the fine rows. `pooled` (h', w', d) holds the means of the tiles'
