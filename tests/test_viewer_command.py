@@ -303,7 +303,7 @@ def test_one_image_as_a_page(photos, options, parsed, tmp_path, capsys):
     assert "a.png" in html.read_text()
     assert command.view([tree], **arguments, overwrite=True) == 0
     assert html.read_text() == page_html(open_source(tree, images=[photos]), longest=20)
-    with pytest.raises(ViewError, match="is there already"):
+    with pytest.raises(ViewError, match="exists already"):
         command.view([tree], html=photos, overwrite=True)
 
 
