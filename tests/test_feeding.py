@@ -352,8 +352,8 @@ def test_half_precision_and_gradients_do_not_get_through(photos):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dtype": "bfloat16"}, "dtype 'bfloat16' is not that of backbone 'colours', float32"),
-        ({"layers": -1}, "layers cannot be chosen of backbone 'colours'"),
+        ({"dtype": "bfloat16"}, "dtype 'bfloat16' is not the dtype of backbone 'colours'"),
+        ({"layers": -1}, "layers cannot be set for backbone 'colours'"),
         ({"facet": "key"}, "facet cannot be chosen"),
     ],
 )
