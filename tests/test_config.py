@@ -165,7 +165,7 @@ def test_the_shipped_configs_load_unchanged(data, name, dataset, split, changes,
     assert experiment.trees_dir == model / "ncuts" / rest / "trees"
     assert experiment.stats_dir == model / "stats" / rest
     said = " ".join(experiment.remarks)
-    for words in ("max_perturb 80", "runs with 50", "resume false", "num_workers 90/40"):
+    for words in ("max_perturb 80", "uses 50", "resume false", "num_workers 90/40"):
         assert words in said
 
 
@@ -277,18 +277,20 @@ def test_each_way_to_make_parts_has_our_name_for_it(home):
 
 def test_remarks_name_key_and_value(home):
     config = changed(tasks__extract_features__resume=False, tasks__semantic_ncuts__kernel=28)
-    assert list(load(config).remarks) == [
-        "tasks.semantic_ncuts.max_perturb 60 is used as written; the published code runs with 50 "
-        "whatever its config says",
-        "tasks.semantic_ncuts.overclustering 'kmeans' clusters features of unit length, as the "
-        "affinity uses them; the published code clusters them as they are",
-        "resume false (tasks.extract_features): finished images made from the same bytes with the "
-        "same settings are kept all the same; --overwrite makes them again",
-        "tasks.semantic_ncuts: kernel 28 not used, as unfold is false",
-        "not used: dist_url env://, batch_size_per_gpu 3, num_workers 11/12/40, logging "
-        "INFO/DEBUG, log_filename features/cuts/stats; the processes of torchrun share the work, "
-        "each with its own threads, and messages go to standard error",
-    ]
+    wanted = (
+        ("tasks.semantic_ncuts.max_perturb 60", "uses 50"),
+        ("tasks.semantic_ncuts.overclustering 'kmeans'", "unit length"),
+        ("resume false (tasks.extract_features)", "--overwrite"),
+        ("tasks.semantic_ncuts: kernel 28", "unfold is false"),
+        (
+            "not used: dist_url env://, batch_size_per_gpu 3, num_workers 11/12/40, logging "
+            "INFO/DEBUG, log_filename features/cuts/stats",
+            "standard error",
+        ),
+    )
+    for remark, (start, words) in zip(load(config).remarks, wanted, strict=True):
+        assert remark.startswith(start)
+        assert words in remark
 
 
 def test_nothing_is_said_of_what_is_not_there(home):
@@ -348,7 +350,7 @@ def test_features_of_crops(home, kernel, stride, sides):
     config["tasks"]["extract_features"]["unfold"] = False
     experiment = load(config)
     assert experiment.settings.view.kernel is experiment.settings.view.stride is None
-    assert any("stride" in said and "as unfold is false" in said for said in experiment.remarks)
+    assert any("stride" in said and "unfold is false" in said for said in experiment.remarks)
 
 
 def test_pictures_of_the_evaluation_are_those_of_the_trees(home):
@@ -362,7 +364,7 @@ def test_pictures_of_the_evaluation_are_those_of_the_trees(home):
 
     assert said(True, True) == said(True, False) == said(False, False) == []
     (remark,) = said(False, True)
-    assert remark.startswith("tasks.create_stats.save_strips true: pictures are drawn beside the")
+    assert remark.startswith("tasks.create_stats.save_strips true has no effect")
     assert load_own("dataset: x\npictures: true").save_strips
 
 
@@ -524,7 +526,7 @@ def test_overrides_of_our_own_format(home):
         ({"size": "big"}, "size: size must be a long side"),
         ({"stages": ["tree"]}, "schedule[0] must be"),
         ({"stages": []}, "schedule must have at least 1 values"),
-        ({"model": ""}, "model must be a text"),
+        ({"model": ""}, "model must be text"),
         ({"datasets_config": "none.json"}, "datasets_config none.json: no such file"),
     ],
 )
@@ -670,9 +672,9 @@ def test_numbers_as_python_writes_them(home):
         ({"tasks__semantic_ncuts__save_strips": "yes"},
          "tasks.semantic_ncuts.save_strips must be true or false, got 'yes'"),
         ({"tasks__semantic_ncuts__stride": "2"},
-         "tasks.semantic_ncuts.stride must be null, a whole number or two of them, got '2'"),
+         "tasks.semantic_ncuts.stride must be null, a whole number or a list of two"),
         ({"tasks__extract_features__unfold": True, "tasks__extract_features__kernel": 56},
-         "tasks.extract_features needs kernel and stride, in pixels, as unfold is true"),
+         "tasks.extract_features needs kernel and stride"),
         ({"tasks__extract_features__unfold": True, "tasks__extract_features__kernel": 0,
           "tasks__extract_features__stride": 28},
          "tasks.extract_features.kernel: view.kernel must be pixels like"),
@@ -691,7 +693,7 @@ def test_numbers_as_python_writes_them(home):
         ({"tasks__create_stats__output_folder": ...},
          "tasks.create_stats.output_folder is missing"),
         ({"tasks__create_stats": ...},
-         "tasks.create_stats is missing, and schedule names that stage"),
+         "tasks.create_stats is missing"),
         ({"tasks__create_stats": []},
          "tasks.create_stats must be a mapping of keys to values, got []"),
         ({"tasks": ...}, "tasks is missing"),
@@ -699,7 +701,7 @@ def test_numbers_as_python_writes_them(home):
         ({"schedule": "semantic_ncuts"}, "schedule must be a list, got 'semantic_ncuts'"),
         ({"schedule": []}, "schedule must have at least 1 values, got []"),
         ({"model": 5}, "model must be text, got 5"),
-        ({"model": " "}, "model must be a text, of letters that can be seen, got ' '"),
+        ({"model": " "}, "model must be text"),
         ({"seed": -1}, "seed: seed must be a whole number"),
         ({"zzz": True}, "unknown key zzz; known: output_root, model, dataset, "),
     ],
@@ -715,7 +717,7 @@ def test_a_mistake_names_key_and_value(home, changes, said):
     ("text", "said"),
     [
         ("split: val", "dataset is missing"),
-        ("dataset: 5", "dataset must be a name in the catalogue, a path or a mapping of keys to"),
+        ("dataset: 5", "dataset must be a name of the catalogue"),
         ("dataset: x\nsplitt: val", "unknown key splitt; did you mean 'split'?"),
         ("dataset: x\n5: y", "unknown key [5]; known: dataset, "),
         ("dataset: no/such.yaml", "dataset no/such.yaml: no such file (tried "),
@@ -743,7 +745,7 @@ def test_a_mistake_names_key_and_value(home, changes, said):
         ("dataset: x\nsettings: {kernel: 448, stride: 224, parts: 0}", "settings.parts: parts"),
         (
             "dataset: x\nsettings: {backbone: 'precomputed:f', kernel: 448, stride: 224}",
-            "kernel and stride are how a network sees the image",
+            "kernel and stride are settings of the network",
         ),
         ("dataset: x\nsettings: {size: yes}", "settings.size: size must be"),
         ("dataset: x\nsettings: {size: [1, 2, 3]}", "settings.size: size must be a long side"),

@@ -351,9 +351,9 @@ def test_half_precision_and_gradients_do_not_get_through(photos):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dtype": "bfloat16"}, "dtype 'bfloat16' is not that of backbone 'colours', float32"),
-        ({"layers": -1}, "layers cannot be chosen of backbone 'colours'"),
-        ({"facet": "key"}, "facet cannot be chosen"),
+        ({"dtype": "bfloat16"}, "dtype 'bfloat16' is not the dtype of backbone 'colours'"),
+        ({"layers": -1}, "layers cannot be set for backbone 'colours'"),
+        ({"facet": "key"}, "facet cannot be set"),
     ],
 )
 def test_settings_that_a_model_does_not_follow_are_refused(changes, message):

@@ -138,7 +138,7 @@ def test_an_export_format_with_options(place: Path, trees: Path) -> None:
     for option, said in (
         ("least=0", "least must be a whole number in [1, 1000000000], got 0"),
         ("leat=9", "did you mean 'least'?"),
-        ("least", "--option takes name=value"),
+        ("least", "--option must be name=value"),
     ):
         refused = call(place, "export", "trees", "--to", "areas", "-o", "no", "--option", option)
         assert refused.returncode == 2

@@ -190,7 +190,7 @@ def test_presets():
         ({"refine": "magic"}, "unknown refine 'magic'\\. Known: none, guided, crf"),
         (
             {"crf_steps": 3},
-            "crf_steps is a setting of refine.method 'crf', and 'guided' has",
+            "crf_steps is a setting of refine.method 'crf', and 'guided' does",
         ),
         ({"refine": "crf", "crf_edge_rgb": 0}, "crf_edge_rgb must be a number"),
         ({"refine": "crf", "crf_temperature": -1}, "crf_temperature must be a number"),

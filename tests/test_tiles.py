@@ -284,9 +284,9 @@ class TestManyPatches:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"tiles": "large"}, "tiles must be a long side in pixels or own, got 'large'"),
+        ({"tiles": "large"}, "tiles must be a long side in pixels or 'own', got 'large'"),
         ({"tiles": 700}, "tiles must be .*1036"),
-        ({"tiles": 2072, "size": (518, 518)}, "size must be a long side"),
+        ({"tiles": 2072, "size": (518, 518)}, "size as a long side"),
         ({"tiles": "own", "kernel": 448, "stride": 224}, "tiles do not go with kernel"),
         ({"tiles": "own", "backbone": "precomputed:x"}, "tiles do not go with backbone"),
     ],

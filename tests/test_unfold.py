@@ -151,7 +151,10 @@ def test_windows_off_the_patches_or_with_gaps_are_refused(kernel, stride, said):
         ({"kernel": 448, "stride": 0}, "stride must be pixels"),
         ({"kernel": 448, "stride": (14, 14, 14)}, "stride must be pixels"),
         ({"kernel": (448, 224), "stride": 448}, "stride 448x448 exceeds kernel 448x224"),
-        ({"kernel": 28, "stride": 14, "backbone": "precomputed:f"}, "'precomputed:f' runs none"),
+        (
+            {"kernel": 28, "stride": 14, "backbone": "precomputed:f"},
+            "'precomputed:f' runs no network",
+        ),
     ],
     ids=str,
 )

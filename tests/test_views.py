@@ -82,7 +82,7 @@ def test_name_and_digest_say_what_was_run():
     [
         ({"views": 3}, "views must be one of 1, 2, 4, got 3"),
         ({"views": True}, "views must be one of 1, 2, 4, got True"),
-        ({"views": 2, "backbone": "precomputed:x"}, "views are how a network sees the image"),
+        ({"views": 2, "backbone": "precomputed:x"}, "views is a setting of the network"),
     ],
 )
 def test_wrong_numbers_of_views_are_refused(changes, said):

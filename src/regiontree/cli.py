@@ -1,4 +1,4 @@
-"""The command line: thin, and quick to answer. Heavy imports happen inside commands."""
+"""The command line. Each command imports its own modules, so that ``--help`` is fast."""
 
 from __future__ import annotations
 
@@ -15,36 +15,49 @@ from regiontree.errors import RegionTreeError
 
 __all__ = ["app", "main"]
 
-EXIT_USAGE = 2  # nothing could be done: a wrong option, no weights, no such device
+EXIT_USAGE = 2  # nothing could be done: for example a wrong option or missing weights
 
-# What several commands take.
+# Arguments and options of several commands.
 Compile = Annotated[
-    bool, typer.Option("--compile", help="Compile the network first: for many photographs.")
+    bool,
+    typer.Option(
+        "--compile",
+        help="Compile the network first. This takes a minute or more, and pays for many "
+        "photographs.",
+    ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Device = Annotated[
+    str, typer.Option(help="Where the network runs: auto, cpu, cuda, cuda:N or mps.")
+]
 Images = Annotated[
-    list[Path] | None, typer.Option(help="Where the trees' photographs lie; several times.")
+    list[Path] | None,
+    typer.Option(
+        help="Photographs of the trees, or a folder that holds them. May be given several times."
+    ),
 ]
-Paths = Annotated[
-    list[Path], typer.Argument(help="Photographs or trees (.npz), or folders of them.")
-]
-Config = Annotated[Path | None, typer.Option(help="A YAML or JSON file of settings by stage.")]
+Paths = Annotated[list[Path], typer.Argument(help="Photographs, trees (.npz) or folders of them.")]
+Config = Annotated[Path | None, typer.Option(help="YAML or JSON file with settings by stage.")]
 Set = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="STAGE.KEY=VALUE",
-        help="Any setting; several times. 'regiontree settings' lists them.",
+        help="Change any setting. May be given several times. 'regiontree settings' lists all "
+        "settings.",
     ),
 ]
 Preset = Annotated[
     str | None,
     typer.Option(
-        help="default; fast; or published: every setting of the paper at once.  [default: default]"
+        help="Settings to start from: default, fast, or published (all settings of the paper).  "
+        "[default: default]"
     ),
 ]
 Refine = Annotated[
-    str | None, typer.Option(help="Borders to pixels: none, guided or crf.  [default: guided]")
+    str | None,
+    typer.Option(
+        help="How borders move from patches to pixels: none, guided or crf.  [default: guided]"
+    ),
 ]
 
 app = typer.Typer(
@@ -52,7 +65,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="A photograph as a tree of its semantic regions.",
+    help="Make a tree of semantic regions from a photograph.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 """All commands of the command line."""
@@ -76,21 +89,25 @@ def _common(
 @app.command()
 def segment(
     paths: Annotated[list[str], typer.Argument(help="Image files, folders or glob patterns.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the trees.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder of the trees.")],
     preset: Preset = None,
     config: Config = None,
     set_: Set = None,
     backbone: Annotated[
         str | None,
         typer.Option(
-            help="A name (regiontree backbones lists them), a hub's owner/model, a model's folder, "
-            "onnx:FILE; precomputed: inputs are feature files; precomputed:FOLDER: they lie in "
-            "FOLDER under the images' names.  [default: embedded]"
+            help="The network: a name from 'regiontree backbones', owner/model on the hub, the "
+            "folder of a model, or onnx:FILE. With precomputed, the inputs are feature files. With "
+            "precomputed:FOLDER, the features of each image are read from the file of the same "
+            "name in FOLDER.  [default: embedded]"
         ),
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option(help="Long side in pixels (aspect kept), or HEIGHTxWIDTH.  [default: 518]"),
+        typer.Option(
+            help="Size of the image for the network: the long side in pixels (the proportions are "
+            "kept), or HEIGHTxWIDTH.  [default: 518]"
+        ),
     ] = None,
     views: Annotated[
         int | None,
@@ -98,51 +115,87 @@ def segment(
     ] = None,
     tiles: Annotated[
         str | None,
-        typer.Option(help="Also see it in tiles: long side in pixels, or own for its own size."),
+        typer.Option(
+            help="The network also sees the image in tiles, at this long side in pixels. own: at "
+            "the image's own size."
+        ),
     ] = None,
     kernel: Annotated[
-        str | None, typer.Option(help="See the image in overlapping crops of that size, averaged.")
+        str | None,
+        typer.Option(
+            help="The network sees overlapping crops of this size in pixels, and their features "
+            "are averaged. Needs --stride."
+        ),
     ] = None,
     stride: Annotated[
-        str | None, typer.Option(help="From one crop to the next; goes with kernel.")
+        str | None,
+        typer.Option(help="Step in pixels from one crop to the next. Needs --kernel."),
     ] = None,
     layers: Annotated[
-        str | None, typer.Option(help="Blocks whose features are taken, like 9,12.  [-1: the last]")
+        str | None,
+        typer.Option(
+            help="Blocks of the network whose features are used, for example 9,12.  [default: the "
+            "last]"
+        ),
     ] = None,
     facet: Annotated[
-        str | None, typer.Option(help="token, key, query or value.  [default: value]")
+        str | None,
+        typer.Option(help="Features of the block: token, key, query or value.  [default: value]"),
     ] = None,
     positions: Annotated[
-        str | None, typer.Option(help="Interpolated as upstream or as published.  [upstream]")
+        str | None,
+        typer.Option(
+            help="How position embeddings are interpolated: upstream or published.  [default: "
+            "upstream]"
+        ),
     ] = None,
     device: Device = "auto",
     dtype: Annotated[
-        str | None, typer.Option(help="auto, float32, bfloat16 or float16.  [default: auto]")
+        str | None,
+        typer.Option(
+            help="Precision of the network: auto, float32, bfloat16 or float16.  [default: auto]"
+        ),
     ] = None,
     compile: Compile = False,
     tree: Annotated[
         str | None, typer.Option(help="Tree builder: ward or recursive.  [default: ward]")
     ] = None,
     parts: Annotated[
-        int | None, typer.Option(help="Parts that patches are grouped into.  [default: 400]")
+        int | None,
+        typer.Option(help="Number of parts that patches are grouped into.  [default: 400]"),
     ] = None,
     max_ncut: Annotated[
         float | None,
-        typer.Option(help="Tree recursive: a division needs a normalised cut below it.  [0.8]"),
+        typer.Option(
+            help="With --tree recursive: a region is divided only if the mean normalised cut is "
+            "below this value.  [default: 0.8]"
+        ),
     ] = None,
     max_perturbation: Annotated[
         float | None,
-        typer.Option(help="Tree recursive: regions less stable than this stay whole.  [80]"),
+        typer.Option(
+            help="With --tree recursive: a region whose perturbation bound is above this value is "
+            "not divided.  [default: 80]"
+        ),
     ] = None,
-    levels: Annotated[int | None, typer.Option(help="Tree recursive: deepest level.  [9]")] = None,
+    levels: Annotated[
+        int | None,
+        typer.Option(help="With --tree recursive: the largest depth of the tree.  [default: 9]"),
+    ] = None,
     refine: Refine = None,
-    seed: Annotated[int | None, typer.Option(help="Of every random step.  [default: 1234]")] = None,
-    max_pixels: Annotated[
-        int | None, typer.Option(help="Refuse larger images.  [default: 150000000]")
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of every random step.  [default: 1234]")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo finished images.")] = False,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(help="Images with more pixels than this are refused.  [default: 150000000]"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do finished images again.")
+    ] = False,
     pictures: Annotated[
-        bool, typer.Option("--pictures", help="Also draw each tree beside it, as PNG files.")
+        bool,
+        typer.Option("--pictures", help="Also write PNG pictures of each tree, beside the tree."),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
@@ -150,8 +203,8 @@ def segment(
 ) -> None:
     """Parse photographs into region trees, one .npz each.
 
-    Finished images are skipped when run again. Bad images are reported at the end; the rest goes
-    on. Exit code: 0 all done, 1 some failed, 2 nothing could be done, 130 interrupted.
+    A second run skips finished images. An image that fails is reported at the end, and the others
+    are still done. Exit code: 0 all done, 1 some failed, 2 nothing could be done, 130 interrupted.
     """
     options = _options(
         backbone=backbone, size=size, views=views, tiles=tiles, kernel=kernel, stride=stride,
@@ -178,22 +231,34 @@ def segment(
 @app.command()
 def show(
     tree: Annotated[Path, typer.Argument(help="A tree (.npz).")],
-    depth: Annotated[int | None, typer.Option(help="Show nodes down to this depth.")] = None,
+    depth: Annotated[int | None, typer.Option(help="Show the nodes down to this depth.")] = None,
     regions: Annotated[
-        int | None, typer.Option(help="Show nodes down to the cut into so many regions.")
+        int | None,
+        typer.Option(help="Show the nodes down to the cut into at most this number of regions."),
     ] = None,
     condense: Annotated[
-        int | None, typer.Option(help="Show the tree condensed to its so many salient nodes.")
+        int | None,
+        typer.Option(
+            help="First condense the tree to at most this number of its most salient nodes."
+        ),
     ] = None,
     figure: Annotated[
-        Path | None, typer.Option(help="Draw it, too: every node a picture. FILE.png, .svg, .pdf.")
+        Path | None,
+        typer.Option(
+            help="Also draw the tree, with a picture for each node, to this .png, .svg or .pdf "
+            "file."
+        ),
     ] = None,
     images: Images = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the figure.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the figure if it exists.")
+    ] = False,
 ) -> None:
-    """Print a tree as text: area, depth and height of each node, and why each leaf ends.
+    """Print a tree as text, with facts about each node.
 
-    Without a limit, down to the cut into 20 regions, and drawn to that into 12.
+    The text gives the area, depth and height of each node, and why each leaf is not divided.
+    Without a limit, the text goes down to the cut into 20 regions, and the figure to the cut into
+    12.
     """
     with _clear_errors():
         from regiontree.tree import RegionTree
@@ -224,22 +289,25 @@ def view(
     paths: Paths,
     images: Images = None,
     html: Annotated[
-        Path | None, typer.Option(help="Write one self-contained page instead of serving.")
+        Path | None,
+        typer.Option(help="Write one page that needs no other file, and start no server."),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 picks a free one.")] = 0,
-    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
-    longest: Annotated[int, typer.Option(help="Longer side of the picture in pixels.")] = 1600,
+    host: Annotated[str, typer.Option(help="Address of the server.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the server. 0 picks a free port.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Whether to open the page in the browser.")] = True,
+    longest: Annotated[int, typer.Option(help="Long side of the picture in pixels.")] = 1600,
     preset: Preset = None,
     config: Config = None,
     set_: Set = None,
     refine: Refine = None,
     device: Device = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the page.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the page if it exists.")
+    ] = False,
 ) -> None:
     """Look at photographs and their trees in the browser.
 
-    Photographs are parsed first. Exit code: 0 fine, 1 some inputs failed, 2 nothing to show.
+    Photographs are parsed first. Exit code: 0 all shown, 1 some inputs failed, 2 nothing to show.
     """
     with _clear_errors():
         from regiontree.viewer import command
@@ -256,10 +324,10 @@ def view(
 @app.command()
 def gallery(
     paths: Paths,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the site.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder of the site.")],
     images: Images = None,
-    title: Annotated[str | None, typer.Option(help="Of the site.")] = None,
-    longest: Annotated[int, typer.Option(help="Longer side of the pictures in pixels.")] = 1280,
+    title: Annotated[str | None, typer.Option(help="Title of the site.")] = None,
+    longest: Annotated[int, typer.Option(help="Long side of the pictures in pixels.")] = 1280,
     preset: Preset = None,
     config: Config = None,
     set_: Set = None,
@@ -267,10 +335,10 @@ def gallery(
     device: Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make every page again.")] = False,
 ) -> None:
-    """Make a static site of many images and their trees, for any web host.
+    """Make a static web site of many images and their trees.
 
-    Pages that are there and up to date are kept. Exit code: 0 all done, 1 some inputs failed, 2
-    nothing to show, 130 interrupted.
+    The site works on any web host and from a disk. Pages that are up to date are kept. Exit code: 0
+    all done, 1 some inputs failed, 2 nothing to show, 130 interrupted.
     """
     with _clear_errors():
         from regiontree.viewer import command
@@ -285,46 +353,64 @@ def gallery(
 
 @app.command()
 def export(
-    trees: Annotated[list[Path], typer.Argument(help="Trees (.npz), folders or patterns of them.")],
+    trees: Annotated[
+        list[Path], typer.Argument(help="Trees (.npz), folders of trees, or glob patterns.")
+    ],
     to: Annotated[
         str,
         typer.Option(
-            help="coco, panoptic, labels-png, labels-tiff, stack, ome-tiff, geojson, label-studio, "
-            "newick, graphml, higra, masks or tree, or a format that another package adds."
+            help="Format: coco, panoptic, labels-png, labels-tiff, stack, ome-tiff, geojson, "
+            "label-studio, newick, graphml, higra, masks or tree, or a format that another package "
+            "adds."
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="File or folder; beside the trees if not given."),
+        typer.Option("--out", "-o", help="Output file or folder.  [default: beside the trees]"),
     ] = None,
     images: Images = None,
-    regions: Annotated[int | None, typer.Option(help="The cut into so many regions.")] = None,
-    height: Annotated[float | None, typer.Option(help="The cut at that height.")] = None,
-    depth: Annotated[int | None, typer.Option(help="The cut at that depth.")] = None,
-    salient: Annotated[int | None, typer.Option(help="coco: only so many salient nodes.")] = None,
+    regions: Annotated[
+        int | None, typer.Option(help="Write the cut into at most this number of regions.")
+    ] = None,
+    height: Annotated[float | None, typer.Option(help="Write the cut at this height.")] = None,
+    depth: Annotated[int | None, typer.Option(help="Write the cut at this depth.")] = None,
+    salient: Annotated[
+        int | None, typer.Option(help="coco: write at most this number of the most salient nodes.")
+    ] = None,
     condense: Annotated[
-        int | None, typer.Option(help="Condense each tree to so many nodes first.")
+        int | None, typer.Option(help="First condense each tree to at most this number of nodes.")
     ] = None,
     all_nodes: Annotated[
-        bool, typer.Option("--all-nodes", help="Every node, not only a cut.")
+        bool, typer.Option("--all-nodes", help="Write every node, not only a cut.")
     ] = False,
     granularities: Annotated[
-        str | None, typer.Option(help="stack, ome-tiff: numbers of regions.  [2,4,8,16,32,64]")
+        str | None,
+        typer.Option(
+            help="stack, ome-tiff: numbers of regions of the cuts.  [default: 2,4,8,16,32,64]"
+        ),
     ] = None,
     transform: Annotated[
-        str | None, typer.Option(help="geojson: a,b,c,d,e,f; else the GeoTIFF's own.")
+        str | None,
+        typer.Option(
+            help="geojson: the affine transform a,b,c,d,e,f from pixels to the map.  [default: the "
+            "transform of the GeoTIFF]"
+        ),
     ] = None,
-    crs: Annotated[str | None, typer.Option(help="geojson: of the transform, like EPSG:32633.")] = (
-        None
-    ),
+    crs: Annotated[
+        str | None,
+        typer.Option(
+            help="geojson: the coordinate system of the transform, for example EPSG:32633."
+        ),
+    ] = None,
     url_prefix: Annotated[
-        str | None, typer.Option(help="label-studio: what image names start with.")
+        str | None,
+        typer.Option(help="label-studio: the text before each image's name in its URL."),
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="Any option of the format, as name=value; may be given several times."),
+        typer.Option(help="Any option of the format, as name=value. May be given several times."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
     ] = False,
@@ -348,50 +434,78 @@ def export(
 @app.command()
 def run(
     config: Annotated[
-        Path | None, typer.Argument(help="YAML or JSON: ours, or of the published code.")
+        Path | None,
+        typer.Argument(help="YAML or JSON config, in our own format or of the published code."),
     ] = None,
-    conf: Annotated[Path | None, typer.Option("--conf", help="The same, as an option.")] = None,
+    conf: Annotated[
+        Path | None, typer.Option("--conf", help="The config, given as an option.")
+    ] = None,
     settings_file: Annotated[
         Path | None,
-        typer.Option("--config", help="A file of settings by stage, instead of the config's."),
+        typer.Option(
+            "--config",
+            help="YAML or JSON file with settings by stage. They replace those of the config.",
+        ),
     ] = None,
     set_: Set = None,
-    model: Annotated[str | None, typer.Option(help="Backbone, instead of the config's.")] = None,
-    output: Annotated[
-        str | None, typer.Option("--output", "--output_root", help="Root of all results.")
+    model: Annotated[
+        str | None, typer.Option(help="Backbone. Replaces that of the config.")
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Data set, instead of the config's.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split, instead of the config's.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "--output_root", help="Output folder of all results.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Data set. Replaces that of the config.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split. Replaces that of the config.")] = None,
     root: Annotated[str | None, typer.Option(help="Folder of the data.")] = None,
     datasets_config: Annotated[
         str | None,
         typer.Option(
-            "--datasets-config", "--datasets_config", help="datasets.json of the published code."
+            "--datasets-config",
+            "--datasets_config",
+            help="The file datasets.json of the published code.",
         ),
     ] = None,
     stage: Annotated[
         list[str] | None,
-        typer.Option(help="features, trees or evaluate; may be given several times."),
+        typer.Option(help="Stage: features, trees or evaluate. May be given several times."),
     ] = None,
-    size: Annotated[str | None, typer.Option(help="Long side, or HEIGHTxWIDTH.")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Size of the image for the network: the long side in pixels, or HEIGHTxWIDTH. "
+            "Replaces that of the config."
+        ),
+    ] = None,
     refine: Annotated[
-        str | None, typer.Option(help="none, guided or crf, instead of the config's.")
+        str | None,
+        typer.Option(
+            help="How borders move from patches to pixels: none, guided or crf. Replaces that of "
+            "the config."
+        ),
     ] = None,
     device: Device = "auto",
     compile: Compile = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo finished images.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do finished images again.")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the config, say what would run and is missing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only check the config. Print what would run and what is missing.",
+        ),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as JSON to standard output.")
     ] = False,
 ) -> None:
-    """Run an experiment: features, trees and scores of a whole data set.
+    """Run an experiment: features, trees and scores of a data set.
 
-    Alone, or under torchrun: torchrun --nproc_per_node 4 -m regiontree run CONFIG. Finished images
-    are kept when run again. Exit code: 0 all done, 1 some images failed, 2 nothing could be done,
-    130 interrupted.
+    Several processes share the work under torchrun: torchrun --nproc_per_node 4 -m regiontree run
+    CONFIG. A second run keeps finished images. Exit code: 0 all done, 1 some images failed, 2
+    nothing could be done, 130 interrupted.
     """
     if (config is None) == (conf is None):
         typer.echo("regiontree: give one config: run CONFIG, or run --conf CONFIG", err=True)
@@ -424,28 +538,38 @@ def run(
 def evaluate(
     trees: Annotated[
         list[Path],
-        typer.Argument(help="Trees or folders of them: ours, or label maps with parents."),
+        typer.Argument(help="Trees (.npz), label maps with parents, or folders of either."),
     ],
-    dataset: Annotated[str, typer.Option(help="Name in the catalogue, or a data set's YAML.")],
+    dataset: Annotated[str, typer.Option(help="Data set: a name of the catalogue or a YAML file.")],
     split: Annotated[str | None, typer.Option(help="Split of the data set.")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the data.")] = None,
     protocol: Annotated[
-        list[str] | None, typer.Option(help="pixel, grid; may be given twice.  [default: pixel]")
+        list[str] | None,
+        typer.Option(
+            help="Where coverings are measured: pixel or grid. May be given twice.  [default: "
+            "pixel]"
+        ),
     ] = None,
-    match: Annotated[str, typer.Option(help="max, or hungarian: one node a region.")] = "max",
-    threshold: Annotated[float, typer.Option(help="IoU below it counts as 0.")] = 0.0,
+    match: Annotated[
+        str,
+        typer.Option(
+            help="How nodes are matched to regions: max, or hungarian (a node matches at most one "
+            "region)."
+        ),
+    ] = "max",
+    threshold: Annotated[float, typer.Option(help="An IoU below this counts as 0.")] = 0.0,
     budgets: Annotated[
-        str, typer.Option(help="Node budgets of the curve, with commas.")
+        str, typer.Option(help="Node budgets of the curve, separated by commas.")
     ] = "5,10,25,50,100,200",
     metric: Annotated[
         list[str] | None,
         typer.Option(
-            help="Metric beside the coverings, like boundary; may be given several times.  "
-            "[default: those of other packages]"
+            help="Metric to add to the coverings, for example boundary. May be given several "
+            "times.  [default: the metrics that other packages add]"
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for summary files.")
+        Path | None, typer.Option("--out", "-o", help="Output folder of the summary files.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as JSON to standard output.")
@@ -453,8 +577,8 @@ def evaluate(
 ) -> None:
     """Score trees that exist already, made here or by any program.
 
-    Images without a tree are told of and left out. Exit code: 0 every image scored, 1 some not, 2
-    none.
+    Images without a tree are reported and left out. Exit code: 0 every image scored, 1 some images
+    not scored, 2 no image scored.
     """
     with _clear_errors():
         from regiontree.experiments import terminal
@@ -469,12 +593,16 @@ def evaluate(
 
 @app.command()
 def datasets(
-    name: Annotated[str | None, typer.Argument(help="One data set; all if left out.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A data set.  [default: list all]")] = None,
     split: Annotated[str | None, typer.Option(help="Split to check.")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the data.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Say exactly what is missing.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Print exactly what is missing.")] = False,
 ) -> None:
-    """List the data sets known by name; say what to download, where it goes, what is missing."""
+    """List the data sets, or print what one of them needs.
+
+    For a data set, the command prints what to download and where to put it. With --check it prints
+    what is missing.
+    """
     with _clear_errors():
         from regiontree.experiments import terminal
 
@@ -483,9 +611,9 @@ def datasets(
 
 @app.command()
 def settings(
-    name: Annotated[str | None, typer.Argument(help="A stage or a setting; all if left out.")] = (
-        None
-    ),
+    name: Annotated[
+        str | None, typer.Argument(help="A stage or a setting.  [default: all]")
+    ] = None,
     preset: Preset = None,
     config: Config = None,
     set_: Set = None,
@@ -493,7 +621,7 @@ def settings(
         bool, typer.Option("--json", help="Print as JSON to standard output.")
     ] = False,
 ) -> None:
-    """Print every setting: its value, what it may be and what it means."""
+    """Print every setting, with its value, range and meaning."""
     with _clear_errors():
         from shutil import get_terminal_size
 
@@ -508,15 +636,20 @@ def settings(
 
 @app.command()
 def backbones(
-    name: Annotated[str | None, typer.Argument(help="One of them, or owner/model.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A network of the list, or owner/model on the hub.")
+    ] = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch its weights, for machines without network.")
+        bool,
+        typer.Option(
+            "--download", help="Download the weights, for later use without a connection."
+        ),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print as JSON to standard output.")
     ] = False,
 ) -> None:
-    """List the networks known by name, and which of them are on this machine."""
+    """List the networks, and which of them are on this machine."""
     with _clear_errors():
         from regiontree.backbones import command
 
@@ -525,9 +658,9 @@ def backbones(
 
 def main() -> None:
     """Run the command line."""
-    # On a busy machine OpenMP's threads spin for each other's turn. With a short spin a tree takes
-    # 181 ms there instead of 266; on an idle one, 11 more (benchmarks/threads.py). It must be said
-    # before torch is imported.
+    # On a busy machine OpenMP's threads spin while they wait for each other. With a short spin, a
+    # tree takes 181 ms on a busy machine instead of 266, and 11 ms more on an idle machine
+    # (benchmarks/threads.py). The variable must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     app()
 
@@ -536,16 +669,16 @@ def main() -> None:
 
 
 def _options(**given: Any) -> dict[str, Any]:
-    """Those that were given."""
+    """The options that the user gave: those that are not None."""
     return {name: value for name, value in given.items() if value is not None}
 
 
 def _given(
     options: dict[str, Any], preset: str | None, config: Path | None, assignments: list[str] | None
 ) -> dict[str, Any]:
-    """Settings for photographs, checked before any work.
+    """Settings for the parsing of photographs, checked before any work.
 
-    Trees need no settings. Nothing is imported for them unless the user names a setting.
+    Trees need no settings. If the user gives none, the settings are not even imported.
     """
     if not (options or preset or config or assignments):
         return {}
@@ -560,7 +693,7 @@ def _given(
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
-    """One line and exit code 2 for errors that are the user's to mend."""
+    """Print an error that the user can repair as one line, and exit with code 2."""
     try:
         yield
     except RegionTreeError as error:

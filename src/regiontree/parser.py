@@ -1,10 +1,10 @@
-"""The whole path of one photograph, on one page.
+"""From a photograph to its region tree: every step of the path in one file.
 
 photograph -> pixels fitted to a patch grid                  (images)
            -> one feature per patch                          (backbones)
-           -> smoothed where they agree                      (spectral.smooth)
+           -> features smoothed, but not across edges        (spectral.smooth)
            -> affinity of patches, kept as factors           (spectral.affinity)
-           -> parts, from its leading eigenvectors           (spectral.oversegment)
+           -> parts, from leading eigenvectors               (spectral.oversegment)
               or from the photograph's own pixels            (images.superpixels)
            -> a tree over the parts                          (hierarchy)
            -> borders moved to the photograph's edges        (refine)
@@ -54,23 +54,23 @@ __all__ = ["Photo", "RegionParser", "parse"]
 
 
 class RegionParser:
-    """Turns photographs into region trees.
+    """Makes region trees of photographs.
 
     Parameters
     ----------
     preset : {"default", "fast", "published"}
     settings : Settings or None
-        Every setting at once, instead of a preset and changes.
+        All settings, instead of a preset and changes.
     backbone : str, mapping, Backbone or None
-        A name; settings of the stage ``backbone``; or a model of your own: see
+        A name, the settings of the stage ``backbone``, or a model of your own: see
         :class:`~regiontree.backbones.own.OwnModel`.
     device : str
         auto, cpu, cuda, cuda:N or mps.
     max_pixels : int
-        Larger photographs are refused.
+        Photographs with more pixels than this are refused.
     compile : bool
-        Whether torch's compiler makes the network faster. That takes a minute or more at the first
-        photograph, so it pays for many.
+        Whether torch compiles the network, which makes it faster. The first photograph then takes a
+        minute or more, so this pays for many photographs.
     **changes
         Settings that differ from the preset, as :meth:`regiontree.settings.Settings.make` takes
         them: ``parts=200`` or ``tree={"builder": "recursive", "levels": 5}``.
@@ -80,12 +80,12 @@ class RegionParser:
     settings : Settings
     device : torch.device
     sight : Sight
-        At which sizes photographs are looked at.
+        The sizes at which photographs are decoded and given to the network.
 
     Raises
     ------
     SettingsError
-        A setting is unknown, out of range, contradicts another or would have no effect.
+        A setting is unknown, is out of range, contradicts another or would have no effect.
     BackboneError
         There is no such device, or the model of your own lacks a part.
 
@@ -116,7 +116,9 @@ class RegionParser:
             settings, usual = Settings.make(preset, **changes), Settings.make(preset)
         elif changes or preset != "default":
             given = ", ".join(changes) or "preset"
-            raise SettingsError(f"settings hold everything: leave out {given}, or settings")
+            raise SettingsError(
+                f"settings already contains every setting; leave out {given}, or leave out settings"
+            )
         self._own = None
         if backbone is not None and not named:
             self._own = OwnModel(backbone)
@@ -127,18 +129,18 @@ class RegionParser:
         view = settings.view
         self.sight = Sight(view.size, view.tiles, settings.refine, max_pixels)
         if settings.needs_pixels:
-            check_installed(settings.parts.name)  # now, not after the network has run
+            check_installed(settings.parts.name)  # before the network runs
 
     @cached_property
     def backbone(self) -> Backbone:
-        """The network, loaded when first needed, seen through views, crops or tiles if asked for.
+        """The network with its views, crops or tiles. It is loaded when it is first used.
 
         Raises
         ------
         BackboneError
-            Its weights cannot be had.
+            The weights cannot be loaded.
         SettingsError
-            It cannot compute in the precision asked for.
+            The network cannot compute in the chosen precision.
         """
         network: Backbone
         if self._own:
@@ -149,8 +151,8 @@ class RegionParser:
             network = load_backbone(asked.name, self.device, dtype, asked.features)
             if asked.dtype != "auto" and network.dtype != dtype:
                 raise SettingsError(
-                    f"dtype {asked.dtype!r} cannot be had of backbone {network.name!r}, which "
-                    f"computes in {str(network.dtype).removeprefix('torch.')}; leave it out"
+                    f"dtype {asked.dtype!r} is not available for backbone {network.name!r}, which "
+                    f"computes in {str(network.dtype).removeprefix('torch.')}; leave dtype out"
                 )
         if self.compile:
             network = compiled(network)
@@ -164,7 +166,7 @@ class RegionParser:
         return Tiled(network, whole, size=view.size)
 
     def describe(self) -> dict[str, Any]:
-        """What trees and feature files record of the network: JSON values."""
+        """The facts about the network that trees and feature files record, as JSON values."""
         if self.settings.is_precomputed:
             return {"name": "precomputed"}
         network = self.backbone
@@ -175,16 +177,17 @@ class RegionParser:
         }
 
     def parse(self, photo: Photo) -> RegionTree:
-        """The region tree of a photograph, leaves at the resolution of the photograph.
+        """The region tree of a photograph, with leaves at the resolution of the photograph.
 
-        With backbone ``precomputed``, `photo` is the feature file itself and the tree lives on its
-        patch grid. With ``precomputed:FOLDER`` the features come from the file in FOLDER that is
-        named like the photograph.
+        With backbone ``precomputed``, `photo` is a feature file, and the tree is on its patch grid.
+        With ``precomputed:FOLDER``, the features come from the file in FOLDER that has the name of
+        the photograph.
 
         Raises
         ------
         RegionTreeError
-            A subclass that says what is wrong with the photograph, the features or the settings.
+            A subclass whose message says what is wrong with the photograph, the features or the
+            settings.
         """
         image = None if self.settings.is_precomputed else self.sight.load(photo)
         features = self.extract(photo if image is None else image)
@@ -195,16 +198,17 @@ class RegionParser:
         return self._read(photo)[0] if self._reads_photo else self._forward(self.sight.load(photo))
 
     def extract(self, photo: Photo, *, patches: Tensor | None = None) -> Features:
-        """Patch features of a photograph, and what they are of and from: what `build` needs.
+        """Patch features of a photograph with all that `build` needs to know about them.
 
-        :func:`regiontree.backbones.featurefile.save_features` keeps them for later.
+        :func:`regiontree.backbones.featurefile.save_features` writes them to a file.
 
         Parameters
         ----------
         photo
             As for `parse`.
         patches
-            (h, w, d), what the network made of the photograph already, in a batch say.
+            (h, w, d): features of the photograph that the network computed before, for example in a
+            batch. If None, the network computes them now.
         """
         if self._reads_photo:
             features, digest, overlap = self._read(photo)
@@ -220,29 +224,29 @@ class RegionParser:
             features, digest, overlap = self._read(find_features(folder, Path(photo)))
             source["features_sha256"] = digest
             return Features(features, image.size, source, self.describe(), overlap)
-        backbone = self.describe()  # loads the network, whatever the photograph
-        if patches is None:  # a photograph of one colour is one region: no network need say so
+        backbone = self.describe()  # loads the network, even if the photograph does not need it
+        if patches is None:  # a photograph of one colour is one region, so the network is not run
             patches = torch.ones(1, 1, 1) if image.is_uniform else self._forward(image)
         return Features(patches, image.size, source, backbone, self.settings.overlap)
 
     def pixels(
         self, photo: Photo, *, decoded: LoadedImage | None = None
     ) -> NDArray[np.uint8] | None:
-        """The photograph as `build` wants it: (H, W, 3) uint8, or None if it has no use for it.
+        """The photograph as `build` needs it, (H, W, 3) uint8, or None if `build` does not use it.
 
-        No network is needed, so stored features give the tree that the photograph gives.
+        No network is needed. So `build` makes the same tree of stored features as `parse` does.
 
         Parameters
         ----------
         photo
         decoded
-            The photograph as ``sight.load`` gave it: used instead of decoding once more, if it is
-            fine enough.
+            The photograph as ``sight.load`` gave it. If it is large enough, the photograph is not
+            decoded again.
         """
         needed, has_photo = self.settings.needs_pixels, not self._reads_photo
         if needed and not has_photo:
             raise SettingsError(
-                f"overclustering {self.settings.parts.name!r} divides the photograph, and backbone "
+                f"overclustering {self.settings.parts.name!r} needs the photograph, and backbone "
                 "'precomputed' has only features; use precomputed:FOLDER"
             )
         if decoded is not None and self.sight.is_one_decoding:
@@ -268,18 +272,20 @@ class RegionParser:
         Parameters
         ----------
         features
-            (h, w, d), floating, finite; or what `extract` gave, which says the rest but `rgb`.
+            (h, w, d), floating and finite; or the result of `extract`, which contains all other
+            arguments except `rgb`.
         rgb
             (H, W, 3) uint8, the photograph at any resolution of at least (h, w): see `pixels`.
-            Over-clusterings of the photograph need it. Without it features alone smooth themselves
-            and leaves stay on the patch grid, whatever the settings say; ``meta["smoothed"]`` and
-            ``meta["refined"]`` tell.
+            Over-clusterings of the photograph need it. Without `rgb`, smoothing uses the features
+            alone and leaves stay on the patch grid, even if the settings say otherwise. The tree
+            records this in ``meta["smoothed"]`` and ``meta["refined"]``.
         image_size
-            (H, W) of the photograph, at least (h, w); the patch grid itself if None.
+            (H, W) of the photograph in pixels, at least (h, w). If None, (h, w).
         source, backbone
-            What to record of the photograph and of the network in ``meta``.
+            Facts about the photograph and about the network for ``meta``.
         overlap
-            Patches of the grid in one of the network's, a side; None: as the settings make it.
+            Number of grid patches along the side of one network patch. If None, the settings give
+            it.
 
         Raises
         ------
@@ -302,13 +308,13 @@ class RegionParser:
             raise FeatureError(f"features must be (h, w, d), got shape {tuple(features.shape)}")
         h, w, d = features.shape
         size = _image_size(image_size, (h, w))
-        # On the patch grid itself there is nothing to refine to.
+        # If the image has the size of the patch grid, there are no finer borders to find.
         refinement = None if rgb is None or size == (h, w) else settings.refine
         meta = self._meta(size, (h, w), source, backbone)
         meta["smoothed"] = self._smoothing_said(rgb)
         meta["refined"] = "none" if refinement is None else refinement.name
 
-        # Apple's MPS has no float64, which the spectra need: there the tree is built on the CPU.
+        # The spectra need float64. Apple's MPS has none, so the tree is then built on the CPU.
         device = "cpu" if self.device.type == "mps" else self.device
         unit = unit_rows(features.reshape(h * w, d).to(device))
         if settings.smooth.steps:
@@ -346,11 +352,11 @@ class RegionParser:
             meta=meta,
         )
 
-    # -- the small print --------------------------------------------------------------------------
+    # -- steps of the path ------------------------------------------------------------------------
 
     @property
     def _reads_photo(self) -> bool:
-        """Whether what it is given as a photograph is a feature file."""
+        """Whether `photo` is a feature file."""
         return self.settings.backbone.name == "precomputed"
 
     def _read(self, photo: Photo) -> tuple[Tensor, str, float]:
@@ -360,18 +366,18 @@ class RegionParser:
         features, digest = read_features(photo)
         try:
             overlap = overlap_of(read_features_meta(Path(photo)))
-        except FeatureError:  # of another program
+        except FeatureError:  # another program wrote the file
             overlap = 1.0
         return torch.from_numpy(np.ascontiguousarray(features)), digest, overlap
 
     def _forward(self, image: LoadedImage) -> Tensor:
-        # Not in inference mode: what comes out may go into training.
+        # Not in inference mode, because the features may be used in training.
         with torch.no_grad():
             pixels = self.sight.network_input(image, self.backbone.patch)
             return run_batch(self.backbone, pixels[None])[0]
 
     def _smoothing_said(self, rgb: NDArray[np.uint8] | None) -> str:
-        """What smooths the features, for ``meta``."""
+        """What smoothing uses, for ``meta``: none, features, or features and colours."""
         if not self.settings.smooth.steps:
             return "none"
         return (
@@ -393,7 +399,7 @@ class RegionParser:
         source: dict[str, Any] | None,
         backbone: dict[str, Any] | None,
     ) -> dict[str, Any]:
-        if backbone is None:  # features cannot have come from a network that was never loaded
+        if backbone is None:  # without a loaded network, the features come from elsewhere
             loaded = "backbone" in self.__dict__
             backbone = self.describe() if loaded else {"name": "precomputed"}
         return {
@@ -408,8 +414,8 @@ class RegionParser:
 def parse(photo: Photo, **options: Any) -> RegionTree:
     """The region tree of a photograph: ``RegionParser(**options).parse(photo)``.
 
-    The last four parsers are kept with their networks, so that a second photograph does not load
-    the network again.
+    The last four parsers and their networks are kept in memory. So the network is not loaded again
+    for a second photograph.
     """
     fresh, model = RegionParser(**options), options.get("backbone")
     own = None if isinstance(model, str | Mapping) else model
@@ -429,12 +435,12 @@ def _kept(
 def _of_own_model(
     model: OwnModel, device: str, settings: Settings, usual: Settings | None
 ) -> Settings:
-    """Settings that say of the network what a model of the user's own says of itself.
+    """The settings, with the name and the precision of the user's own model.
 
     Raises
     ------
     SettingsError
-        A device, precision or choice of features was asked for that the model does not follow.
+        The user chose a device, a precision or features that the model does not support.
     """
     model.check_device(device)
     precision = str(model.dtype).removeprefix("torch.")
@@ -442,21 +448,21 @@ def _of_own_model(
     if usual is not None:
         if asked.dtype not in ("auto", precision, usual.backbone.dtype):
             raise SettingsError(
-                f"dtype {asked.dtype!r} is not that of backbone {model.name!r}, {precision}; leave "
-                "it out"
+                f"dtype {asked.dtype!r} is not the dtype of backbone {model.name!r}, which is "
+                f"{precision}; leave dtype out"
             )
         for name in ("layers", "facet", "positions"):
             if getattr(asked.features, name) != getattr(usual.backbone.features, name):
                 raise SettingsError(
-                    f"{name} cannot be chosen of backbone {model.name!r}, a model of your own: let "
-                    "its features() give what you want"
+                    f"{name} cannot be set for backbone {model.name!r}, your own model; "
+                    "change its features() instead"
                 )
     backbone = BackboneSettings(model.name, precision, asked.features)
     return dataclasses.replace(settings, backbone=backbone)
 
 
 def _whole(size: tuple[int, int], meta: dict[str, Any]) -> RegionTree:
-    """A tree of one region: nothing in the image differs."""
+    """A tree of one region, for an image whose patches are all equal."""
     return RegionTree(
         labels=np.zeros(size, np.int32),
         parents=np.zeros(1, np.int32),
@@ -467,7 +473,7 @@ def _whole(size: tuple[int, int], meta: dict[str, Any]) -> RegionTree:
 
 
 def _image_size(given: tuple[int, int] | None, grid: tuple[int, int]) -> tuple[int, int]:
-    """(H, W) as given, checked: no patch without a pixel."""
+    """The image size (H, W) as given, after a check that each patch has at least one pixel."""
     if given is None:
         return grid
     try:
@@ -482,7 +488,7 @@ def _image_size(given: tuple[int, int] | None, grid: tuple[int, int]) -> tuple[i
 
 
 def _node_embeddings(hierarchy: Hierarchy, graph: PartGraph) -> NDArray[np.float16]:
-    """Unit-length mean of the unit patch features of each node, (N, d)."""
+    """The mean of the unit patch features of each node, scaled to unit length, (N, d) float16."""
     sums = np.zeros((len(hierarchy.parents), graph.sums.shape[1]))
     for leaf, part in zip(hierarchy.leaf_of_part.tolist(), graph.sums, strict=True):
         sums[leaf] += part

@@ -1,8 +1,8 @@
-"""Read a config, of the published code or in our own format, as one record.
+"""Read a config as one record. The config is of the published code or in our own format.
 
 A published config has the keys ``schedule`` and ``tasks``
-(:mod:`regiontree.experiments.published`). A config in our own format says only what differs from a
-preset::
+(:mod:`regiontree.experiments.published`). A config in our own format contains only what
+differs from a preset::
 
     dataset: voc12
     split: val
@@ -47,7 +47,7 @@ from regiontree.system.reading import (
 
 __all__ = ["Experiment", "load_experiment"]
 
-_TOGETHER = {  # settings that are right only together
+_TOGETHER = {  # settings that are valid only together
     name: {"kernel", "stride", "view.kernel", "view.stride"}
     for name in ("kernel", "stride", "view.kernel", "view.stride")
 }
@@ -59,7 +59,7 @@ _STAGE_NAMES = {
 
 
 def _stage_of(name: object) -> object:
-    """A stage's published name from ``features``, ``trees`` or ``evaluate``; others unchanged."""
+    """The published name of ``features``, ``trees`` or ``evaluate``. Other names are unchanged."""
     return _STAGE_NAMES.get(name, name) if isinstance(name, str) else name
 
 
@@ -74,7 +74,7 @@ def _stages(value: object) -> object:
 
 def _data(value: object) -> object:
     if not (value and isinstance(value, str | dict)):
-        raise ValueError("must be a name in the catalogue, a path or a mapping of keys to values")
+        raise ValueError("must be a name of the catalogue, a path or a mapping of keys to values")
     return value
 
 
@@ -117,13 +117,13 @@ def load_experiment(
     changes: Mapping[str, Any] | None = None,
     preset: str | None = None,
 ) -> Experiment:
-    """The experiment of a config. Every other argument replaces what the config says.
+    """The experiment of a config. Each other argument replaces the value in the config.
 
     Parameters
     ----------
     path
-        A JSON or YAML file, of the published code or in our own format. Relative paths in it start
-        from the current folder.
+        A JSON or YAML file, of the published code or in our own format. Relative paths in the
+        file start from the current folder.
     model, output, dataset, split, root, datasets_config
         See :class:`Experiment`.
     stages
@@ -179,7 +179,7 @@ def _from_published(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> E
             raw = {**raw, theirs: value}
     config = validated(Published, raw, path)
     mistakes = [
-        f"tasks.{stage} is missing, and schedule names that stage"
+        f"tasks.{stage} is missing, but schedule names this stage"
         for stage in dict.fromkeys(config.schedule)
         if stage not in config.tasks.model_fields_set
     ]
@@ -232,7 +232,7 @@ def _from_own(path: Path, raw: dict[str, Any], given: dict[str, Any]) -> Experim
     if "datasets_config" in given:
         raise ConfigError(
             f"{path}: datasets_config {given['datasets_config']} belongs to published configs; in "
-            "this one, dataset names the data"
+            "our own format, set dataset instead"
         )
     top = ("dataset", "split", "root", "output", "stages", "preset")
     config = validated(Own, {**raw, **{key: given[key] for key in top if key in given}}, path)
@@ -323,7 +323,7 @@ def _names_of(key: str) -> list[str]:
 
 
 def _settings(preset: str, changes: Changes, mistakes: list[str]) -> Settings | None:
-    """A preset with changes; None after a mistake, which is added to `mistakes`."""
+    """A preset with changes. If there is a mistake, None; the mistake is added to `mistakes`."""
     try:
         Settings.make(preset)
     except SettingsError as error:
@@ -341,13 +341,13 @@ def _settings(preset: str, changes: Changes, mistakes: list[str]) -> Settings | 
             return Settings.make(preset, **values)
         except SettingsError as error:
             together = str(error)
-        found: dict[str, str] = {}  # what is said -> of which key
+        found: dict[str, str] = {}  # message -> key
         for name, (key, _) in changes.items():
             alone = _TOGETHER.get(name, {name}) | _selectors(name)
             try:
                 Settings.make(preset, **{n: values[n] for n in alone & values.keys()})
             except UnusedSettingError:
-                continue  # another change may give it an effect
+                continue  # the setting may have an effect together with another change
             except SettingsError as error:
                 found.setdefault(str(error), key)
         first = [key for name, (key, _) in changes.items() if together.startswith(f"{name} ")]
@@ -358,7 +358,7 @@ def _settings(preset: str, changes: Changes, mistakes: list[str]) -> Settings | 
 
 
 def _selectors(name: str) -> set[str]:
-    """Every name of the setting that chooses the method to which a setting belongs."""
+    """All names of the key that chooses the method which has this setting."""
     stages = {key.partition(".")[0] for key in FLAT_NAMES.get(name, (name,))}
     keys = [f"{stage}.{CHOICES[stage].selector}" for stage in stages if stage in CHOICES]
     return {other for key in keys for other in _names_of(key)}
@@ -367,7 +367,11 @@ def _selectors(name: str) -> set[str]:
 def _find(
     key: str, value: str, config: Path | None, mistakes: list[str], remarks: list[str]
 ) -> Path | None:
-    """The file of a path, looked for from the current folder, the config's, and two above that."""
+    """The file that a path names. None if there is no such file; the mistake is then added.
+
+    The path is tried from the current folder, the folder of the config, and the two folders above
+    it. Last, the file name alone is tried in the folder of the config.
+    """
     given = Path(value)
     places = [given]
     if config is not None:
@@ -377,7 +381,9 @@ def _find(
     for place in places:
         if os.path.isfile(place):
             if place is not given:
-                remarks.append(f"{key} {value} is not in the current folder; {place} is used")
+                remarks.append(
+                    f"{key} {value} is not in the current folder; {place} is used instead"
+                )
             return Path(os.path.normpath(place))
     tried = ", ".join(dict.fromkeys(os.path.abspath(place) for place in places))
     mistakes.append(f"{key} {value}: no such file (tried {tried}); give its full path")
@@ -385,7 +391,7 @@ def _find(
 
 
 def _in_order(key: str, stages: Sequence[str], remarks: list[str]) -> tuple[str, ...]:
-    """The stages that this version has, each once, in the order in which data flows."""
+    """The stages that this version supports, each once, in the order in which they must run."""
     known = [stage for stage in stages if stage in STAGES]
     ordered = tuple(stage for stage in STAGES if stage in known)
     if list(ordered) != known:

@@ -1,9 +1,10 @@
-"""Configs of the published code: what each key may say, and what it means here.
+"""Configs of the published code: the values that each key may have, and their meaning here.
 
 Such a config is JSON with a ``schedule`` of stages, and the settings of each stage under ``tasks``.
-It is read unchanged. Each value becomes one of our settings, or a remark names it because it is
-followed in another way, or it is in the list of what this version cannot do. No value is accepted
-and then ignored. ``docs/configs.md`` has the same as a table.
+regiontree reads such a config unchanged. Each value has one of three fates. It becomes one of our
+settings. Or regiontree does it in another way, and a remark says how. Or this version cannot do it,
+and a sentence says so. No value is accepted and then ignored. ``docs/configs.md`` has a table of
+all keys.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ __all__ = ["OVERCLUSTERINGS", "STAGES", "Published", "Text", "remarks_on", "sett
 STAGES = ("extract_features", "semantic_ncuts", "postprocess_crf", "create_stats")
 """The stages of the published code, in the order in which they run."""
 
-# Names of distances in published configs, and ours for them.
+# Name of a distance in published configs -> our name.
 _DISTANCES = {"cosine": "cosine", "l2": "euclidean", "euclidean": "euclidean"}
 OVERCLUSTERINGS = {
     "simultaneous": "simultaneous",
@@ -33,7 +34,7 @@ OVERCLUSTERINGS = {
     "quickshift": "quickshift",
     "watershed": "watershed",
 }
-"""Names of over-clusterings in published configs, and ours for them."""
+"""Name of an over-clustering in published configs -> our name."""
 _RENAMED = {
     "kover": "parts.count",
     "thresh": "affinity.threshold",
@@ -46,7 +47,7 @@ _RENAMED = {
     "min_points": "tree.min_parts",
     "levels": "tree.levels",
 }
-# Keys of which this version has only one value.
+# Keys with the only value that this version supports.
 _ONLY = {
     "merging": "topdown",
     "normalization": "symmetrical",
@@ -54,7 +55,7 @@ _ONLY = {
     "eig_stab_th": None,
     "unfold": False,
 }
-_PUBLISHED_PERTURBATION = 50  # the published code uses this value whatever its config says
+_PUBLISHED_PERTURBATION = 50  # the published code always uses this value and ignores its config
 
 
 def _inside(folder: str) -> str:
@@ -65,23 +66,23 @@ def _inside(folder: str) -> str:
 
 def _printable(text: str) -> str:
     if not (text.strip() and text.isprintable()):
-        raise ValueError("must be a text, of letters that can be seen")
+        raise ValueError("must be text that is not blank and has no control characters")
     return text
 
 
 def _window(value: object) -> object:
     sides = value if isinstance(value, list) else [value]
     if value is not None and not (len(sides) in (1, 2) and all(type(s) is int for s in sides)):
-        raise ValueError("must be null, a whole number or two of them")
+        raise ValueError("must be null, a whole number or a list of two whole numbers")
     return sides[0] if len(sides) == 1 else value  # a square is one number
 
 
 Text = Annotated[str, AfterValidator(_printable)]
-"""Text of a config without control characters."""
+"""Text of a config, not blank and without control characters."""
 _Folder = Annotated[Text, AfterValidator(_inside)]
 _Pixels = Annotated[int, Field(ge=1)]
 _Size = Annotated[Listed[_Pixels], Field(min_length=2, max_length=2)]
-_Window = Annotated[Any, AfterValidator(_window)]  # of pixels, for `unfold`
+_Window = Annotated[Any, AfterValidator(_window)]  # size in pixels, for `unfold`
 
 
 class _Task(Section):
@@ -102,7 +103,7 @@ class _Features(_Task):
     @model_validator(mode="after")
     def _has_windows(self) -> _Features:
         if self.unfold and (self.kernel is None or self.stride is None):
-            raise ValueError("needs kernel and stride, in pixels, as unfold is true")
+            raise ValueError("needs kernel and stride in pixels because unfold is true")
         return self
 
 
@@ -147,7 +148,7 @@ class _Tasks(Section):
 
 
 class Published(Section):
-    """A published config. Settings that a task leaves out have the published values."""
+    """A config of the published code. A key that a task leaves out has the published default."""
 
     output_root: Text
     model: Text
@@ -170,7 +171,7 @@ class Published(Section):
 
     @property
     def variant(self) -> tuple[str, ...]:
-        """The parts of output paths that say how trees are made."""
+        """The folder names in output paths that say how the trees are made."""
         trees = self.tasks.semantic_ncuts
         return (
             trees.overclustering,
@@ -182,7 +183,10 @@ class Published(Section):
 
 
 def settings_of(config: Published) -> dict[str, tuple[str, Any]]:
-    """Our settings as ``{name: (key in the config, value)}``, of all that this version can do."""
+    """Our settings for a config: ``{name: (key in the config, value)}``.
+
+    Values that this version does not support are left out; see :func:`unsupported_in`.
+    """
     features, trees = config.tasks.extract_features, config.tasks.semantic_ncuts
     found: dict[str, tuple[str, Any]] = {
         "backbone.name": ("model", config.model),
@@ -207,7 +211,7 @@ def settings_of(config: Published) -> dict[str, tuple[str, Any]]:
 
 
 def _unused_in(trees: _Trees) -> dict[str, str]:
-    """Keys that have no effect in the published code beside the other values, with the reason."""
+    """Keys that have no effect in the published code because of another key, with that key."""
     found = {}
     if trees.adjacency != "exp":
         found["sigma"] = f"adjacency {trees.adjacency}"
@@ -217,7 +221,7 @@ def _unused_in(trees: _Trees) -> dict[str, str]:
 
 
 def unsupported_in(config: Published) -> list[str]:
-    """One sentence for each thing that the schedule asks for and this version cannot do."""
+    """Sentences: one for each value of the scheduled stages that this version does not support."""
     said = [
         f"schedule: {stage} is not available in this version; take it out of the schedule"
         for stage in dict.fromkeys(config.schedule)
@@ -230,7 +234,7 @@ def unsupported_in(config: Published) -> list[str]:
     trees = config.tasks.semantic_ncuts
     for name, only in _ONLY.items():
         value = getattr(trees, name)
-        # Without an over-clustering there is nothing to merge. The published code skips it, too.
+        # Without an over-clustering there is nothing to merge, here and in the published code.
         if value != only and not (name == "merging" and trees.overclustering == "null"):
             said.append(
                 f"{key}.{name} {shown(value)} is not available in this version; "
@@ -245,13 +249,13 @@ def unsupported_in(config: Published) -> list[str]:
 
 
 def remarks_on(config: Published) -> list[str]:
-    """One sentence for each value that is followed in another way than by the published code."""
+    """Sentences: one for each value that regiontree treats differently than the published code."""
     said = []
     trees = config.tasks.semantic_ncuts
     if "semantic_ncuts" in config.schedule:
         said.append(
             f"tasks.semantic_ncuts.max_perturb {trees.max_perturb:g} is used as written; the "
-            f"published code runs with {_PUBLISHED_PERTURBATION} whatever its config says"
+            f"published code ignores its config here and always uses {_PUBLISHED_PERTURBATION}"
         )
         for name, reason in _unused_in(trees).items():
             if getattr(trees, name) != _Trees.model_fields[name].default:
@@ -260,7 +264,7 @@ def remarks_on(config: Published) -> list[str]:
         if trees.overclustering == "kmeans":
             said.append(
                 "tasks.semantic_ncuts.overclustering 'kmeans' clusters features of unit length, as "
-                "the affinity uses them; the published code clusters them as they are"
+                "the affinity uses them; the published code does not normalise them"
             )
     scheduled = {
         f"tasks.{stage}": getattr(config.tasks, stage)
@@ -269,27 +273,27 @@ def remarks_on(config: Published) -> list[str]:
     }
     if "postprocess_crf" in config.schedule:
         said.append(
-            "postprocess_crf: leaves are refined as the tree is made, so its trees lie below "
-            f"{config.tasks.postprocess_crf.output_folder} only; specks go to their surroundings"
+            "postprocess_crf: leaves are refined while the tree is made, so trees are written "
+            f"only to {config.tasks.postprocess_crf.output_folder}; specks join a neighbouring leaf"
         )
     afresh = [key for key, task in scheduled.items() if getattr(task, "resume", True) is False]
     if afresh:
         said.append(
-            f"resume false ({', '.join(afresh)}): finished images made from the same bytes with "
-            "the same settings are kept all the same; --overwrite makes them again"
+            f"resume false ({', '.join(afresh)}): a finished image is still kept if its bytes and "
+            "settings are the same; --overwrite makes it again"
         )
     if "create_stats" in config.schedule and (
         config.tasks.create_stats.save_strips and not trees.save_strips
     ):
         said.append(
-            "tasks.create_stats.save_strips true: pictures are drawn beside the trees, with the "
-            "annotation; set tasks.semantic_ncuts.save_strips to true to have them"
+            "tasks.create_stats.save_strips true has no effect: pictures with the annotation are "
+            "drawn beside the trees; set tasks.semantic_ncuts.save_strips to true to get them"
         )
     for key, task in scheduled.items():
         given = [n for n in ("kernel", "stride") if getattr(task, n, None) is not None]
         if given and not task.unfold:
             values = ", ".join(f"{name} {shown(getattr(task, name))}" for name in given)
-            said.append(f"{key}: {values} not used, as unfold is false")
+            said.append(f"{key}: {values} not used because unfold is false")
     unused: dict[str, dict[str, None]] = {}  # key -> its values, in order
     for section in (config, *scheduled.values()):
         for name in ("dist_url", "batch_size_per_gpu", "num_workers", "logging", "log_filename"):

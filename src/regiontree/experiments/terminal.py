@@ -22,11 +22,11 @@ from regiontree.system.signals import interruptible
 
 __all__ = ["datasets", "evaluate", "run"]
 
-_MANY = 20  # most failures on the terminal; summary.md has all of them
+_MANY = 20  # the terminal shows at most this many failures; summary.md lists all
 
 
 def run(plan: Plan, *, device: str, compile: bool, overwrite: bool, as_json: bool) -> int:
-    """The exit code of a run, which shows a progress bar on standard error."""
+    """Run an experiment, with a progress bar on standard error, and return the exit code."""
     crew = open_crew(device)
     try:
         count = len(plan.dataset.samples)
@@ -36,7 +36,7 @@ def run(plan: Plan, *, device: str, compile: bool, overwrite: bool, as_json: boo
                 bar.say(plan.text(size))
 
             def advance(ticket: int, outcome: Outcome) -> None:
-                # Tickets count the images of all processes, so the ticket says how far the run is.
+                # Tickets count the images of all processes. So a ticket is the progress of the run.
                 bar.reach(ticket + 1, f"failed: {outcome.error}" if outcome.error else None)
                 check()
 
@@ -77,11 +77,13 @@ def evaluate(
     out: Path | None,
     as_json: bool,
 ) -> int:
-    """The exit code of scoring trees, whose tables are printed."""
+    """Score trees, print the tables and return the exit code."""
     try:
         steps = tuple(sorted({int(step) for step in budgets.split(",") if step.strip()}))
     except ValueError:
-        raise SettingsError(f"budgets must be whole numbers with commas, got {budgets!r}") from None
+        raise SettingsError(
+            f"budgets must be whole numbers separated by commas, got {budgets!r}"
+        ) from None
     data = open_dataset(dataset, split, root)
     names = None if metrics is None else tuple(dict.fromkeys(metrics))
     scoring = Scoring(data.labels, protocols, cast(Any, match), threshold, steps, names)
@@ -98,7 +100,7 @@ def evaluate(
 
 
 def datasets(name: str | None, split: str | None, root: Path | None, *, check: bool) -> int:
-    """The exit code after printing the catalogue, one data set, or what a data set lacks."""
+    """Print the catalogue, one data set, or what a data set lacks, and return the exit code."""
     if name is None:
         if check:
             raise SettingsError("--check needs the name of a data set")
@@ -107,7 +109,9 @@ def datasets(name: str | None, split: str | None, root: Path | None, *, check: b
             print(f"{known:<{width}}  {entry(known).title} ({', '.join(entry(known).splits)})")
         return 0
     if not check and name not in CATALOGUE and Path(name).is_file():
-        raise SettingsError(f"{name} describes itself; add --check to see what it lacks")
+        raise SettingsError(
+            f"{name}: is a data set's own file; add --check to see which of its files are missing"
+        )
     if not check:
         found = entry(name)
         print(f"{found.title}\n{found.home}\nlicence: {found.licence}\n")
@@ -136,7 +140,7 @@ def _tell(failed: Sequence[str]) -> None:
     for said in failed[:_MANY]:
         _say(f"  {said}")
     if len(failed) > _MANY:
-        _say(f"  and {len(failed) - _MANY} more, all in summary.md")
+        _say(f"  and {len(failed) - _MANY} more; summary.md lists all")
 
 
 def _show(report: Report, as_json: bool) -> None:

@@ -1,9 +1,9 @@
-"""Region trees in the formats of other programs: one format a file, all of them in FORMATS.
+"""Region trees in the formats of other programs: one file for each format, and FORMATS.
 
-To add one: a file with a function that writes a tree, and a line in :data:`FORMATS`, or in another
-package's entry points. The command line, ``tree.export`` and the checks of options follow from that
-line. A format of one document for all trees has two functions: one makes the document of a tree,
-the other writes many of these as one.
+A new format needs a file with a function that writes a tree, and an entry in :data:`FORMATS` or in
+the entry points of another package. The command line, ``tree.export`` and the checks of options use
+this entry. Some formats have one document for all trees. Such a format has two functions: one makes
+the document of a tree, and the other writes the documents of all trees to one file.
 """
 
 from __future__ import annotations
@@ -39,23 +39,24 @@ class Format:
     Attributes
     ----------
     name
-        After ``--to``.
+        Name of the format, as given to ``--to``.
     what
-        What it is, in a few words.
+        Description of the format in a few words.
     write
-        The function of (tree, path, **options) that writes a tree. For a format of one document for
-        all trees: of (documents, path). Or its address ``"module:function"``.
+        The function that writes a tree, called with (tree, path, **options). If `make` is given, it
+        writes all documents and is called with (documents, path). Or the address of the function,
+        ``"module:function"``.
     suffixes
-        Endings of its files' names, the default first.
+        Endings of file names of this format. The first is the default.
     options
-        A frozen dataclass of its options, each declared by
-        :func:`regiontree.system.stages.setting`; None if it has none. The function gets each as a
-        keyword argument of the same name, but for options that are None.
+        A frozen dataclass of the options of the format, each declared by
+        :func:`regiontree.system.stages.setting`. None if the format has no options. The function
+        gets each option that is not None as a keyword argument of the same name.
     make
-        The function of (tree, name, **options) that makes the document of a tree, or its address.
-        None if every tree has a file of its own.
+        The function that makes the document of a tree, called with (tree, name, **options), or its
+        address. None if every tree has its own file.
     finds_photo
-        Whether the command looks for the tree's photograph, to read where it lies on the map.
+        Whether the command looks for the photograph of the tree, to read its place on the map.
     """
 
     name: str
@@ -68,17 +69,17 @@ class Format:
 
     @property
     def keys(self) -> dict[str, Key]:
-        """What is known of each option, by its name."""
+        """The description of each option, by its name."""
         return {} if self.options is None else keys_of(self.options)
 
     @property
     def writer(self) -> Function:
-        """The function `write`, imported if it was not yet."""
+        """The function `write`. It is imported when it is first used."""
         return _function(self.write)
 
     @property
     def maker(self) -> Function | None:
-        """The function `make`, imported if it was not yet; None if there is none."""
+        """The function `make`, imported when it is first used. None if the format has none."""
         return None if self.make is None else _function(self.make)
 
 
@@ -127,7 +128,7 @@ FORMATS: Registry[Format] = Registry(
     group="regiontree.exports",
     error=ExportError,
 )  # fmt: skip
-"""Every format by its name after ``--to``; other packages add theirs as ``regiontree.exports``."""
+"""Every format by its name. Other packages add formats as entry points ``regiontree.exports``."""
 
 
 def find_format(name: str) -> Format:
@@ -136,7 +137,8 @@ def find_format(name: str) -> Format:
     Raises
     ------
     ExportError
-        There is none, and the message names the nearest; or another package's entry is no format.
+        No format has that name (the message suggests the nearest), or the entry of another package
+        is not a :class:`Format`.
     """
     if name not in FORMATS:
         hint = nearest_name(name, FORMATS, cutoff=0.0)
@@ -151,9 +153,9 @@ def find_format(name: str) -> Format:
 
 
 def checked_options(form: Format, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of a format, checked: those given, and the defaults of the others.
+    """The options of a format after a check: the given values, and the defaults of the others.
 
-    Options that are None are left out: the function that writes knows its own default.
+    Options that are None are left out, because the function that writes has its own default.
 
     Raises
     ------
@@ -173,7 +175,7 @@ def checked_options(form: Format, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unknown(form: Format, key: str) -> str:
-    """What to say of an option that a format does not have."""
+    """The message about an option that a format does not have."""
     users = [name for name in FORMATS if key in find_format(name).keys]
     if users:
         said = f"{form.name} ({form.what}) does not use {key}; formats that do: {', '.join(users)}"
@@ -185,16 +187,16 @@ def _unknown(form: Format, key: str) -> str:
 
 
 def export_tree(tree: RegionTree, to: str, path: str | Path, **options: Any) -> Path:
-    """Write a tree in any format, another package's too; gives the path.
+    """Write a tree in any format, also of another package, and return the path.
 
     Parameters
     ----------
     to
         A name in :data:`FORMATS`.
     path
-        The file to write, or for formats of a folder the folder.
+        The file to write. For a format that writes a folder, the folder.
     **options
-        Options of the format; an unknown one is an error.
+        Options of the format.
 
     Raises
     ------

@@ -1,13 +1,14 @@
-"""The work of ``regiontree export``: write many trees in one format.
+"""The command ``export``: write many trees in one format.
 
 A tree that cannot be written is reported, and the others are written.
 
-Some formats have a file for each tree. ``a/b.npz`` of folder ``a`` becomes ``OUT/b.SUFFIX``, or,
-without OUT, a file beside the tree. If there is only one tree, OUT may be the file itself.
+Some formats have a file for each tree. The tree ``a/b.npz`` of folder ``a`` is written to
+``OUT/b.SUFFIX``. Without OUT, its file lies beside the tree. If there is only one tree, OUT may be
+the file itself.
 
-Other formats have one document for all trees. It is the file OUT, or ``OUT/FORMAT.json`` if OUT is
-a folder. Without OUT it is ``FORMAT.json`` in the folder given, or in the folder that holds all
-trees given.
+Other formats have one document for all trees. It is written to the file OUT, or to
+``OUT/FORMAT.json`` if OUT is a folder. Without OUT it is written to ``FORMAT.json`` in the folder
+that the user gave, or in the folder that contains all trees.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ from regiontree.tree import RegionTree
 __all__ = ["run"]
 
 
-Small = Callable[[RegionTree], RegionTree]  # what is exported of a tree
+Small = Callable[[RegionTree], RegionTree]  # makes the tree that is written
 
-# Tells whether an option makes sense, before any tree is read.
+# A tree of one pixel, on which options are tried before any tree is read.
 _PIXEL = RegionTree(
     labels=np.zeros((1, 1), int), parents=np.zeros(1, int), height=np.zeros(1, np.float32)
 )
@@ -55,7 +56,7 @@ _PIXEL = RegionTree(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a tree."""
+    """The result of one tree: whether its file was written, and the error if not."""
 
     tree: str
     status: Literal["done", "skipped", "failed"]
@@ -65,7 +66,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A tree to write: its file, and its name among all trees, without suffix."""
+    """A tree to write: its file, and its name among all trees without suffix."""
 
     file: Path
     name: Path
@@ -91,29 +92,29 @@ def run(
     overwrite: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Write trees in another format, behind a progress bar on standard error; the exit code.
+    """Write trees in another format, with a progress bar, and return the exit code.
 
     Parameters
     ----------
     trees
-        Tree files, folders of them, patterns.
+        Tree files, folders of tree files, or glob patterns.
     to
         One of :data:`regiontree.export.FORMATS`.
     out
-        File or folder to write; see the module's text for what it means when.
+        File or folder to write; see the text of this module.
     condense
-        Write each tree condensed to so many nodes: see :meth:`RegionTree.condense`. Node numbers
-        are then those of the condensed tree.
+        Condense each tree to at most this number of nodes before it is written: see
+        :meth:`RegionTree.condense`. Node numbers are then those of the condensed tree.
     assignments
-        ``--option``: any option of the format, each as ``name=value``.
+        ``--option``: options of the format, each as ``name=value``.
     overwrite
-        Replace what is there. Otherwise a tree whose file is there is skipped, and a document for
-        all trees that is there is an error.
+        Whether to replace existing files. If not, a tree whose file exists is skipped, and an
+        existing document for all trees is an error.
     as_json
-        Print what became of each tree to standard output.
+        Whether to print the result of each tree to standard output, as JSON.
 
-    The others are the formats' own options; `granularities` and `transform` may be text with
-    commas.
+    The other parameters are options of the formats. `granularities` and `transform` may be text
+    with commas.
 
     Returns
     -------
@@ -123,8 +124,8 @@ def run(
     Raises
     ------
     ExportError
-        Before anything is written: an unknown format, an option that it does not use or whose value
-        makes no sense, an output in the way.
+        The format is unknown, it does not use an option, a value of an option is wrong, or a file
+        is in the way. Nothing was written.
     MissingExtraError
         The format needs a package that is not installed.
     """
@@ -172,7 +173,7 @@ def run(
                 _write_all(form, jobs, targets[0], small, options, advance)
         except KeyboardInterrupt:
             interrupted = True
-            if form.make is not None:  # the document is not there
+            if form.make is not None:  # the document was not written
                 outcomes = [outcome for outcome in outcomes if outcome.status == "failed"]
     count = Counter(outcome.status for outcome in outcomes)
     counts = {status: count[status] for status in ("done", "skipped", "failed")}
@@ -200,11 +201,11 @@ def _summary(
     elif counts["done"]:
         line += f"; *{form.suffixes[0]} {f'in {out}' if out else 'beside the trees'}"
     if counts["skipped"]:
-        line += "; kept what was there, --overwrite writes it again"
+        line += "; existing files were kept; --overwrite replaces them"
     return line
 
 
-# -- what was asked for ---------------------------------------------------------------------------
+# -- options and files ----------------------------------------------------------------------------
 
 
 def _options(
@@ -213,13 +214,13 @@ def _options(
     assignments: Sequence[str],
     images: Sequence[str | Path],
 ) -> dict[str, Any]:
-    """The options of the format, from flags and ``--option``, all of which it uses."""
+    """The options of the format, from flags and ``--option``. An unused option is an error."""
     given = {key: value for key, value in flags.items() if value is not None}
     for text in assignments:
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals or not name:
-            raise ExportError(f"--option takes name=value, got {text!r}")
+            raise ExportError(f"--option must be name=value, got {text!r}")
         key = form.keys.get(name)
         read = value.strip() if key is None else value_of_text(key, value.strip())
         if given.setdefault(name, read) != read:
@@ -240,10 +241,10 @@ def _options(
 
 
 def _plan(trees: Sequence[str | Path]) -> tuple[list[Job], list[Outcome]]:
-    """One job a tree, no two of one name, and what was given but names no tree.
+    """A job for each tree, and a failed outcome for each input that names no tree.
 
-    ``a/b.npz`` of folder ``a`` is ``b``. If two trees would meet, all have the path below the
-    folder that holds them all.
+    The tree ``a/b.npz`` of folder ``a`` has the name ``b``. If two trees would have the same name,
+    each tree is named by its path below the folder that contains all trees.
     """
     if not trees:
         raise ExportError("no trees: name at least one (.npz), a folder of them or a pattern")
@@ -266,14 +267,16 @@ def _plan(trees: Sequence[str | Path]) -> tuple[list[Job], list[Outcome]]:
     for job in jobs:
         other = taken.setdefault(os.path.normcase(job.name), job.file)
         if other != job.file:
-            raise ExportError(f"{other} and {job.file} are one name to write; rename one of them")
+            raise ExportError(
+                f"{other} and {job.file} would be written to the same file; rename one of them"
+            )
     return jobs, missing
 
 
 def _targets(
     form: Format, jobs: Sequence[Job], trees: Sequence[str | Path], out: Path | None
 ) -> list[Path]:
-    """The file of each tree; or, of a document for all, that one."""
+    """The file of each tree, or the one file of a document for all trees."""
     if not jobs:
         return []
     is_file = out is not None and not out.is_dir() and out.name.lower().endswith(form.suffixes)
@@ -281,7 +284,7 @@ def _targets(
         raise ExportError(f"{out}: is a file; {form.name} writes {' or '.join(form.suffixes)}")
     if is_file and form.make is None and len(jobs) > 1:
         raise ExportError(
-            f"{out}: {form.name} writes a file a tree, and these are {len(jobs)}; name a folder"
+            f"{out}: {form.name} writes a file for each of the {len(jobs)} trees; name a folder"
         )
     if out is not None and is_file:
         targets = [out]
@@ -306,7 +309,7 @@ def _common_folder(files: Iterable[str | Path]) -> Path:
         return Path(os.path.commonpath(folders))
     except ValueError as error:
         raise ExportError(
-            f"trees on different drives: export each drive's alone ({error})"
+            f"the trees are on different drives; export those of each drive separately ({error})"
         ) from None
 
 
@@ -323,7 +326,7 @@ def _write_one(
     overwrite: bool,
     say: Callable[[str], None],
 ) -> Outcome:
-    """A tree into a file of its own."""
+    """Write a tree to its own file."""
     if target.exists() and not overwrite:
         return Outcome(str(file), "skipped", str(target))
 
@@ -350,7 +353,10 @@ def _write_all(
     options: dict[str, Any],
     advance: Callable[[Outcome], None],
 ) -> None:
-    """All trees into one document, one tree in memory at a time; no document of no tree."""
+    """Write all trees to one document, with one tree in memory at a time.
+
+    If every tree fails, no document is written.
+    """
     make = form.maker
     assert make is not None
 
@@ -377,7 +383,7 @@ def _write_all(
 
 
 def _attempt(file: Path, work: Callable[[], Any]) -> tuple[Any, str | None]:
-    """What `work` returns, or what is wrong with the tree; a missing package is not its fault."""
+    """The result of `work`, or the error of the tree. A missing package is raised."""
     try:
         return work(), None
     except MissingExtraError:
@@ -390,7 +396,7 @@ def _attempt(file: Path, work: Callable[[], Any]) -> tuple[Any, str | None]:
 def _on_the_map(
     source: Source, options: dict[str, Any], say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The options, with the transform of the photograph if that is a GeoTIFF and none is given."""
+    """The options. If they have no transform, that of a GeoTIFF photograph is added."""
     if "transform" in options or Path(source.name).suffix.lower() not in (".tif", ".tiff"):
         return options
     if source.notice:

@@ -1,7 +1,7 @@
-"""Options of the export formats: one frozen record a format, or a family of formats.
+"""Options of the export formats: a frozen record for each format or family of formats.
 
-An option that is None is left to the function that writes the format, which documents its own
-default. So every default is written down once.
+If an option is None, the function that writes the format uses its own default and documents it. So
+every default is written down once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = [
 
 
 def _numbers(name: str, kind: type[int] | type[float]) -> Callable[[Any], tuple[Any, ...]]:
-    """A parser of several numbers: a sequence of them, or text with commas."""
+    """A parser of several numbers, given as a sequence or as text with commas."""
 
     def parse(value: Any) -> tuple[Any, ...]:
         if isinstance(value, Sequence) and not isinstance(value, str):
@@ -32,23 +32,25 @@ def _numbers(name: str, kind: type[int] | type[float]) -> Callable[[Any], tuple[
         try:
             return tuple(kind(part) for part in str(value).split(","))
         except ValueError:
-            raise SettingsError(f"{name} must be numbers with commas, got {value!r}") from None
+            raise SettingsError(
+                f"{name} must be numbers separated by commas, got {value!r}"
+            ) from None
 
     return parse
 
 
 @dataclass(frozen=True, slots=True)
 class CutOptions:
-    """Which cut of the tree is written; without any of these, the natural cut."""
+    """Which cut of the tree is written. If no option is set, the natural cut is written."""
 
     n_regions: int | None = setting(
-        None, "The cut into at most so many regions.", form="a whole number", none="not said"
+        None, "The cut into at most this number of regions.", form="a whole number", none="not set"
     )
     height: float | None = setting(
-        None, "The cut at that height.", form="a number of at least 0", none="not said"
+        None, "The cut at this height.", form="a number of at least 0", none="not set"
     )
     depth: int | None = setting(
-        None, "The cut at that depth.", form="a whole number", none="not said"
+        None, "The cut at this depth.", form="a whole number", none="not set"
     )
 
     def __post_init__(self) -> None:
@@ -57,7 +59,7 @@ class CutOptions:
 
 @dataclass(frozen=True, slots=True)
 class NodeOptions(CutOptions):
-    """A cut, or every node above it too."""
+    """Whether a cut or every node is written."""
 
     all_nodes: bool = setting(False, "Every node, not only a cut.", form="true or false")
 
@@ -67,18 +69,21 @@ class CocoOptions(NodeOptions):
     """Which nodes become COCO instances."""
 
     salient: int | None = setting(
-        None, "Only so many of the most salient nodes.", form="a whole number", none="not said"
+        None,
+        "At most this number of the most salient nodes.",
+        form="a whole number",
+        none="not set",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """Which cuts a stack holds."""
+    """Which cuts a stack contains."""
 
     granularities: tuple[int, ...] | None = setting(
         None,
         "Numbers of regions of the cuts, from coarse to fine.",
-        form="numbers with commas",
+        form="numbers separated by commas",
         parse=_numbers("granularities", int),
         none="2,4,8,16,32,64",
     )
@@ -89,24 +94,27 @@ class StackOptions:
 
 @dataclass(frozen=True, slots=True)
 class GeoJsonOptions(NodeOptions):
-    """Where polygons lie on the map."""
+    """Where the polygons are on the map."""
 
     transform: tuple[float, ...] | None = setting(
         None,
         "Affine transform from pixels to the map.",
         form="a,b,c,d,e,f",
         parse=_numbers("transform", float),
-        none="the GeoTIFF's own, else pixels",
+        none="that of the GeoTIFF, otherwise pixels",
     )
     crs: Any = setting(
-        None, "Coordinate system of the transform.", form="like EPSG:32633", none="not said"
+        None, "Coordinate system of the transform.", form="like EPSG:32633", none="not set"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class LabelStudioOptions(NodeOptions):
-    """What the tasks of Label Studio say of their photographs."""
+    """The URLs of photographs in the tasks of Label Studio."""
 
     url_prefix: str | None = setting(
-        None, "What the addresses of images start with.", form="text", none="Label Studio's own"
+        None,
+        "The text before each image's name in its URL.",
+        form="text",
+        none="the default of Label Studio",
     )

@@ -41,7 +41,7 @@ __all__ = [
     "true_borders",
 ]
 
-MARGIN = 6.0  # pixels; the ignored margins of the common data sets are at most twice as wide
+MARGIN = 6.0  # pixels; ignored margins of common data sets are at most twice as wide
 
 
 # -- one partition of one image -------------------------------------------------------------------
@@ -56,11 +56,11 @@ class TrueBorders:
     border : (H, W) bool
         Border pixels that count.
     counted : (H, W) bool
-        Where borders count: everywhere but deep inside ignored areas.
+        Pixels where borders count: all pixels except those deep inside ignored areas.
     distance : (H, W) float64
-        Pixels from each pixel to the nearest border pixel; infinite if there is none.
+        Distance in pixels to the nearest border pixel; infinite if there is no border.
     regions : int
-        Different values of the truth, ignored pixels not counted.
+        Number of different values in the truth, without ignored pixels.
     """
 
     border: NDArray[np.bool_]
@@ -70,7 +70,12 @@ class TrueBorders:
 
 
 def region_borders(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Pixels that differ from the next one to the right or below, (H, W) bool.
+    """The border of a label map, (H, W) bool: pixels unlike the next to the right or below.
+
+    Parameters
+    ----------
+    labels : (H, W) integers
+        Region of each pixel.
 
     Examples
     --------
@@ -91,9 +96,9 @@ def true_borders(truth: NDArray[np.integer], *, margin: float = MARGIN) -> TrueB
     Parameters
     ----------
     truth : (H, W) integers
-        Region of each pixel; negative where the pixel is ignored.
+        Region of each pixel. A negative value means that the pixel is ignored.
     margin
-        Borders further than that many pixels inside an ignored area are left out.
+        Distance in pixels. Borders further than this inside an ignored area are left out.
 
     Raises
     ------
@@ -122,21 +127,22 @@ def boundary_scores(
 ) -> NDArray[np.float64]:
     """Precision, recall and boundary F of a partition at each of D distances, (D, 3), 0 to 1.
 
-    Where neither side has a border, the three are 1. Where only one side has a border, they are 0.
+    If neither the partition nor the truth has a border, the three scores are 1. If only one of them
+    has a border, the scores are 0.
 
     Parameters
     ----------
     regions : (H, W) integers
         The partition.
     truth
-        The truth's borders; or the truth itself, of which :func:`true_borders` makes them.
+        The borders of the truth, or the truth itself, (H, W) integers, for :func:`true_borders`.
     distances
-        In pixels: how far apart border pixels may lie.
+        Largest distances in pixels between border pixels that match.
 
     Raises
     ------
     DataError
-        The partition has another size than the truth.
+        The partition and the truth differ in size.
 
     Examples
     --------
@@ -151,8 +157,8 @@ def boundary_scores(
     regions = np.asarray(regions)
     if regions.shape != known.border.shape:
         raise DataError(
-            f"the partition has shape {regions.shape} and the truth {known.border.shape}; bring "
-            "one to the size of the other, by nearest neighbour"
+            f"the partition has shape {regions.shape} and the truth {known.border.shape}; resize "
+            "one of them to the size of the other, by nearest neighbour"
         )
     border = region_borders(regions) & known.counted
     if not border.any() or not known.border.any():
@@ -167,7 +173,7 @@ def boundary_scores(
 
 
 def _distance(border: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Pixels from each pixel to the nearest border pixel, (H, W); infinite if there is none."""
+    """Distance in pixels to the nearest border pixel, (H, W); infinite without a border."""
     if not border.any():
         return np.full(border.shape, np.inf)
     distance: NDArray[np.float64] = distance_transform_edt(~border)
@@ -186,9 +192,9 @@ class BoundaryPoint:
     distance : float
         In pixels.
     precision, recall, f : float
-        Of the cut into as many regions as the truth has.
+        Scores of the cut into as many regions as the truth has.
     best : float
-        Boundary F with each image at the best of several cuts.
+        Boundary F of the best of several cuts, chosen for each image.
     """
 
     distance: float
@@ -209,7 +215,7 @@ class BoundaryScores:
     without_regions : int
         Images left out because every pixel of their truth is ignored.
     nodes, leaves : float
-        Mean size of the trees: nodes but the root, and leaves.
+        Mean number of nodes without the root, and mean number of leaves.
     points : tuple of BoundaryPoint
         One for each distance.
     """
@@ -248,24 +254,24 @@ class _State(State):
 class BoundaryMetric(ImageMetric[_Image | None]):
     """Boundary F of trees over a data set.
 
-    The tree is cut into as many regions as the truth has, 2 at least: a question that asks for the
-    right number of regions says how good the borders are, not how well the number was guessed.
+    The tree is cut into as many regions as the truth has, but at least 2. So the score measures the
+    borders, and not how well the number of regions was guessed.
 
     Parameters
     ----------
     classes
-        What the masks hold. None: each value of a mask is a region (BSDS).
+        Classes of the mask values. If None, each value of a mask is a region, as in BSDS.
     distances
-        In pixels, ascending.
+        Distances in pixels, ascending.
     cuts
-        Numbers of regions, ascending, among which the best is sought for each image.
+        Numbers of regions, ascending. For each image, the best of these cuts counts.
     margin
         As in :func:`true_borders`.
 
     Raises
     ------
     SettingsError
-        A setting is out of range.
+        A setting is out of range, or numbers are not ascending.
 
     Examples
     --------
@@ -322,29 +328,29 @@ class BoundaryMetric(ImageMetric[_Image | None]):
         Parameters
         ----------
         image
-            Its id.
+            Identifier of the image.
         parents, height : (N,)
             As in :class:`~regiontree.tree.RegionTree`.
         labels : (H, W) integers
-            Leaf of each pixel. A leaf may lack pixels, as after shrinking to the patch grid.
+            Leaf of each pixel. A leaf may have no pixels, for example on the patch grid.
         truths
-            Masks (H, W), one for each annotator; the scores are means over annotators.
+            Masks (H, W), one for each annotator. The scores are means over annotators.
 
         Raises
         ------
         DataError
-            The image was scored before, has no annotator, or a mask does not fit.
+            The image was scored before, has no annotator, or a mask does not fit `labels`.
         """
         if not truths:
-            raise DataError(f"image {image!r} has no annotator")
+            raise DataError(f"image {image!r} has no annotator; give at least one mask")
         n_leaves = 1 if len(parents) == 1 else int(np.min(parents))
         labels = np.asarray(labels)
         if labels.min() < 0 or labels.max() >= n_leaves:
             raise DataError(
-                f"image {image!r}: labels hold {labels.min()} to {labels.max()}, the leaves are 0 "
-                f"to {n_leaves - 1}"
+                f"image {image!r}: labels must be leaves, 0 to {n_leaves - 1}, got {labels.min()} "
+                f"to {labels.max()}"
             )
-        # The cuts are the tree's own, made on a picture with one pixel for each leaf.
+        # A tree over one pixel for each leaf has the same cuts as the whole tree.
         tree = RegionTree(
             labels=np.arange(n_leaves, dtype=np.int32)[None],
             parents=np.asarray(parents, dtype=np.int32),
@@ -393,7 +399,7 @@ class BoundaryMetric(ImageMetric[_Image | None]):
         Raises
         ------
         DataError
-            There is no image, or none with a pixel that is not ignored.
+            No image was scored, or every pixel of every image is ignored.
         """
         images = [record for record in self._in_order() if record is not None]
         if not images:
@@ -420,12 +426,12 @@ class BoundaryMetric(ImageMetric[_Image | None]):
 
     @classmethod
     def from_state(cls, classes: ClassTree | None, state: Mapping[str, Any]) -> Self:
-        """A metric as it was when :meth:`state` was called.
+        """The metric whose :meth:`state` was saved.
 
         Raises
         ------
         DataError
-            The state is damaged, of another metric, or was made with other classes.
+            The state is damaged, belongs to another metric, or was made with other classes.
         """
         read = read_state(_State, state)
         settings = read.settings
@@ -442,7 +448,7 @@ class BoundaryMetric(ImageMetric[_Image | None]):
         return metric
 
     def _regions(self, truth: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Class of each pixel, -1 where it is ignored; without classes, the mask as it is."""
+        """Class of each pixel, -1 if it is ignored. Without classes, the mask itself."""
         truth = np.asarray(truth)
         if self.classes is None:
             return truth
@@ -462,7 +468,7 @@ class BoundaryMetric(ImageMetric[_Image | None]):
 
 
 def _digest(classes: ClassTree) -> str:
-    """sha256 of what borders depend on: the class of each mask value, and the ignored values."""
+    """SHA-256 of the class of each mask value and of the ignored values."""
     ids = sorted((int(i), int(c)) for i, c in classes.class_of_id.items())
     content = json.dumps([ids, sorted(int(i) for i in classes.ignored)])
     return hashlib.sha256(content.encode()).hexdigest()

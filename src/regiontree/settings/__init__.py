@@ -6,7 +6,7 @@ stage     what it decides                                                       
 backbone  which network, in which precision, and which of its features                   name
 view      at which size and how often the network sees the photograph
 smooth    how far features are smoothed over the patch grid                              steps
-affinity  how likeness of features becomes affinity                                      kind
+affinity  how similarity of features becomes affinity                                    kind
 parts     how patches are grouped into parts (``method`` chooses)                        count
 tree      how parts become a tree (``builder`` chooses)                                  builder
 refine    how borders move from patches to pixels (``method`` chooses)                   method
@@ -14,11 +14,11 @@ seed      every random step                                                     
 ========  =============================================================================  =========
 
 A setting is named ``stage.key``, such as ``parts.count``. In Python and in files a stage is a
-mapping, ``parts={"count": 200}``; a plain value sets the stage's main key, ``parts=200``.
+mapping, ``parts={"count": 200}``. A plain value sets the stage's main key, ``parts=200``.
 ``regiontree settings`` prints every setting with its default, range and meaning.
 
-Which keys the stages ``parts``, ``tree`` and ``refine`` have depends on the method chosen: they are
-the fields of the method's own class. So a new tree builder brings its settings with it.
+The keys of the stages ``parts``, ``tree`` and ``refine`` depend on the chosen method: they are the
+fields of the method's own class. So a new tree builder brings its settings with it.
 """
 
 from regiontree.settings.names import FLAT_NAMES, UNRECORDED

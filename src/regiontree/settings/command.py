@@ -21,7 +21,7 @@ _STAGES = {
     "backbone": "which network, in which precision, and which of its features",
     "view": "at which size and how often the network sees the photograph",
     "smooth": "how far features are smoothed over the patch grid",
-    "affinity": "how likeness of features becomes affinity",
+    "affinity": "how similarity of features becomes affinity",
     "parts": "how patches are grouped into parts",
     "tree": "how parts become a tree",
     "refine": "how borders move from patches to pixels",
@@ -35,9 +35,9 @@ def given_settings(
     config: Path | None = None,
     assignments: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What the command line says of settings: keyword arguments of ``RegionParser``.
+    """The settings that the command line gives, as keyword arguments of ``RegionParser``.
 
-    Options and ``--set`` take the place of what the file says.
+    Options and ``--set`` replace the values of the file.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def given_settings(
     preset
         ``--preset``, if it was given.
     config
-        ``--config``: a YAML or JSON file of stages, and ``preset`` if wanted.
+        ``--config``: a YAML or JSON file with settings by stage. It may also have ``preset``.
     assignments
         ``--set``, each ``stage.key=value``.
 
@@ -55,7 +55,7 @@ def given_settings(
     ConfigError
         The file cannot be read, or names a setting that does not exist.
     SettingsError
-        An assignment is none, or two contradict each other.
+        A text is not an assignment, a name is unknown, or two values contradict each other.
     """
     given = dotted({**options, **_own(assigned(assignments), options)})
     found: dict[str, Any] = {}
@@ -72,7 +72,7 @@ def given_settings(
 
 
 def _own(assigned: Mapping[str, Any], options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Assignments, after a check that no name stands among the options with another value."""
+    """The assignments, after a check that no option gives the same setting another value."""
     for name in assigned.keys() & options.keys():
         if assigned[name] != options[name]:
             raise SettingsError(
@@ -82,12 +82,12 @@ def _own(assigned: Mapping[str, Any], options: Mapping[str, Any]) -> Mapping[str
 
 
 def assigned(assignments: Sequence[str]) -> dict[str, Any]:
-    """Settings by name from ``name=value`` texts; values are read as YAML reads them.
+    """Settings by name from ``name=value`` texts. Values are read as YAML.
 
     Raises
     ------
     SettingsError
-        A text is no assignment, its name is unknown, or a setting is given twice.
+        A text is not an assignment, its name is unknown, or a setting is given twice.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def assigned(assignments: Sequence[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals or not name:
-            raise SettingsError(f"--set takes stage.key=value, got {text!r}")
+            raise SettingsError(f"--set must be stage.key=value, got {text!r}")
         key = known.get(FLAT_NAMES.get(name, (name,))[0])
         if key is None:
             hint = nearest_name(name, [*known, *FLAT_NAMES])
@@ -122,13 +122,13 @@ def settings_table(
     Parameters
     ----------
     settings
-        Whose values are told.
+        The settings whose values are printed.
     only
-        A stage, or one setting.
+        A stage or a setting. If None, all settings.
     as_json
-        A JSON list of one mapping a setting instead.
+        Whether to give a JSON list with one mapping for each setting instead of text.
     width
-        Of the text, in characters.
+        Width of the text in characters.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def settings_table(
 
 
 def _rows(settings: Settings) -> Iterator[dict[str, Any]]:
-    """One mapping a setting: those in use first in each stage, then those of other methods."""
+    """A mapping for each setting. In each stage, the settings in use come before the others."""
     values, methods = settings.values(), settings.methods
     used = known_keys(methods)
     for stage in (*RECORDS, *CHOICES, "seed"):

@@ -1,4 +1,4 @@
-"""The names that users write for settings, brought to one form: ``stage.key``."""
+"""The form ``stage.key`` of the names that users write for settings."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from regiontree.settings.stages import CHOICES, MAIN_KEYS, RECORDS, known_keys
 
 __all__ = ["FLAT_NAMES", "UNRECORDED", "Given", "as_written", "dotted", "of_stage"]
 
-# Names of settings before there were stages. Configs, tree files and the command line's short
-# options still use them. One of them set the eigenvectors of two stages.
+# Older names, from before settings had stages. Configs, tree files and the short options of the
+# command line still use them. One of them, vectors, sets the eigenvectors of two stages.
 FLAT_NAMES: dict[str, tuple[str, ...]] = {
     "backbone": ("backbone.name",),
     "size": ("view.size",),
@@ -55,7 +55,7 @@ FLAT_NAMES: dict[str, tuple[str, ...]] = {
     "crf_steps": ("refine.steps",),
     "seed": ("seed",),
 }
-"""Names of settings from before there were stages: name to the ``stage.key`` that it sets."""
+"""Older names of settings, from before there were stages: name -> each ``stage.key`` it sets."""
 UNRECORDED: dict[str, Any] = {
     "views": 1,
     "layers": None,
@@ -77,7 +77,7 @@ class Given:
 
 
 def dotted(changes: Mapping[str, Any]) -> dict[str, Given]:
-    """Changes by ``stage.key``, whatever form they were written in.
+    """The changes by ``stage.key``, from any form in which users write them.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def dotted(changes: Mapping[str, Any]) -> dict[str, Given]:
                     f"{one.written} {one.value!r} contradicts {before.written} {before.value!r}; "
                     "leave one of them out"
                 )
-            # A name of two stages' settings gives way to the name of one of them.
+            # A name of one setting is more exact than a name that sets two, so its value is used.
             found[key] = one if shared[0] is before else before
     known = known_keys()
     for key, one in found.items():
@@ -125,7 +125,7 @@ def of_stage(stage: str, given: Mapping[str, Given]) -> dict[str, Any]:
 
 
 def as_written(message: str, given: Mapping[str, Given]) -> str:
-    """A message that starts with ``stage.key``, with the user's own name for it instead."""
+    """The message, with the user's own name in place of the ``stage.key`` at its start."""
     for key, one in given.items():
         if message.startswith(f"{key} "):
             return one.written + message.removeprefix(key)

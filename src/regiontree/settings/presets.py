@@ -6,11 +6,11 @@ from typing import Any
 
 __all__ = ["PRESETS"]
 
-# published: every setting of the paper at once, one square view in full precision, the recursion
-# over 200 parts from ten k-means starts. max_perturbation is what the published configs say; the
-# published code does not pass it on and runs with 50.
-# default: 518 pixels, what the embedded network was trained at, seen four times.
-# fast: the same, seen once; smoothed less, as its patches are larger.
+# published: every setting of the paper. The network sees one square view in full precision. The
+# recursion divides 200 parts, which come from ten k-means starts. max_perturbation has the value of
+# the published configs. The published code ignores that value and uses 50.
+# default: the network sees the photograph four times at 518 pixels, its size in training.
+# fast: the network sees the photograph once. Smoothing is weaker because the patches are larger.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "fast": {"view": {"views": 1}, "smooth": {"steps": 2}},

@@ -32,7 +32,7 @@ __all__ = ["Settings", "record_differences"]
 class Settings:
     """Every setting of the path from a photograph to a tree.
 
-    Make one with :meth:`make`, which knows presets, names and methods.
+    Make one with :meth:`make`, which reads presets, names of settings and names of methods.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Settings:
         The refinement with its settings: a class that :data:`regiontree.refine.REFINEMENTS` names.
         None: each pixel takes the leaf of its patch.
     seed : int
-        Of every random step, 0 to 2**63 - 1.
+        Seed of every random step, 0 to 2**63 - 1.
 
     Raises
     ------
@@ -77,21 +77,21 @@ class Settings:
         self._check_precomputed()
 
     def _check_precomputed(self) -> None:
-        """That nothing is asked of a network where none runs."""
+        """Raise a SettingsError if a setting of the network is set but no network runs."""
         name, view = self.backbone.name, self.view
         if not self.is_precomputed:
             return
         if view.kernel is not None:
             raise SettingsError(
-                f"kernel and stride are how a network sees the image; backbone {name!r} runs none: "
-                "leave them out"
+                f"kernel and stride are settings of the network, and backbone {name!r} runs no "
+                "network; leave them out"
             )
         if view.tiles is not None:
             raise SettingsError(f"tiles do not go with backbone {name!r}; leave one of them out")
         if not self.backbone.features.is_usual:
             raise SettingsError(
-                f"layers, facet and positions are of a network; backbone {name!r} runs none: leave "
-                "them out"
+                f"layers, facet and positions are settings of the network, and backbone {name!r} "
+                "runs no network; leave them out"
             )
 
     @classmethod
@@ -129,7 +129,7 @@ class Settings:
 
     @property
     def overlap(self) -> float:
-        """Patches of the grid in one of the network's, a side; 1 where no network runs."""
+        """Number of grid patches along the side of one network patch; 1 if no network runs."""
         if self.is_precomputed:
             return 1.0
         return grid_overlap(self.view.views, self.view.tiles)
@@ -146,7 +146,7 @@ class Settings:
 
     @property
     def methods(self) -> dict[str, str]:
-        """The method that each stage with a choice has: stage to name, ``none`` for none."""
+        """The chosen method of each stage that has a choice: stage -> name, or ``none``."""
         records = {stage: getattr(self, stage) for stage in CHOICES}
         return {stage: "none" if r is None else r.name for stage, r in records.items()}
 
@@ -186,10 +186,10 @@ class Settings:
 def record_differences(
     before: Mapping[str, Any], now: Mapping[str, Any]
 ) -> dict[str, tuple[Any, Any]]:
-    """The settings in which two records differ: name to (value before, value now).
+    """The settings in which two records differ: name -> (value before, value now).
 
-    `before` may be an older program's; what it does not record has the values of
-    :data:`UNRECORDED`. See :meth:`Settings.as_dict`.
+    Both records are of the form of :meth:`Settings.as_dict`. `before` may come from an older
+    version. Settings that it does not record have the values of :data:`UNRECORDED`.
     """
     before = {**UNRECORDED, **before}
     names = dict.fromkeys([*now, *before])
@@ -201,7 +201,7 @@ def record_differences(
 
 
 def _made(given: Mapping[str, Given]) -> Settings:
-    """The records with these values; keys of methods that are not chosen are left aside."""
+    """The settings with these values. Keys of methods that are not chosen are ignored."""
     plain: dict[str, Any] = {}
     try:
         for stage, record in RECORDS.items():
@@ -222,11 +222,10 @@ def _made(given: Mapping[str, Given]) -> Settings:
 
 
 def _check_used(settings: Settings, before: Settings, given: Mapping[str, Given]) -> None:
-    """That no setting was changed in vain.
+    """Raise an UnusedSettingError if a changed setting has no effect.
 
-    A change is in vain if only another method reads the setting, or if the setting has no effect
-    beside the other settings. A value that says what holds anyway is no change, and None asks for
-    nothing.
+    A change has no effect if only another method reads the setting, or if the other settings switch
+    it off. A value that is equal to the preset's is not a change. None is not a change either.
     """
     values, usual = settings.values(), before.values()
     for key, one in given.items():
@@ -246,8 +245,8 @@ def _check_used(settings: Settings, before: Settings, given: Mapping[str, Given]
     network = settings.backbone.name
     if settings.is_precomputed and settings.view.views not in (1, ViewSettings().views):
         raise UnusedSettingError(
-            f"views are how a network sees the image; backbone {network!r} runs none: leave them "
-            "out"
+            f"views is a setting of the network, and backbone {network!r} runs no network; leave "
+            "it out"
         )
     refine = settings.methods["refine"]
     if network == "precomputed" and refine not in ("none", CHOICES["refine"].default):
@@ -260,15 +259,18 @@ def _check_used(settings: Settings, before: Settings, given: Mapping[str, Given]
 def _check_method(
     settings: Settings, stage: str, name: str, one: Given, given: Mapping[str, Given]
 ) -> None:
-    """That a key which the chosen method lacks says no more than another method's default."""
+    """Raise an UnusedSettingError if the chosen method lacks a key that was changed.
+
+    The default of another method that has the key is not a change.
+    """
     twins = [key for key, other in given.items() if other.written == one.written]
     if any(key in settings.values() for key in twins):
-        return  # one name for keys of two stages, of which the other is used
+        return  # the name sets keys of two stages, and the other stage uses its key
     choice, chosen = CHOICES[stage], settings.methods[stage]
     readers = [method for method in choice.names() if name in choice.keys(method)]
     if all(choice.keys(method)[name].default != one.value for method in readers):
         selector = f"{stage}.{choice.selector}"
         raise UnusedSettingError(
-            f"{one.written} is a setting of {selector} {readers[0]!r}, and {chosen!r} has no use "
-            f"for it; leave it out or set {selector} to {readers[0]!r}"
+            f"{one.written} is a setting of {selector} {readers[0]!r}, and {chosen!r} does not "
+            f"use it; leave it out or set {selector} to {readers[0]!r}"
         )

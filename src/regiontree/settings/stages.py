@@ -1,6 +1,7 @@
-"""The stages from a photograph to a tree: which settings each of them has.
+"""The settings of each stage from a photograph to a tree.
 
-A stage is either one record, or a choice among methods whose classes are the records.
+A stage is either one record of settings, or a choice of methods. Each method is a class whose
+fields are its settings.
 """
 
 from __future__ import annotations
@@ -50,16 +51,16 @@ OVERSEGMENTATIONS: Registry[type[Oversegmentation]] = Registry(
     },
     group="regiontree.oversegmentations",
 )
-"""Over-clusterings by name: from the affinity graph or the features, or from the photograph."""
+"""Over-clusterings by name. They use the affinity graph, the features or the photograph."""
 
 
 def _window(name: str, value: Any) -> tuple[int, int]:
-    """A kernel or stride as (height, width); a single number is both sides."""
+    """A kernel or stride as (height, width) in pixels. A single number means a square."""
     try:
         size = parse_size(value)
     except SettingsError:
         raise SettingsError(
-            f"{name} must be pixels like 448, or (height, width) like 448x896, got {value!r}"
+            f"{name} must be pixels like 448, or HEIGHTxWIDTH like 448x896, got {value!r}"
         ) from None
     return (size, size) if isinstance(size, int) else size
 
@@ -70,17 +71,19 @@ def _tiles(value: Any) -> int | Literal["own"]:
     try:
         return int(value) if isinstance(value, str) else index(value)
     except (TypeError, ValueError):
-        raise SettingsError(f"tiles must be a long side in pixels or own, got {value!r}") from None
+        raise SettingsError(
+            f"tiles must be a long side in pixels or 'own', got {value!r}"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
 class BackboneSettings:
-    """Which network turns pixels into features, and which of its features are taken."""
+    """Which network turns pixels into features, and which of its features are used."""
 
     name: str = setting(
         "embedded",
-        "Network: embedded, a name that `regiontree backbones` lists, owner/model, a folder, "
-        "onnx:FILE; precomputed or precomputed:FOLDER reads feature files.",
+        "Network: embedded, a name that `regiontree backbones` lists, owner/model on the hub, the "
+        "folder of a model, or onnx:FILE. precomputed and precomputed:FOLDER read feature files.",
         form="a name",
     )
     dtype: str = setting("auto", "Precision of the forward pass.", choices=("auto", *DTYPES))
@@ -89,7 +92,7 @@ class BackboneSettings:
     def __post_init__(self) -> None:
         check_settings(self)
         if self.name == "precomputed:":
-            raise SettingsError("name precomputed: needs a folder after the colon")
+            raise SettingsError("name 'precomputed:' needs a folder after the colon")
 
     @property
     def is_precomputed(self) -> bool:
@@ -109,34 +112,35 @@ class ViewSettings:
 
     size: Size = setting(
         518,
-        "Long side in pixels, proportions kept; or exactly HEIGHTxWIDTH, multiples of the patch.",
+        "Long side in pixels, with the proportions kept; or exactly HEIGHTxWIDTH, both multiples "
+        "of the patch size.",
         form="pixels, or HEIGHTxWIDTH",
         parse=parse_size,
     )
     views: int = setting(
         4,
-        "How often the network sees the photograph: once; also mirrored; or four times, moved by "
-        "half patches, which makes the grid twice as fine.",
+        "How often the network sees the photograph. 1: once. 2: also mirrored. 4: four times, "
+        "moved by half patches, which makes the grid twice as fine.",
         choices=VIEWS,
     )
     tiles: int | Literal["own"] | None = setting(
         None,
-        "Long side in pixels at which overlapping tiles of the photograph are seen as well, at "
-        "least twice the size; own: the photograph's own size.",
+        "The network also sees the photograph in overlapping tiles, at this long side in pixels, "
+        "at least twice the size. own: at the photograph's own size.",
         form="pixels, or own",
         parse=_tiles,
         none="no tiles",
     )
     kernel: tuple[int, int] | None = setting(
         None,
-        "Size in pixels of overlapping crops whose features are averaged; goes with stride.",
+        "Size in pixels of overlapping crops whose features are averaged. Needs stride.",
         form="pixels, or HEIGHTxWIDTH",
         parse=lambda value: _window("kernel", value),
         none="the photograph as a whole",
     )
     stride: tuple[int, int] | None = setting(
         None,
-        "Step in pixels from one crop to the next; goes with kernel.",
+        "Step in pixels from one crop to the next. Needs kernel.",
         form="pixels, or HEIGHTxWIDTH",
         parse=lambda value: _window("stride", value),
         none="the photograph as a whole",
@@ -152,7 +156,9 @@ class ViewSettings:
             check_window(self.kernel, self.stride)
         if self.tiles is not None:
             if not isinstance(self.size, int):
-                raise SettingsError("tiles keep an image's proportions: size must be a long side")
+                raise SettingsError(
+                    "tiles need size as a long side, because they keep the proportions"
+                )
             if self.tiles != "own":
                 check_number("tiles", self.tiles, 2 * self.size, 65_536, whole=True)
             if self.kernel is not None:
@@ -163,7 +169,9 @@ class ViewSettings:
 class SmoothSettings:
     """How far features are smoothed: :func:`regiontree.spectral.smooth.smooth_features`."""
 
-    steps: int = setting(4, "Steps of edge-aware smoothing; 0: none.", low=0, high=100, whole=True)
+    steps: int = setting(
+        4, "Steps of edge-aware smoothing. 0: no smoothing.", low=0, high=100, whole=True
+    )
     contrast: float | None = setting(
         20.0,
         "Difference of L*a*b* colours between neighbouring patches at which smoothing stops.",
@@ -188,7 +196,7 @@ class Choice:
     registry : Registry
         The methods, each a frozen dataclass whose fields are its settings.
     default : str
-        The method when nothing is said.
+        The method that is used if the user chooses none.
     none : bool
         Whether ``none`` is a choice too: the stage is left out.
     """
@@ -219,8 +227,8 @@ class Choice:
         return self.registry.get(name)
 
     def key(self) -> Key:
-        """What is known of the selector."""
-        meaning = "Method of this stage; it decides which other settings there are."
+        """The description of the selector."""
+        meaning = "Method of this stage. The other settings of the stage depend on it."
         return Key(self.selector, self.default, meaning, choices=self.names())
 
     def keys(self, name: str) -> dict[str, Key]:
@@ -250,22 +258,22 @@ MAIN_KEYS = {
     "refine": "method",
 }
 """The key that a plain value of a stage sets: ``tree="ward"`` sets ``tree.builder``."""
-SEED = Key("seed", 1234, "Of every random step.", low=0, high=2**63, below=True, whole=True)
-"""What is known of the seed."""
+SEED = Key("seed", 1234, "Seed of every random step.", low=0, high=2**63, below=True, whole=True)
+"""The description of the seed."""
 
 
 def known_keys(methods: Mapping[str, str] | None = None) -> dict[str, Key]:
-    """What is known of each setting, by ``stage.key``.
+    """The description of each setting, by ``stage.key``.
 
     Parameters
     ----------
     methods
-        The method of each stage that has a choice; None: tell the keys of every method. Of a key
-        that several methods of a stage share, the first method's is told.
+        The method of each stage that has a choice. If None, the keys of every method are given. If
+        several methods of a stage share a key, the first method's description is given.
     """
     found: dict[str, Key] = {}
     for stage, record in RECORDS.items():
-        # An instance: a record within the record may start from other values than its class does.
+        # An instance, because a nested record may have other defaults than its class.
         found |= {f"{stage}.{name}": key for name, key in keys_of(record()).items()}
     for stage, choice in CHOICES.items():
         found[f"{stage}.{choice.selector}"] = choice.key()

@@ -1,7 +1,7 @@
-"""Registries: names, and the objects that they stand for.
+"""Registries: names, and the object of each name.
 
-A room keeps one registry for each kind of part that can be added to it: tree builders, backbones,
-export formats, metrics, data sets, image readers. The entries of this package are addresses like
+A package has one registry for each kind of part that users can add: tree builders, backbones,
+export formats, metrics, data sets, image readers. regiontree's own entries are addresses like
 ``"regiontree.hierarchy.ward:SpectralWard"``, so that listing names imports nothing. Other packages
 add entries in two ways: by an entry point of the registry's group in their ``pyproject.toml``, or
 at run time by :meth:`Registry.register`.
@@ -37,7 +37,7 @@ def load_address(address: str) -> object:
 
 
 def load_file(address: str) -> Path:
-    """The file at ``"package:file.suffix"``, which lies in the folder of that package.
+    """The path of the file ``"package:file.suffix"`` in the folder of that package.
 
     Raises
     ------
@@ -61,12 +61,12 @@ class Registry(Generic[T]):
     entries : mapping of str to str or T
         The package's own entries: addresses ``"module:attribute"``, or the objects themselves.
     group : str or None
-        Entry-point group in which other packages name theirs. None: there is no such group.
+        Entry-point group in which other packages add entries. If None, there is no such group.
     error : type of RegionTreeError
-        What :meth:`get` raises for an unknown name.
+        Class of the error that :meth:`get` raises for an unknown name.
     load : callable
-        What an address stands for: :func:`load_address`, or :func:`load_file` if the parts are
-        files of packages.
+        Function from an address to the object: :func:`load_address`, or :func:`load_file` if the
+        parts are files of packages.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Registry(Generic[T]):
         """
         if not name or name != name.strip() or ":" in name:
             raise SettingsError(
-                f"{self.what} name {name!r} must be a word without a colon or blanks around it"
+                f"{self.what} name {name!r} must be a word without colons and outer blanks"
             )
         if name in self._all():
             raise SettingsError(f"{self.what} {name!r} exists already; choose another name")
@@ -115,13 +115,13 @@ class Registry(Generic[T]):
         return len(self._all())
 
     def get(self, name: str) -> T:
-        """The object of that name, imported if it was not yet.
+        """The object of that name. It is imported when it is first used.
 
         Raises
         ------
         RegionTreeError
-            Of the registry's kind: the name is unknown, and the message suggests the nearest; or
-            another package's entry cannot be imported.
+            The name is unknown (the message suggests the nearest), or another package's entry
+            cannot be imported. The class is the registry's `error`.
         """
         entries = self._all()
         if name not in entries:
@@ -148,7 +148,7 @@ class Registry(Generic[T]):
             ) from error
 
     def _all(self) -> dict[str, str | T | EntryPoint]:
-        """The entries, those of installed packages among them. A name of ours stays ours."""
+        """The entries, including those of installed packages. They cannot replace our own names."""
         if not self._looked and self.group is not None:
             self._looked = True
             for point in entry_points(group=self.group):

@@ -1,8 +1,8 @@
-"""Settings of one stage: frozen records whose fields know their default, range and meaning.
+"""Settings of one stage: frozen records whose fields have a default, a range and a meaning.
 
 A stage's settings are the fields of a frozen dataclass. :func:`setting` declares a field, and
-:func:`check_settings` checks all of them when the record is made. What a field knows is also what
-``regiontree settings`` prints, so a default or a range is written down in one place only.
+:func:`check_settings` checks all fields when the record is made. ``regiontree settings`` prints the
+same defaults, ranges and meanings. So each of them is written down in one place only.
 
 >>> @dataclass(frozen=True)
 ... class Blur:
@@ -44,19 +44,20 @@ __all__ = [
 ]
 
 R = TypeVar("R")
-_MARK = "regiontree"  # of a field's metadata
+_MARK = "regiontree"  # key of the metadata of a field
 
 
 @dataclass(frozen=True, slots=True)
 class OnlyIf:
-    """When a setting has an effect: another setting of the record has one of some values.
+    """The condition under which a setting has an effect: the value of another setting.
 
     Attributes
     ----------
     key : str
         The other setting.
     values : tuple
-        Values of it with which the setting is used; empty: every value above 0.
+        The setting has an effect if the other setting has one of these values. Empty: any value
+        above 0.
     """
 
     key: str
@@ -76,29 +77,32 @@ class OnlyIf:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is known of one setting.
+    """The description of one setting.
 
     Attributes
     ----------
     name : str
-        Its field, without the stage.
+        Name of the field, without the stage.
     default : object
     meaning : str
         One sentence or two for a reader who does not know the method.
     low, high : float or None
-        The range of a number, both ends included; `below` leaves out the upper end.
+        The range of a number. Both ends are allowed.
+    below : bool
+        Whether the value must be below `high`, so that `high` itself is not allowed.
     whole : bool
-        Whether it is a whole number.
+        Whether the value must be a whole number.
     choices : tuple
-        The values that it may have; empty if it has no list.
+        The allowed values. Empty: there is no list.
     none : str or None
-        What None means; None: it may not be None.
+        Meaning of the value None. If this is None, the value must not be None.
     form : str or None
-        The form of a value that is no single number or word, in words.
+        The form of a value, in words, if it is not a single number or word.
     parse : callable or None
-        Brings such a value to its one form; raises a SettingsError.
+        Function that brings such a value to its one form. It raises a SettingsError for a wrong
+        value.
     only_if : OnlyIf or None
-        When it has an effect; None: always.
+        When the setting has an effect. None: always.
     """
 
     name: str
@@ -116,7 +120,7 @@ class Key:
 
     @property
     def range_text(self) -> str:
-        """The values that it may have, in words."""
+        """The allowed values, in words."""
         if self.choices:
             said = ", ".join(map(str, self.choices))
         elif self.low is not None and self.high is not None:
@@ -134,7 +138,7 @@ class Key:
             The value is of the wrong kind or outside the range; the message starts with the name.
         """
         if hasattr(value, "item") and getattr(value, "shape", None) == ():
-            value = value.item()  # NumPy's numbers count as Python's
+            value = value.item()  # a number of NumPy is treated as a number of Python
         if value is None:
             if self.none is None:
                 raise SettingsError(f"{self.name} must be {self._wanted}, got None")
@@ -169,11 +173,11 @@ def setting(default: Any, meaning: str, **known: Any) -> Any:
     Parameters
     ----------
     default
-        The value when nothing is said.
+        The value that is used if the user gives none.
     meaning
         One sentence or two for a reader who does not know the method.
     **known
-        Any other attribute of :class:`Key`; another name is a TypeError.
+        Any other attribute of :class:`Key`. Another name raises a TypeError.
     """
     key = Key("", default, meaning, **known)
     return dataclasses.field(default=default, metadata={_MARK: key})
@@ -182,8 +186,8 @@ def setting(default: Any, meaning: str, **known: Any) -> Any:
 def keys_of(record: Any) -> dict[str, Key]:
     """The settings of a record or of its class, by name.
 
-    A plain field counts as a setting too, except ``name``. The fields of a record within the record
-    count as its own.
+    A plain field is a setting too, unless its name is ``name``. If a field holds another record,
+    the fields of that nested record are settings of the outer record.
     """
     found: dict[str, Key] = {}
     for field, nested in _fields(record):
@@ -195,7 +199,7 @@ def keys_of(record: Any) -> dict[str, Key]:
             found[field.name] = Key(field.name, field.default)
     if isinstance(record, type):
         return found
-    # A record within the record may start from other values than its class does.
+    # A nested record may have other defaults than its class.
     values = values_of(record)
     return {name: dataclasses.replace(key, default=values[name]) for name, key in found.items()}
 
@@ -210,12 +214,12 @@ def values_of(record: Any) -> dict[str, Any]:
 
 
 def build_record(kind: Callable[..., R], stage: str, values: Mapping[str, Any]) -> R:
-    """The record of a class with these values, the others as they are by default.
+    """A record of a class with these values. The other settings have their defaults.
 
     Raises
     ------
     SettingsError
-        A value is wrong; the message starts with ``stage.key``.
+        A value is wrong. The message starts with ``stage.key``.
     """
     try:
         plain = {}
@@ -231,7 +235,7 @@ def build_record(kind: Callable[..., R], stage: str, values: Mapping[str, Any]) 
 
 
 def value_of_text(key: Key, text: str) -> Any:
-    """The value that a text on the command line means for a setting; YAML reads numbers and lists.
+    """The value of a setting from a text on the command line. YAML reads numbers and lists.
 
     >>> value_of_text(Key("count", 8), "12"), value_of_text(Key("size", 8), "840x840")
     (12, '840x840')
@@ -246,12 +250,12 @@ def value_of_text(key: Key, text: str) -> Any:
 
 
 def check_settings(record: Any) -> None:
-    """Check every setting of a record and bring it to its one form; for ``__post_init__``.
+    """Check every setting of a record and bring its value to one form. For ``__post_init__``.
 
     Raises
     ------
     SettingsError
-        Naming the first setting whose value is of the wrong kind or outside its range.
+        A value is of the wrong kind or out of its range. The message names the first such setting.
     """
     for field in dataclasses.fields(record):
         key = field.metadata.get(_MARK)
@@ -261,7 +265,7 @@ def check_settings(record: Any) -> None:
 
 
 def unused_keys(record: Any) -> dict[str, str]:
-    """Settings that have no effect in this record, and when they would have one."""
+    """The settings that have no effect in this record: name -> when it would have one."""
     conditions = {name: key.only_if for name, key in keys_of(record).items() if key.only_if}
     return {name: only.text for name, only in conditions.items() if not only.holds(record)}
 

@@ -1,8 +1,8 @@
-"""The commands ``view`` and ``gallery``: photographs and trees in, pages out.
+"""The commands ``view`` and ``gallery``: pages of photographs and trees.
 
-Photographs are parsed. A photograph whose tree is among the inputs is not parsed again. `view`
-keeps new trees in a temporary folder and deletes them when it ends. `gallery` keeps new trees in
-the site, where the next run finds them.
+Photographs are parsed first. A photograph whose tree is among the inputs is not parsed again.
+`view` keeps new trees in a temporary folder and deletes them when it ends. `gallery` keeps new
+trees in the site, where the next run finds them.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def view(
     if html is None:
         check_installed()
     elif html.is_dir() or (html.exists() and not overwrite):
-        raise ViewError(f"{html}: is there already; choose another name or pass --overwrite")
+        raise ViewError(f"{html}: exists already; choose another name or pass --overwrite")
     with (
         # A port that is in use must be an error now, not after the photographs are parsed.
         listen(host, port) if html is None else nullcontext() as listener,
@@ -101,8 +101,8 @@ def view(
             count = len(inputs.trees) + len(inputs.unparsed)
             if html is not None and count > 1:
                 raise ViewError(
-                    f"--html writes the page of one image, and there are {count:,}; "
-                    "'regiontree gallery' makes a site of them"
+                    f"--html writes the page of one image, and the inputs are {count:,} images; "
+                    "'regiontree gallery' makes a site of many images"
                 )
             trees = {file: session / f"{i}.npz" for i, file in enumerate(inputs.unparsed)}
             inputs.parse(trees, session, parser_options, check)
@@ -115,7 +115,10 @@ def view(
                 _say(f"wrote {html}")
                 return 1 if inputs.failed else 0
             if trees:
-                _say("Trees made now last until it stops; 'regiontree segment' makes lasting ones.")
+                _say(
+                    "The new trees are deleted when the server stops; 'regiontree segment' keeps "
+                    "trees."
+                )
             assert listener is not None
             serve(
                 outlines, listener, host=host, title=_title(paths), open_browser=open_browser,
@@ -147,7 +150,7 @@ def gallery(
         Folder of the site: new, empty, or from an earlier run. See
         :mod:`regiontree.viewer.gallery`.
     title
-        Of the page of thumbnails. If None, the name of the input folder.
+        Title of the page of thumbnails. If None, the name of the input folder.
     overwrite
         Whether to make every tree and page again.
 
@@ -191,7 +194,7 @@ def gallery(
     inputs.failed += written.failed
     inputs.tell()
     if not written.shown:
-        raise ViewError(f"nothing to show of {len(inputs.failed)} inputs")
+        raise ViewError(f"nothing to show: all {len(inputs.failed)} inputs failed")
     kept = len(written.shown) - len(written.made)
     counts = f"{len(written.made)} made, {kept} kept, {len(written.removed)} removed"
     _say(f"pages: {counts}; open {out / 'index.html'}")
@@ -203,7 +206,7 @@ def gallery(
 
 @dataclass(slots=True)
 class _Inputs:
-    """The photographs and trees that the paths of a command stand for.
+    """The photographs and trees that the paths of a command name.
 
     Attributes
     ----------
@@ -239,7 +242,7 @@ class _Inputs:
         check
             Called after each tree; it raises KeyboardInterrupt if the user wants to stop.
         out
-            Folder of the gallery that is made, None if none is made.
+            Folder of the gallery. None if the command is `view`.
 
         Raises
         ------
@@ -253,7 +256,9 @@ class _Inputs:
         if not found:
             raise SettingsError("no input: name at least one photograph, tree (.npz) or folder")
         if out is not None and (own := [file for file in found if _below(file, out)]):
-            raise ViewError(f"{own[0]}: lies in the gallery itself; name where it was made from")
+            raise ViewError(
+                f"{own[0]}: lies in the gallery itself; name the photographs or trees instead"
+            )
         files = [file for file in found if file.is_file()]
         trees = {file for file in files if file.suffix.lower() == TREE_SUFFIX}
         photos = [file for file in files if file not in trees and not _drawn(file, trees)]
@@ -261,7 +266,7 @@ class _Inputs:
         inputs.failed += [
             f"{file}: holds no photographs and no trees"
             if file.is_dir()
-            else f"{file}: no such file or folder, and no file matches it"
+            else f"{file}: no such file or folder, and no file matches this pattern"
             for file in found
             if not file.is_file()
         ]
@@ -298,14 +303,14 @@ class _Inputs:
         *,
         overwrite: bool = False,
     ) -> None:
-        """Make the trees of photographs. A tree that is up to date is not made again.
+        """Make the trees of photographs. Trees that are up to date are kept.
 
         Parameters
         ----------
         outputs
-            The file of each photograph's tree.
+            File for the tree of each photograph.
         folder
-            For the summary of the batch.
+            Folder for the summary of the batch.
         options
             Arguments of :class:`regiontree.RegionParser`.
         check
@@ -338,7 +343,7 @@ class _Inputs:
         except BackboneError as error:
             if not self.trees:
                 raise
-            self.failed.append(f"{len(jobs)} photographs without a tree: {error}")
+            self.failed.append(f"{len(jobs)} photographs were not parsed: {error}")
             return
         if summary.interrupted:
             raise KeyboardInterrupt
@@ -381,7 +386,7 @@ class _Inputs:
 
 
 def _drawn(file: Path, trees: set[Path]) -> bool:
-    """Whether a picture was made by regiontree: beside its tree, or as a gallery's thumbnail."""
+    """Whether regiontree drew the picture: beside its tree, or as a thumbnail of a gallery."""
     drawn = _DRAWN.fullmatch(file.name)
     if drawn and file.with_name(drawn[1] + TREE_SUFFIX) in trees:
         return True
@@ -393,7 +398,7 @@ def _below(file: Path, folder: Path) -> bool:
 
 
 def _title(paths: Sequence[str | Path]) -> str:
-    """The name of the input folder, if the only input is a folder."""
+    """The name of the input folder if the only input is a folder, otherwise ``Regions``."""
     only = os.path.abspath(paths[0])
     return (len(paths) == 1 and os.path.isdir(only) and os.path.basename(only)) or "Regions"
 

@@ -1,9 +1,9 @@
-"""A static site of many images: an index of thumbnails, a page each, and the trees to download.
+"""A static site of many images: thumbnails, a page for each image, and trees to download.
 
 The site needs no server. All links are relative, so it opens from a disk and from any web host. ::
 
     index.html          the thumbnails
-    gallery.json        the manifest: which pages there are, and a digest of what each was made from
+    gallery.json        the manifest: the names of the pages, and a digest of the inputs of each
     pages/NAME.html     the page of an image; it needs no other file
     thumbs/NAME.jpg
     trees/NAME.npz
@@ -41,11 +41,11 @@ from regiontree.viewer.page import Links, page_html
 __all__ = ["MANIFEST", "Gallery", "Written", "stems"]
 
 MANIFEST = "gallery.json"
-"""File of a gallery that says what its pages were made from."""
+"""The manifest: the file of a gallery with a digest of the inputs of each page."""
 _FORMAT = "regiontree gallery"
 _VERSION = 1
 _STEM = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
-_LENGTH = 60  # letters of a name, before its number
+_LENGTH = 60  # most letters of a name, without its number
 _DEVICES = re.compile("con|prn|aux|nul|com[0-9]|lpt[0-9]")  # Windows allows no files of these names
 
 
@@ -102,7 +102,7 @@ class Gallery:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.pages = _read_manifest(folder)  # for each name, a digest of what the page is made from
+        self.pages = _read_manifest(folder)  # for each name, a digest of the inputs of its page
 
     def tree(self, stem: str) -> Path:
         """The file of an image's tree."""
@@ -111,7 +111,7 @@ class Gallery:
     def claim(self, names: Collection[str]) -> None:
         """Enter names in the manifest before their files exist.
 
-        So the files of a run that stops early are known to the next run.
+        So the next run knows the files of a run that stops early.
         """
         self.pages = {**dict.fromkeys(names, ""), **self.pages}
         self._save()
@@ -133,7 +133,7 @@ class Gallery:
         outlines
             The images by name, in order.
         title
-            Of the page of thumbnails.
+            Title of the page of thumbnails.
         longest
             The longest side of the pictures in pixels.
         overwrite
@@ -147,7 +147,7 @@ class Gallery:
         Raises
         ------
         OSError
-            The folder cannot be written. The finished pages are there.
+            The folder cannot be written. The pages that are finished stay.
         """
         self.claim(outlines)
         made, failed = set(), {}
@@ -229,7 +229,7 @@ def _linked(names: Sequence[str]) -> dict[str, Links]:
 
 
 def _digest(outline: Outline, links: Links, longest: int) -> str:
-    """The SHA-256 of all that a page is made from."""
+    """The SHA-256 of all inputs of a page."""
     try:
         tree = sha256_of(outline.path)
         # If there is no notice, the photograph is unchanged, and the tree's file has its digest.
@@ -246,11 +246,11 @@ def _read_manifest(folder: Path) -> dict[str, str]:
         raise ViewError(f"{folder}: is a file; choose another name for the gallery's folder")
     file = folder / MANIFEST
     if not file.exists():
-        # Hidden files are no obstacle: they belong to version control or to the system.
+        # Hidden files are ignored, because they belong to version control or to the system.
         if folder.exists() and any(not inside.name.startswith(".") for inside in folder.iterdir()):
             raise ViewError(
-                f"{folder}: is not empty and no gallery (it has no {MANIFEST}); choose another "
-                "folder or empty it"
+                f"{folder}: is not empty and is not a gallery (it has no {MANIFEST}); choose "
+                "another folder or empty this one"
             )
         return {}
     try:
@@ -261,7 +261,7 @@ def _read_manifest(folder: Path) -> dict[str, str]:
             raise ValueError("it was made by a later version; upgrade regiontree")
         pages = dict(manifest["pages"])
         if strange := [name for name in pages if not _STEM.fullmatch(name)]:
-            raise ValueError(f"{strange[0]!r} is no name that a gallery gives")
+            raise ValueError(f"{strange[0]!r} is not a name that a gallery uses")
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ViewError(f"{file}: is not the manifest of a gallery ({error})") from error
     return pages

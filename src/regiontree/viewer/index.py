@@ -1,7 +1,7 @@
-"""The page of thumbnails: all images of a server or a gallery, each a link to its own page.
+"""The page of thumbnails: all images of a server or a gallery, with links to their pages.
 
-The page works without its script. The script adds keys and a filter by name. The page asks no
-network for anything but its thumbnails.
+The page works without its script. The script adds keys and a filter by name. The page loads
+nothing but its thumbnails.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Card", "index_html", "problem_html", "thumbnail"]
 _LONGEST = 480  # pixels of a thumbnail's longer side: twice the size that the page shows
 _REGIONS = 64  # the largest number of regions in a thumbnail: more would be noise
 _THINNEST = 4  # the longer side of a thumbnail is at most this many times the shorter side
-_QUALITY = 85  # of a thumbnail's JPEG
+_QUALITY = 85  # JPEG quality of a thumbnail, 1 to 95
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,13 @@ def index_html(cards: Sequence[Card], title: str) -> str:
 
 
 def problem_html(sentence: str, home: str | None = None) -> str:
-    """A page that says why there is nothing to see. `home` is the URL of the page of all images."""
+    """A page that says why there is no image. `home` is the URL of the page of thumbnails."""
     link = f'<p><a href="{_text(home)}">All images</a></p>' if home else ""
     return _page("Nothing to show", f"<p>{_text(sentence)}</p>{link}")
 
 
 def thumbnail(source: Source) -> bytes:
-    """The natural cut over the photograph, as JPEG. Without a photograph, it lies over white."""
+    """A JPEG of the natural cut over the photograph, or over white if there is no photograph."""
     tree = source.tree
     try:
         photo = source.picture(_LONGEST) if source.photo else None
@@ -81,7 +81,7 @@ def thumbnail(source: Source) -> bytes:
 def _row(card: Card) -> str:
     outline = card.outline
     name, size, notice = _text(outline.name), "", ""
-    if outline.shape:  # the browser can lay out the page before it has the pictures
+    if outline.shape:  # so that the browser can lay out the page before the pictures are loaded
         height, width = _stretched(outline.shape)
         size = f' width="{width}" height="{height}"'
     if outline.notice:
@@ -116,5 +116,5 @@ def _count(number: int, what: str) -> str:
 
 
 def _text(text: str) -> str:
-    """The text as HTML, also for attributes. A file name may be no valid Unicode."""
+    """The text as HTML, also for attributes. A file name may be invalid Unicode."""
     return html.escape(text.encode("utf-8", "replace").decode(), quote=True)
