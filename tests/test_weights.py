@@ -255,7 +255,7 @@ def test_a_commit_that_is_gone_is_not_replaced_by_another(online, caches):
     first = find_model("someone/small")
     (first.path / "model.safetensors").resolve().unlink()
     online.model("someone/small", {NEW: {"config.json": CONFIG, "model.safetensors": tensors(2)}})
-    with pytest.raises(BackboneError, match=rf"no revision {OLD}.*first downloaded.*delete .*main"):
+    with pytest.raises(BackboneError, match=rf"no revision {OLD}.*first download.*delete .*main"):
         find_model("someone/small")
 
 
@@ -364,7 +364,7 @@ def test_gated_models_say_what_is_missing(online, monkeypatch):
 
 def test_what_the_hub_does_not_have(online):
     online.model("someone/small", {OLD: {"config.json": CONFIG, "model.safetensors": tensors()}})
-    with pytest.raises(BackboneError, match=f"has no revision {NEW}; those there are: .*commits"):
+    with pytest.raises(BackboneError, match=f"has no revision {NEW}.*commits"):
         find_model(f"someone/small@{NEW}")
     with pytest.raises(BackboneError, match=r"did you mean 'facebook/dinov2-small', here 'dinov2_"):
         find_model("facebook/dinov2-smal")

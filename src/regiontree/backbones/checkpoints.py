@@ -141,7 +141,9 @@ def _renamed(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) -> d
         number = re.search(r"\.(\d+)\.", layer)
         key = layer.replace(number[0], ".*.", 1) if number else layer
         if key not in names:
-            raise BackboneError(f"{path}: nothing is known of its tensor {name}; it is altered")
+            raise BackboneError(
+                f"{path}: nothing is known of its tensor {name}; download the file again"
+            )
         parts = names[key].split()
         pieces = tensor.chunk(len(parts)) if len(parts) > 1 else [tensor]
         for part, piece in zip(parts, pieces, strict=True):

@@ -151,7 +151,7 @@ def _explain(error: Exception, errors: Any, hub_id: str, revision: str | None) -
         )
     elif isinstance(error, errors.RevisionNotFoundError):
         raise NoRevisionError(
-            f"{hub_id} has no revision {revision}; those there are: {page}/commits/main"
+            f"{hub_id} has no revision {revision}; its revisions are listed at {page}/commits/main"
         ) from None
     elif isinstance(error, (errors.RepositoryNotFoundError, errors.HFValidationError)):
         known = {entry.hub_id: entry.name for entry in CATALOG.values() if entry.hub_id}

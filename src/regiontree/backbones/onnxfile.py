@@ -101,8 +101,8 @@ class OnnxBackbone:
     ) -> None:
         if not spec.is_usual:
             raise SettingsError(
-                f"layers, facet and positions cannot be chosen of {path}: an ONNX file gives the "
-                "features it was exported to give; leave them out, or export others"
+                f"layers, facet and positions cannot be chosen for {path}: the export of an "
+                "ONNX file fixes its features; leave them out, or export the network again"
             )
         self._path = path
         self._session = _open(path, device)
@@ -297,7 +297,7 @@ def _open(path: Path, device: torch.device) -> Any:
         with path.open("rb") as file:
             start = file.read(8)
         raise BackboneError(
-            f"{path}: is no ONNX file, is damaged, or lacks its external data, which must lie "
+            f"{path}: is not an ONNX file, is damaged, or lacks its external data, which must lie "
             f"beside it (it starts with {start!r}; {_brief(error)}); download or export it again"
         ) from error
     if device.type == "cuda" and "CUDAExecutionProvider" not in session.get_providers():

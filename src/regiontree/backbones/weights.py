@@ -245,7 +245,7 @@ def _from_hub(
             if record is None:
                 raise
             raise BackboneError(
-                f"{error}. It is what was first downloaded; to take what is there now, delete "
+                f"{error}. The first download used this commit; to take the current one, delete "
                 f"{record_file}"
             ) from None
     folder = repository / "snapshots" / commit
@@ -331,8 +331,8 @@ def _read_record(path: Path) -> dict[str, Any] | None:
         case {"commit": str() | None, "files": dict()}:
             return dict(record)
     raise BackboneError(
-        f"{path}, which says what was first downloaded, is damaged; delete it to trust what is "
-        "there now"
+        f"{path}, the record of the first download, is damaged; delete it to trust the files that "
+        "are there now"
     )
 
 
