@@ -1,13 +1,14 @@
-"""The backbones that have a name of their own, and what is known of each.
+"""The backbones that have a name of their own, with the facts about each.
 
-Names are those of the networks' own publications and of code that uses them: family, size, patch
-(``dinov2_vitb14_reg`` is DINOv2's ViT-B with patches of 14 pixels and registers), so that size and
-patch are read off the name. Weights are never part of this package. They come from the Hugging Face
-hub, or for `url` from their authors' own server; a revision is a commit of the hub's repository and
-was published by others who pinned it, or is None: see :mod:`regiontree.backbones.weights`.
+The names are those that the networks' publications and other code use: family, size, patch.
+``dinov2_vitb14_reg`` is DINOv2's ViT-B with patches of 14 pixels and registers. The code reads size
+and patch from the name. This package never contains the weights. They come from the Hugging Face
+hub, or from their authors' own server if `url` is set. A revision is a commit of the hub's
+repository that others have pinned and published, or None; see
+:mod:`regiontree.backbones.weights`.
 
-Licences are those of the weights' authors. Where the hub's page says another one, the stricter is
-given and the note tells.
+The licences are those of the weights' authors. If the hub's page names another licence, the entry
+gives the stricter one and its note says so.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ class Entry:
     ----------
     name : str
     hub_id : str or None
-        Repository on the hub, ``owner/model``; None: the weights are at `url`.
+        Repository on the hub, ``owner/model``. None if the weights are at `url`.
     revision : str or None
-        Commit of that repository, 40 hexadecimal digits. None: the one found at the first download.
+        Commit of that repository, 40 hexadecimal digits. None: that of the first download.
     patch : int
         Side of a patch in pixels.
     width : int
-        Length of a patch's feature.
+        Length of the feature of one patch.
     depth : int
-        Blocks.
+        Number of blocks.
     prefix : int
-        Tokens before those of the patches: class, distillation, registers.
+        Number of tokens before the patch tokens: class, distillation, registers.
     licence : str
     gated : bool
         Whether the hub asks for an account that has accepted the licence.
@@ -46,9 +47,9 @@ class Entry:
         Size of the weight files in 10^6 bytes, rounded.
     family : str
     url : str or None
-        A checkpoint on its authors' server.
+        Address of a checkpoint on its authors' server.
     sha256 : str or None
-        Of ``model.safetensors`` at `revision`, or of the file at `url`; None: not known here.
+        sha256 of ``model.safetensors`` at `revision`, or of the file at `url`. None: not known.
     note : str
     """
 
@@ -245,4 +246,4 @@ _ENTRIES = [
 # fmt: on
 
 CATALOG: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
-"""Every network known by name."""
+"""All entries, by name."""

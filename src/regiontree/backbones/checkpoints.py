@@ -1,8 +1,8 @@
-"""Official checkpoints of DINO, DINOv2, MoCo v3, MAE and DeiT, told to the library transformers.
+"""Configuration and tensors of official checkpoints, in the form the library transformers takes.
 
-Their authors publish a file of tensors and no configuration. What it is can be read off the
-tensors: names say the architecture, shapes its sizes. Only the number of attention heads leaves no
-trace; it is known by the width.
+The checkpoints are those of DINO, DINOv2, MoCo v3, MAE and DeiT. The authors publish a file of
+tensors without a configuration. The names of the tensors tell the architecture, and their shapes
+tell its sizes. The tensors do not tell the number of attention heads, so a table gives it by width.
 
 ===========================  =================================================================
 DINO, DINOv2                 tensors at the top; in a training checkpoint under ``teacher``,
@@ -12,7 +12,7 @@ MoCo v3                      under ``state_dict``, ``module.base_encoder.``
 DINO's, MoCo v3's ResNet-50  as above, under the names that torchvision gives them
 ===========================  =================================================================
 
-MAE's encoder is a plain vision transformer once it masks nothing, so it is loaded as one.
+Without masking, MAE's encoder is a plain vision transformer, so it is loaded as one.
 
 References: Caron et al. (DINO), ICCV 2021; Oquab et al. (DINOv2), TMLR 2024; Chen et al. (MoCo v3),
 ICCV 2021; He et al. (MAE), CVPR 2022; Touvron et al. (DeiT), ICML 2021.
@@ -36,10 +36,11 @@ __all__ = ["is_checkpoint", "load_checkpoint"]
 HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1536: 24}  # by width
 HEADS_OF_MOCO = HEADS | {384: 12}
 _MOCO = "module.base_encoder."
-_DROPPED = ("head", "fc.", "decoder", "mask_token")  # on top, or of training
+_DROPPED = ("head", "fc.", "decoder", "mask_token")  # heads, and parts used in training only
 
-# Transformers' name by the published one, in which * is a number; names of DINOv2 where they
-# differ. Several names: the published matrix holds them one above the other.
+# From published names to the names in transformers; * stands for a number. Where there are several
+# new names, the published matrix holds these matrices stacked along the rows. _DINOV2 replaces the
+# names that differ for DINOv2.
 _VIT = {
     "cls_token": "embeddings.cls_token",
     "dist_token": "embeddings.distillation_token",
@@ -78,17 +79,17 @@ for _stage in range(4):
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a file's name is that of a checkpoint: .pth, .pth.tar or .pt."""
+    """Whether the file's name ends in .pth, .pth.tar or .pt, as checkpoints do."""
     return path.name.endswith((".pth", ".pth.tar", ".pt"))
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What config.json would say of the file, and its tensors under transformers' names.
+    """The model's configuration, as in config.json, and its tensors under transformers' names.
 
     Raises
     ------
     BackboneError
-        It is damaged, holds more than tensors and numbers, or is of another network.
+        The file is damaged, holds more than tensors and numbers, or is of another network.
     """
     tensors, moco = _encoder(path)
     if all(name in tensors for name in _RESNET_SIZES):
@@ -104,9 +105,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _encoder(path: Path) -> tuple[dict[str, Tensor], bool]:
-    """The encoder's tensors under their published names, and whether it is MoCo v3's."""
+    """The encoder's tensors under their published names, and whether the file is MoCo v3's."""
     try:
-        # Mapped, what is left out (optimiser, momentum encoder, heads) is never read.
+        # Memory mapping: the parts not needed (optimiser, momentum encoder, heads) are never read.
         stored = torch.load(path, "cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError):
         raise BackboneError(
@@ -133,14 +134,16 @@ def _encoder(path: Path) -> tuple[dict[str, Tensor], bool]:
 def _renamed(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        # conv1.weight -> conv1; cls_token and ls1.gamma are names as they are.
+        # conv1.weight -> conv1; cls_token and ls1.gamma stay as they are.
         layer, kind = name, ""
         if name.endswith((".weight", ".bias", ".running_mean", ".running_var", "_tracked")):
             layer, _, kind = name.rpartition(".")
         number = re.search(r"\.(\d+)\.", layer)
         key = layer.replace(number[0], ".*.", 1) if number else layer
         if key not in names:
-            raise BackboneError(f"{path}: nothing is known of its tensor {name}; it is altered")
+            raise BackboneError(
+                f"{path}: nothing is known of its tensor {name}; download the file again"
+            )
         parts = names[key].split()
         pieces = tensor.chunk(len(parts)) if len(parts) > 1 else [tensor]
         for part, piece in zip(parts, pieces, strict=True):

@@ -28,9 +28,17 @@ _OTHERS = {
 
 
 def backbones(name: str | None = None, *, download: bool = False, as_json: bool = False) -> int:
-    """Print the catalogue, or what is known of one backbone; the exit code.
+    """The exit code, 0. The catalogue, or the facts about one backbone, are printed.
 
-    With `download`, its weights are fetched and checked, for machines that will have no network.
+    With `download`, the backbone's weights are downloaded and checked, for later use without a
+    network.
+
+    Raises
+    ------
+    SettingsError
+        `download` without a name.
+    BackboneError
+        There is no such backbone, or its weights cannot be downloaded or are wrong.
     """
     if name is None:
         if download:
@@ -55,13 +63,13 @@ def backbones(name: str | None = None, *, download: bool = False, as_json: bool 
 
 
 def _others() -> dict[str, str]:
-    """What else `--backbone` takes, families of other packages included."""
+    """The other forms that `--backbone` accepts, including families that other packages add."""
     added = [kind for kind in FAMILIES if kind not in ("embedded", "onnx")]
     return _OTHERS | {f"{kind}:ARGUMENT": "a family that another package adds" for kind in added}
 
 
 def _rows() -> list[dict[str, Any]]:
-    """All backbones that have a name, then those of the hub that are here without one."""
+    """The catalogue, then the hub's models on this machine that the catalogue does not name."""
     here = {cached.name: cached for cached in cached_models()}
     rows = [_embedded()]
     for entry in CATALOG.values():
@@ -135,7 +143,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = 200  # a file has no edge
+        console.width = 200  # output to a file has no width limit
     wide = _table(rows, with_source=True)
     needed = console.measure(wide, options=console.options.update_width(1000)).maximum
     console.print(wide if needed <= console.width else _table(rows, with_source=False))

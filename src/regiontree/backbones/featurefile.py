@@ -1,12 +1,13 @@
 """Patch features on disk: computed once per photograph and network, used by every later tree.
 
-A file is one ``.safetensors``: a tensor ``features`` (h, w, d) float16 and, as JSON text in the
-header, which photograph (size, sha256), which network (name, sha256 of its weights, precision) and
-which settings shaped them. Reading it back compares all of that, so features of another photograph,
-network or size are never mistaken for these. 840 x 840 pixels of a ViT-S/14 take 2.8 MB.
+A feature file is one ``.safetensors`` with a tensor ``features`` (h, w, d), float16. The header
+names, as JSON text, the photograph (size, sha256), the network (name, sha256 of its weights,
+precision) and the settings that shaped the features. All of that is compared when the file is
+used. So features of another photograph, network or size are never used by mistake. The features of
+840 x 840 pixels from a ViT-S/14 take 2.8 MB.
 
 Half precision keeps the direction of a feature to a cosine of 0.999999 (:func:`save_features`
-refuses values that do not fit). That is enough to change details of a tree, though not its quality:
+refuses values that do not fit). The rounding can change details of a tree, but not its quality; see
 docs/decisions.md.
 """
 
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 FORMAT = "regiontree-features"
-"""What a feature file of this package calls its format."""
+"""The format name in the header of every feature file."""
 FORMAT_VERSION = 1
 _MAX_HEADER = 1 << 20
 
@@ -54,7 +55,7 @@ class Features:
     image_size : (H, W) of the photograph in pixels
     source : name and sha256 of the photograph
     backbone : name, sha256 and dtype of the network
-    overlap : patches of the grid in one of the network's, a side
+    overlap : number of grid patches along one side of a network patch
     """
 
     patches: Tensor
@@ -65,7 +66,7 @@ class Features:
 
 
 def save_features(path: Path, features: Features, settings: Mapping[str, Any]) -> None:
-    """Write features as float16; `settings` are those that shaped them, JSON values.
+    """Write features as float16. `settings`, JSON values, are those that shaped the features.
 
     Raises
     ------
@@ -92,12 +93,13 @@ def save_features(path: Path, features: Features, settings: Mapping[str, Any]) -
 
 
 def read_features_meta(path: Path) -> dict[str, Any]:
-    """What a feature file says of itself, from its header alone.
+    """The metadata in a feature file's header. The features themselves are not read.
 
     Raises
     ------
     FeatureError
-        Missing, damaged, or not a feature file of a version this program reads.
+        The file is missing or damaged, is no feature file, or has a version that this program does
+        not read.
     """
     try:
         with path.open("rb") as file:
@@ -127,7 +129,7 @@ def read_features_meta(path: Path) -> dict[str, Any]:
 
 
 def load_features(path: Path) -> Features:
-    """Read features back, (h, w, d) float16.
+    """The features of a file; `patches` is (h, w, d), float16.
 
     Raises
     ------

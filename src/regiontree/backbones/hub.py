@@ -1,8 +1,8 @@
-"""A model's settings and weights from the Hugging Face hub into the hub's own cache.
+"""A model's settings and weights, downloaded from the Hugging Face hub into the hub's own cache.
 
-`huggingface_hub` does the downloading, so HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE mean
-what they always mean, and what other programs have downloaded is found. Of a repository only
-``config.json``, ``preprocessor_config.json`` and the weights are taken, never code.
+`huggingface_hub` downloads the files, so HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE have
+their usual meaning. Files that other programs have downloaded are found. Only ``config.json``,
+``preprocessor_config.json`` and the weights of a repository are downloaded, never code.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-"""What the full name of a commit looks like: 40 hexadecimal digits."""
+"""Pattern of the full name of a commit: 40 hexadecimal digits."""
 _TIMEOUT = 30.0  # seconds without an answer
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -46,7 +46,7 @@ class NoRevisionError(BackboneError):
 
 
 def hub_cache() -> Path:
-    """The folder of the hub's files on this machine.
+    """The folder of the hub's cache on this machine.
 
     Raises
     ------
@@ -63,12 +63,12 @@ def hub_cache() -> Path:
 
 
 def download(hub_id: str, revision: str | None, *, progress: bool) -> tuple[str, dict[str, str]]:
-    """The commit, and the sha256 of large files by name. What the cache lacks is downloaded.
+    """The commit, and the sha256 of large files by name. Files not yet in the cache are downloaded.
 
     Raises
     ------
     UnreachableError
-        The hub does not answer, or must not be asked.
+        The hub does not answer, or HF_HUB_OFFLINE is set.
     NoRevisionError, BackboneError
         The hub has no such revision or model, refuses access, or has no weights that are safe to
         load.
@@ -77,7 +77,7 @@ def download(hub_id: str, revision: str | None, *, progress: bool) -> tuple[str,
 
     errors: Any = import_module("huggingface_hub.errors")
     api = HfApi(library_name="regiontree", library_version=__version__)
-    # RuntimeError comes from hf_xet; KeyError, TypeError and ValueError from what is no hub.
+    # hf_xet raises RuntimeError; a server that is no hub causes KeyError, TypeError or ValueError.
     broken = (OSError, errors.HTTPError, RuntimeError, KeyError, TypeError, ValueError)
     try:
         info = api.model_info(hub_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
@@ -108,7 +108,7 @@ def is_complete(snapshot: Path) -> bool:
 
 
 def commit_of(repository: Path, revision: str) -> str | None:
-    """The commit that a branch or tag was when it was last asked for."""
+    """The commit that a branch or tag named at the last request; None if the cache has none."""
     try:
         commit = (repository / "refs" / revision).read_text().strip()
     except OSError:
@@ -117,16 +117,16 @@ def commit_of(repository: Path, revision: str) -> str | None:
 
 
 def blob_name(file: Path) -> str | None:
-    """The sha256 that the cache has as a large file's name, to which its real name is a link."""
+    """The sha256 of a large file, read from its link into the cache; None if there is none."""
     try:
         name = Path(os.readlink(file)).name
-    except OSError:  # no link: a small file system or an old one copies
+    except OSError:  # no link: on a file system without links the cache holds copies
         return None
     return name if re.fullmatch(r"[0-9a-f]{64}", name) else None
 
 
 def _lacking(hub_id: str, names: Collection[str]) -> str:
-    """Why a repository is of no use."""
+    """The message that says why a repository cannot be loaded."""
     found = sorted(name for name in names if not name.endswith((".md", ".gitattributes", ".txt")))
     pickles = any(name.endswith((".pkl", ".pickle", ".pt", ".pth", ".ckpt")) for name in names)
     return (
@@ -137,7 +137,7 @@ def _lacking(hub_id: str, names: Collection[str]) -> str:
 
 
 def _explain(error: Exception, errors: Any, hub_id: str, revision: str | None) -> NoReturn:
-    """Raise what a failed request or write means, and what to do."""
+    """Raise an error that says what a failed request or write means, and what to do."""
     from huggingface_hub import constants, get_token
 
     page = f"{constants.ENDPOINT}/{hub_id}"
@@ -151,7 +151,7 @@ def _explain(error: Exception, errors: Any, hub_id: str, revision: str | None) -
         )
     elif isinstance(error, errors.RevisionNotFoundError):
         raise NoRevisionError(
-            f"{hub_id} has no revision {revision}; those there are: {page}/commits/main"
+            f"{hub_id} has no revision {revision}; its revisions are listed at {page}/commits/main"
         ) from None
     elif isinstance(error, (errors.RepositoryNotFoundError, errors.HFValidationError)):
         known = {entry.hub_id: entry.name for entry in CATALOG.values() if entry.hub_id}

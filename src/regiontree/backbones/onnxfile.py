@@ -1,24 +1,28 @@
-"""A network from an ONNX file, run by onnxruntime: whatever framework it was trained in.
+"""Patch features of a network in an ONNX file, run by onnxruntime.
 
-The file takes pixels (B, 3, H, W), float32 or float16, and gives patch features in one of three
-layouts, told apart by running it once or twice on an empty image:
+The network may come from any training framework.
 
-- tokens (B, prefix + h * w, d), patches row by row behind the class token and registers, if any;
+The network takes pixels (B, 3, H, W), float32 or float16. It gives patch features in one of three
+layouts. To find out which, the program runs the network once or twice on an empty image:
+
+- tokens (B, prefix + h * w, d): first the class token and registers, if any, then the patches row
+  by row;
 - a map (B, d, h, w), channels first;
 - a map (B, h, w, d), channels last.
 
-A file of one fixed size is run at that size, and its tokens split into the fewest in front and a
-grid of the rest. One of any size is run on 224 x 224 and 224 x 448 pixels: the tokens that come on
-top are a grid's, which gives the patch, and the rest of them are in front.
+A network of one fixed size is run at that size. Its tokens are split into a prefix and a patch
+grid, with the shortest prefix that fits. A network of any size is run on 224 x 224 and
+224 x 448 pixels. The number of extra tokens in the second run gives the patch size; the tokens
+that are left over are the prefix.
 
-What is not to be found out, the file may say itself, as text in its ``metadata_props``:
+The file may state the following as text in its ``metadata_props``:
 
 =====================  ============================================================================
 regiontree.patch       side of a patch in pixels
 regiontree.prefix      tokens in front of the patches
-regiontree.mean, .std  per channel, with commas, of pixels in [0, 1]; ImageNet's if it does not say
-regiontree.output      name of the output to take; else ``last_hidden_state``, else the first one
-                       that holds patch features
+regiontree.mean, .std  per channel, comma-separated, for pixels in [0, 1]; default: ImageNet's
+regiontree.output      name of the output to take; default: ``last_hidden_state``, or else the first
+                       output that holds patch features
 =====================  ============================================================================
 
 Format: https://onnx.ai/onnx/repo-docs/IR.html and ExternalData.html.
@@ -47,7 +51,7 @@ __all__ = ["OnnxBackbone", "load_onnx"]
 
 _PROBE = 224  # pixels a side: a multiple of the patches in use, 7, 8, 14, 16, 28 and 32
 _LARGEST_PATCH = 64
-_LARGEST_PREFIX = 16  # beyond that, tokens that happen to be about as many as some grid's
+_LARGEST_PREFIX = 16  # a longer prefix is more likely a wrong guess of the grid
 _DTYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
 
 Order = Literal["tokens", "channels first", "channels last"]
@@ -55,7 +59,7 @@ Order = Literal["tokens", "channels first", "channels last"]
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where in an output the patch features are: `prefix` tokens in front of them, if tokens."""
+    """Where an output holds the patch features; `prefix` counts the tokens in front of them."""
 
     output: str
     order: Order
@@ -65,29 +69,31 @@ class _Layout:
 
 
 class OnnxBackbone:
-    """See the module's text and :class:`regiontree.backbones.base.Backbone`.
+    """Patch features of the network in an ONNX file.
+
+    The module's text describes the file, :class:`regiontree.backbones.base.Backbone` the methods.
 
     Parameters
     ----------
     path
-        The file; its external data, if any, beside it.
+        The ONNX file. Its external data, if any, must lie beside it.
     device
-        CUDA needs an onnxruntime that has it; on any other device the file is run on the CPU, by
-        as many threads as torch has.
+        CUDA needs an onnxruntime with CUDA support. For any other device the network runs on the
+        CPU, with as many threads as torch uses.
     dtype
-        Not followed: a file computes in the precision it was exported in, and ``dtype`` of the
-        backbone says which.
+        Ignored: the network computes in the precision it was exported in. The attribute ``dtype``
+        of the backbone gives that precision.
     spec
-        The default: a file gives the features that it was exported to give.
+        Must be the default, because the export has fixed the features.
 
     Raises
     ------
     MissingExtraError
         onnxruntime or onnx is not installed.
     BackboneError
-        Not a file that is understood; the message names it and says what to do.
+        The file cannot be used; the message names the file and says what to do.
     SettingsError
-        Another `spec`, which cannot be followed.
+        `spec` is not the default.
     """
 
     def __init__(
@@ -95,8 +101,8 @@ class OnnxBackbone:
     ) -> None:
         if not spec.is_usual:
             raise SettingsError(
-                f"layers, facet and positions cannot be chosen of {path}: an ONNX file gives the "
-                "features it was exported to give; leave them out, or export others"
+                f"layers, facet and positions cannot be chosen for {path}: the export of an "
+                "ONNX file fixes its features; leave them out, or export the network again"
             )
         self._path = path
         self._session = _open(path, device)
@@ -117,12 +123,14 @@ class OnnxBackbone:
 
     @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
-        """(B, 3, h * patch, w * patch) in [0, 1] -> (B, h, w, dim) float32 on `device`.
+        """Patch features (B, h, w, dim), float32 on `device`.
+
+        `pixels` is (B, 3, h * patch, w * patch), in [0, 1].
 
         Raises
         ------
         BackboneError
-            Pixels of another size than the file is fixed to, or that it fails on.
+            The file is fixed to another image size, or the network fails on these pixels.
         """
         images, _, height, width = pixels.shape
         tall, wide = (own or side for own, side in zip(self._sides, (height, width), strict=True))
@@ -162,7 +170,7 @@ class OnnxBackbone:
             )
         except _runtime_errors() as error:
             height, width = pixels.shape[2:]
-            if "llocat" in str(error):  # as torch says it, so that a smaller batch is tried
+            if "llocat" in str(error):  # torch's error, so that the caller tries a smaller batch
                 raise torch.OutOfMemoryError(f"{self._path}: {_brief(error)}") from error
             raise BackboneError(
                 f"{self._path}: cannot be run on {height}x{width} pixels ({_brief(error)}); export "
@@ -171,7 +179,7 @@ class OnnxBackbone:
         return found
 
     def _find_layout(self, said: Mapping[str, str]) -> _Layout:
-        """What the outputs hold, from what the file says and from their shapes on empty images."""
+        """The layout, from the file's metadata and the output shapes on empty images."""
         patch, prefix = (
             _whole(self._path, said, f"regiontree.{key}") for key in ("patch", "prefix")
         )
@@ -208,7 +216,7 @@ class OnnxBackbone:
 def load_onnx(
     argument: str, device: torch.device, dtype: torch.dtype, spec: FeatureSpec
 ) -> OnnxBackbone:
-    """The family ``onnx:FILE``.
+    """The backbone that ``onnx:FILE`` names; `argument` is the part after the colon.
 
     Raises
     ------
@@ -281,7 +289,7 @@ def _open(path: Path, device: torch.device) -> Any:
             "or use --device cpu"
         )
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what is wrong is raised; nothing is printed besides
+    options.log_severity_level = 4  # errors are raised as exceptions; onnxruntime prints nothing
     options.intra_op_num_threads = torch.get_num_threads()
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
@@ -289,7 +297,7 @@ def _open(path: Path, device: torch.device) -> Any:
         with path.open("rb") as file:
             start = file.read(8)
         raise BackboneError(
-            f"{path}: is no ONNX file, is damaged, or lacks its external data, which must lie "
+            f"{path}: is not an ONNX file, is damaged, or lacks its external data, which must lie "
             f"beside it (it starts with {start!r}; {_brief(error)}); download or export it again"
         ) from error
     if device.type == "cuda" and "CUDAExecutionProvider" not in session.get_providers():

@@ -1,9 +1,10 @@
 """Features from a file instead of a network: no model, no download, any source.
 
 A feature file is a ``.npy`` array, an ``.npz`` with an array ``features``, or a ``.safetensors``
-with a tensor ``features`` or a single one: (h, w, d), floating, one unit of the patch grid an
-entry. The files that ``regiontree run`` keeps features in are of the last kind. What a file is goes
-by its content, not its name. It is read without pickle and checked before use.
+with a tensor ``features`` or with a single tensor. The array is (h, w, d), floating point: one
+feature of length d for each patch of the grid. ``regiontree run`` keeps features in files of the
+last kind. The content of a file decides its kind, not its name. Files are read without pickle and
+checked before use.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ __all__ = ["FEATURE_SUFFIXES", "check_features", "find_features", "read_features
 
 FEATURE_SUFFIXES = frozenset({".npy", ".npz", ".safetensors"})
 """Endings of files that may hold features."""
-# What is raised on damaged or hostile files by zipfile, its decompressors, safetensors and NumPy's
-# header parser.
+# What zipfile, its decompressors, safetensors and NumPy's header parser raise on damaged or hostile
+# files.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
            SafetensorError, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError,
            SyntaxError, RuntimeError, MemoryError)  # fmt: skip
@@ -37,12 +38,13 @@ _NUMPY = (b"\x93NUMPY", b"PK")
 
 
 def read_features(path: str | Path) -> tuple[NDArray[np.floating[Any]], str]:
-    """Features (h, w, d) of a file and the file's sha256.
+    """The features (h, w, d), floating point, of a file, and the file's sha256.
 
     Raises
     ------
     FeatureError
-        Naming the file: missing, not a feature file, damaged, pickled, wrong shape or values.
+        The file is missing, damaged, pickled or not a feature file, or its shape or values are
+        wrong. The message names the file.
     """
     path = Path(path)
     if path.is_dir():
@@ -85,7 +87,7 @@ def _read_array(file: IO[bytes], name: str) -> Any:
     if not start:
         raise FeatureError(f"{name}: is empty (0 bytes); write it again")
     if not start.startswith(_NUMPY):
-        # NumPy would take it for a pickle and suggest loading it as one.
+        # NumPy would take the file for a pickle and suggest loading it as one.
         raise FeatureError(
             f"{name}: is not a NumPy file (it starts with {start!r}); write it with numpy.save"
         )
@@ -102,10 +104,15 @@ def _read_array(file: IO[bytes], name: str) -> Any:
 
 
 def check_features(features: Any, name: str) -> NDArray[np.floating[Any]]:
-    """The features as an array that torch takes, else a :class:`FeatureError` naming them.
+    """The features (h, w, d) as an array that torch accepts.
 
-    Copies only what torch refuses: foreign byte order, more than 64 bits, negative strides,
-    read-only memory.
+    The array is copied only if torch refuses it: foreign byte order, more than 64 bits, negative
+    strides or read-only memory.
+
+    Raises
+    ------
+    FeatureError
+        The shape, type or values are wrong. The message begins with `name`.
     """
     if not isinstance(features, np.ndarray):
         raise FeatureError(f"{name}: is not an array but {type(features).__name__}")
@@ -127,7 +134,12 @@ def check_features(features: Any, name: str) -> NDArray[np.floating[Any]]:
 def find_features(folder: Path, image: Path) -> Path:
     """The feature file in `folder` named like an image: ``photo.npy`` for ``photo.jpg``.
 
-    Of several, the first of ``.npy``, ``.npz``, ``.safetensors``.
+    If there are several, the first in the order ``.npy``, ``.npz``, ``.safetensors``.
+
+    Raises
+    ------
+    FeatureError
+        There is no such file or no such folder.
     """
     for suffix in sorted(FEATURE_SUFFIXES):
         path = folder / f"{image.stem}{suffix}"

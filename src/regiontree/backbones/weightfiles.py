@@ -1,8 +1,8 @@
-"""Which files of a folder are a model's weights, and whether they are whole.
+"""Which files of a folder are a model's weights, and whether they are complete.
 
-Hugging Face's layout: one file, or an index in JSON whose ``weight_map`` names several.
-``model.safetensors`` is preferred; ``pytorch_model.bin`` is a pickle, which its reader must take
-tensors from and nothing else.
+The layout is Hugging Face's: one file, or an index in JSON whose ``weight_map`` names several
+files. ``model.safetensors`` is preferred. ``pytorch_model.bin`` is a pickle; its reader must load
+only tensors from it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _WEIGHTS = (
 
 
 def choose_weights(names: Collection[str]) -> str | None:
-    """The file to start from, a file of weights or an index; None: there is none."""
+    """The name of the weight file or of the index of weight files; None if there is neither."""
     return next((name for name in _WEIGHTS if name in names), None)
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that a model's weights lie in, in order of name.
+    """The files that hold a model's weights, in order of name.
 
     Raises
     ------
     BackboneError
-        There are none, or not all of them.
+        The folder has no weight files, or some of them are missing.
     """
     there = {path.name for path in folder.iterdir() if path.is_file()}
     first = choose_weights(there)
@@ -56,12 +56,12 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def shards_of(index: Path) -> list[str]:
-    """Names of the files that an index names; none leads out of its folder.
+    """The file names in an index of weight files. All of them lie in the folder of the index.
 
     Raises
     ------
     BackboneError
-        It is damaged.
+        The index is damaged.
     """
     ending = Path(index.name.removesuffix(".index.json")).suffix
     try:
@@ -75,10 +75,10 @@ def shards_of(index: Path) -> list[str]:
 
 
 def check_whole(file: Path) -> None:
-    """Raise a BackboneError if a weight file is visibly none, or not all of it is there.
+    """Raise a BackboneError if a file is a Git LFS pointer, damaged or incomplete.
 
-    A safetensors file says its own length: 8 bytes, little-endian, with the length of a JSON
-    header, the header, and data up to the largest of its offsets
+    The length of a safetensors file follows from its content: 8 bytes, little-endian, with the
+    length of a JSON header; the header; data up to the largest offset in the header
     (https://huggingface.co/docs/safetensors).
     """
     size = file.stat().st_size

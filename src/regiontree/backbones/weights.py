@@ -1,13 +1,13 @@
-"""From the name of a backbone to its weights on this machine, checked.
+"""The checked weights of a backbone on this machine, found by name.
 
 A name is one of :data:`~regiontree.backbones.catalog.CATALOG`, a repository of the Hugging Face hub
 (``owner/model`` or ``owner/model@revision``), or a folder or checkpoint that is already here.
 
 Every download is pinned. A catalogue entry names a commit of the repository if one was published.
-Elsewhere the first download writes down the commit and the sha256 of each weight file, and every
-later start uses them: trust on first use. The sha256 of a file is also compared with the one that
-the hub says. It is computed once and remembered by path, size and time of change, because reading
-4 GB would take seconds at every start.
+The first download records the commit and the sha256 of each weight file. Every later start uses
+this record: trust on first use. The sha256 of a file is also compared with the one that the hub
+gives. It is computed once and remembered by path, size and time of change, because reading 4 GB
+would take seconds at every start.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class LocalModel:
     Attributes
     ----------
     name : str
-        The name that the user gave.
+        The name as the user gave it.
     path : Path
         Folder with ``config.json`` and weights, or a checkpoint file.
     digest : str
@@ -70,7 +70,7 @@ class LocalModel:
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """A backbone on this machine, not checked: the name to ask for it by, size in 10^6 bytes."""
+    """A backbone on this machine, not checked. `name` finds it; `megabytes` is 10^6 bytes."""
 
     name: str
     path: Path
@@ -84,19 +84,19 @@ def find_model(name: str, *, progress: bool = True) -> LocalModel:
     Parameters
     ----------
     name
-        A name of the catalogue, a repository of the hub, or a folder or checkpoint, which exists or
-        starts with ``./``, ``/`` or ``~``. ``@revision`` after a name or a repository asks for that
-        commit, branch or tag.
+        A name of the catalogue, a repository of the hub, or a folder or checkpoint. A path must
+        exist or start with ``./``, ``/`` or ``~``. ``@revision`` after a name or a repository asks
+        for that commit, branch or tag.
     progress
         Show bars while downloading, if standard error is a terminal.
 
     Raises
     ------
     BackboneError
-        There is no such name, no network, no access or no weights, or the weights are not those
-        that were expected. The message says which, and what to do.
+        There is no such name, no network, no access or no weights, or the weights are not the
+        expected ones. The message says which, and what to do.
     MissingExtraError
-        It comes from the hub, and `huggingface_hub` is not installed.
+        The weights come from the hub, and `huggingface_hub` is not installed.
     """
     try:
         return _find(name, progress)
@@ -133,13 +133,13 @@ def cached_models() -> list[Cached]:
 
 
 def forget_digests() -> None:
-    """Have every sha256 computed anew when it is next asked for."""
+    """Delete the remembered sha256 values. Each is computed again when it is next needed."""
     (cache_folder() / "digests.json").unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """Where a name's weights are to be had: one of an address, a repository and a path."""
+    """The source of a backbone's weights: an address, a repository or a path."""
 
     address: Entry | None = None
     hub_id: str | None = None
@@ -184,7 +184,7 @@ def _find(name: str, progress: bool) -> LocalModel:
 
 
 def is_here(name: str) -> bool:
-    """Whether that backbone needs no download. Weights of a family are the family's own matter.
+    """Whether that backbone needs no download; always true for a family, which finds its weights.
 
     Raises
     ------
@@ -237,7 +237,7 @@ def _from_hub(
         try:
             commit, said = download(hub_id, commit or revision, progress=progress)
         except UnreachableError:
-            # What the branch was when it was last asked for will do, if nothing is pinned.
+            # If nothing is pinned, use the commit that the branch had at the last request.
             commit = commit or commit_of(repository, revision or "main")
             if commit is None or not is_complete(repository / "snapshots" / commit):
                 raise
@@ -245,7 +245,7 @@ def _from_hub(
             if record is None:
                 raise
             raise BackboneError(
-                f"{error}. It is what was first downloaded; to take what is there now, delete "
+                f"{error}. The first download used this commit; to take the current one, delete "
                 f"{record_file}"
             ) from None
     folder = repository / "snapshots" / commit
@@ -294,7 +294,7 @@ def _file_of(entry: Entry, url: str) -> Path:
 
 
 def _usual_commit(hub_id: str, repository: Path) -> str | None:
-    """The commit that the hub id alone stands for on this machine."""
+    """The commit that a hub id without a revision means on this machine."""
     try:
         record = _read_record(_record_file(hub_id, None))
     except BackboneError:
@@ -314,13 +314,13 @@ def _is_backbone(config: Path) -> bool:
 
 
 def _record_file(hub_id: str, revision: str | None) -> Path:
-    """Where the first download of a revision is written down."""
+    """The file that records the first download of a revision."""
     name = f"{hub_id.replace('/', '--')}@{urllib.parse.quote(revision or 'main', safe='')}.json"
     return cache_folder() / "weights" / name
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:
-    """``{"commit": str or null, "files": {name: sha256}}``; None: nothing was downloaded yet."""
+    """``{"commit": str or null, "files": {name: sha256}}``; None before the first download."""
     try:
         record = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -331,8 +331,8 @@ def _read_record(path: Path) -> dict[str, Any] | None:
         case {"commit": str() | None, "files": dict()}:
             return dict(record)
     raise BackboneError(
-        f"{path}, which says what was first downloaded, is damaged; delete it to trust what is "
-        "there now"
+        f"{path}, the record of the first download, is damaged; delete it to trust the files that "
+        "are there now"
     )
 
 
@@ -341,11 +341,11 @@ def _write_json(path: Path, value: Any) -> None:
         with atomic_write(path) as file:
             file.write(json.dumps(value, indent=1).encode())
     except OSError:
-        pass  # a read-only home only means that the next start does the same again
+        pass  # with a read-only home the next start computes this again
 
 
 def _sha256(file: Path) -> str:
-    """sha256 of a file, remembered for as long as its size and time of change stay the same."""
+    """sha256 of a file, remembered as long as its size and time of change stay the same."""
     path = file.resolve()
     stat = path.stat()
     memory = cache_folder() / "digests.json"
@@ -364,7 +364,7 @@ def _sha256(file: Path) -> str:
 
 
 def _digest(files: list[Path]) -> str:
-    """See :class:`LocalModel`."""
+    """The `digest` of :class:`LocalModel` for these files."""
     if len(files) == 1:
         return _sha256(files[0])
     lines = (f"{_sha256(file)}  {file.name}\n" for file in sorted(files))
