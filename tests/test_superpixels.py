@@ -206,7 +206,7 @@ def test_a_missing_photograph_is_named():
 
 def test_a_feature_file_has_no_pixels(tmp_path):
     np.save(tmp_path / "scene.npy", blocks())
-    with pytest.raises(SettingsError, match=r"'colours' divides .* use precomputed:FOLDER"):
+    with pytest.raises(SettingsError, match=r"'colours' .*photograph.* use precomputed:FOLDER"):
         parser("colours").parse(tmp_path / "scene.npy")
 
 

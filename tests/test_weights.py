@@ -263,7 +263,7 @@ def test_a_commit_that_is_gone_is_not_replaced_by_another(online, caches):
     first = find_model("someone/small")
     (first.path / "model.safetensors").resolve().unlink()
     online.model("someone/small", {NEW: {"config.json": CONFIG, "model.safetensors": tensors(2)}})
-    with refused(BackboneError, OLD, "first downloaded", f"delete {record_of('someone/small')}"):
+    with refused(BackboneError, OLD, "first download", f"delete {record_of('someone/small')}"):
         find_model("someone/small")
 
 
