@@ -21,9 +21,9 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -76,12 +76,19 @@ class LoadedImage:
         Name of the file, without its folder. None if the image did not come from a file.
     digest : str
         sha256 of the file's bytes, or of the pixels if there is no file.
+    valid : (h, w) bool or None
+        Which pixels hold data, at the scale of `rgb`. None: all of them.
+    facts : mapping
+        How the pixels were made of the file, as JSON values for ``meta["image"]``: the stretch, for
+        example.
     """
 
     rgb: NDArray[np.uint8]
     size: tuple[int, int]
     name: str | None
     digest: str
+    valid: NDArray[np.bool_] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_uniform(self) -> bool:
