@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,43 @@ def test_an_interruption_while_the_command_is_loaded_leaves_no_traceback(tmp_pat
         check=False,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_in_another_thread_no_handler_is_touched() -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    seen = []
+
+    def work() -> None:
+        with interruptible() as check:
+            check()
+            seen.append([signal.getsignal(number) for number in numbers])
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None], ids=["ignored", "own"])
+def test_a_signal_that_the_program_handles_itself_keeps_its_handler(number, handler) -> None:
+    before = signal.signal(number, handler)
+    try:
+        with interruptible() as check:
+            os.kill(os.getpid(), number)
+            check()
+            assert signal.getsignal(number) is handler
+        assert signal.getsignal(number) is handler
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_handler_from_c_code_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python shows it as None and cannot restore it."""
+    changed = []
+    monkeypatch.setattr(signal, "getsignal", lambda _: None)
+    monkeypatch.setattr(signal, "signal", lambda *given: changed.append(given))
+    with interruptible():
+        pass
+    assert changed == []

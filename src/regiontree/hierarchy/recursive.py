@@ -26,7 +26,6 @@ from typing import Literal
 import numpy as np
 import torch
 
-from regiontree.errors import SolverError
 from regiontree.hierarchy.base import (
     FloatArray,
     Hierarchy,
@@ -36,6 +35,7 @@ from regiontree.hierarchy.base import (
     StopReason,
     assemble,
 )
+from regiontree.spectral.dense import eigenpairs, product
 from regiontree.spectral.kmeans import kmeans
 from regiontree.system.stages import check_settings, setting
 from regiontree.system.threads import one_thread
@@ -177,8 +177,8 @@ def normalised_cuts(weights: FloatArray, labels: IntArray) -> FloatArray:
     (g,) float64; 1 for a group without any affinity.
     """
     member = np.eye(int(labels.max()) + 1)[labels]
-    within = np.einsum("ig,ig->g", member, weights @ member)
-    total = member.T @ weights.sum(axis=1)
+    within = np.einsum("ig,ig->g", member, product(weights, member))
+    total = product(member.T, weights.sum(axis=1))
     share = np.divide(within, total, out=np.zeros_like(within), where=total > 0)
     cuts: FloatArray = 1.0 - share
     return cuts
@@ -200,12 +200,7 @@ def normalised_laplacian(weights: FloatArray) -> FloatArray:
 def _smallest_eigenpairs(laplacian: FloatArray, k: int) -> tuple[FloatArray, FloatArray]:
     """The k >= 2 smallest eigenpairs, each vector's largest entry positive."""
     k = max(2, k)
-    try:
-        values, vectors = np.linalg.eigh(laplacian)
-    except np.linalg.LinAlgError as error:
-        raise SolverError(
-            f"eigenproblem of a node with {len(laplacian)} parts failed: {error}"
-        ) from error
+    values, vectors = eigenpairs(laplacian)
     vectors = vectors[:, :k]
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
     return values[:k], vectors * np.where(largest < 0, -1.0, 1.0)
@@ -229,8 +224,8 @@ def best_threshold(weights: FloatArray, vector: FloatArray) -> IntArray | None:
         return None
     sides = above[proper].astype(np.float64)
     degrees = weights.sum(axis=1)
-    inside = np.einsum("ti,ti->t", sides @ weights, sides)
-    volume = sides @ degrees
+    inside = np.einsum("ti,ti->t", product(sides, weights), sides)
+    volume = product(sides, degrees)
     cut = volume - inside
     rest = degrees.sum() - volume
     mean_cut = 0.5 * (

@@ -43,6 +43,7 @@ from regiontree.hierarchy.base import (
     StopReason,
     assemble,
 )
+from regiontree.spectral.dense import eigenpairs, gram, product
 from regiontree.system.stages import check_settings, setting
 from regiontree.system.threads import one_thread
 
@@ -87,7 +88,7 @@ class SpectralWard:
         k = len(graph.count)
         nodes = [Node(np.array([i]), stop=StopReason.SINGLE_PART, height=0.0) for i in range(k)]
         if k > 1:
-            with one_thread():  # NumPy's other threads, once woken, stay busy for longer than this
+            with one_thread():  # other threads, once woken, stay busy for longer than this takes
                 rows = spectral_rows(graph, self.vectors, self.power)
                 pairs, costs = ward_merges(rows, graph.count, self.exponent)
             highest = float(costs[-1])
@@ -107,14 +108,14 @@ def spectral_rows(graph: PartGraph, vectors: int | None, power: float) -> FloatA
     """Coordinates of the parts, (k, v) with v <= `vectors`: step 1 above."""
     count = graph.count.astype(float)
     mean = graph.sums / count[:, None]
-    distance = 1.0 - mean @ mean.T
+    distance = 1.0 - gram(mean)
     np.maximum(0.0, distance, out=distance)
     affinity = np.subtract(1.0, distance / max(float(distance.max()), 1e-12), out=distance)
     # A_ij / sqrt(D_i D_j), where D_i, the sum of A_ij over j, is n_i times affinity @ count.
-    scale = np.sqrt(count / (affinity @ count))
+    scale = np.sqrt(count / product(affinity, count))
     affinity *= scale
     affinity *= scale[:, None]
-    values, u = np.linalg.eigh(affinity)
+    values, u = eigenpairs(affinity)
     values, u = values[::-1][:vectors], u[:, ::-1][:, :vectors]
     # A zero that rounding made tiny would become large when raised to a small power.
     values = np.where(values > _ROUNDING * values[0], values, 0.0)
@@ -146,7 +147,7 @@ def ward_merges(
     k = len(rows)
     weight = count.astype(float)
     square = (rows**2).sum(axis=1)
-    apart = np.maximum(0.0, square[:, None] + square - 2 * rows @ rows.T)
+    apart = np.maximum(0.0, square[:, None] + square - 2 * gram(rows))
     if exponent != 2:
         apart **= exponent / 2
     cost = apart * weight[:, None] * weight / (weight[:, None] + weight)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 __all__ = ["interruptible"]
+
+_USUAL = (signal.SIG_DFL, signal.default_int_handler)
 
 
 @contextmanager
@@ -16,8 +19,11 @@ def interruptible() -> Iterator[Callable[[], None]]:
 
     Within the block, both signals also raise KeyboardInterrupt at once, in the main thread. But
     Python loses an exception in a callback from C code and in a finaliser. So the block should call
-    the function between two pieces of work: it raises the exception again. The block must run in
-    the main thread. When it ends, the earlier signal handlers are restored.
+    the function between two pieces of work: it raises the exception again. When the block ends, the
+    earlier signal handlers are restored.
+
+    A signal that the program handles or ignores itself (``nohup`` ignores it) keeps its handler. In
+    a thread other than the main one all signals do, because Python allows no change there.
     """
     received = False
 
@@ -30,10 +36,13 @@ def interruptible() -> Iterator[Callable[[], None]]:
         if received:
             raise KeyboardInterrupt
 
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        every = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: handler for number, handler in every.items() if handler in _USUAL}
     try:
+        for number in before:
+            signal.signal(number, interrupt)
         yield check
     finally:
         for number, handler in before.items():
