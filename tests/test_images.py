@@ -7,6 +7,7 @@ import hashlib
 import io
 import re
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -169,7 +170,7 @@ def test_a_bomb_is_refused_before_a_pixel_is_decoded(tmp_path, monkeypatch):
 
 def test_a_bomb_that_pillow_refuses_by_itself(tmp_path):
     (tmp_path / "bomb.png").write_bytes(png(2**31 - 1, 2**31 - 1))
-    with refused(ImageError, "bomb.png", "300 megapixels", "limit of 150"):
+    with refused(ImageError, "bomb.png", "2147483647 x 2147483647", "limit of 150"):
         load_image(tmp_path / "bomb.png")
 
 
@@ -182,6 +183,24 @@ def test_the_limit_is_the_callers_and_pillows_own_is_left_alone(tmp_path, monkey
         with refused(ImageError, "30 x 20", "0.0006 megapixels", "0.000599"):
             load_image(source, max_pixels=599)
     assert Image.MAX_IMAGE_PIXELS == 7
+
+
+def test_pillows_warnings_are_the_programs_to_filter(tmp_path):
+    """A TIFF whose tag has two values where one is due: Pillow warns, and the pixels are fine."""
+    path = written(tmp_path, Image.fromarray(picture(20, 30)), "photo.tif")
+    data = bytearray(path.read_bytes())
+    start = int.from_bytes(data[4:8], "little")
+    for entry in range(start + 2, start + 2 + 12 * data[start], 12):
+        if data[entry : entry + 2] == (277).to_bytes(2, "little"):  # SamplesPerPixel
+            data[entry + 4] = 2
+    path.write_bytes(bytes(data))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert load_image(path).size == (20, 30)
+    assert [str(one.message) for one in seen if "tag 277" in str(one.message)]
+    with warnings.catch_warnings(), refused(ImageError, "photo.tif", "tag 277", "errors"):
+        warnings.simplefilter("error")
+        load_image(path)
 
 
 def test_an_image_too_large_for_the_memory(tmp_path, monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -662,6 +664,8 @@ def main() -> None:
     # tree takes 181 ms on a busy machine instead of 266, and 11 ms more on an idle machine
     # (benchmarks/threads.py). The variable must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    if not sys.warnoptions:  # else the user has said which warnings to show
+        warnings.filterwarnings("ignore", module="PIL")  # about metadata, not about pixels
     app()
 
 

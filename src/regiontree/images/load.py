@@ -18,8 +18,6 @@ import hashlib
 import io
 import math
 import struct
-import threading
-import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +31,7 @@ from PIL import Image, UnidentifiedImageError
 
 from regiontree.errors import ImageError
 from regiontree.images.grid import Size
+from regiontree.images.identify import identified
 from regiontree.images.readers import FIRST_BYTES, ImageReader, ImageRequest, find_reader
 
 __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "LoadedImage", "Photo", "image_size", "load_image"]
@@ -236,39 +235,34 @@ class PillowReader(ImageReader):
 @contextmanager
 def _decoding(name: str) -> Iterator[None]:
     """Turn the errors that Pillow raises while it decodes `name` into an ImageError."""
+    # Pillow's warnings are not silenced: filters belong to the whole process, so to the program.
     try:
-        with warnings.catch_warnings():
-            # We check the number of pixels ourselves. Pillow's other warnings are about metadata.
-            warnings.simplefilter("ignore")
-            yield
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: Pillow refuses it as too large ({error})") from None
+        yield
+    except Image.DecompressionBombError as error:  # of a frame inside the file
+        raise ImageError(
+            f"{name}: Pillow refuses it as too large ({error}); if the file is genuine, raise "
+            "PIL.Image.MAX_IMAGE_PIXELS"
+        ) from None
+    except Warning as warning:
+        raise ImageError(
+            f"{name}: Pillow warns of it ({warning}), and this program turns warnings into "
+            'errors; allow it with warnings.filterwarnings("default", module="PIL")'
+        ) from warning
     except _DAMAGE as error:
         raise ImageError(f"{name}: is damaged or cut short ({error})") from error
     except MemoryError as error:
         raise ImageError(f"{name}: does not fit in memory; make a smaller copy first") from error
 
 
-_PILLOW_LIMIT = threading.Lock()
-
-
 def _opened(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
     """The opened image, with its size checked and no pixel decoded."""
-    # Pillow's own limit is a global of its module. It is set to ours only while the header is read.
-    with _PILLOW_LIMIT:
-        before = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = max(max_pixels, 1)
-        try:
-            image = Image.open(file)
-        except UnidentifiedImageError:
-            file.seek(0)
-            raise ImageError(
-                f"{name}: is not an image that Pillow can read (it starts with {file.read(8)!r})"
-            ) from None
-        except Image.DecompressionBombError:
-            raise ImageError(_too_large(name, None, max_pixels)) from None
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
+    try:
+        image = identified(file)
+    except UnidentifiedImageError:
+        file.seek(0)
+        raise ImageError(
+            f"{name}: is not an image that Pillow can read (it starts with {file.read(8)!r})"
+        ) from None
     _check_pixels(name, image.size, max_pixels)
     return image
 
@@ -276,21 +270,13 @@ def _opened(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
 def _check_pixels(name: str, size: tuple[int, int], max_pixels: int) -> None:
     """Raise an ImageError if an image of `size` (width, height) is empty or too large."""
     if size[0] * size[1] > max_pixels:
-        raise ImageError(_too_large(name, size, max_pixels))
+        raise ImageError(
+            f"{name}: {size[0]} x {size[1]} = {size[0] * size[1] / 1e6:.3g} megapixels, above the "
+            f"limit of {max_pixels / 1e6:.3g}; if the file is genuine, raise the limit with "
+            "max_pixels (--max-pixels)"
+        )
     if 0 in size:
         raise ImageError(f"{name}: has no pixels (its size is {size[0]} x {size[1]})")
-
-
-def _too_large(name: str, size: tuple[int, int] | None, max_pixels: int) -> str:
-    """The message for an image with too many pixels; `size` is (width, height) or unknown."""
-    if size is None:  # Pillow refuses images above twice its limit and does not report their size
-        what = f"more than {2 * max_pixels / 1e6:.3g}"
-    else:
-        what = f"{size[0]} x {size[1]} = {size[0] * size[1] / 1e6:.3g}"
-    return (
-        f"{name}: {what} megapixels, above the limit of {max_pixels / 1e6:.3g}; if the file is "
-        "genuine, raise the limit with max_pixels (--max-pixels)"
-    )
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
