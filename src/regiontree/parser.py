@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from functools import cached_property, lru_cache
+from dataclasses import dataclass
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ from regiontree.spectral.affinity import EQUAL, make_affinity, max_cosine_distan
 from regiontree.spectral.graph import part_graph
 from regiontree.spectral.oversegment import PatchGraph
 from regiontree.spectral.smooth import smooth_features
+from regiontree.system.locks import Lock
+from regiontree.system.threads import threads_after_fork
 from regiontree.tree import RegionTree, StopReason
 from regiontree.tree.paths import sum_in_order
 
@@ -119,6 +121,8 @@ class RegionParser:
             raise SettingsError(
                 f"settings already contains every setting; leave out {given}, or leave out settings"
             )
+        self._network: Backbone | None = None
+        self._loading = Lock()
         self._own = None
         if backbone is not None and not named:
             self._own = OwnModel(backbone)
@@ -131,9 +135,11 @@ class RegionParser:
         if settings.needs_pixels:
             check_installed(settings.parts.name)  # before the network runs
 
-    @cached_property
+    @property
     def backbone(self) -> Backbone:
         """The network with its views, crops or tiles. It is loaded when it is first used.
+
+        If several threads ask at the same time, one loads the network and the others wait for it.
 
         Raises
         ------
@@ -142,6 +148,14 @@ class RegionParser:
         SettingsError
             The network cannot compute in the chosen precision.
         """
+        if self._network is None:
+            with self._loading:
+                if self._network is None:
+                    self._network = self._loaded()
+        return self._network
+
+    @threads_after_fork()
+    def _loaded(self) -> Backbone:
         network: Backbone
         if self._own:
             network = self._own
@@ -257,6 +271,7 @@ class RegionParser:
         return self.sight.border_pixels(photo) if wanted and has_photo else None
 
     @torch.inference_mode()
+    @threads_after_fork()
     def build(
         self,
         features: Features | Tensor | NDArray[np.floating[Any]],
@@ -372,7 +387,7 @@ class RegionParser:
 
     def _forward(self, image: LoadedImage) -> Tensor:
         # Not in inference mode, because the features may be used in training.
-        with torch.no_grad():
+        with torch.no_grad(), threads_after_fork():
             pixels = self.sight.network_input(image, self.backbone.patch)
             return run_batch(self.backbone, pixels[None])[0]
 
@@ -400,8 +415,7 @@ class RegionParser:
         backbone: dict[str, Any] | None,
     ) -> dict[str, Any]:
         if backbone is None:  # without a loaded network, the features come from elsewhere
-            loaded = "backbone" in self.__dict__
-            backbone = self.describe() if loaded else {"name": "precomputed"}
+            backbone = self.describe() if self._network else {"name": "precomputed"}
         return {
             "software": f"regiontree {__version__}",
             "backbone": backbone,
@@ -414,22 +428,62 @@ class RegionParser:
 def parse(photo: Photo, **options: Any) -> RegionTree:
     """The region tree of a photograph: ``RegionParser(**options).parse(photo)``.
 
-    The last four parsers and their networks are kept in memory. So the network is not loaded again
-    for a second photograph.
+    The parser of the last call is kept with its network, so a second photograph with the same
+    options is parsed at once. One network is kept at most: a call with other options drops the old
+    one before it loads its own. For two networks in turn, make two parsers.
     """
+    return _parser_of(options).parse(photo)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The parser of the last call.
+
+    Attributes
+    ----------
+    asked : str or None
+        The options as a text. None if they are not all plain values.
+    key : tuple
+        What decides whether two parsers are equal, besides the user's own model.
+    own : object
+        The user's own model, or None.
+    """
+
+    parser: RegionParser
+    asked: str | None
+    key: tuple[Any, ...]
+    own: object
+
+
+_kept: _Kept | None = None
+_keeping = Lock()
+
+
+def _parser_of(options: dict[str, Any]) -> RegionParser:
+    """The kept parser if it has these options, else a new one, which is kept from now on."""
+    global _kept
+    kept, asked = _kept, repr(options) if _is_plain(options) else None
+    if kept is not None and asked is not None and kept.asked == asked:
+        return kept.parser  # without the milliseconds that it takes to check the settings
     fresh, model = RegionParser(**options), options.get("backbone")
     own = None if isinstance(model, str | Mapping) else model
-    max_pixels = fresh.sight.max_pixels
-    return _kept(fresh.settings, own, str(fresh.device), max_pixels, fresh.compile).parse(photo)
+    device, max_pixels = str(fresh.device), fresh.sight.max_pixels
+    key = (fresh.settings, device, max_pixels, fresh.compile)
+    with _keeping:
+        if _kept is None or _kept.own is not own or _kept.key != key:
+            _kept = _Kept(fresh, asked, key, own)
+        elif asked is not None:
+            _kept = dataclasses.replace(_kept, asked=asked)
+        return _kept.parser
 
 
-@lru_cache(maxsize=4)
-def _kept(
-    settings: Settings, own: Any, device: str, max_pixels: int, compile: bool
-) -> RegionParser:
-    return RegionParser(
-        settings=settings, backbone=own, device=device, max_pixels=max_pixels, compile=compile
-    )
+def _is_plain(value: object) -> bool:
+    """Whether equal texts mean equal values: only for values whose text says all about them."""
+    if type(value) is dict:
+        return all(type(key) is str and _is_plain(item) for key, item in value.items())
+    if type(value) in (list, tuple):
+        return all(map(_is_plain, value))  # type: ignore[call-overload]
+    return value is None or type(value) in (str, int, float, bool)
 
 
 def _of_own_model(

@@ -12,17 +12,18 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from regiontree._version import __version__
 from regiontree.backbones.address import UnreachableError
 from regiontree.backbones.catalog import CATALOG
 from regiontree.backbones.weightfiles import choose_weights, shards_of, weight_files
 from regiontree.errors import BackboneError, MissingExtraError
+from regiontree.system.locks import Together
 
 __all__ = [
     "COMMIT",
@@ -184,15 +185,17 @@ def _explain(error: Exception, errors: Any, hub_id: str, revision: str | None) -
     raise BackboneError(said) from None
 
 
-@contextmanager
-def _bars(show: bool) -> Iterator[None]:
+def _bars(show: bool) -> AbstractContextManager[None]:
     """The hub's own progress bars, on a terminal only."""
+    return nullcontext() if show and sys.stderr.isatty() else _no_bars()
+
+
+def _hide_bars() -> Callable[[], None]:
     bars: Any = import_module("huggingface_hub.utils")
-    if bars.are_progress_bars_disabled() or (show and sys.stderr.isatty()):
-        yield
-        return
+    if bars.are_progress_bars_disabled():
+        return lambda: None
     bars.disable_progress_bars()
-    try:
-        yield
-    finally:
-        bars.enable_progress_bars()
+    return cast(Callable[[], None], bars.enable_progress_bars)
+
+
+_no_bars = Together(_hide_bars)

@@ -8,9 +8,9 @@ internet or runs code that came with the weights.
 from __future__ import annotations
 
 import json
+import logging
 import pickle
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from regiontree.errors import BackboneError, MissingExtraError
+from regiontree.system.locks import Together
 
 __all__ = ["EXTRA", "load_network", "pixel_statistics", "read_json"]
 
@@ -54,7 +55,7 @@ def load_network(
     if network._supports_sdpa:
         how["attn_implementation"] = "sdpa"
     try:
-        with _quiet(library):
+        with _quiet():
             if weights is None:
                 loaded, report = network.from_pretrained(folder, **how, **options)
             else:
@@ -125,19 +126,23 @@ def _check_sizes(folder: Path, config: Any) -> None:
             raise BackboneError(f"{folder}: config.json says {what}; take another network")
 
 
-@contextmanager
-def _quiet(library: Any) -> Iterator[None]:
-    """Without progress bars and reports, which are about heads and towers left out on purpose."""
-    log = library.utils.logging
-    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.set_verbosity(level)
+def _hush() -> Callable[[], None]:
+    library = import_module("transformers").utils.logging
+    log, bars = logging.getLogger("transformers"), library.is_progress_bar_enabled()
+    level = log.level
+    log.setLevel(logging.ERROR)
+    library.disable_progress_bar()
+
+    def take_back() -> None:
+        log.setLevel(level)
         if bars:
-            log.enable_progress_bar()
+            library.enable_progress_bar()
+
+    return take_back
+
+
+_quiet = Together(_hush)
+"""Without progress bars and reports, which are about heads and towers left out on purpose."""
 
 
 def read_json(path: Path) -> dict[str, Any]:

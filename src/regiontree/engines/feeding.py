@@ -27,6 +27,7 @@ from regiontree.backbones.run import run_batch
 from regiontree.errors import ImageError, RegionTreeError, check_number
 from regiontree.images import LoadedImage, Photo
 from regiontree.parser import RegionParser
+from regiontree.system.threads import threads_after_fork
 
 __all__ = ["Fed", "extract_many", "feed"]
 
@@ -185,6 +186,7 @@ def _at_once(work: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
     return future
 
 
+@threads_after_fork()
 def _decoded(parser: RegionParser, photo: Photo) -> tuple[LoadedImage | None, Tensor | Features]:
     """The image and the network's input, or the features if no network is needed."""
     if parser.settings.is_precomputed:
@@ -208,6 +210,7 @@ def _companions(line: deque[Fed], batch: int) -> list[Fed]:
     return found
 
 
+@threads_after_fork()
 def _run(parser: RegionParser, group: list[Fed], limits: dict[tuple[int, int], int]) -> None:
     """Set the features, or the error, of each photograph of the group."""
     device, start = parser.backbone.device, time.perf_counter()

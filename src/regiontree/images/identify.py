@@ -2,7 +2,7 @@
 
 ``PIL.Image.open`` compares every image with ``Image.MAX_IMAGE_PIXELS``, and warns or refuses. That
 limit is one value for the whole process, and it belongs to the program. The package has a limit of
-its own, ``max_pixels``. So this module asks Pillow's formats one by one, as ``Image.open`` does, and
+its own, ``max_pixels``. So this module asks Pillow's formats one by one, as ``Image.open`` does. It
 leaves the comparison to the caller. No global of Pillow is set, and no lock is needed.
 """
 

@@ -32,7 +32,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -41,6 +40,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from regiontree.errors import TreeError, TreeFileError
+from regiontree.system.lazy import lazy
 from regiontree.tree import checks, cuts, kernel
 from regiontree.tree.doors import TreeDoors
 from regiontree.tree.file import ARRAYS, read_tree_file, read_tree_structure, write_tree_file
@@ -201,7 +201,7 @@ class RegionTree(TreeDoors):
         """Number of nodes, N."""
         return len(self.parents)
 
-    @cached_property
+    @lazy
     def n_leaves(self) -> int:
         """Number of leaves, L."""
         return int((self.stop != StopReason.INNER).sum())
@@ -241,15 +241,15 @@ class RegionTree(TreeDoors):
 
     # -- walking ----------------------------------------------------------------------------------
 
-    @cached_property
+    @lazy
     def _children(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return kernel.children(self.parents, self.area)
 
-    @cached_property
+    @lazy
     def _walk(self) -> kernel.Preorder:
         return kernel.preorder(self.parents)
 
-    @cached_property
+    @lazy
     def _paths(self) -> Paths:
         return heavy_paths(self.parents)
 
@@ -294,7 +294,7 @@ class RegionTree(TreeDoors):
 
     # -- cutting ----------------------------------------------------------------------------------
 
-    @cached_property
+    @lazy
     def _divisions(self) -> NDArray[np.int64]:
         """Inner nodes in the order in which they are divided."""
         return kernel.division_order(self.parents, self.height)
