@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -666,6 +667,7 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     if not sys.warnoptions:  # else the user has said which warnings to show
         warnings.filterwarnings("ignore", module="PIL")  # about metadata, not about pixels
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # the viewer says what matters
     app()
 
 

@@ -240,7 +240,8 @@ class RegionParser:
             return Features(features, image.size, source, self.describe(), overlap)
         backbone = self.describe()  # loads the network, even if the photograph does not need it
         if patches is None:  # a photograph of one colour is one region, so the network is not run
-            patches = torch.ones(1, 1, 1) if image.is_uniform else self._forward(image)
+            one = torch.ones(1, 1, 1, dtype=torch.float32, device="cpu")
+            patches = one if image.is_uniform else self._forward(image)
         return Features(patches, image.size, source, backbone, self.settings.overlap)
 
     def pixels(

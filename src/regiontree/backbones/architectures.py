@@ -48,7 +48,7 @@ def _packed(embeddings: nn.Module, pixels: Tensor) -> Tensor:
     batch, channels, height, width = pixels.shape
     rows, columns = height // patch, width // patch
     cut = pixels.reshape(batch, channels, rows, patch, columns, patch).permute(0, 2, 4, 3, 5, 1)
-    grids = torch.tensor([[rows, columns]]).expand(batch, -1)
+    grids = torch.tensor([[rows, columns]], device="cpu").expand(batch, -1)
     tokens: Tensor = embeddings(cut.reshape(batch, rows * columns, -1), grids)
     return tokens
 

@@ -80,8 +80,10 @@ class EmbeddedBackbone:
         model.load_state_dict({name: weights[name] for name in used}, assign=True)
         self.model: torch.nn.Module = model.to(device=device, dtype=dtype).eval()
         self.model.requires_grad_(False)
-        self._mean = torch.tensor(IMAGENET_MEAN, device=device)[:, None, None]
-        self._deviation = torch.tensor(IMAGENET_DEVIATION, device=device)[:, None, None]
+        self._mean, self._deviation = (
+            torch.tensor(numbers, dtype=torch.float32, device=device)[:, None, None]
+            for numbers in (IMAGENET_MEAN, IMAGENET_DEVIATION)
+        )
 
     @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:

@@ -109,8 +109,10 @@ class HuggingFaceBackbone:
         self.patch = model.patch
         self.dim = model.dim
         self.model: nn.Module = model.to(device).eval().requires_grad_(False)
-        self._mean = torch.tensor(mean, device=device)[:, None, None]
-        self._deviation = torch.tensor(deviation, device=device)[:, None, None]
+        self._mean, self._deviation = (
+            torch.tensor(numbers, dtype=torch.float32, device=device)[:, None, None]
+            for numbers in (mean, deviation)
+        )
 
     @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:

@@ -109,7 +109,9 @@ class OnnxBackbone:
         self._input, self._sides, self._one_by_one, self.dtype = _check_input(path, self._session)
         said: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self._mean, self._deviation = (
-            torch.tensor(_numbers(path, said, f"regiontree.{key}", usual))[:, None, None]
+            torch.tensor(
+                _numbers(path, said, f"regiontree.{key}", usual), dtype=torch.float32, device="cpu"
+            )[:, None, None]
             for key, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_DEVIATION))
         )
         if not (self._deviation > 0).all():
@@ -200,7 +202,10 @@ class OnnxBackbone:
             sizes.append((height, 2 * width))
         elif self._sides[0] is None:
             sizes.append((2 * height, width))
-        ran = [self._run(wanted, torch.zeros(1, 3, *size, dtype=self.dtype)) for size in sizes]
+        ran = [
+            self._run(wanted, torch.zeros(1, 3, *size, dtype=self.dtype, device="cpu"))
+            for size in sizes
+        ]
         for i, name in enumerate(wanted):
             shapes = [outputs[i].shape for outputs in ran]
             if found := _fit(name, sizes, shapes, patch, prefix):

@@ -172,7 +172,8 @@ def pixel_statistics(
     if not said.get("do_normalize", True):
         return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     try:
-        found = torch.tensor([said.get("image_mean", mean), said.get("image_std", deviation)])
+        both = [said.get("image_mean", mean), said.get("image_std", deviation)]
+        found = torch.tensor(both, dtype=torch.float32, device="cpu")
         right = found.shape == (2, 3) and bool(found.isfinite().all() and (found[1] > 0).all())
     except (TypeError, ValueError, RuntimeError):
         right = False

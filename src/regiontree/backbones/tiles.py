@@ -178,7 +178,7 @@ class Tiled:
             torch.from_numpy(tile_weights(cells, starts, side)).to(self.device)
             for cells, starts, side in ((h, tops, tall), (w, lefts, wide))
         )
-        total = torch.zeros(tall, w, self.dim, device=self.device)
+        total = torch.zeros(tall, w, self.dim, dtype=torch.float32, device=self.device)
         for i, top in enumerate(tops):
             for j, left in enumerate(lefts):
                 tile = self._seen_tile(pixels, (top, left), (tall, wide), mirrored=(i + j) % 2 == 1)
@@ -280,7 +280,7 @@ def pool_features(detail: Tensor, grid: tuple[int, ...]) -> Tensor:
 
     `detail` is (h, w, d), floating and of unit length, and `grid` is (h', w').
     """
-    pooled = torch.empty(*grid, detail.shape[2], device=detail.device)
+    pooled = torch.empty(*grid, detail.shape[2], dtype=torch.float32, device=detail.device)
     for row in range(grid[0]):
         top, end = row * len(detail) // grid[0], -(-(row + 1) * len(detail) // grid[0])
         mean = detail[top:end].float().mean(dim=0)

@@ -118,8 +118,8 @@ class Unfolded:
             for left in window_starts(width, wide, self._stride[1])
         ]
         shape = (images, height // patch, width // patch, self.dim)
-        total = torch.zeros(shape, device=self.device)
-        count = torch.zeros(1, *shape[1:3], 1, device=self.device)
+        total = torch.zeros(shape, dtype=torch.float32, device=self.device)
+        count = torch.zeros(1, *shape[1:3], 1, dtype=torch.float32, device=self.device)
         at_once = height * width // (tall * wide)
         for first in range(0, len(starts), at_once):
             batch = starts[first : first + at_once]

@@ -97,7 +97,8 @@ class Views:
         before, after = (half + 1) // 2, half // 2
         more = rows * whole - height + after, columns * whole - width + after
         framed = pad(pixels, (before, more[1], before, more[0]), mode="replicate")
-        found = torch.empty(images, 2 * rows, 2 * columns, self.dim, device=self.device)
+        shape = images, 2 * rows, 2 * columns, self.dim
+        found = torch.empty(shape, dtype=torch.float32, device=self.device)
         for i, top in enumerate((0, before + after)):
             for j, left in enumerate((0, before + after)):
                 view = framed[:, :, top : top + rows * whole, left : left + columns * whole]

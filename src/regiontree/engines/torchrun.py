@@ -91,10 +91,10 @@ class Torchrun:
         # The processes send bytes and no Python objects, so nothing is unpickled. First they send
         # the lengths of their texts.
         mine = torch.frombuffer(bytearray(text.encode() or b" "), dtype=torch.uint8)
-        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        dist.all_gather(lengths, torch.tensor([len(mine)]))
+        lengths = [torch.zeros(1, dtype=torch.int64, device="cpu") for _ in range(self.size)]
+        dist.all_gather(lengths, torch.tensor([len(mine)], device="cpu"))
         longest = int(max(int(length) for length in lengths))
-        padded = torch.zeros(longest, dtype=torch.uint8)
+        padded = torch.zeros(longest, dtype=torch.uint8, device="cpu")
         padded[: len(mine)] = mine
         everyone: Any = [torch.empty_like(padded) for _ in range(self.size)]
         dist.all_gather(everyone, padded)

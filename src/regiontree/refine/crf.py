@@ -140,7 +140,7 @@ def crf(
     [0 0 1 0 0]
     """
     energies, shape = _checked(unary, rgb)
-    labels = torch.empty(len(energies), dtype=torch.int32)
+    labels = torch.empty(len(energies), dtype=torch.int32, device="cpu")
     for pixels, logits in _mean_field(energies, rgb, settings or CrfSettings()):
         labels[pixels] = logits.argmax(1)
     found: NDArray[np.int32] = labels.view(shape).numpy()
@@ -158,7 +158,7 @@ def marginals(
     :func:`crf`.
     """
     energies, shape = _checked(unary, rgb)
-    found = torch.empty(energies.shape)
+    found = torch.empty(energies.shape, dtype=torch.float32, device="cpu")
     for pixels, logits in _mean_field(energies, rgb, settings or CrfSettings()):
         found[pixels] = logits.softmax(1)
     probabilities: NDArray[np.float32] = found.T.reshape(-1, *shape).numpy()
@@ -282,7 +282,7 @@ def _positions(
     place = torch.stack((x, y), 2).view(-1, 2)
     if d == 2:
         return place / settings.smooth_xy
-    colour = torch.tensor(rgb, device=device).reshape(-1, 3) / settings.edge_rgb
+    colour = torch.tensor(rgb, device=device).reshape(-1, 3).float() / settings.edge_rgb
     return torch.cat((place / settings.edge_xy, colour), 1)
 
 

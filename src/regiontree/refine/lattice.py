@@ -224,7 +224,7 @@ def _simplices(positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     n, d = positions.shape
     axis = torch.arange(1, d + 1, device=positions.device)
     # Splat, blur along all axes, and slice together have variance (d + 1)^2 * 2 / 3 (section 3.1).
-    unit = positions.T * (sqrt(2 / 3) * (d + 1) / (axis * (axis + 1)).sqrt())[:, None]
+    unit = positions.T * (sqrt(2 / 3) * (d + 1) / (axis * (axis + 1)).float().sqrt())[:, None]
     # The plane of R^(d + 1) in which coordinates sum to zero
     elevated = positions.new_empty(d + 1, n)
     above = positions.new_zeros(n)

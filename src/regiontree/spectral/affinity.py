@@ -202,7 +202,7 @@ def max_cosine_distance(unit: Tensor, *, exact: bool | None = None) -> float:
         for i in range(0, n, rows):  # F F' is symmetric, so columns before the block are done
             smallest = min(smallest, float((unit[i : i + rows] @ unit[i:].T).min()))
         return max(0.0, 1.0 - smallest)
-    current = torch.linspace(0, n - 1, min(64, n), device=unit.device).long()
+    current = torch.linspace(0, n - 1, min(64, n), dtype=torch.float32, device=unit.device).long()
     visited = torch.zeros(n, dtype=torch.bool, device=unit.device)
     while len(current):
         visited[current] = True

@@ -174,8 +174,9 @@ def krylov_eigenvectors(
     scale = affinity.degrees().rsqrt().float()[:, None]
     device = scale.device
     width = min(n, max(32, k // 2))
-    rng = torch.Generator().manual_seed(seed)
-    block = torch.randn(n, width, generator=rng).to(device) * (1.0 / scale)
+    rng = torch.Generator("cpu").manual_seed(seed)
+    block = torch.randn(n, width, generator=rng, dtype=torch.float32, device="cpu")
+    block = block.to(device) * (1.0 / scale)
     block = torch.linalg.qr(block)[0]
     basis, image = block, scale * affinity.matmul(scale * block)
     residual = float("inf")

@@ -108,9 +108,13 @@ def kmeans(
         raise FeatureError(
             "k-means: points are not finite; remove or replace those with NaN or infinity"
         )
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator("cpu").manual_seed(seed)
     if sample is not None and n > max(sample, k):
-        some = torch.randperm(n, generator=rng)[: max(sample, k)].sort().values.to(points.device)
+        some = (
+            torch.randperm(n, generator=rng, device="cpu")[: max(sample, k)]
+            .sort()
+            .values.to(points.device)
+        )
         found = kmeans(
             points[some],
             k,
@@ -126,7 +130,7 @@ def kmeans(
     per_round = max(1, min(_SEEDS_PER_ROUND, k // 4))
     rounds = 1 + -(-(k - 1) // per_round)
     shape = (n_init, rounds, 2 * per_round)
-    draws = torch.rand(shape, generator=rng, dtype=torch.float64).to(points.device)
+    draws = torch.rand(shape, generator=rng, dtype=torch.float64, device="cpu").to(points.device)
 
     with one_thread():
         seeds = plus_plus_seeds(points, square, draws)[:, :k]

@@ -5,20 +5,15 @@ If standard error is not a terminal, only the messages are printed.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 __all__ = ["Bar", "progress_bar"]
 
@@ -49,6 +44,19 @@ def progress_bar(what: str, total: int, *, show: bool = True) -> Iterator[Bar]:
 
     Its messages are printed even if `show` is false.
     """
+    drawn = random.getstate()
+    import_module("rich.console")  # draws a number from the program's own generator
+    random.setstate(drawn)
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     console = Console(stderr=True)
     progress = Progress(
         TextColumn("{task.description}"),
@@ -60,6 +68,8 @@ def progress_bar(what: str, total: int, *, show: bool = True) -> Iterator[Bar]:
         TimeRemainingColumn(),
         console=console,
         disable=not (show and console.is_terminal),
+        redirect_stdout=False,  # sys.stdout and sys.stderr belong to the program
+        redirect_stderr=False,
     )
     with progress:
         yield Bar(progress, progress.add_task(what, total=total, rate=""))

@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from threadpoolctl import ThreadpoolController
 
 __all__ = ["one_thread", "threads_after_fork"]
 
-_TORCH = {"win32": "torch_cpu.dll", "darwin": "libtorch_cpu.dylib"}  # else libtorch_cpu.so
+_LIBRARIES = {"win32": ("torch_cpu.dll", "libiomp5md.dll"), "darwin": ("libtorch_cpu.dylib",)}
 
 _worked_in: int | None = None  # the process whose threads torch uses
 
@@ -40,19 +39,18 @@ def one_thread() -> Iterator[None]:
     has its own number again. On a machine whose torch can be limited only as a whole, all threads
     are used.
     """
-    openmp, mkl = _limits()
-    torch.get_num_threads()  # before its first work, a thread would overwrite what is set here
-    numbers = [library.get_num_threads() for library in openmp]
-    for library in openmp:
-        library.set_num_threads(1)
-    own = [set_own(1) for set_own in mkl]
+    set_openmp, set_mkl = _setters()
+    number = torch.get_num_threads()  # and before its first work, a thread would reset what is set
+    if set_openmp is not None:
+        set_openmp(1)
+    of_mkl = None if set_mkl is None else set_mkl(1)
     try:
         yield
     finally:
-        for set_own, number in zip(mkl, own, strict=True):
-            set_own(number)
-        for library, number in zip(openmp, numbers, strict=True):
-            library.set_num_threads(number)
+        if set_mkl is not None:
+            set_mkl(of_mkl)
+        if set_openmp is not None:
+            set_openmp(number)
 
 
 @contextmanager
@@ -73,18 +71,23 @@ def threads_after_fork() -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _limits() -> tuple[tuple[Any, ...], tuple[Callable[[int], int], ...]]:
-    """What sets the calling thread's numbers: OpenMP libraries, and functions of MKL.
+def _setters() -> tuple[Callable[..., Any] | None, Callable[..., Any] | None]:
+    """What sets the calling thread's number in torch's OpenMP and in its MKL; None if it has none.
 
-    OpenMP keeps one number for each thread (OpenMP 5.2, section 2.4). MKL keeps one, too, which
-    ``torch.set_num_threads`` sets and which then counts more than OpenMP's. MKL's functions take
-    the new number and return the old one; 0 means that the thread has no number of its own.
+    OpenMP keeps one number for each thread (OpenMP 5.2, section 2.4), which torch shows as
+    ``get_num_threads``. MKL keeps one, too. ``torch.set_num_threads`` sets it, and then it counts
+    more than OpenMP's. MKL's function takes the new number and returns the old one; 0 means that
+    the thread has no number of its own.
     """
-    loaded = ThreadpoolController().lib_controllers  # searches all loaded libraries: made once
-    openmp = tuple(library for library in loaded if library.user_api == "openmp")
-    libraries = [library.dynlib for library in loaded if library.internal_api == "mkl"]
-    with suppress(OSError):  # torch was built in another way
-        name = _TORCH.get(sys.platform, "libtorch_cpu.so")
-        libraries.append(ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / name)))
-    functions = (getattr(library, "MKL_Set_Num_Threads_Local", None) for library in libraries)
-    return openmp, tuple(function for function in functions if function is not None)
+    folder = Path(torch.__file__).parent / "lib"
+    libraries = []
+    for name in _LIBRARIES.get(sys.platform, ("libtorch_cpu.so",)):
+        with suppress(OSError):  # torch was built in another way
+            libraries.append(ctypes.CDLL(str(folder / name)))
+
+    def found(name: str) -> Callable[..., Any] | None:
+        # A library also gives what the libraries that it uses have, except on Windows.
+        every = (getattr(library, name, None) for library in libraries)
+        return next((function for function in every if function is not None), None)
+
+    return found("omp_set_num_threads"), found("MKL_Set_Num_Threads_Local")

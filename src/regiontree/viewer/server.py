@@ -145,9 +145,10 @@ def serving(app: ASGIApp, listener: socket.socket) -> Iterator[threading.Event]:
     """
     import uvicorn
 
-    config = uvicorn.Config(
-        app, log_level="critical", access_log=False, lifespan="off", ws="none",
-        http="h11",  # refuses a request with two Host headers; uvicorn's other parser does not
+    from regiontree.viewer.quiet import QuietConfig, QuietProtocol
+
+    config = QuietConfig(
+        app, http=QuietProtocol, lifespan="off", ws="none",
         server_header=False, proxy_headers=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = uvicorn.Server(config)
