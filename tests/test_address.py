@@ -6,6 +6,7 @@ The server here writes raw bytes, so each test says exactly what arrives. The la
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socketserver
@@ -16,7 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import refused
 
+from regiontree.backbones import address
 from regiontree.backbones.address import UnreachableError, fetch_file
 from regiontree.errors import BackboneError
 
@@ -177,3 +180,169 @@ def test_a_lock_that_a_stopped_process_left_stops_nobody(server, tmp_path):
     server.answers = [with_length()]
     fetch_file(server.url, tmp_path / "a.pth", plain_http=True)
     assert Path(tmp_path / "a.pth").read_bytes() == DATA
+
+
+def ranged(first: int, last: int, *, total: int | str = len(DATA), etag: str = '"1"') -> Answer:
+    """A 206 answer with the bytes from `first` to `last`, whatever was asked for."""
+    lines = [
+        "HTTP/1.1 206 Partial Content", f"Content-Range: bytes {first}-{last}/{total}",
+        f"Content-Length: {last + 1 - first}", f"ETag: {etag}", "Connection: close", "", "",
+    ]  # fmt: skip
+    return lambda _: "\r\n".join(lines).encode() + DATA[first : last + 1]
+
+
+def test_a_server_that_sends_pieces_is_asked_until_the_file_is_whole(server, tmp_path):
+    """A piece has a length of its own, which is not the file's."""
+    server.answers = [with_length(1000), ranged(1000, 2999), ranged(3000, len(DATA) - 1)]
+    fetch_file(server.url, tmp_path / "a.pth", plain_http=True)
+    assert (tmp_path / "a.pth").read_bytes() == DATA
+    assert server.starts == [0, 1000, 3000]
+
+
+def test_a_first_piece_that_nobody_asked_for_is_not_the_file(server, tmp_path):
+    server.answers = [ranged(0, 999), with_length()]
+    fetch_file(server.url, tmp_path / "a.pth", plain_http=True)
+    assert (tmp_path / "a.pth").read_bytes() == DATA
+
+
+def test_a_piece_of_another_file_is_not_joined_on(server, tmp_path):
+    """The file changed between two requests, and the server overlooks If-Range."""
+    server.answers = [with_length(1000), ranged(1000, len(DATA) - 1, etag='"2"'), with_length()]
+    fetch_file(server.url, tmp_path / "a.pth", plain_http=True)
+    assert (tmp_path / "a.pth").read_bytes() == DATA
+    assert server.starts == [0, 1000, 0]
+
+
+def test_a_piece_of_a_file_without_length_needs_a_digest(server, tmp_path):
+    server.answers = [with_length(1000), ranged(1000, 2999, total="*")]
+    with refused(BackboneError, "does not say how long"):
+        fetch_file(server.url, tmp_path / "a.pth", plain_http=True)
+    assert not (tmp_path / "a.pth").exists()
+
+
+def said(*lines: str, body: bytes = DATA, status: str = "200 OK") -> Answer:
+    top = [f"HTTP/1.1 {status}", "Connection: close", f"Content-Length: {len(body)}", *lines]
+    return lambda _: "\r\n".join([*top, "", ""]).encode() + body
+
+
+@pytest.mark.parametrize(
+    ("answer", "facts"),
+    [
+        (said("Content-Type: text/html; charset=utf-8"), ["web page", "login"]),
+        (said("Content-Encoding: gzip"), ["compressed", "gzip", "give its path"]),
+        (said(body=b""), ["empty"]),
+        (said(body=b"", status="204 No Content"), ["a.pth"]),
+        (said(body=b"no", status="404 Not Found"), ["404 Not Found"]),
+        (said(body=b"", status="403 Forbidden"), ["403"]),
+        (said("Location: http://[::1", body=b"", status="302 Found"), ["a.pth"]),
+        (said("Location: ftp://a/b", body=b"", status="302 Found"), ["ftp://a/b"]),
+        (said("Location: /a.pth", body=b"", status="302 Found"), ["302"]),
+    ],
+    ids=["web page", "gzip", "empty", "nothing", "404", "403", "nowhere", "ftp", "a loop"],
+)
+def test_what_is_not_the_file_is_refused_and_not_kept(server, tmp_path, answer, facts):
+    server.answers = [answer]
+    with refused(BackboneError, *facts):
+        fetch_file(server.url, tmp_path / "a.pth", plain_http=True)
+    assert not (tmp_path / "a.pth").exists()
+    server.answers = [with_length()]  # nothing of it is in the way of a good answer
+    fetch_file(server.url, tmp_path / "a.pth", plain_http=True)
+    assert (tmp_path / "a.pth").read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("answer", "facts"),
+    [
+        (said(body=b"", status="503 Service Unavailable"), ["503", "later"]),
+        (said("Retry-After: 120", body=b"", status="429 Too Many"), ["429", "in 120 seconds"]),
+        (said("Retry-After: Fri, 31 Dec 1999", body=b"", status="503 Busy"), ["503", "later"]),
+        (lambda _: b"garbage\r\n\r\n", ["garbage"]),
+        (lambda _: b"", ["cannot be downloaded"]),
+        (lambda _: b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200 + b"\r\n", ["headers"]),
+    ],
+    ids=["503", "429", "a date", "garbage", "nothing", "many headers"],
+)
+def test_a_server_that_may_do_better_later(server, tmp_path, answer, facts):
+    server.answers = [answer]
+    with refused(UnreachableError, server.url, *facts):
+        fetch_file(server.url, tmp_path / "a.pth", plain_http=True)
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "1e3", "9" * 30, ""])
+def test_a_length_that_is_no_length_needs_a_digest(server, tmp_path, length):
+    server.answers = [lambda start: head(0, f"Content-Length: {length}") + DATA]
+    with refused(BackboneError, "does not say how long"):
+        fetch_file(server.url, tmp_path / "a.pth", plain_http=True)
+    fetch_file(server.url, tmp_path / "b.pth", sha256=SHA256, plain_http=True)
+    assert (tmp_path / "b.pth").read_bytes() == DATA
+
+
+def test_more_bytes_than_said_are_not_the_file(server, tmp_path):
+    server.answers = [lambda _: head(0, f"Content-Length: {len(DATA)}") + DATA + b"more"]
+    fetch_file(server.url, tmp_path / "a.pth", plain_http=True)
+    assert (tmp_path / "a.pth").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("how", ["nothing", "a trickle"])
+def test_a_server_that_sends_next_to_nothing_is_left(server, tmp_path, monkeypatch, how):
+    monkeypatch.setattr(address, "_TIMEOUT", 0.2)
+    over = threading.Event()
+
+    def slow(handler: RawAnswer) -> None:
+        handler.rfile.readline()
+        handler.wfile.write(head(0, f"Content-Length: {len(DATA)}", 'ETag: "1"') + DATA[:100])
+        while not over.wait(0.05):
+            if how == "a trickle":
+                handler.wfile.write(b"x")
+
+    def handle(handler: RawAnswer) -> None:
+        with contextlib.suppress(OSError):
+            slow(handler)
+
+    monkeypatch.setattr(RawAnswer, "handle", handle)
+    facts = ["run the same command again"] + ["bytes came in"] * (how == "a trickle")
+    try:
+        with refused(UnreachableError, server.url, *facts):
+            fetch_file(server.url, tmp_path / "a.pth", plain_http=True)
+    finally:
+        over.set()
+    assert not (tmp_path / "a.pth").exists()
+
+
+def test_a_tag_is_written_when_nothing_of_an_older_file_is_left(server, tmp_path, monkeypatch):
+    """A program that is stopped at any moment must not join two files."""
+    part = tmp_path / "a.pth.part"
+    part.write_bytes(b"older" * 200)
+    seen, real = [], Path.write_text
+
+    def watched(path: Path, text: str) -> int:
+        seen.append(part.stat().st_size)
+        return real(path, text)
+
+    monkeypatch.setattr(Path, "write_text", watched)
+    server.answers = [with_length()]
+    fetch_file(server.url, tmp_path / "a.pth", plain_http=True)
+    assert (tmp_path / "a.pth").read_bytes() == DATA
+    assert seen == [0]
+
+
+def test_a_disk_without_locks_is_named(server, tmp_path, monkeypatch):
+    def acquire(*_: object) -> None:
+        raise NotImplementedError("no flock here")
+
+    monkeypatch.setattr(address.FileLock, "acquire", acquire)
+    with refused(BackboneError, str(tmp_path), "locks", "REGIONTREE_CACHE"):
+        fetch_file(server.url, tmp_path / "a.pth", plain_http=True)
+
+
+@pytest.mark.parametrize("url", ["https://[::1/a", "https://a b.example/x", "https://x:99999999/a",
+                                 "https://" + "a" * 70 + ".example/x", "https:///a"])  # fmt: skip
+def test_an_address_that_is_none(tmp_path, url):
+    with refused(BackboneError, url[:12]):
+        fetch_file(url, tmp_path / "a.pth")
+
+
+def test_a_cache_below_a_file(server, tmp_path):
+    (tmp_path / "file").touch()
+    with refused(BackboneError, "file/a.pth", "REGIONTREE_CACHE"):
+        fetch_file(server.url, tmp_path / "file" / "a.pth", plain_http=True)

@@ -22,7 +22,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def in_threads(*work: Callable[[], object]) -> None:
     def watched(one: Callable[[], object]) -> None:
         try:
             one()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  raised again below
             errors.append(error)
 
     threads = [threading.Thread(target=watched, args=(one,)) for one in work]
@@ -98,7 +98,8 @@ def settings_of_the_process() -> dict[str, Any]:
         "folder": os.getcwd(),
         "environment": dict(os.environ),
         "locale": locale.setlocale(locale.LC_ALL),
-        "random": (random.getstate(), repr(np.random.get_state()), torch.get_rng_state().tolist()),
+        "random": (random.getstate(), repr(np.random.get_state()),  # noqa: NPY002
+                   torch.get_rng_state().tolist()),
         "pillow": (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES,
                    PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY),
         "torch": (torch.get_default_dtype(), torch.get_default_device(),
@@ -267,9 +268,9 @@ def test_one_thread_is_a_limit_of_the_calling_thread_alone():
         in_threads(one, other)
     finally:
         torch.set_num_threads(before)
-    assert seen == {"inside": 1, "beside": 3, "later": 3, "after": 2, "other after": 3} or (
-        seen == {"inside": 1, "beside": 3, "later": 2, "after": 2, "other after": 3}
-    )  # a thread begins with the number that was set last, by whichever thread
+    # A new thread begins with the number that was set last, in whichever thread.
+    assert seen.pop("later") in (2, 3)
+    assert seen == {"inside": 1, "beside": 3, "after": 2, "other after": 3}
 
 
 def test_mkl_obeys_one_thread():
@@ -352,8 +353,8 @@ def test_threads_after_fork_changes_nothing_in_the_process_itself():
 class Counted(Colours):
     """Says how many were loaded and are alive; it takes a while to load."""
 
-    alive: weakref.WeakSet[Counted] = weakref.WeakSet()
-    loaded = 0
+    alive: ClassVar[weakref.WeakSet[Counted]] = weakref.WeakSet()
+    loaded: ClassVar[int] = 0
 
     def __init__(self, *_: object) -> None:
         threading.Event().wait(0.05)
@@ -424,16 +425,14 @@ def test_a_parser_can_be_copied_and_sent_to_another_process():
 @pytest.mark.parametrize("default", ["dtype", "device"])
 def test_the_programs_default_dtype_and_device_change_no_tree(default, builder):
     made = RegionParser(backbone=Colours(), size=96, tree=builder, tiles=192)
-    crf = RegionParser(
-        backbone=Colours(), size=96, tree=builder, views=4, overclustering="features"
-    )
-    expected = made.parse(photograph(2)), crf.parse(photograph(2))
+    other = RegionParser(backbone=Colours(), size=96, tree=builder, overclustering="features")
+    expected = made.parse(photograph(2)), other.parse(photograph(2))
     try:
         if default == "dtype":
             torch.set_default_dtype(torch.float64)
         else:
             torch.set_default_device("meta")  # as a GPU would, it refuses to mix with the CPU
-        assert (made.parse(photograph(2)), crf.parse(photograph(2))) == expected
+        assert (made.parse(photograph(2)), other.parse(photograph(2))) == expected
     finally:
         torch.set_default_dtype(torch.float32)
         torch.set_default_device(None)
