@@ -37,7 +37,8 @@ def identified(file: IO[bytes]) -> ImageFile.ImageFile:
     asked: set[str] = set()
     for import_formats in (Image.preinit, Image.init):  # first the usual formats, then all
         import_formats()
-        for name in [name for name in Image.ID if name not in asked]:
+        # A copy, and of what is there: another thread may be importing formats, too.
+        for name in [name for name in Image.ID if name in Image.OPEN and name not in asked]:
             asked.add(name)
             make, accept = Image.OPEN[name]
             try:
