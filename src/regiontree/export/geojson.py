@@ -180,8 +180,8 @@ def _borders(arcs: Arcs) -> Int64:
     # The last border of an arc ends where the next arcs begin. Closed arcs end where they began.
     onward = arcs.ways.max(axis=1)
     following[last] = arcs.vertices[arcs.start[np.where(onward < 0, np.arange(len(last)), onward)]]
-    pairs = np.sort(np.stack([arcs.vertices, following], axis=1), axis=1)
-    return np.unique(pairs, axis=0)
+    low, high = np.minimum(arcs.vertices, following), np.maximum(arcs.vertices, following)
+    return np.stack(np.divmod(np.unique(low * len(arcs.x) + high), len(arcs.x)), axis=1)
 
 
 def _unless_none(value: Any) -> Any:

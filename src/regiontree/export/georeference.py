@@ -19,17 +19,18 @@ from __future__ import annotations
 
 import os
 import struct
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from PIL.ImageFile import StubImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from regiontree.errors import ExportError, ImageError
 from regiontree.export.projection import Transform, rasterio_package
@@ -48,8 +49,12 @@ MAP_SUFFIXES = frozenset({
 })  # fmt: skip
 """Endings of files that usually know where they lie on the map."""
 
-_TIFF_PLACE = (33550, 33922, 34264)  # pixel scale, tie points, transformation
-_TIFF_OTHER = (34735, 50844)  # keys of the crs, RPCs
+_PHOTOGRAPHS = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"GIF8", b"BM")  # first bytes
+_WITH_EXIF: dict[bytes, Any] = {
+    b"\xff\xd8": JpegImageFile, b"\x89P": PngImageFile, b"RI": WebPImageFile
+}  # fmt: skip
+_TIFF_PLACE = (33550, 33922, 34264, 50844)  # pixel scale, tie points, transformation, RPCs
+_TIFF_KEYS = 34735  # of the crs
 _GEOJP2 = bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03")
 # Marks of a place in a file of GDAL's (or ArcGIS') beside a photograph, and of its crs.
 _AUX_PLACE = (b"<GeoTransform", b"<GCP", b"SourceGCP", b'domain="RPC"', b'domain="GEOLOCATION"')
@@ -72,11 +77,13 @@ _STORED: dict[int, Callable[[int, int], tuple[tuple[int, int, int], tuple[int, i
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What a file says of itself without GDAL: its stored size (H, W), and its orientation."""
+    """What a file says of itself without GDAL."""
 
-    size: Size | None = None
-    orientation: int = 1
-    asks_gdal: bool = False  # whether GDAL may know a place
+    has_place: bool = False  # whether GDAL may know where it lies
+    has_crs: bool = False
+    directory: int = 0  # of a TIFF: that of the page, from 0
+    size: Size | None = None  # stored (H, W), if the header was read so far
+    orientation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +135,10 @@ def georeference(
     header = _header(path, page)
     world = None if page else _beside(path, _world_suffixes(path.suffix))
     place_beside, crs_beside = (False, False) if page else _aux_says(path)
+    has_place = header.has_place or place_beside
     place = None
-    if header.asks_gdal or place_beside or crs_beside:
-        place = _by_gdal(path, page, degrees, use_transform=header.asks_gdal or place_beside)
+    if has_place or (world is not None and (header.has_crs or crs_beside)):
+        place = _by_gdal(path, header.directory, degrees, use_transform=has_place)
     if (place is None or place.transform is None) and world is not None:
         projection = _beside(path, ["prj"])
         crs = place.crs if place is not None else None
@@ -139,12 +147,9 @@ def georeference(
         place = _Place(_world_file(world), crs, None if place is None else place.size)
     if place is None or place.transform is None:
         return None
-    stored = header.size or place.size
-    if stored is None:
-        if size is None:
-            return _finished(place.transform, np.eye(3)[:2]), place.crs
-        raise ImageError(f"{path}: its size in pixels cannot be read, so nothing places the tree")
-    return _finished(place.transform, _upright(path, stored, header.orientation, size)), place.crs
+    stored = header.size or place.size or image_size(path, max_pixels=2**62)
+    orientation = header.orientation or _exif_orientation(path)
+    return _finished(place.transform, _upright(path, stored, orientation, size)), place.crs
 
 
 def _upright(path: Path, stored: Size, orientation: int, size: Size | None) -> Floats:
@@ -188,15 +193,15 @@ def _header(path: Path, page: int) -> _Header:
     try:
         with path.open("rb") as file:
             start = file.read(12)
-            asks = start[4:8] == b"jP  " and _jp2_has_place(file)
+            if start[4:8] == b"jP  ":
+                return _Header(has_place=_jp2_has_place(file), orientation=1)
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
     if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return _tiff_header(path, page)
-    size, orientation = _pillow(path)
-    if size is None:
-        asks = asks or path.suffix.lower() in MAP_SUFFIXES
-    return _Header(size or _by_readers(path), orientation, asks_gdal=asks)
+    if start.startswith(_PHOTOGRAPHS):
+        return _Header()
+    return _Header(has_place=path.suffix.lower() in MAP_SUFFIXES, orientation=1)
 
 
 def _jp2_has_place(file: IO[bytes]) -> bool:
@@ -222,35 +227,42 @@ def _tiff_header(path: Path, page: int) -> _Header:
 
     try:
         with TiffFile(path) as file:
-            found: Any = file.pages[page]
+            number = page
+            if page:  # reduced copies and masks are no pages
+                directories: Any = file.pages
+                whole = (i for i, found in enumerate(directories) if not found.subfiletype & 5)
+                number = next(islice(whole, page, None), len(file.pages))
+            found: Any = file.pages[number]
             tags = found.tags
-            place = any(code in tags for code in _TIFF_PLACE)
             turned = tags.valueof(274, default=1)
-            size = int(found.imagelength), int(found.imagewidth)
-            asks = place or any(code in tags for code in _TIFF_OTHER)
+            return _Header(
+                has_place=any(code in tags for code in _TIFF_PLACE),
+                has_crs=_TIFF_KEYS in tags,
+                directory=number,
+                size=(int(found.imagelength), int(found.imagewidth)),
+                orientation=turned if turned in _STORED else 1,
+            )
     except (TiffFileError, IndexError, ValueError, KeyError, OSError, TypeError) as error:
         raise ImageError(f"{path}: the tags of page {page} cannot be read ({error})") from error
-    return _Header(size, turned if turned in _STORED else 1, asks_gdal=asks)
 
 
-def _pillow(path: Path) -> tuple[Size | None, int]:
-    """Stored (H, W) and orientation of an image that Pillow knows."""
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            if isinstance(image, StubImageFile):  # known by name only
-                return None, 1
-            turned = image.getexif().get(274, 1)
-            return (image.height, image.width), turned if turned in _STORED else 1
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None, 1
+def _exif_orientation(path: Path) -> int:
+    """The orientation in the EXIF data of a JPEG, PNG or WebP; else 1.
 
-
-def _by_readers(path: Path) -> Size | None:
-    """Stored (H, W) by the readers of photographs; None if none knows the file."""
-    try:
-        return image_size(path, max_pixels=2**62)
-    except ImageError:
-        return None
+    Pillow's classes are used without ``Image.open``, which refuses large photographs.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+        file.seek(0)
+        kind = _WITH_EXIF.get(start[:2])
+        if kind is None:
+            return 1
+        try:
+            with kind(file) as image:
+                turned = image.getexif().get(274, 1)
+        except (OSError, ValueError, SyntaxError, struct.error) as error:
+            raise ImageError(f"{path}: its orientation cannot be read ({error})") from error
+    return turned if turned in _STORED else 1
 
 
 # -- files beside ---------------------------------------------------------------------------------
@@ -332,12 +344,12 @@ def _crs_of(path: Path) -> Any:
 # -- GDAL -----------------------------------------------------------------------------------------
 
 
-def _by_gdal(path: Path, page: int, degrees: bool, *, use_transform: bool) -> _Place | None:
+def _by_gdal(path: Path, directory: int, degrees: bool, *, use_transform: bool) -> _Place | None:
     """What GDAL knows of a file's place."""
     rasterio = rasterio_package()
-    name = f"GTIFF_DIR:{page + 1}:{path}" if page else path
+    name = f"GTIFF_DIR:{directory + 1}:{path}" if directory else path
     try:
-        with warnings.catch_warnings(action="ignore"), rasterio.open(name) as image:
+        with rasterio.open(name) as image:
             transform, crs = image.transform, image.crs
             points, points_crs = image.gcps
             has_rpcs = image.rpcs is not None

@@ -70,7 +70,7 @@ class Placement:
         image = image if isinstance(image, dict) else {}
         changed = source.notice is not None and image.get("sha256") is not None
         name = source.name.lower()
-        if not image.get("name") or name.endswith((".npy", ".npz")):
+        if not image.get("name") or name.endswith((".npy", ".npz", ".safetensors")):
             return {}  # the tree was not made from a photograph
         if source.photo is None or changed:
             if Path(name).suffix in MAP_SUFFIXES:
