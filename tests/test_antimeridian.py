@@ -48,6 +48,10 @@ PLACES = {
     "south pole in a pixel": ((100_000, 0, -533_000, 0, -100_000, 437_777), "EPSG:3031"),
     "south pole on a corner": (NSIDC, "EPSG:3031"),
     "south pole on the frame": ((100_000, 0, -500_000, 0, -100_000, 900_000), "EPSG:3031"),
+    "the world from 0": ((360 / 11, 0, 0, 0, -20, 90), "EPSG:4326"),
+    "the world from -0.5": ((360 / 11, 0, -0.5, 0, -20, 90), "EPSG:4326"),
+    "the world from 0.1, mirrored": ((-360 / 11, 0, 360.1, 0, -20, 90), "EPSG:4326"),
+    "Mercator round 150": ((2 * R / 11, 0, -R, 0, -2 * R / 9, R), "EPSG:3832"),
     "Mercator": ((2 * R / 11, 0, -R, 0, -2 * R / 9, R), "EPSG:3857"),
 }
 
@@ -127,6 +131,31 @@ def test_long_borders_follow_their_projection():
         np.minimum(abs(column), abs(column - 500)), np.minimum(abs(row), abs(row - 500))
     )
     assert off.max() < 0.3
+
+
+def test_a_region_on_both_sides_of_an_image_of_the_world_is_one():
+    tree = RegionTree(np.array([[0, 1, 2, 0]]), np.full(4, 3), np.array([0, 0, 0, 1.0]))
+    features = to_geojson(tree, depth=1, transform=(90, 0, 0, 0, -90, 45), crs="EPSG:4326")
+    joined = shape(features["features"][0]["geometry"])
+    assert joined.geom_type == "Polygon"
+    assert joined.equals(shapely.box(-90, -45, 90, 45))
+
+
+def test_two_pixels_that_touch_at_a_pole():
+    """Their region comes to the pole twice, and the tracing of borders crosses over there."""
+    labels = np.zeros((6, 6), int)
+    labels[2, 2] = labels[3, 3] = 1
+    tree = RegionTree(labels, np.full(3, 2), np.array([0, 0, 1.0]))
+    for crs in ("EPSG:3413", "EPSG:3031"):
+        place = (100_000, 0, -300_000, 0, -100_000, 300_000)
+        features = to_geojson(tree, depth=1, transform=place, crs=crs)["features"]
+        outside, inside = (shape(feature["geometry"]) for feature in features)
+        assert outside.is_valid
+        assert inside.is_valid
+        assert outside.intersection(inside).area == 0
+        width = inside.intersection(shapely.box(-180, 89.99, 180, 90)).area / 0.01
+        width += inside.intersection(shapely.box(-180, -90, 180, -89.99)).area / 0.01
+        assert width == pytest.approx(180, abs=1)
 
 
 # -- the cut alone --------------------------------------------------------------------------------

@@ -4,9 +4,9 @@ A polygon that crosses the meridian of 180 degrees becomes several polygons with
 [-180, 180]. A polygon around a pole gets the pole: a part of its boundary then runs along the
 meridian of 180 degrees to the pole, along the pole, and back.
 
-The method is that of d3-geo. Rings are broken where they meet the antimeridian. Each part, a
-*chain*, then lies on a plane map of the Earth, the rectangle of longitudes from -180 to 180 and
-latitudes from -90 to 90. From the end of each chain, the boundary follows the frame of the map
+The method is that of d3-geo. Rings are broken where they meet the antimeridian or a pole. Each
+part, a *chain*, then lies on a plane map of the Earth, the rectangle of longitudes from -180 to 180
+and latitudes from -90 to 90. From the end of each chain, the boundary follows the frame of the map
 counter-clockwise to the next beginning of a chain.
 
 Neighbours stay neighbours. An edge of two polygons meets the antimeridian at the same point for
@@ -24,11 +24,12 @@ Reference: J. Davies, M. Bostock, d3-geo, ``clip/antimeridian.js`` and ``clip/re
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ["Point", "Polygon", "Ring", "cut_polygon"]
+__all__ = ["Point", "Polygon", "Ring", "cut_polygon", "join_at_meridian"]
 
 Point = tuple[float, float]
 """Longitude and latitude in degrees."""
@@ -70,7 +71,7 @@ def cut_polygon(rings: Sequence[Ring], *, around: bool) -> list[Polygon]:
     chains: dict[int, list[list[Point]]] = defaultdict(list)
     closed: dict[int, list[list[Point]]] = defaultdict(list)
     for ring in rings:
-        _break(list(_short_way(ring) if around else _straight(ring)), chains, closed)
+        _break(list(_short_way(ring) if around else _straight(ring)), around, chains, closed)
     polygons = []
     for turn in sorted({*chains, *closed}):
         polygons += _with_holes(_separated([*closed[turn], *_joined(chains[turn])]))
@@ -124,9 +125,8 @@ def _turned(point: Point, turn: int) -> Point:
 
 def _short_way(ring: Ring) -> Iterator[_Edge]:
     """The edges of a ring that takes the shorter way round the Earth between its corners."""
-    for i, (a, b) in enumerate(_edges(ring)):
+    for a, b in _edges(ring):
         if abs(a[1]) == 90:
-            yield from _along_pole(ring[i - 1][0], b[0], a[1])
             a = (b[0], a[1])
         elif abs(b[1]) == 90:
             b = (a[0], b[1])
@@ -146,36 +146,19 @@ def _short_way(ring: Ring) -> Iterator[_Edge]:
             yield _Edge(a, b)
 
 
-def _along_pole(start: float, end: float, pole: float) -> Iterator[_Edge]:
-    """Along the upper or lower side of the map, with the inside on the left.
-
-    The ring comes to the pole on one meridian and leaves it on another. Between them, the inside
-    touches the pole.
-    """
-    onward = 180.0 if pole < 0 else -180.0  # eastwards round the south pole
-    start = -onward if abs(start) == 180 else start
-    end = onward if abs(end) == 180 else end
-    if (end - start) * onward > 0:
-        yield _Edge((start, pole), (end, pole))
-        return
-    if start != onward:
-        yield _Edge((start, pole), (onward, pole))
-    if end != -onward:
-        yield _Edge((-onward, pole), (end, pole))
-
-
 def _break(
     edges: Sequence[_Edge],
+    around: bool,
     chains: dict[int, list[list[Point]]],
     closed: dict[int, list[list[Point]]],
 ) -> None:
-    """Break a ring where it meets the antimeridian, or add it to the closed rings."""
+    """Break a ring where it meets the antimeridian or a pole, or add it to the closed rings."""
     found: list[tuple[int, list[Point]]] = []
     current: list[Point] = []
     for start, end, turn in edges:
         current = current or [start]
         current.append(end)
-        if abs(end[0]) == 180:
+        if abs(end[0]) == 180 or (around and abs(end[1]) == 90):
             found.append((turn, current))
             current = []
     if current and not found:
@@ -200,9 +183,13 @@ class _Stop(NamedTuple):
 
 
 def _stop(point: Point, inner: Point, begins: bool, chain: int) -> _Stop:
-    side = math.copysign(1.0, point[0])
-    position = (point[1] + 90) / 180 if side > 0 else 2 + (90 - point[1]) / 180
-    angle = math.atan2(side * (inner[1] - point[1]), abs(inner[0] - point[0]))
+    lon, lat = point
+    if abs(lon) < 180:  # at a pole; no two chains come to it on the same meridian
+        position = 1 + (180 - lon) / 360 if lat > 0 else 3 + (180 + lon) / 360
+        return _Stop(position, 0.0, begins, chain)
+    side = math.copysign(1.0, lon)
+    position = (lat + 90) / 180 if side > 0 else 2 + (90 - lat) / 180
+    angle = math.atan2(side * (inner[1] - lat), abs(inner[0] - lon))
     return _Stop(position, angle, begins, chain)
 
 
@@ -246,25 +233,29 @@ def _separated(rings: Sequence[list[Point]]) -> list[list[Point]]:
 
     Where rings touch at a corner, the antimeridian may have parted what was connected elsewhere.
     """
-    onward: dict[Point, list[Point]] = defaultdict(list)
-    for ring in rings:
-        for a, b in _edges(ring):
-            onward[a].append(b)
-    if all(len(ends) == 1 for ends in onward.values()):
+    edges = [edge for ring in rings for edge in _edges(ring)]
+    if len({start for start, _ in edges}) == len(edges):
         return list(rings)
+    return _traced(edges)
+
+
+def _traced(edges: Sequence[tuple[Point, Point]]) -> list[list[Point]]:
+    """Rings of edges with the inside on their left. At each corner, the ring keeps to the left."""
+    onward: dict[Point, list[Point]] = defaultdict(list)
+    for start, end in edges:
+        onward[start].append(end)
     found = []
-    for ring in rings:
-        for first in _edges(ring):
-            walk, edge = [], first
-            while onward[edge[1]]:
-                before, here = edge
-                walk.append(here)
-                _, after = max((_turn(before, here, after), after) for after in onward[here])
-                onward[here].remove(after)
-                edge = here, after
-                if edge == first:
-                    break
-            found += [loop for loop in _loops(walk) if len(loop) > 2]
+    for first in edges:
+        walk, edge = [], first
+        while onward[edge[1]]:
+            before, here = edge
+            walk.append(here)
+            _, after = max((_turn(before, here, after), after) for after in onward[here])
+            onward[here].remove(after)
+            edge = here, after
+            if edge == first:
+                break
+        found += [loop for loop in _loops(walk) if len(loop) > 2]
     return found
 
 
@@ -290,6 +281,60 @@ def _loops(walk: list[Point]) -> Iterator[list[Point]]:
             at[point] = len(path)
             path.append(point)
     yield path
+
+
+# -- images that go round the Earth ---------------------------------------------------------------
+
+
+def join_at_meridian(polygons: Sequence[Polygon], meridian: float) -> list[Polygon]:
+    """Polygons of one region, joined where two of their sides meet on a meridian.
+
+    An image that goes once round the Earth begins and ends at the same meridian. A region on both
+    sides of it is one region there.
+
+    >>> west = [[(-9.0, 0.0), (0.0, 0.0), (0.0, 2.0), (-9.0, 2.0)]]
+    >>> east = [[(0.0, 1.0), (5.0, 1.0), (5.0, 2.0), (0.0, 2.0)]]
+    >>> for polygon in join_at_meridian([west, east], 0.0):
+    ...     print(*polygon[0])
+    (0.0, 0.0) (0.0, 1.0) (5.0, 1.0) (5.0, 2.0) (0.0, 2.0) (-9.0, 2.0) (-9.0, 0.0)
+    """
+
+    def snapped(ring: Ring) -> list[Point]:
+        return [(meridian, lat) if abs(lon - meridian) < 1e-9 else (lon, lat) for lon, lat in ring]
+
+    touching: list[Polygon] = []
+    others: list[Polygon] = []
+    edges: list[tuple[Point, Point]] = []
+    north: set[tuple[float, float]] = set()
+    south: set[tuple[float, float]] = set()
+    for polygon in polygons:
+        rings = [snapped(ring) for ring in polygon]
+        sides = [(a, b) for ring in rings for a, b in _edges(ring) if a[0] == b[0] == meridian]
+        (touching if sides else others).append(rings)
+        north |= {(a[1], b[1]) for a, b in sides if a[1] < b[1]}
+        south |= {(b[1], a[1]) for a, b in sides if a[1] > b[1]}
+    stops = sorted({lat for side in north | south for lat in side})
+    shared = _parts(north, stops) & _parts(south, stops)
+    if not shared:
+        return touching + others
+    for a, b in (edge for rings in touching for ring in rings for edge in _edges(ring)):
+        if a[0] == b[0] == meridian:
+            parts = _parts({(min(a[1], b[1]), max(a[1], b[1]))}, stops) - shared
+            for low, high in sorted(parts):
+                ends = (meridian, low), (meridian, high)
+                edges.append(ends if a[1] < b[1] else ends[::-1])
+        else:
+            edges.append((a, b))
+    return others + _with_holes(_traced(edges))
+
+
+def _parts(sides: set[tuple[float, float]], stops: Sequence[float]) -> set[tuple[float, float]]:
+    """Sides divided at all stops that lie on them."""
+    found = set()
+    for low, high in sides:
+        inner = stops[bisect_left(stops, low) : bisect_left(stops, high) + 1]
+        found |= set(zip(inner, inner[1:], strict=False))
+    return found
 
 
 # -- holes ----------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.display.pictures import hierarchy_colors
-from regiontree.export.antimeridian import Polygon, cut_polygon
+from regiontree.export.antimeridian import Polygon, cut_polygon, join_at_meridian
 from regiontree.export.graph import node_attributes
 from regiontree.export.projection import Transform, place_vertices
 from regiontree.system.files import atomic_write
@@ -159,6 +159,8 @@ def _features(
             placed = [
                 part for polygon in placed for part in cut_polygon(polygon, around=on_map.around)
             ]
+        if on_map.seam is not None:
+            placed = join_at_meridian(placed, on_map.seam)
         rings = [[[*ring, ring[0]] for ring in polygon] for polygon in placed]
         geometry: dict[str, Any] = {"type": "MultiPolygon", "coordinates": rings}
         if len(rings) == 1:

@@ -51,6 +51,8 @@ class OnMap:
         Whether a polygon may meet the antimeridian.
     around : bool
         How :func:`~regiontree.export.antimeridian.cut_polygon` is to read longitudes.
+    seam : float or None
+        The meridian at which an image that goes once round the Earth begins and ends.
     """
 
     points: list[Point]
@@ -58,6 +60,7 @@ class OnMap:
     mirrored: bool = False
     cut: bool = False
     around: bool = False
+    seam: float | None = None
 
     def ring(self, vertices: Int64) -> list[Point]:
         """The corners of a ring of vertices on the map, with its inside on the left."""
@@ -116,6 +119,7 @@ def place_vertices(
     east, north = to_points(x.astype(float), y.astype(float))
     if not (np.isfinite(east).all() and np.isfinite(north).all()):
         raise ExportError("the transform gives coordinates that are no numbers; check it")
+    seam = _closed_at(x, east, around) if crs is not None else None
     between: dict[tuple[int, int], list[Point]] = {}
     if callable(transform) or around:
         between = _between(x, y, borders, east, north, to_points, poles, around=around)
@@ -132,7 +136,18 @@ def place_vertices(
             or (around and any(_jumps(points[u], inner) for (u, _), inner in between.items()))
         )  # fmt: skip
     mirrored = _mirrored(x, y, to_points, around)
-    return OnMap(points, between, mirrored, cut, around)
+    return OnMap(points, between, mirrored, cut, around, seam)
+
+
+def _closed_at(x: Int64, east: Floats, around: bool) -> float | None:
+    """The meridian of both the left and the right side of an image; None if they differ."""
+    left, right = east[x == 0], east[x == x.max()]
+    meridian = float(left[0])
+    sides = np.concatenate([left, right]) - meridian
+    if abs(_wrapped(sides)).max() >= _SAME or (not around and abs(sides).max() < 180):
+        return None
+    meridian = float(_wrapped(np.array(meridian)))
+    return None if abs(meridian) == 180 else meridian
 
 
 def _jumps(first: Point, inner: Sequence[Point]) -> bool:
