@@ -189,6 +189,31 @@ def test_what_is_no_raster_is_an_image_error(tmp_path):
         georeference(tmp_path / "b.img")
 
 
+def test_ground_control_points_may_lie_beside_a_photograph(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(CELLS).save(path)
+    a, _, c, _, e, f = NORTH_UP
+    points = "".join(
+        f'<GCP Id="{x}{y}" Pixel="{x}" Line="{y}" X="{a * x + c}" Y="{e * y + f}"/>'
+        for x in (0, 6) for y in (0, 4)
+    )  # fmt: skip
+    text = f'<PAMDataset><GCPList Projection="EPSG:32633">{points}</GCPList></PAMDataset>'
+    (tmp_path / "a.png.aux.xml").write_text(text)
+    check_colours(regions(tree_of(path), georeference(path, size=(4, 6))), crs=UTM)
+
+
+def test_a_world_file_with_the_crs_in_another_file(tmp_path):
+    """ArcGIS writes the crs to .aux.xml; a TIFF may have it in its tags."""
+    wkt = rasterio.crs.CRS.from_epsg(32633).to_wkt()
+    Image.fromarray(CELLS).save(tmp_path / "a.tif")
+    (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset><SRS>{wkt}</SRS></PAMDataset>")
+    geotiff(tmp_path / "b.tif", transform=None)
+    for path in (tmp_path / "a.tif", tmp_path / "b.tif"):
+        assert georeference(path) is None
+        path.with_suffix(".tfw").write_text(WORLD)
+        check_colours(regions(tree_of(path), georeference(path, size=(4, 6))), crs=UTM)
+
+
 # -- world files ----------------------------------------------------------------------------------
 
 
@@ -409,10 +434,22 @@ def test_the_command_says_which_coordinates_were_chosen(tmp_path, capsys):
         tree_of(photo).save(photo.with_suffix(".npz"))
     assert command.run([tmp_path], "geojson", tmp_path / "out") == 0
     said = capsys.readouterr().err
-    assert "longitude and latitude (1 trees)" in said
-    assert "pixels (1 trees)" in said
+    assert "longitude and latitude (1 tree)" in said
+    assert "pixels (1 tree)" in said
     assert "world.npz: the photograph says no coordinate system" in said
     features = json.loads((tmp_path / "out" / "world.geojson").read_bytes())["features"]
+    check_colours({feature["id"]: shape(feature["geometry"]) for feature in features})
+
+
+def test_a_site_without_a_place_on_earth_keeps_its_coordinates_by_crs_none(tmp_path, capsys):
+    path = geotiff(tmp_path / "a.tif", crs='LOCAL_CS["site",UNIT["metre",1]]')
+    tree_of(path).save(tmp_path / "a.npz")
+    assert command.run([tmp_path], "geojson") == 2
+    said = capsys.readouterr().err
+    assert "site" in said
+    assert "--crs" in said
+    assert command.run([tmp_path], "geojson", crs="none") == 0
+    features = json.loads((tmp_path / "a.geojson").read_bytes())["features"]
     check_colours({feature["id"]: shape(feature["geometry"]) for feature in features})
 
 

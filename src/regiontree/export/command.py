@@ -336,13 +336,13 @@ def _write_one(
         return Outcome(str(file), "skipped", str(target))
 
     def work() -> None:
-        if form.finds_photo:
-            source = open_source(file, images=places)
-            tree, used = source.tree, placement.options_of(source)
-        else:
-            tree, used = RegionTree.load(file), options
+        source = open_source(file, images=places) if form.finds_photo else None
+        tree = RegionTree.load(file) if source is None else source.tree
+        used = options if source is None else placement.options_of(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         form.writer(small(tree), target, **used)
+        if source is not None:
+            placement.wrote(source, used)
 
     _, error = _attempt(file, work)
     if error:

@@ -243,7 +243,10 @@ def _tiff_header(path: Path, page: int) -> _Header:
                 orientation=turned if turned in _STORED else 1,
             )
     except (TiffFileError, IndexError, ValueError, KeyError, OSError, TypeError) as error:
-        raise ImageError(f"{path}: the tags of page {page} cannot be read ({error})") from error
+        raise ImageError(
+            f"{path}: the tags of page {page} cannot be read ({error}); copy the file again, or "
+            "give --transform none for pixels"
+        ) from error
 
 
 def _exif_orientation(path: Path) -> int:

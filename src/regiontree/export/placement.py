@@ -44,6 +44,7 @@ class Placement:
         self._chosen: Counter[str] = Counter()
         self._unknown: list[Path] = []  # trees on a map of an unknown projection
         self._missing: list[Path] = []  # trees whose photograph was not found or has changed
+        self._note: list[Path] | None = None  # the list that the tree at hand belongs to
 
     def options_of(self, source: Source) -> dict[str, Any]:
         """The options of a tree, with `transform` and `crs` if it lies on a map.
@@ -57,13 +58,19 @@ class Placement:
             As :func:`~regiontree.export.georeference.georeference`.
         """
         given = dict(self._given)
+        self._note = None
         if not self._pixels and "transform" not in given:
             given = {**self._place_of(source), **given}
-        kind = _PIXELS
-        if "transform" in given:
-            kind = _OWN if given.get("crs") is None else _DEGREES
-        self._chosen[kind] += 1
         return given
+
+    def wrote(self, source: Source, options: Mapping[str, Any]) -> None:
+        """Count a tree that was written with the options that :meth:`options_of` gave last."""
+        kind = _PIXELS
+        if "transform" in options:
+            kind = _OWN if options.get("crs") is None else _DEGREES
+        self._chosen[kind] += 1
+        if self._note is not None:
+            self._note.append(source.path)
 
     def _place_of(self, source: Source) -> dict[str, Any]:
         image = source.tree.meta.get("image")
@@ -78,7 +85,7 @@ class Placement:
                     f"{source.path}: {source.notice} It may lie on a map, so it is needed: give "
                     "--images FOLDER, or --transform none for the pixels of the photograph"
                 )
-            self._missing.append(source.path)
+            self._note = self._missing
             return {}
         page = image.get("page", 0)
         try:
@@ -96,7 +103,7 @@ class Placement:
         if self._own:
             crs = None
         elif crs is None and "crs" not in self._given:
-            self._unknown.append(source.path)
+            self._note = self._unknown
         return {"transform": transform, "crs": crs}
 
     def lines(self) -> list[str]:
@@ -108,7 +115,10 @@ class Placement:
         else:
             said = [
                 "coordinates: "
-                + ", ".join(f"{kind} ({count} trees)" for kind, count in self._chosen.items())
+                + ", ".join(
+                    f"{kind} ({count} {'tree' if count == 1 else 'trees'})"
+                    for kind, count in self._chosen.items()
+                )
             ]
         if self._unknown:
             said.append(

@@ -216,6 +216,14 @@ def _known(crs: Any) -> Any:
         raise ExportError(f"crs {crs!r} is unknown ({error}); give one like EPSG:32633") from error
 
 
+def _name(crs: Any) -> str:
+    """A crs in a few words: the user's, or the code or the name of rasterio's."""
+    if isinstance(crs, str | int | dict):
+        return repr(crs)
+    text = str(crs)
+    return text if len(text) < 40 else text[:40] + " ..."
+
+
 def _is_plain(source: Any) -> bool:
     """Whether coordinates are longitude and latitude already, perhaps of another datum."""
     text = source.to_wkt(version="WKT2_2019")
@@ -245,16 +253,16 @@ def _to_degrees(
             moved = rasterio.warp.transform(source, "EPSG:4326", east, north)
         except rasterio._err.CPLE_BaseError as error:
             raise ExportError(
-                f"crs {crs!r} cannot be converted to degrees ({error}); give one like EPSG:32633, "
-                "or none for the coordinates of the transform"
+                f"crs {_name(crs)} cannot be converted to degrees; give one like EPSG:32633 "
+                f"(--crs), or none for the coordinates of the transform ({error})"
             ) from error
         lon, lat = np.asarray(moved)
         there = (abs(lon) <= 541) & (abs(lat) <= 90 + beyond)
         if not there.all():
             i = int(np.argmin(there))
             raise ExportError(
-                f"crs {crs!r}: ({east[i]:g}, {north[i]:g}), a corner of a pixel, is nowhere on "
-                "Earth; check that crs and transform belong together"
+                f"crs {_name(crs)}: ({east[i]:g}, {north[i]:g}), a corner of a pixel, is nowhere "
+                "on Earth; check that crs and transform belong together"
             )
         lat = np.clip(lat, -90, 90)
         if not around:
