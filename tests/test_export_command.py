@@ -467,11 +467,40 @@ def test_a_transform_given_is_taken_instead(geotiff, tmp_path):
     assert corner(out) == pytest.approx([9.0, 36.14427], abs=1e-5)
 
 
-def test_a_geotiff_that_is_gone_is_told(geotiff, tmp_path, capsys):
-    out = tmp_path / "field.geojson"
-    assert run([tmp_path / "trees" / "field.npz"], "geojson", out) == 0
-    assert "field.npz: The photograph field.tif was not found." in capsys.readouterr().err
-    assert corner(out) == [0, 0]
+def test_a_geotiff_that_is_gone_or_changed_is_needed(geotiff, tmp_path, capsys):
+    tree, out = tmp_path / "trees" / "field.npz", tmp_path / "field.geojson"
+    assert run([tree], "geojson", out) == 2
+    said = capsys.readouterr().err
+    assert "field.npz: The photograph field.tif was not found." in said
+    assert "--images FOLDER" in said
+    geotiff.write_bytes(geotiff.read_bytes() + b" ")
+    assert run([tree], "geojson", out, images=[geotiff.parent]) == 2
+    assert "it has changed" in capsys.readouterr().err
+    assert not out.exists()
+    for form in ({"transform": "none"}, {"assignments": ["transform=none"]}):
+        assert run([tree], "geojson", out, overwrite=True, **form) == 0
+        assert corner(out) == [0, 0]
+
+
+def test_an_ordinary_photograph_that_is_gone_gives_pixels_and_one_line(tmp_path, capsys):
+    trees = [
+        photographed(f"{n}.jpg", sha256="0" * 64).save(tmp_path / f"{n}.npz") for n in range(3)
+    ]
+    assert run(trees, "geojson") == 0
+    said = capsys.readouterr().err
+    assert said.count("was not found") == 1
+    assert "0.npz and 2 more" in said
+    assert corner(tmp_path / "0.geojson") == [0, 0]
+
+
+def test_crs_none_leaves_the_projection_of_the_photograph(geotiff, tmp_path, capsys):
+    tree, out = tmp_path / "trees" / "field.npz", tmp_path / "field.geojson"
+    assert run([tree], "geojson", out, images=[geotiff.parent], crs="none") == 0
+    assert corner(out) == [500_000, 3_999_950]
+    assert "coordinates: " in capsys.readouterr().err
+    option = ["crs=none"]
+    run([tree], "geojson", out, images=[geotiff.parent], assignments=option, overwrite=True)
+    assert corner(out) == [500_000, 3_999_950]
 
 
 def test_a_photograph_that_is_on_no_map_gives_pixels(tmp_path, capsys):

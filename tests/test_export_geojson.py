@@ -11,7 +11,6 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,8 @@ from trees import children_of, hand_tree, random_tree, trees
 
 from regiontree import RegionTree
 from regiontree.display.pictures import hierarchy_colors
-from regiontree.errors import ExportError, ImageError, MissingExtraError, TreeError
-from regiontree.export.geojson import georeference, to_geojson, write_geojson
+from regiontree.errors import ExportError, MissingExtraError, TreeError
+from regiontree.export.geojson import to_geojson, write_geojson
 
 shapely = pytest.importorskip("shapely", reason="shapely is not installed")
 rasterio = pytest.importorskip("rasterio", reason="the extra 'geo' is not installed")
@@ -245,49 +244,7 @@ def test_a_place_that_is_none_writes_nothing(tmp_path, options, said):
     assert not list(tmp_path.iterdir())
 
 
-# -- where an image lies --------------------------------------------------------------------------
-
-
-def geotiff(path: Path, **options: Any) -> Path:
-    from affine import Affine
-
-    with rasterio.open(
-        path, "w", driver="GTiff", height=2, width=4, count=3, dtype="uint8",
-        transform=Affine(*NORTH_UP), **options,
-    ) as image:  # fmt: skip
-        image.write(np.zeros((3, 2, 4), np.uint8))
-    return path
-
-
-def test_a_geotiff_says_where_its_regions_lie(tmp_path):
-    path = geotiff(tmp_path / "aerial ü.tif", crs="EPSG:32633")
-    transform, crs = georeference(path)
-    assert tuple(transform)[:6] == NORTH_UP
-    assert crs == rasterio.crs.CRS.from_epsg(32633)
-    found = geometries(to_geojson(hand_tree(), transform=transform, crs=crs))
-    # The false easting of UTM zone 33 is its central meridian, 15 degrees east.
-    west, south, east, north = shapely.unary_union(list(found.values())).bounds
-    assert west == pytest.approx(15, abs=1e-9)
-    assert 15 < east < 15.0001
-    assert 41 < south < north < 42
-
-
-def test_a_geotiff_may_have_a_place_without_a_crs(tmp_path):
-    transform, crs = georeference(geotiff(tmp_path / "a.tif"))
-    assert crs is None
-    assert geometries(to_geojson(hand_tree(), transform=transform, crs=crs))[0].area == 1.0
-
-
-@pytest.mark.filterwarnings("error")
-def test_an_ordinary_photograph_lies_nowhere():
-    assert georeference(Path(__file__).parents[1] / "examples" / "astronaut.jpg") is None
-
-
-def test_what_is_no_raster_is_an_image_error(tmp_path):
-    with pytest.raises(ImageError, match=r"absent\.tif: cannot be read as a GeoTIFF"):
-        georeference(tmp_path / "absent.tif")
-    with pytest.raises(ImageError, match=r"test_export_geojson\.py: cannot be read"):
-        georeference(__file__)
+# -- without rasterio ------------------------------------------------------------------------------
 
 
 def test_only_maps_need_rasterio(monkeypatch):
@@ -296,5 +253,3 @@ def test_only_maps_need_rasterio(monkeypatch):
     assert len(to_geojson(hand_tree(), transform=NORTH_UP)["features"]) == 4
     with pytest.raises(MissingExtraError, match=r"pip install 'regiontree\[geo\]'"):
         to_geojson(hand_tree(), transform=NORTH_UP, crs="EPSG:32633")
-    with pytest.raises(MissingExtraError, match=r"pip install 'regiontree\[geo\]'"):
-        georeference("a.tif")

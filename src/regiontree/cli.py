@@ -395,14 +395,15 @@ def export(
     transform: Annotated[
         str | None,
         typer.Option(
-            help="geojson: the affine transform a,b,c,d,e,f from pixels to the map.  [default: the "
-            "transform of the GeoTIFF]"
+            help="geojson: the affine transform a,b,c,d,e,f from pixels to the map; none for pixel "
+            "coordinates.  [default: that of the photograph]"
         ),
     ] = None,
     crs: Annotated[
         str | None,
         typer.Option(
-            help="geojson: the coordinate system of the transform, for example EPSG:32633."
+            help="geojson: the coordinate system of the transform, for example EPSG:32633; none "
+            "for coordinates in the photograph's own.  [default: that of the photograph]"
         ),
     ] = None,
     url_prefix: Annotated[

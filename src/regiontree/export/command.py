@@ -35,9 +35,9 @@ from regiontree.errors import (
 )
 from regiontree.export import FORMATS, Format, checked_options, find_format
 from regiontree.export.coco import chosen_nodes
-from regiontree.export.geojson import georeference
 from regiontree.export.options import CutOptions, StackOptions
-from regiontree.forest.sources import Places, Source, find_trees, open_source
+from regiontree.export.placement import Placement
+from regiontree.forest.sources import Places, find_trees, open_source
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
 from regiontree.system.stages import value_of_text
@@ -150,6 +150,7 @@ def run(
     targets = _targets(form, jobs, trees, out)
     if form.make and targets and targets[0].exists() and not overwrite:
         raise ExportError(f"{targets[0]}: exists; choose another name or pass --overwrite")
+    placement = Placement(options)
     planned, interrupted = len(jobs) + len(outcomes), False
     with interruptible() as check, progress_bar(form.name, len(jobs), show=len(jobs) > 1) as bar:
         for outcome in outcomes:
@@ -166,7 +167,7 @@ def run(
                 for job, target in zip(jobs, targets, strict=True):
                     advance(
                         _write_one(
-                            form, job.file, target, places, small, options, overwrite, bar.say
+                            form, job.file, target, places, placement, small, options, overwrite
                         )
                     )
             elif jobs:
@@ -178,6 +179,8 @@ def run(
     count = Counter(outcome.status for outcome in outcomes)
     counts = {status: count[status] for status in ("done", "skipped", "failed")}
     print(_summary(form, counts, targets, out), file=sys.stderr)
+    for line in placement.lines():
+        print(line, file=sys.stderr)
     if interrupted:
         rest = "nothing was written" if form.make else "run the same command again to do the rest"
         print(f"interrupted: {rest}", file=sys.stderr)
@@ -223,6 +226,8 @@ def _options(
             raise ExportError(f"--option must be name=value, got {text!r}")
         key = form.keys.get(name)
         read = value.strip() if key is None else value_of_text(key, value.strip())
+        if read is None and name in ("transform", "crs"):
+            read = "none"  # which is not the default: that comes from the photograph
         if given.setdefault(name, read) != read:
             raise ExportError(f"--option {text} contradicts {given[name]!r}; give one of them")
     if images and not form.finds_photo:
@@ -321,23 +326,23 @@ def _write_one(
     file: Path,
     target: Path,
     places: Places | tuple[()],
+    placement: Placement,
     small: Small,
     options: dict[str, Any],
     overwrite: bool,
-    say: Callable[[str], None],
 ) -> Outcome:
     """Write a tree to its own file."""
     if target.exists() and not overwrite:
         return Outcome(str(file), "skipped", str(target))
 
     def work() -> None:
-        if form.finds_photo:
-            source = open_source(file, images=places)
-            tree, used = source.tree, _on_the_map(source, options, say)
-        else:
-            tree, used = RegionTree.load(file), options
+        source = open_source(file, images=places) if form.finds_photo else None
+        tree = RegionTree.load(file) if source is None else source.tree
+        used = options if source is None else placement.options_of(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         form.writer(small(tree), target, **used)
+        if source is not None:
+            placement.wrote(source, used)
 
     _, error = _attempt(file, work)
     if error:
@@ -391,18 +396,3 @@ def _attempt(file: Path, work: Callable[[], Any]) -> tuple[Any, str | None]:
     except (RegionTreeError, OSError, MemoryError) as error:
         said = str(error) if isinstance(error, RegionTreeError) else repr(error)
         return None, said if str(file) in said else f"{file}: {said}"
-
-
-def _on_the_map(
-    source: Source, options: dict[str, Any], say: Callable[[str], None]
-) -> dict[str, Any]:
-    """The options. If they have no transform, that of a GeoTIFF photograph is added."""
-    if "transform" in options or Path(source.name).suffix.lower() not in (".tif", ".tiff"):
-        return options
-    if source.notice:
-        say(f"{source.path}: {source.notice}")
-    found = None if source.photo is None else georeference(source.photo)
-    if found is None:
-        return options
-    transform, crs = found
-    return {"transform": transform, "crs": crs, **options}

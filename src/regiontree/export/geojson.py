@@ -8,7 +8,10 @@ Polygons run along the sides of pixels. There are three kinds of coordinates:
   program that reads the file which projection that is.
 - With a transform and its coordinate reference system, they are longitudes and latitudes, as
   GeoJSON demands (RFC 7946). QGIS, ArcGIS, Leaflet and geojson.io put such polygons in the right
-  place, and QGIS lays them over the photograph in any projection.
+  place, and QGIS lays them over the photograph in any projection. A polygon that crosses the
+  antimeridian is cut there: see :mod:`regiontree.export.antimeridian`.
+
+:func:`regiontree.export.georeference.georeference` reads the transform of a photograph.
 
 GIS programs show a photograph that is on no map below the x axis. To lay polygons over it, pass
 ``transform=(1, 0, 0, 0, -1, 0)``.
@@ -36,8 +39,7 @@ Reference: H. Butler et al., RFC 7946, 2016.
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +47,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.display.pictures import hierarchy_colors
-from regiontree.errors import ExportError, ImageError, MissingExtraError
+from regiontree.export.antimeridian import Polygon, cut_polygon, join_at_meridian
 from regiontree.export.graph import node_attributes
+from regiontree.export.projection import Transform, place_vertices
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
-from regiontree.tree.borders import node_polygons, trace_arcs
+from regiontree.tree.borders import Arcs, node_polygons, trace_arcs
 
-__all__ = ["georeference", "to_geojson", "write_geojson"]
+__all__ = ["to_geojson", "write_geojson"]
 
-Transform = Sequence[float]
 Int64 = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Point = tuple[float, float]
 
 
 def to_geojson(
@@ -80,11 +80,13 @@ def to_geojson(
         From pixels to the map, six numbers (a, b, c, d, e, f) in the order of rasterio and
         ``affine``: ``x = a * column + b * row + c``, ``y = d * column + e * row + f``. An
         ``affine.Affine`` is such a transform. ``Affine.from_gdal(*numbers)`` converts GDAL's order
-        (c, a, b, f, d, e). None leaves pixel coordinates.
+        (c, a, b, f, d, e). A function of two arrays, columns and rows, that gives the arrays of x
+        and y is a transform, too. None or "none" leaves pixel coordinates.
     crs
         The coordinate reference system of the transform: "EPSG:32633", WKT, or rasterio's CRS.
-        Vertices are then converted to longitude and latitude (WGS 84). Shapes that cross the
-        antimeridian are not divided there.
+        Vertices are then converted to longitude and latitude (WGS 84), long borders get points
+        where they are bent, and polygons are cut at the antimeridian. None or "none" leaves the
+        coordinates of the transform.
     all_nodes
         Make a feature for every node of the cut and above it, or, without a cut, for every node of
         the tree. Features are in the order of their nodes, children before parents.
@@ -137,28 +139,6 @@ def write_geojson(
     return path
 
 
-def georeference(path: str | Path) -> tuple[Transform, Any] | None:
-    """Place of a GeoTIFF: (transform, crs) for :func:`to_geojson`, or None if the file has none.
-
-    The transform is an ``affine.Affine``. The crs is rasterio's, or None if the file has only a
-    transform, as with a world file beside it.
-
-    Raises
-    ------
-    ImageError
-        The file does not exist, or GDAL cannot read it.
-    MissingExtraError
-        rasterio is not installed.
-    """
-    rasterio = _rasterio()
-    try:
-        with warnings.catch_warnings(action="ignore"), rasterio.open(path) as image:
-            transform, crs = image.transform, image.crs
-    except rasterio.errors.RasterioIOError as error:
-        raise ImageError(f"{path}: cannot be read as a GeoTIFF ({error})") from error
-    return None if transform.is_identity else (transform, crs)
-
-
 def _features(
     tree: RegionTree,
     cut: dict[str, Any],
@@ -169,10 +149,19 @@ def _features(
     if all_nodes and all(value is None for value in cut.values()):
         cut = {"depth": tree.depth}  # down to all leaves, unlike the natural cut
     arcs = trace_arcs(tree.cut(**cut))
-    points, mirrored = _placed(arcs.x, arcs.y, transform, crs)
+    on_map = place_vertices(
+        arcs.x, arcs.y, _borders(arcs), _unless_none(transform), _unless_none(crs)
+    )
     colors = hierarchy_colors(tree)
     for node, polygons in node_polygons(arcs, tree, tree.cut_nodes(**cut), all_nodes=all_nodes):
-        rings = [[_closed(ring, points, mirrored) for ring in polygon] for polygon in polygons]
+        placed: list[Polygon] = [[on_map.ring(ring) for ring in polygon] for polygon in polygons]
+        if on_map.cut:
+            placed = [
+                part for polygon in placed for part in cut_polygon(polygon, around=on_map.around)
+            ]
+        if on_map.seam is not None:
+            placed = join_at_meridian(placed, on_map.seam)
+        rings = [[[*ring, ring[0]] for ring in polygon] for polygon in placed]
         geometry: dict[str, Any] = {"type": "MultiPolygon", "coordinates": rings}
         if len(rings) == 1:
             geometry = {"type": "Polygon", "coordinates": rings[0]}
@@ -185,79 +174,18 @@ def _features(
         yield {"type": "Feature", "id": node, "properties": properties, "geometry": geometry}
 
 
-def _closed(ring: Int64, points: list[Point], mirrored: bool) -> list[Point]:
-    """Coordinates of a ring of vertices. The first is repeated at the end."""
-    vertices = ring.tolist()
-    vertices.append(vertices[0])
-    return [points[v] for v in (reversed(vertices) if mirrored else vertices)]
+def _borders(arcs: Arcs) -> Int64:
+    """The two vertices of each border, the smaller number first; each border once."""
+    following = np.empty_like(arcs.vertices)
+    following[:-1] = arcs.vertices[1:]
+    last = arcs.start[1:] - 1
+    # The last border of an arc ends where the next arcs begin. Closed arcs end where they began.
+    onward = arcs.ways.max(axis=1)
+    following[last] = arcs.vertices[arcs.start[np.where(onward < 0, np.arange(len(last)), onward)]]
+    low, high = np.minimum(arcs.vertices, following), np.maximum(arcs.vertices, following)
+    return np.stack(np.divmod(np.unique(low * len(arcs.x) + high), len(arcs.x)), axis=1)
 
 
-# -- from pixels to the map -----------------------------------------------------------------------
-
-
-def _placed(x: Int64, y: Int64, transform: Transform | None, crs: Any) -> tuple[list[Point], bool]:
-    """Coordinates of each vertex, and whether the transform mirrors the image.
-
-    All rings share the tuple of a vertex, so neighbours cannot differ by rounding.
-    """
-    if transform is None:
-        if crs is not None:
-            raise ExportError(f"crs {crs!r} does not say where pixels are: give a transform, too")
-        return list(zip(x.tolist(), y.tolist(), strict=True)), False
-    try:
-        numbers = [float(number) for number in transform]
-    except (TypeError, ValueError):
-        numbers = []
-    if numbers[6:] == [0, 0, 1]:  # the last row of an affine.Affine
-        numbers = numbers[:6]
-    if len(numbers) != 6 or not all(abs(number) < 1e15 for number in numbers):  # nan, too
-        raise ExportError(
-            f"transform must be six numbers (a, b, c, d, e, f) below 1e15, got {transform!r}"
-        )
-    a, b, c, d, e, f = numbers
-    if a * e == b * d:
-        raise ExportError(
-            f"transform {tuple(numbers)} puts all pixels on one line; if it is in GDAL's order, "
-            "turn it with Affine.from_gdal(*transform)"
-        )
-    east, north = a * x + b * y + c, d * x + e * y + f
-    if crs is not None:
-        east, north = _to_degrees(east, north, crs)
-    return list(zip(east.tolist(), north.tolist(), strict=True)), a * e < b * d
-
-
-def _to_degrees(east: Floats, north: Floats, crs: Any) -> tuple[Floats, Floats]:
-    """Longitudes and latitudes on WGS 84."""
-    rasterio = _rasterio()
-    try:
-        source = rasterio.crs.CRS.from_user_input(crs)
-        moved = rasterio.warp.transform(source, "EPSG:4326", east, north)
-    except rasterio.errors.CRSError as error:
-        raise ExportError(f"crs {crs!r} is unknown ({error}); give one like EPSG:32633") from error
-    except rasterio._err.CPLE_BaseError as error:
-        raise ExportError(
-            f"crs {crs!r} cannot be converted to degrees ({error}); give one like EPSG:32633"
-        ) from error
-    longitude, latitude = np.asarray(moved)
-    # One degree of tolerance: some grids have the centres of their outer pixels on the pole.
-    there = (abs(longitude) <= 361) & (abs(latitude) <= 91)
-    if not there.all():
-        i = int(np.argmin(there))
-        raise ExportError(
-            f"crs {crs!r}: ({east[i]:g}, {north[i]:g}), a corner of a pixel, is nowhere on Earth; "
-            "check that crs and transform belong together"
-        )
-    return longitude, latitude
-
-
-def _rasterio() -> Any:
-    try:
-        import rasterio
-        import rasterio.crs
-        import rasterio.errors
-        import rasterio.warp
-    except ImportError as error:
-        raise MissingExtraError(
-            "reading and changing where an image lies needs rasterio: pip install 'regiontree[geo]'"
-        ) from error
-    return rasterio
+def _unless_none(value: Any) -> Any:
+    """The value, or None if it is the text "none" of the command line."""
+    return None if isinstance(value, str) and value.lower() == "none" else value

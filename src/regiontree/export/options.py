@@ -39,6 +39,13 @@ def _numbers(name: str, kind: type[int] | type[float]) -> Callable[[Any], tuple[
     return parse
 
 
+def _transform(value: Any) -> Any:
+    """A transform: six numbers, a function, or "none"."""
+    if callable(value) or (isinstance(value, str) and value.strip().lower() == "none"):
+        return value
+    return _numbers("transform", float)(value)
+
+
 @dataclass(frozen=True, slots=True)
 class CutOptions:
     """Which cut of the tree is written. If no option is set, the natural cut is written."""
@@ -96,15 +103,18 @@ class StackOptions:
 class GeoJsonOptions(NodeOptions):
     """Where the polygons are on the map."""
 
-    transform: tuple[float, ...] | None = setting(
+    transform: Any = setting(
         None,
-        "Affine transform from pixels to the map.",
+        "Affine transform from pixels to the map. The text none leaves pixels.",
         form="a,b,c,d,e,f",
-        parse=_numbers("transform", float),
-        none="that of the GeoTIFF, otherwise pixels",
+        parse=_transform,
+        none="that of the photograph, otherwise pixels",
     )
     crs: Any = setting(
-        None, "Coordinate system of the transform.", form="like EPSG:32633", none="not set"
+        None,
+        "Coordinate system of the transform. The text none leaves the transform's coordinates.",
+        form="like EPSG:32633",
+        none="that of the photograph",
     )
 
 
