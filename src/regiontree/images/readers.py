@@ -128,7 +128,10 @@ class ImageReader(Protocol):
 
 READERS: Registry[type[ImageReader]] = Registry(
     "image reader",
-    {_PILLOW: "regiontree.images.pillow:PillowReader"},
+    {
+        "tiff": "regiontree.images.tiff:TiffReader",
+        _PILLOW: "regiontree.images.pillow:PillowReader",
+    },
     group="regiontree.readers",
     error=ImageError,
 )

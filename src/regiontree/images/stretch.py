@@ -3,10 +3,11 @@
 - Samples of 8 bits are shown as they are.
 - Deeper grey is stretched from its 0.1 to its 99.9 percentile. Medical and aerial images use only a
   part of their range, and a few outliers must not decide.
-- Deeper colour is shown at the range that it was made for, if its values fill at least half of that
-  range: 8, 10, 12, 14 or 16 bits for whole numbers, 1 or 255 for floats. So a photograph looks the
-  same at every depth. Other colours are stretched like grey. The three channels share one stretch,
-  which keeps their hues.
+- Deeper colour is shown at the range that it was made for, if its values fill that range: at least
+  half of 8 bits, of 16 bits, of 0 to 1 for floats, or of the depth that the file names; and at least
+  four fifths of 10, 12 or 14 bits, which no file of 16 bits names. So a photograph looks the same at
+  every depth. Other colours are stretched like grey. The three channels share one stretch, which
+  keeps their hues.
 - Pixels without data, NaN and infinity count for nothing.
 
 The facts record the values that became black and white: ``{"stretch": {"low": 0, "high": 4095}}``.
@@ -27,10 +28,11 @@ from regiontree.images.readers import Decoded
 __all__ = ["Rendered", "over_white", "rendered"]
 
 _PERCENTILES = (0.1, 99.9)
-# The largest values of whole numbers of the depths that cameras and scanners have.
-_DEPTHS = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+# The largest values of whole numbers of the depths that cameras and scanners have, and the share of
+# the range that values must fill.
+_DEPTHS = {255.0: 0.5, 1023.0: 0.8, 4095.0: 0.8, 16383.0: 0.8, 65535.0: 0.5}
 # Floats are made for 0 to 1, or hold 8-bit values.
-_FLOAT_RANGES = (1.0, 255.0)
+_FLOAT_RANGES = {1.0: 0.5, 255.0: 0.5}
 # Rounding and sharpening push values of a float photograph beyond its range by about this share.
 _BEYOND = 0.02
 # Percentiles of more samples than this are taken of every second, third, ... sample.
@@ -149,11 +151,11 @@ def _limits(
         floating = dtype.kind == "f"
         ranges = _FLOAT_RANGES if floating else _DEPTHS
         if decoded.white is not None:
-            ranges = (decoded.white, *ranges)
+            ranges = {decoded.white: 0.5, **ranges}
         beyond = _BEYOND if floating else 0.0
-        for white in ranges:
+        for white, share in ranges.items():
             if low >= -beyond * white and high <= (1 + beyond) * white:
-                if high - low >= white / 2 or flat.min() == flat.max():
+                if high - low >= share * white or flat.min() == flat.max():
                     return 0.0, white
                 break
     if high <= low:
