@@ -30,6 +30,7 @@ from PIL import Image
 
 from regiontree.errors import ImageError
 from regiontree.images.arrays import from_array
+from regiontree.images.choice import Bands, Choice
 from regiontree.images.grid import Size
 from regiontree.images.pillow import DAMAGE, PillowReader, from_pillow
 from regiontree.images.readers import (
@@ -37,12 +38,13 @@ from regiontree.images.readers import (
     Decoded,
     ImageReader,
     ImageRequest,
+    check_page,
     check_pixels,
     find_reader,
 )
-from regiontree.images.stretch import rendered
+from regiontree.images.stretch import Rendered, rendered
 
-__all__ = ["MAX_PIXELS", "LoadedImage", "Photo", "image_size", "load_image"]
+__all__ = ["MAX_PIXELS", "LoadedImage", "Photo", "image_size", "load_again", "load_image"]
 
 MAX_PIXELS = 150_000_000
 """Larger photographs are refused unless more is asked for."""
@@ -91,7 +93,7 @@ def load_image(
     *,
     max_pixels: int = MAX_PIXELS,
     cover: Size | None = None,
-    bands: tuple[int, ...] | None = None,
+    bands: Bands | None = None,
     page: int | None = None,
 ) -> LoadedImage:
     """The pixels of a photograph.
@@ -122,18 +124,49 @@ def load_image(
     """
     if isinstance(source, LoadedImage):
         return source
+    choice = Choice.of(bands, page)
     if isinstance(source, str | Path):
-        return _from_path(Path(source), max_pixels, cover, bands, page)
+        return _from_path(Path(source), max_pixels, cover, choice)
     if isinstance(source, Image.Image):
         check_pixels("the image", source.size[::-1], max_pixels)
         with _decoding("the image"):
-            decoded = from_pillow(source, "the image", bands, page)
-        return _without_file(decoded, "the image")
+            decoded = from_pillow(source, "the image", choice.bands, choice.page)
+        return _without_file(decoded, "the image", choice)
     if isinstance(source, np.ndarray):
-        return _without_file(from_array(source, max_pixels, bands), "the image array")
+        decoded = from_array(source, max_pixels, choice.bands)
+        check_page("the image array", choice.page or 0, 1)
+        return _without_file(decoded, "the image array", choice)
     raise ImageError(
         f"an image must be a path, a Pillow image or a NumPy array, got {type(source).__name__}"
     )
+
+
+def load_again(
+    source: Photo, meta: Mapping[str, Any], *, shape: tuple[int, int], cover: Size | None = None
+) -> LoadedImage:
+    """The photograph of a tree, read as the tree's ``meta`` says.
+
+    Parameters
+    ----------
+    source
+        As for :func:`load_image`. The choice of bands and page does not apply to pixels that are
+        colours already.
+    meta
+        Meta of the tree.
+    shape
+        (H, W) of the tree, which may be larger than usual photographs.
+    cover
+        As for :func:`load_image`.
+
+    Raises
+    ------
+    ImageError
+        As for :func:`load_image`.
+    """
+    choice, limit = Choice.of_meta(meta), max(MAX_PIXELS, shape[0] * shape[1])
+    if isinstance(source, np.ndarray) and (source.ndim < 3 or source.shape[2] <= 4):
+        choice = Choice()
+    return load_image(source, max_pixels=limit, cover=cover, bands=choice.bands, page=choice.page)
 
 
 def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -153,18 +186,18 @@ def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         return _checked_size(reader, ImageRequest(file, str(path), max_pixels))
 
 
-def _without_file(decoded: Decoded, name: str) -> LoadedImage:
+def _without_file(decoded: Decoded, name: str, choice: Choice) -> LoadedImage:
     """The image of samples that did not come from a file."""
     shown = rendered(decoded, name)
-    return LoadedImage(shown.rgb, decoded.size, None, _digest(shown.rgb), shown.valid, shown.facts)
+    facts = _recorded(shown, choice)
+    return LoadedImage(shown.rgb, decoded.size, None, _digest(shown.rgb), shown.valid, facts)
 
 
 def _from_path(
     path: Path,
     max_pixels: int,
     cover: Size | None,
-    bands: tuple[int, ...] | None,
-    page: int | None,
+    choice: Choice,
 ) -> LoadedImage:
     """The image in a file: see :func:`load_image`."""
     try:
@@ -179,7 +212,9 @@ def _from_path(
     if not data:
         raise ImageError(f"{path}: is empty (0 bytes); copy or download it again")
     reader = find_reader(path.suffix, data[:FIRST_BYTES])
-    request = ImageRequest(io.BytesIO(data), str(path), max_pixels, cover, bands, page)
+    request = ImageRequest(
+        io.BytesIO(data), str(path), max_pixels, cover, choice.bands, choice.page
+    )
     with _decoding(str(path)):
         if not isinstance(reader, PillowReader):  # which checks the size as it decodes
             _checked_size(reader, request)
@@ -187,7 +222,14 @@ def _from_path(
         decoded = _of_reader(reader, request)
         shown = rendered(decoded, str(path))
     digest = hashlib.sha256(data).hexdigest()
-    return LoadedImage(shown.rgb, decoded.size, path.name, digest, shown.valid, shown.facts)
+    facts = _recorded(shown, choice)
+    return LoadedImage(shown.rgb, decoded.size, path.name, digest, shown.valid, facts)
+
+
+def _recorded(shown: Rendered, choice: Choice) -> dict[str, Any]:
+    """The facts of an image, with what the user chose of the file."""
+    chosen = choice.as_dict()
+    return {**shown.facts, "choice": chosen} if chosen else shown.facts
 
 
 def _of_reader(reader: ImageReader, request: ImageRequest) -> Decoded:

@@ -3,11 +3,10 @@
 - Samples of 8 bits are shown as they are.
 - Deeper grey is stretched from its 0.1 to its 99.9 percentile. Medical and aerial images use only a
   part of their range, and a few outliers must not decide.
-- Deeper colour is shown at the range that it was made for, if its values fill that range: at least
-  half of 8 bits, of 16 bits, of 0 to 1 for floats, or of the depth that the file names; and at least
-  four fifths of 10, 12 or 14 bits, which no file of 16 bits names. So a photograph looks the same at
-  every depth. Other colours are stretched like grey. The three channels share one stretch, which
-  keeps their hues.
+- Deeper colour is shown at the range that it was made for, if its values fill enough of it: half of
+  8 bits, of 16 bits, of 0 to 1 for floats, or of the depth that the file names; four fifths of 10,
+  12 or 14 bits, if the file does not name them. So a photograph looks the same at every depth.
+  Other colours are stretched like grey. The three channels share one stretch, which keeps hues.
 - Pixels without data, NaN and infinity count for nothing.
 
 The facts record the values that became black and white: ``{"stretch": {"low": 0, "high": 4095}}``.
@@ -91,9 +90,10 @@ def rendered(decoded: Decoded, name: str) -> Rendered:
     if samples.dtype == np.uint8:
         eight = samples
     else:
-        eight, finite, (low, high) = _stretched(samples, decoded, name)
+        eight, finite, limits = _stretched(samples, decoded, name)
         valid = finite if valid is None else valid & finite
-        facts["stretch"] = {"low": low, "high": high}
+        if limits is not None:
+            facts["stretch"] = dict(zip(("low", "high"), limits, strict=True))
     rgb = np.repeat(eight[:, :, None], 3, axis=2) if eight.ndim == 2 else eight
     if decoded.alpha is not None:
         there = decoded.alpha > 0
@@ -113,8 +113,11 @@ def over_white(rgb: NDArray[np.uint8], opacity: NDArray[np.uint8]) -> NDArray[np
 
 def _stretched(
     samples: NDArray[Any], decoded: Decoded, name: str
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_], tuple[float, float]]:
-    """8-bit samples, which pixels are finite, and the values that became black and white."""
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], tuple[float, float] | None]:
+    """8-bit samples, which pixels are finite, and the values that became black and white.
+
+    There are no such values if no pixel holds data.
+    """
     # Values of eight bytes stay float64: in float32, 1e300 would become infinity.
     wide = samples.dtype.itemsize > 4
     values: NDArray[Any] = samples.astype(np.float64 if wide else np.float32)
@@ -128,7 +131,9 @@ def _stretched(
         low, high = decoded.limits
     else:
         known = values[there]
-        low, high = _limits(known, decoded, samples.dtype) if known.size else (0.0, 0.0)
+        if not known.size:
+            return np.zeros(values.shape, np.uint8), finite, None
+        low, high = _limits(known, decoded, samples.dtype)
     if not there.all():
         values[~there] = low
     if high <= low:
