@@ -42,6 +42,7 @@ from regiontree.images.readers import (
     check_pixels,
     find_reader,
 )
+from regiontree.images.refused import refuse
 from regiontree.images.stretch import Rendered, rendered
 
 __all__ = ["MAX_PIXELS", "LoadedImage", "Photo", "image_size", "load_again", "load_image"]
@@ -182,6 +183,7 @@ def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     with _decoding(str(path)), path.open("rb") as file:
         start = file.read(FIRST_BYTES)
         file.seek(0)
+        refuse(str(path), start)
         reader = find_reader(path.suffix, start)
         return _checked_size(reader, ImageRequest(file, str(path), max_pixels))
 
@@ -211,6 +213,7 @@ def _from_path(
         raise ImageError(f"{path}: cannot be read ({reason})") from error
     if not data:
         raise ImageError(f"{path}: is empty (0 bytes); copy or download it again")
+    refuse(str(path), data[:FIRST_BYTES])
     reader = find_reader(path.suffix, data[:FIRST_BYTES])
     request = ImageRequest(
         io.BytesIO(data), str(path), max_pixels, cover, choice.bands, choice.page

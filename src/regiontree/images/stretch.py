@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regiontree.errors import ImageError
+from regiontree.images.profile import to_srgb
 from regiontree.images.readers import Decoded
 
 __all__ = ["Rendered", "over_white", "rendered"]
@@ -95,6 +96,11 @@ def rendered(decoded: Decoded, name: str) -> Rendered:
         if limits is not None:
             facts["stretch"] = dict(zip(("low", "high"), limits, strict=True))
     rgb = np.repeat(eight[:, :, None], 3, axis=2) if eight.ndim == 2 else eight
+    # A stretch of grey is for contrast: the profile's curve no longer means anything.
+    if decoded.profile and not (eight.ndim == 2 and "stretch" in facts):
+        rgb, said = to_srgb(rgb, decoded.profile)
+        if said is not None:
+            facts["profile"] = said
     if decoded.alpha is not None:
         there = decoded.alpha > 0
         valid = there if valid is None else valid & there

@@ -21,6 +21,7 @@ from PIL import Image
 from regiontree.errors import ImageError
 from regiontree.images.grid import fitted, nearest
 from regiontree.images.pillow import PillowReader
+from regiontree.images.profile import inks_to_srgb
 from regiontree.images.readers import (
     Decoded,
     ImageReader,
@@ -147,7 +148,7 @@ def _decoded(tif: tifffile.TiffFile, data: bytes, layout: Layout, request: Image
         alpha=None if found.alpha is None else upright(found.alpha, orientation),
         valid=None if valid is None else upright(valid, orientation),
         size=upright_size(base.size, orientation),
-        profile=_bytes(first, 34675),
+        profile=None if first.photometric == _PRINT else _bytes(first, 34675),
         facts={**facts, **found.facts},
     )
 
@@ -207,7 +208,7 @@ class _Samples:
             valid = there if valid is None else valid & there
             facts["nodata"] = nodata if np.isfinite(nodata) else str(nodata)
         if is_print:
-            samples = _of_print(samples)
+            samples = _of_print(samples, _bytes(page, 34675), facts)
         elif page.photometric == _PALETTE and 320 in page.tags:
             samples = _of_palette(samples, page)
         else:
@@ -368,12 +369,18 @@ def _shown(
     return nearest(samples[:, :, 0] > 0, size)
 
 
-def _of_print(samples: NDArray[Any]) -> NDArray[Any]:
-    """Colours of inks (h, w, 4), without a profile."""
+def _of_print(
+    samples: NDArray[Any], profile: bytes | None, facts: dict[str, Any]
+) -> NDArray[np.uint8]:
+    """Colours of inks (h, w, 4). What is to be recorded of the profile goes into `facts`."""
     if samples.dtype != np.uint8:
         top = np.iinfo(samples.dtype).max if samples.dtype.kind in "ui" else 1.0
         samples = (np.clip(samples / top, 0, 1) * 255 + 0.5).astype(np.uint8)
-    return np.asarray(Image.fromarray(np.ascontiguousarray(samples), "CMYK").convert("RGB"))
+    image = Image.frombytes("CMYK", samples.shape[1::-1], np.ascontiguousarray(samples).tobytes())
+    rgb, said = inks_to_srgb(image, profile)
+    if said is not None:
+        facts["profile"] = said
+    return rgb
 
 
 def _of_palette(samples: NDArray[Any], page: tifffile.TiffPage) -> NDArray[Any]:
