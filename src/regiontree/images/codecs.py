@@ -1,7 +1,7 @@
-"""JPEG XL, JPEG XR, Radiance and QOI files by imagecodecs.
+"""JPEG XL, Radiance and QOI files by imagecodecs.
 
 The size is read from the header before anything is decoded. Sources: ISO/IEC 18181 (JPEG XL),
-ITU T.832 (JPEG XR), Ward's description of Radiance pictures, the QOI specification.
+Ward's description of Radiance pictures, the QOI specification.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from regiontree.errors import ImageError
 from regiontree.images.channels import picture_of
 from regiontree.images.readers import Decoded, ImageReader, ImageRequest, check_page, check_pixels
 
-__all__ = ["JpegXlReader", "JpegXrReader", "QoiReader", "RadianceReader"]
+__all__ = ["JpegXlReader", "QoiReader", "RadianceReader"]
 
 
 class _CodecReader(ImageReader):
@@ -91,29 +91,6 @@ def _jxl_size(bits: int) -> tuple[int, int]:
         return height, side()
     over, under = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio - 1]
     return height, height * over // under
-
-
-class JpegXrReader(_CodecReader):
-    """JPEG XR, also called HD Photo."""
-
-    suffixes = frozenset({".jxr", ".wdp", ".hdp"})
-    starts = (b"II\xbc\x01", b"II\xbc\x00")
-
-    def unpack(self, data: bytes) -> NDArray[Any]:
-        return imagecodecs.jpegxr_decode(data)
-
-    def claimed(self, data: bytes) -> tuple[int, int] | None:
-        (at,) = struct.unpack_from("<I", data, 4)
-        sides = {}
-        for i in range(struct.unpack_from("<H", data, at)[0]):
-            tag, kind = struct.unpack_from("<HH", data, at + 2 + 12 * i)
-            value = struct.unpack_from("<H" if kind == 3 else "<I", data, at + 10 + 12 * i)[0]
-            sides[tag] = value
-        if not {0xBC80, 0xBC81, 0xBCC0, 0xBCC1} - set(sides):
-            if sides[0xBCC0] + sides[0xBCC1] > len(data):
-                return None
-            return sides[0xBC81], sides[0xBC80]
-        return None
 
 
 class QoiReader(_CodecReader):

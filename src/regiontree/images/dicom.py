@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -64,10 +65,15 @@ class DicomReader(ImageReader):
     starts = (b"DICM",)
 
     def size(self, request: ImageRequest) -> tuple[int, int]:
-        data = _dataset(request)
-        return int(data.Rows), int(data.Columns)
+        with _parsing(request.name):
+            data = _dataset(request)
+            return int(data.Rows), int(data.Columns)
 
     def decode(self, request: ImageRequest) -> Decoded:
+        with _parsing(request.name):
+            return self._decoded(request)
+
+    def _decoded(self, request: ImageRequest) -> Decoded:
         data = _dataset(request)
         check_pixels(request.name, (int(data.Rows), int(data.Columns)), request.max_pixels)
         pages, page = int(data.get("NumberOfFrames") or 1), request.page or 0
@@ -94,22 +100,29 @@ class DicomReader(ImageReader):
         return _grey(stored, data, page, kind, request, facts)
 
 
+@contextmanager
+def _parsing(name: str) -> Iterator[None]:
+    """Turn the errors that pydicom alone raises into an ImageError: elements are parsed late."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    try:
+        yield
+    except (BytesLengthException, InvalidDicomError, NotImplementedError, RecursionError) as error:
+        said = str(error).splitlines()[0][:200]
+        raise ImageError(f"{name}: is damaged or cut short ({said})") from error
+
+
 def _dataset(request: ImageRequest) -> Dataset:
     """The file's elements, after a check that they hold an image."""
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
     name = request.name
     content = request.file.read()
     if content[128:132] != b"DICM" and PurePath(name).suffix.lower() not in DicomReader.suffixes:
         raise ImageError(f"{name}: is not a DICOM file (it starts with {content[:8]!r})")
-    try:
-        data = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True, force=True)
-        if str(data.file_meta.get("TransferSyntaxUID", "")) == _DEFLATED:
-            _check_inflated(content, name)
-        data = pydicom.dcmread(io.BytesIO(content), force=True)
-    except (InvalidDicomError, NotImplementedError, RecursionError) as error:
-        raise ImageError(f"{name}: is damaged or cut short ({error})") from error
+    if _DEFLATED.encode() in content[:4096]:
+        _check_inflated(content, name)
+    data = pydicom.dcmread(io.BytesIO(content), force=True)
     if "DirectoryRecordSequence" in data:
         raise ImageError(f"{name}: is a DICOM directory (DICOMDIR); name the images instead")
     kinds = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -203,13 +216,10 @@ def _grey(
             facts["window"] = {"center": centre, "width": width}
     inverted = kind == "MONOCHROME1"
     if limits is not None:
-        values = values.astype(np.float32)
-    if inverted and values.dtype == np.uint8:
-        values = np.uint8(255) - values
-    elif inverted:
-        values = -values.astype(np.float64)
-        limits = None if limits is None else (-limits[1], -limits[0])
-    found = picture_of(values, request, limits=limits, facts=facts)
+        values = values.astype(np.float32)  # 8 bits would be shown as they are
+    elif inverted and values.dtype == np.uint8:
+        values, inverted = np.uint8(255) - values, False
+    found = picture_of(values, request, limits=limits, inverted=inverted, facts=facts)
     return found if valid is None else replace(found, valid=valid)
 
 

@@ -85,6 +85,8 @@ class Decoded:
         The largest value that the file can hold by its own account, 4095 for 12 bits for example.
     limits : (float, float) or None
         The values that the file wants shown as black and white, instead of a stretch.
+    inverted : bool
+        Whether the largest value is black. Not for uint8.
     profile : bytes or None
         ICC profile of the colours.
     facts : mapping
@@ -97,6 +99,7 @@ class Decoded:
     alpha: NDArray[Any] | None = None
     white: float | None = None
     limits: tuple[float, float] | None = None
+    inverted: bool = False
     profile: bytes | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -139,7 +142,6 @@ READERS: Registry[type[ImageReader]] = Registry(
         "jpeg2000": "regiontree.images.deep:Jpeg2000Reader",
         "pnm": "regiontree.images.deep:PnmReader",
         "jpegxl": "regiontree.images.codecs:JpegXlReader",
-        "jpegxr": "regiontree.images.codecs:JpegXrReader",
         "radiance": "regiontree.images.codecs:RadianceReader",
         "qoi": "regiontree.images.codecs:QoiReader",
         "heif": "regiontree.images.heif:HeifReader",

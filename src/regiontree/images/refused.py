@@ -26,6 +26,7 @@ _KINDS = (
     (0, b"FUJIFILMCCD-RAW", _RAW),
     (4, b"ftypcrx ", _RAW),
     (0, b"\x76\x2f\x31\x01", "an OpenEXR file; convert it to TIFF, as float RGB for example"),
+    (0, b"II\xbc", "a JPEG XR file; convert it to TIFF or PNG"),
     (0, b"%PDF", "a PDF document; draw its pages as PNG first, with pdftoppm for example"),
     (0, b"<svg", "a vector drawing; draw it as PNG first"),
     (0, b"\x89HDF\r\n", "an HDF5 file; save the image in it as TIFF or .npy"),

@@ -94,7 +94,8 @@ def rendered(decoded: Decoded, name: str) -> Rendered:
         eight, finite, limits = _stretched(samples, decoded, name)
         valid = finite if valid is None else valid & finite
         if limits is not None:
-            facts["stretch"] = dict(zip(("low", "high"), limits, strict=True))
+            black, white = limits[::-1] if decoded.inverted else limits
+            facts["stretch"] = {"low": black, "high": white}
     rgb = np.repeat(eight[:, :, None], 3, axis=2) if eight.ndim == 2 else eight
     # A stretch of grey is for contrast: the profile's curve no longer means anything.
     if decoded.profile and not (eight.ndim == 2 and "stretch" in facts):
@@ -147,6 +148,8 @@ def _stretched(
     else:
         scaled = np.clip((values - low) / (high - low), 0.0, 1.0)
         eight = (scaled * 255 + 0.5).astype(np.uint8)
+    if decoded.inverted:
+        eight = np.uint8(255) - eight
     if not there.all():
         eight[~there] = 0
     return eight, finite, (float(low), float(high))

@@ -221,7 +221,10 @@ class _Samples:
             samples = _unmultiplied(samples, alpha)
         white = self._white()
         size = samples.shape[:2]
-        return Decoded(samples, size, valid=valid, alpha=alpha, white=white, facts=facts)
+        inverted = page.photometric == _WHITE_IS_0 and samples.dtype != np.uint8
+        return Decoded(
+            samples, size, valid=valid, alpha=alpha, white=white, inverted=inverted, facts=facts
+        )
 
     def _bands(self, facts: dict[str, Any]) -> list[int]:
         """The bands to show, counted from 0; a choice among more is noted in `facts`."""
@@ -276,14 +279,8 @@ class _Samples:
         elif samples.dtype == np.uint8 and isinstance(bits, int) and bits < 8:
             top = (1 << bits) - 1
             samples = (samples.astype(np.uint16) * 255 // top).astype(np.uint8)
-        if self.page.photometric == _WHITE_IS_0 and samples.dtype.kind in "uf":
-            if samples.dtype.kind == "f":
-                return -samples
-            top = int(self._white() or np.iinfo(samples.dtype).max)
-            inverted: NDArray[Any] = samples.dtype.type(top) - np.minimum(
-                samples, samples.dtype.type(top)
-            )
-            return inverted
+        if self.page.photometric == _WHITE_IS_0 and samples.dtype == np.uint8:
+            samples = np.uint8(255) - samples
         return samples
 
     def _white(self) -> float | None:
