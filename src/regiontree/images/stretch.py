@@ -35,6 +35,7 @@ _DEPTHS = {255.0: 0.5, 1023.0: 0.8, 4095.0: 0.8, 16383.0: 0.8, 65535.0: 0.5}
 _FLOAT_RANGES = {1.0: 0.5, 255.0: 0.5}
 # Rounding and sharpening push values of a float photograph beyond its range by about this share.
 _BEYOND = 0.02
+_NONE = {"f": 3.4028e38, "d": 1.7976e308}
 # Percentiles of more samples than this are taken of every second, third, ... sample.
 _SAMPLED = 1 << 24
 
@@ -128,7 +129,10 @@ def _stretched(
     # Values of eight bytes stay float64: in float32, 1e300 would become infinity.
     wide = samples.dtype.itemsize > 4
     values: NDArray[Any] = samples.astype(np.float64 if wide else np.float32)
-    finite = np.isfinite(values) if values.ndim == 2 else np.isfinite(values).all(axis=2)
+    # The largest float is no measurement: programs write it where there is none.
+    beyond = np.abs(values) >= _NONE.get(samples.dtype.char, np.inf)
+    finite = ~(np.isnan(values) | beyond)
+    finite = finite if finite.ndim == 2 else finite.all(axis=2)
     if not finite.any():
         raise ImageError(f"{name}: the image holds no finite value, only NaN or infinity")
     there = finite if decoded.valid is None else finite & decoded.valid

@@ -45,6 +45,7 @@ _JPEG = (6, 7, 33007, 34892)
 # Smaller copies in a file are used only if the whole image has more pixels than this. Their pixels
 # may have been picked, not averaged.
 _MANY_PIXELS = 25_000_000
+_HUGE = 1e30
 
 
 class TiffReader(ImageReader):
@@ -333,9 +334,10 @@ def _there(samples: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
     if np.isnan(nodata):
         gone = np.isnan(samples) if samples.dtype.kind == "f" else np.zeros(samples.shape, bool)
     elif samples.dtype.kind == "f":
-        # Programs write the value with few digits, and float32 holds seven.
-        exact = samples.dtype.itemsize > 4
-        gone = np.isclose(samples, nodata, rtol=1e-12 if exact else 1e-6, atol=0.0)
+        # float32 holds seven digits, and programs write huge values with six.
+        exact = 1e-12 if samples.dtype.itemsize > 4 else 3e-7
+        rtol = 1e-5 if abs(nodata) > _HUGE else exact
+        gone = np.isclose(samples, nodata, rtol=rtol, atol=0.0)
     else:
         gone = samples == nodata
     combined = np.all if samples.dtype == np.uint8 else np.any
