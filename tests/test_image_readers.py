@@ -11,6 +11,7 @@ import imagecodecs
 import numpy as np
 import pillow_heif
 import pytest
+import tifffile
 from conftest import EXAMPLE, refused
 from PIL import Image, ImageCms, PngImagePlugin
 
@@ -353,6 +354,22 @@ def test_what_nobody_chose_is_said():
     assert notice_of({**many, "choice": {"bands": [1], "page": 0}}) is None
     assert "512 x 256" in notice_of({"reduced_from": [256, 512]})
     assert notice_of({}) is None
+
+
+def test_an_open_image_of_pillow_is_read_as_deep_as_its_file(tmp_path):
+    path = tmp_path / "photo.tif"
+    planes = {"photometric": "rgb", "planarconfig": "separate"}
+    tifffile.imwrite(path, TWELVE.transpose(2, 0, 1), **planes)
+    with Image.open(path) as image:
+        assert off(load_image(image).rgb) <= 1
+        assert image.size == (90, 70)
+        image.load()  # now the low bits are gone
+        with refused(ImageError, "cut to 8 bits", "path"):
+            load_image(image)
+    png = written(tmp_path, imagecodecs.png_encode(TWELVE), "photo.png")
+    with Image.open(png) as image:
+        assert off(load_image(image).rgb) <= 1
+        assert np.asarray(image).max() == 15  # still Pillow's to decode
 
 
 def test_a_file_like_object_of_an_open_image(tmp_path):
