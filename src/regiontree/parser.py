@@ -37,7 +37,7 @@ from regiontree.backbones.unfold import Unfolded
 from regiontree.backbones.views import Views
 from regiontree.errors import FeatureError, SettingsError
 from regiontree.hierarchy import Hierarchy, PartGraph
-from regiontree.images import MAX_PIXELS, LoadedImage, Photo, nearest
+from regiontree.images import MAX_PIXELS, Bands, Choice, LoadedImage, Photo, nearest
 from regiontree.images.colours import patch_colours
 from regiontree.images.sight import Sight
 from regiontree.images.superpixels import check_installed
@@ -70,6 +70,11 @@ class RegionParser:
         auto, cpu, cuda, cuda:N or mps.
     max_pixels : int
         Photographs with more pixels than this are refused.
+    bands : str, int or sequence of int, optional
+        The one or three bands of a file to show, counted from 1: ``(4, 3, 2)``. None: the colours
+        of a photograph, or the first bands of an image with many.
+    page : int or None
+        The page or frame of a file to show, counted from 0. None: the first.
     compile : bool
         Whether torch compiles the network, which makes it faster. The first photograph then takes a
         minute or more, so this pays for many photographs.
@@ -107,6 +112,8 @@ class RegionParser:
         backbone: str | Mapping[str, Any] | Backbone | None = None,
         device: str = "auto",
         max_pixels: int = MAX_PIXELS,
+        bands: Bands | None = None,
+        page: int | None = None,
         compile: bool = False,
         **changes: Any,
     ) -> None:
@@ -131,7 +138,13 @@ class RegionParser:
         self.device = self._own.device if self._own else pick_device(device)
         self.compile = compile
         view = settings.view
-        self.sight = Sight(view.size, view.tiles, settings.refine, max_pixels)
+        choice = Choice.of(bands, page)
+        if choice.as_dict() and settings.backbone.name == "precomputed":
+            raise SettingsError(
+                "bands and page choose from photographs, and backbone 'precomputed' reads only "
+                "features; leave them out"
+            )
+        self.sight = Sight(view.size, view.tiles, settings.refine, max_pixels, choice)
         if settings.needs_pixels:
             check_installed(settings.parts.name)  # before the network runs
 
@@ -230,7 +243,7 @@ class RegionParser:
             source: dict[str, Any] = {"name": Path(str(photo)).name, "sha256": digest}
             return Features(features, grid, source, self.describe(), overlap)
         image = self.sight.load(photo)
-        source = {"name": image.name, "sha256": image.digest}
+        source = {"name": image.name, "sha256": image.digest, **image.facts}
         folder = self.settings.backbone.folder
         if folder is not None:
             if not isinstance(photo, str | Path):
@@ -468,8 +481,8 @@ def _parser_of(options: dict[str, Any]) -> RegionParser:
         return kept.parser  # without the milliseconds that it takes to check the settings
     fresh, model = RegionParser(**options), options.get("backbone")
     own = None if isinstance(model, str | Mapping) else model
-    device, max_pixels = str(fresh.device), fresh.sight.max_pixels
-    key = (fresh.settings, device, max_pixels, fresh.compile)
+    sight = fresh.sight
+    key = (fresh.settings, str(fresh.device), sight.max_pixels, sight.choice, fresh.compile)
     with _keeping:
         if _kept is None or _kept.own is not own or _kept.key != key:
             _kept = _Kept(fresh, asked, key, own)
