@@ -119,6 +119,8 @@ def place_vertices(
     east, north = to_points(x.astype(float), y.astype(float))
     if not (np.isfinite(east).all() and np.isfinite(north).all()):
         raise ExportError("the transform gives coordinates that are no numbers; check it")
+    if crs is not None and not around:
+        east = _within_a_turn(east, int(x.max()))
     seam = _closed_at(x, east, around) if crs is not None else None
     between: dict[tuple[int, int], list[Point]] = {}
     if callable(transform) or around:
@@ -137,6 +139,26 @@ def place_vertices(
         )  # fmt: skip
     mirrored = _mirrored(x, y, to_points, around)
     return OnMap(points, between, mirrored, cut, around, seam)
+
+
+def _within_a_turn(east: Floats, width: int) -> Floats:
+    """Longitudes of an image in degrees, within 360 of each other.
+
+    Some grids repeat the first column as the last, with the centres of both on one meridian. Half
+    of each is cut off.
+    """
+    west, span = float(east.min()), float(np.ptp(east))
+    beyond = span - 360
+    if beyond <= _SAME:
+        return east
+    if beyond > 1.01 * span / width:
+        raise ExportError(
+            f"the image spans {span:g} degrees of longitude, so its sides overlap on the Earth; "
+            "check the transform, or give no crs (--crs none)"
+        )
+    inside = np.clip(east, west + beyond / 2, west + beyond / 2 + 360)
+    line = 360 * np.round((inside + 180) / 360) - 180
+    return np.where(abs(inside - line) < _SAME, line, inside)
 
 
 def _closed_at(x: Int64, east: Floats, around: bool) -> float | None:
