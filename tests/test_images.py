@@ -186,19 +186,17 @@ def test_the_limit_is_the_callers_and_pillows_own_is_left_alone(tmp_path, monkey
 
 
 def test_pillows_warnings_are_the_programs_to_filter(tmp_path):
-    """A TIFF whose tag has two values where one is due: Pillow warns, and the pixels are fine."""
-    path = written(tmp_path, Image.fromarray(picture(20, 30)), "photo.tif")
-    data = bytearray(path.read_bytes())
-    start = int.from_bytes(data[4:8], "little")
-    for entry in range(start + 2, start + 2 + 12 * data[start], 12):
-        if data[entry : entry + 2] == (277).to_bytes(2, "little"):  # SamplesPerPixel
-            data[entry + 4] = 2
-    path.write_bytes(bytes(data))
+    """A PNG that claims an animation of no frames: Pillow warns, and the pixels are fine."""
+    path = written(tmp_path, Image.fromarray(picture(20, 30)), "photo.png")
+    chunk = b"acTL" + bytes(8)
+    chunk = (8).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    data = path.read_bytes()
+    path.write_bytes(data[:33] + chunk + data[33:])  # after the signature and the header
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         assert load_image(path).size == (20, 30)
-    assert [str(one.message) for one in seen if "tag 277" in str(one.message)]
-    with warnings.catch_warnings(), refused(ImageError, "photo.tif", "tag 277", "errors"):
+    assert [str(one.message) for one in seen if "APNG" in str(one.message)]
+    with warnings.catch_warnings(), refused(ImageError, "photo.png", "APNG", "errors"):
         warnings.simplefilter("error")
         load_image(path)
 
