@@ -222,19 +222,21 @@ class _Naming:
         number of the photograph's folders.
         """
         file, root = self.photos[i]
-        below = file.relative_to(root)
-        places = dict.fromkeys([below.parent, *_ends(Path(self.real[i]).parent)])
-        short = [file.with_suffix(".npz").name, file.name + ".npz"]
-        for place in places:
-            there = self._files_in(self.out / place)
-            if not there:
-                continue
-            for name in short:
-                if os.path.normcase(name) in there:
-                    yield self.out / place / there[os.path.normcase(name)]
-            stem = os.path.normcase(_cut(file.name, ".12345678.npz"))
-            marked = self._marked(self.out / place).get(stem, ())
-            yield from (self.out / place / name for name in marked)
+        places = self._places(file.relative_to(root).parent, os.path.dirname(self.real[i]))
+        if not places:
+            return
+        short = [os.path.normcase(f"{name}.npz") for name in (file.stem, file.name)]
+        stem = os.path.normcase(_cut(file.name, ".12345678.npz"))
+        for folder in places:
+            there = self._files_in(folder)
+            yield from (folder / there[name] for name in short if name in there)
+            yield from (folder / name for name in self._marked(folder).get(stem, ()))
+
+    @cache  # noqa: B019 - the object lives for one run
+    def _places(self, below: Path, real: str) -> list[Path]:
+        """The folders that may hold the trees of the photographs of one folder."""
+        folders = [self.out / place for place in dict.fromkeys([below, *_ends(Path(real))])]
+        return [folder for folder in folders if self._files_in(folder)]
 
     def _files_in(self, folder: Path) -> dict[str, str]:
         """The files with the suffix of trees in a folder, by their names in the system's case."""

@@ -16,7 +16,14 @@ from typing import Any
 from regiontree.forest.summary import photographs_of
 from regiontree.system.inputs import real_name
 
-__all__ = ["is_place", "path_below", "path_between", "recorded_name", "recorded_places"]
+__all__ = [
+    "is_place",
+    "path_below",
+    "path_between",
+    "recorded_name",
+    "recorded_places",
+    "without_path",
+]
 
 
 def recorded_name(meta: Mapping[str, Any]) -> str:
@@ -59,6 +66,14 @@ def recorded_places(tree: Path, meta: Mapping[str, Any]) -> Iterator[Path]:
             yield source
 
 
+def without_path(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Meta of a tree that is given away: it names the photograph, but no folder."""
+    image = meta.get("image")
+    if not isinstance(image, dict):
+        return dict(meta)
+    return {**meta, "image": {key: value for key, value in image.items() if key != "path"}}
+
+
 def path_below(meta: Mapping[str, Any]) -> str:
     """The recorded path without the steps upwards: ``sub/photo.jpg`` of ``../sub/photo.jpg``."""
     parts = [part for part in (_path(meta) or "").split("/") if part not in ("", ".", "..")]
@@ -80,10 +95,12 @@ def is_place(tree: Path, meta: Mapping[str, Any], photo: str) -> bool | None:
     bool or None
         None if the records name no photograph that exists.
     """
-    places = list(recorded_places(tree, meta))
-    if any(real_name(place) == photo for place in places):
-        return True
-    return False if any(os.path.isfile(place) for place in places) else None
+    is_other = False
+    for place in recorded_places(tree, meta):
+        if real_name(place) == photo:
+            return True
+        is_other = is_other or os.path.isfile(place)
+    return False if is_other else None
 
 
 def _path(meta: Mapping[str, Any]) -> str | None:

@@ -37,6 +37,7 @@ from regiontree.viewer.server import check_installed, listen, serve
 __all__ = ["gallery", "view"]
 
 _DRAWN = re.compile(r"(.+)\.(?:hierarchy|cuts|cut-\d{3,})\.png")  # what segment --pictures writes
+_LACKS = 5  # most sentences about photographs on the terminal
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -108,6 +109,7 @@ def view(
             inputs.parse(trees, session, parser_options, check)
             outlines = list(inputs.outlines().values())
             inputs.tell()
+            _tell_lacks(outlines)
             if html is not None:
                 source = open_source(outlines[0].path, images=inputs.places)
                 with atomic_write(html) as file:
@@ -401,6 +403,15 @@ def _title(paths: Sequence[str | Path]) -> str:
     """The name of the input folder if the only input is a folder, otherwise ``Regions``."""
     only = os.path.abspath(paths[0])
     return (len(paths) == 1 and os.path.isdir(only) and os.path.basename(only)) or "Regions"
+
+
+def _tell_lacks(outlines: Sequence[Outline]) -> None:
+    """Print which photographs are missing or changed. Their pages say so, too."""
+    lacks = [outline.lack for outline in outlines if outline.lack]
+    for lack in lacks[:_LACKS]:
+        _say(lack)
+    if len(lacks) > _LACKS:
+        _say(f"{len(lacks) - _LACKS} more photographs are missing or have changed.")
 
 
 def _say(text: str) -> None:
