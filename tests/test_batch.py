@@ -178,6 +178,18 @@ def test_no_tree_is_written_over_an_input(tmp_path):
     assert segment_features([tmp_path / "a.npz"], tmp_path / "out")[1]["done"] == 1
 
 
+def test_trees_beside_their_features_are_not_taken_for_features(tmp_path):
+    feature_file(tmp_path / "a.npy")
+    np.savez(tmp_path / "b.npz", features=blocks(6, 6, 4))
+    assert segment_features([tmp_path / "a.npy"], tmp_path)[1]["done"] == 1
+    done, summary = segment_features([tmp_path], tmp_path)
+    assert [Path(file["source"]).name for file in summary["files"]] == ["a.npy", "b.npz"]
+    assert summary["left_out"] == {".npz": 1}
+    assert summary["skipped"] == 1
+    assert "would overwrite the input" in summary["files"][1]["error"]
+    assert "left out: 1 .npz" in done.stderr
+
+
 def test_a_strangers_file_under_the_trees_name_is_not_replaced(tmp_path):
     feature_file(tmp_path / "in/a.npy")
     (tmp_path / "out").mkdir()

@@ -37,7 +37,8 @@ from regiontree.export import FORMATS, Format, checked_options, find_format
 from regiontree.export.coco import chosen_nodes
 from regiontree.export.geojson import georeference
 from regiontree.export.options import CutOptions, StackOptions
-from regiontree.forest.sources import Places, Source, find_trees, open_source
+from regiontree.forest.sources import TREE_SUFFIX, Places, Source, find_trees, open_source
+from regiontree.system.inputs import search
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
 from regiontree.system.stages import value_of_text
@@ -147,6 +148,8 @@ def run(
         _PIXEL.condense(condense)
     small: Small = (lambda tree: tree) if condense is None else methodcaller("condense", condense)
     jobs, outcomes = _plan(trees)
+    if said := search(trees, frozenset({TREE_SUFFIX})).left_out_text:
+        print(said, file=sys.stderr)
     targets = _targets(form, jobs, trees, out)
     if form.make and targets and targets[0].exists() and not overwrite:
         raise ExportError(f"{targets[0]}: exists; choose another name or pass --overwrite")

@@ -27,7 +27,7 @@ from regiontree.errors import (
 from regiontree.forest.sources import TREE_SUFFIX, Outline, Places, open_outline, open_source
 from regiontree.images import image_suffixes
 from regiontree.system.files import atomic_write
-from regiontree.system.inputs import find_files
+from regiontree.system.inputs import search
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
 from regiontree.viewer.gallery import MANIFEST, Gallery, stems
@@ -254,7 +254,8 @@ class _Inputs:
         for given in images:
             if not os.path.exists(given):
                 raise SettingsError(f"--images {given}: no such file or folder; check the path")
-        found = [file for file, _ in find_files(paths, image_suffixes() | {TREE_SUFFIX}, out)]
+        searched = search(paths, image_suffixes() | {TREE_SUFFIX}, out)
+        found = [file for file, _ in searched.files]
         if not found:
             raise SettingsError("no input: name at least one photograph, tree (.npz) or folder")
         if out is not None and (own := [file for file in found if _below(file, out)]):
@@ -265,8 +266,10 @@ class _Inputs:
         trees = {file for file in files if file.suffix.lower() == TREE_SUFFIX}
         photos = [file for file in files if file not in trees and not _drawn(file, trees)]
         inputs = cls([], Places.of([*images, *photos]))
+        if searched.left_out_text:
+            _say(searched.left_out_text)
         inputs.failed += [
-            f"{file}: holds no photographs and no trees"
+            f"{file}: {searched.problems.get(file, 'holds no photographs and no trees')}"
             if file.is_dir()
             else f"{file}: no such file or folder, and no file matches this pattern"
             for file in found
