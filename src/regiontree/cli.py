@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from regiontree._version import __version__
-from regiontree.errors import RegionTreeError
+from regiontree.errors import ExportError, RegionTreeError
 
 __all__ = ["app", "main"]
 
@@ -35,7 +35,8 @@ Device = Annotated[
 Images = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Photographs of the trees, or a folder that holds them. May be given several times."
+        help="Photographs of the trees, or the folder that the trees were made from. May be given "
+        "several times."
     ),
 ]
 Paths = Annotated[list[Path], typer.Argument(help="Photographs, trees (.npz) or folders of them.")]
@@ -285,6 +286,8 @@ def show(
 
             check_figure_file(figure, overwrite=overwrite)
             source = open_source(tree, images=images or ())
+            if source.lack:  # the figure would show a white picture, or another one
+                raise ExportError(source.lack)
             found = source.tree
         else:
             found = RegionTree.load(tree)

@@ -37,7 +37,8 @@ from regiontree.export import FORMATS, Format, checked_options, find_format
 from regiontree.export.coco import chosen_nodes
 from regiontree.export.options import CutOptions, StackOptions
 from regiontree.export.placement import Placement
-from regiontree.forest.sources import Places, find_trees, open_source
+from regiontree.forest.sources import TREE_SUFFIX, Places, find_trees, open_source
+from regiontree.system.inputs import search
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
 from regiontree.system.stages import value_of_text
@@ -147,6 +148,8 @@ def run(
         _PIXEL.condense(condense)
     small: Small = (lambda tree: tree) if condense is None else methodcaller("condense", condense)
     jobs, outcomes = _plan(trees)
+    if said := search(trees, frozenset({TREE_SUFFIX})).left_out_text:
+        print(said, file=sys.stderr)
     targets = _targets(form, jobs, trees, out)
     if form.make and targets and targets[0].exists() and not overwrite:
         raise ExportError(f"{targets[0]}: exists; choose another name or pass --overwrite")
@@ -248,8 +251,9 @@ def _options(
 def _plan(trees: Sequence[str | Path]) -> tuple[list[Job], list[Outcome]]:
     """A job for each tree, and a failed outcome for each input that names no tree.
 
-    The tree ``a/b.npz`` of folder ``a`` has the name ``b``. If two trees would have the same name,
-    each tree is named by its path below the folder that contains all trees.
+    The tree ``a/b.npz`` of folder ``a`` has the name ``b``. Trees that would have the same name are
+    named with the folder, ``a/b``, and if need be by their paths below the folder that contains all
+    trees. The names of the other trees stay the same.
     """
     if not trees:
         raise ExportError("no trees: name at least one (.npz), a folder of them or a pattern")
@@ -265,8 +269,13 @@ def _plan(trees: Sequence[str | Path]) -> tuple[list[Job], list[Outcome]]:
             below = file.relative_to(given) if Path(given).is_dir() else Path(file.name)
             found.setdefault(os.path.abspath(file), (file, below))
     names = {key: below for key, (_, below) in found.items()}
-    if len({os.path.normcase(name.with_suffix("")) for name in names.values()}) < len(names):
-        names = {key: Path(key).relative_to(_common_folder(found)) for key in found}
+    for with_folder in (True, False):
+        count = Counter(os.path.normcase(name.with_suffix("")) for name in names.values())
+        for key, name in names.items():
+            if count[os.path.normcase(name.with_suffix(""))] > 1:
+                file = Path(key)
+                folder = file.parents[len(name.parts)] if with_folder else _common_folder(found)
+                names[key] = file.relative_to(folder)
     jobs = [Job(found[key][0], name.with_suffix("")) for key, name in names.items()]
     taken: dict[str, Path] = {}
     for job in jobs:

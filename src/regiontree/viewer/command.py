@@ -27,7 +27,7 @@ from regiontree.errors import (
 from regiontree.forest.sources import TREE_SUFFIX, Outline, Places, open_outline, open_source
 from regiontree.images import image_suffixes
 from regiontree.system.files import atomic_write
-from regiontree.system.inputs import find_files
+from regiontree.system.inputs import search
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
 from regiontree.viewer.gallery import MANIFEST, Gallery, stems
@@ -37,6 +37,7 @@ from regiontree.viewer.server import check_installed, listen, serve
 __all__ = ["gallery", "view"]
 
 _DRAWN = re.compile(r"(.+)\.(?:hierarchy|cuts|cut-\d{3,})\.png")  # what segment --pictures writes
+_LACKS = 5  # most sentences about photographs on the terminal
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -108,6 +109,7 @@ def view(
             inputs.parse(trees, session, parser_options, check)
             outlines = list(inputs.outlines().values())
             inputs.tell()
+            _tell_lacks(outlines)
             if html is not None:
                 source = open_source(outlines[0].path, images=inputs.places)
                 with atomic_write(html) as file:
@@ -252,7 +254,8 @@ class _Inputs:
         for given in images:
             if not os.path.exists(given):
                 raise SettingsError(f"--images {given}: no such file or folder; check the path")
-        found = [file for file, _ in find_files(paths, image_suffixes() | {TREE_SUFFIX}, out)]
+        searched = search(paths, image_suffixes() | {TREE_SUFFIX}, out)
+        found = [file for file, _ in searched.files]
         if not found:
             raise SettingsError("no input: name at least one photograph, tree (.npz) or folder")
         if out is not None and (own := [file for file in found if _below(file, out)]):
@@ -263,8 +266,10 @@ class _Inputs:
         trees = {file for file in files if file.suffix.lower() == TREE_SUFFIX}
         photos = [file for file in files if file not in trees and not _drawn(file, trees)]
         inputs = cls([], Places.of([*images, *photos]))
+        if searched.left_out_text:
+            _say(searched.left_out_text)
         inputs.failed += [
-            f"{file}: holds no photographs and no trees"
+            f"{file}: {searched.problems.get(file, 'holds no photographs and no trees')}"
             if file.is_dir()
             else f"{file}: no such file or folder, and no file matches this pattern"
             for file in found
@@ -330,7 +335,7 @@ class _Inputs:
         from regiontree.engines.batch import Job, Outcome, segment
         from regiontree.parser import RegionParser
 
-        jobs = [Job(photo, tree) for photo, tree in outputs.items()]
+        jobs = [Job(photo, tree, is_users=False) for photo, tree in outputs.items()]
         try:
             parser = RegionParser(**options)
             with progress_bar("parsing", len(jobs)) as bar:
@@ -401,6 +406,15 @@ def _title(paths: Sequence[str | Path]) -> str:
     """The name of the input folder if the only input is a folder, otherwise ``Regions``."""
     only = os.path.abspath(paths[0])
     return (len(paths) == 1 and os.path.isdir(only) and os.path.basename(only)) or "Regions"
+
+
+def _tell_lacks(outlines: Sequence[Outline]) -> None:
+    """Print which photographs are missing or changed. Their pages say so, too."""
+    lacks = [outline.lack for outline in outlines if outline.lack]
+    for lack in lacks[:_LACKS]:
+        _say(lack)
+    if len(lacks) > _LACKS:
+        _say(f"{len(lacks) - _LACKS} more photographs are missing or have changed.")
 
 
 def _say(text: str) -> None:

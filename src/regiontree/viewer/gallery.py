@@ -24,10 +24,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from regiontree._version import __version__
@@ -36,7 +35,7 @@ from regiontree.forest.sources import Outline, Source
 from regiontree.system.files import atomic_write, sha256_of
 from regiontree.tree import RegionTree
 from regiontree.viewer.index import Card, index_html, thumbnail
-from regiontree.viewer.page import Links, page_html
+from regiontree.viewer.page import Links, page_html, tree_file
 
 __all__ = ["MANIFEST", "Gallery", "Written", "stems"]
 
@@ -180,16 +179,21 @@ class Gallery:
         self, stem: str, outline: Outline, links: Links, longest: int, overwrite: bool
     ) -> bool:
         """Make the files of an image unless they are up to date. True if they were made."""
-        digest = _digest(outline, links, longest)
+        # Without its photograph, a page that was made when the photograph was there stays.
+        is_lost = outline.lack is not None and outline.photo is None
+        known = replace(outline, notice=None) if is_lost else outline
+        digest = _digest(known, links, longest)
         page, picture, tree = self._files(stem)
         current = self.pages[stem] == digest and all(file.is_file() for file in self._files(stem))
         if current and not overwrite:
             return False
+        if is_lost:  # the page would show a white picture
+            raise ViewError(outline.lack)
         source = Source(RegionTree.load(outline.path), outline.path, outline.photo, outline.notice)
         text = page_html(source, longest=longest, links=links)
         if outline.path.absolute() != tree.absolute():
-            with outline.path.open("rb") as original, atomic_write(tree) as file:
-                shutil.copyfileobj(original, file)
+            with atomic_write(tree) as file:
+                file.write(tree_file(source))
         for path, data in ((picture, thumbnail(source)), (page, text.encode())):
             with atomic_write(path) as file:
                 file.write(data)
