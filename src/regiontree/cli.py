@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +14,14 @@ import typer
 
 from regiontree._version import __version__
 from regiontree.errors import RegionTreeError
+from regiontree.system.faults import attempt, fault_text
+from regiontree.system.terminal import close_streams, is_closed_pipe, prepare_streams, say
 
 __all__ = ["app", "main"]
 
 EXIT_USAGE = 2  # nothing could be done: for example a wrong option or missing weights
+EXIT_FAULT = 70  # a mistake in this program, as in sysexits.h
+EXIT_CLOSED_PIPE = 141  # as a shell reports a program that SIGPIPE ended
 
 # Arguments and options of several commands.
 Compile = Annotated[
@@ -274,10 +280,10 @@ def show(
             found = RegionTree.load(tree)
         found = found if condense is None else found.condense(condense)
         limited = depth is not None or regions is not None or condense is not None
-        typer.echo(found.to_text(max_depth=depth, n_regions=regions) if limited else str(found))
+        print(found.to_text(max_depth=depth, n_regions=regions) if limited else str(found))
         if figure is not None:
             if source.notice:
-                typer.echo(source.notice, err=True)
+                say(source.notice)
             shown = None  # the cut
             if regions is None and (depth is not None or condense is not None):
                 shown = [i for i, at in enumerate(found.level) if depth is None or at <= depth]
@@ -307,7 +313,8 @@ def view(
 ) -> None:
     """Look at photographs and their trees in the browser.
 
-    Photographs are parsed first. Exit code: 0 all shown, 1 some inputs failed, 2 nothing to show.
+    Photographs are parsed first. Exit code: 0 all shown, or the server was stopped; 1 some inputs
+    failed (with --html); 2 nothing to show; 130 interrupted before anything was shown.
     """
     with _clear_errors():
         from regiontree.viewer import command
@@ -662,7 +669,26 @@ def main() -> None:
     # tree takes 181 ms on a busy machine instead of 266, and 11 ms more on an idle machine
     # (benchmarks/threads.py). The variable must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    app()
+    prepare_streams()
+    try:
+        fault = attempt(app)
+        code: Any = 0
+    except SystemExit as end:
+        fault, code = None, end.code
+    if isinstance(fault, Exception):
+        traceback.print_exception(fault)
+        say(
+            f"regiontree {__version__}: this is a fault of the program, not yours; please report "
+            "it with the lines above and the command that you gave"
+        )
+        code = EXIT_FAULT
+    if problem := close_streams():
+        if is_closed_pipe(problem):
+            code = EXIT_CLOSED_PIPE
+        else:
+            say(f"regiontree: standard output cannot be written ({problem.strerror})")
+            code = code or 1
+    sys.exit(code)
 
 
 # -- pieces ---------------------------------------------------------------------------------------
@@ -698,7 +724,12 @@ def _clear_errors() -> Iterator[None]:
         yield
     except RegionTreeError as error:
         if os.environ.get("RANK", "0") == "0":  # once, not by every process of torchrun
-            typer.echo(f"regiontree: {error}", err=True)
+            say(f"regiontree: {error}")
+        raise typer.Exit(EXIT_USAGE) from error
+    except OSError as error:  # for example a full disk: the system's trouble, not the program's
+        if is_closed_pipe(error):
+            raise typer.Exit(EXIT_CLOSED_PIPE) from error
+        say(fault_text(error, "regiontree"))
         raise typer.Exit(EXIT_USAGE) from error
 
 

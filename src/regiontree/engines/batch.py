@@ -9,15 +9,15 @@ while a tree is built.
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import time
 import zipfile
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,19 +26,16 @@ from regiontree.backbones.precomputed import FEATURE_SUFFIXES, find_features
 from regiontree.backbones.tiles import Tiled, memory_needed
 from regiontree.display.pictures import save_pictures
 from regiontree.engines.feeding import Fed, feed
-from regiontree.errors import (
-    FeatureError,
-    ImageError,
-    RegionTreeError,
-    SettingsError,
-    TreeFileError,
-)
+from regiontree.errors import FeatureError, SettingsError, TreeFileError
 from regiontree.images import grid_of, image_size, image_suffixes
 from regiontree.parser import RegionParser
 from regiontree.settings import record_differences
 from regiontree.spectral.graph import MAX_PARTS
+from regiontree.system.faults import attempt, fault_text
 from regiontree.system.files import atomic_write, sha256_of
 from regiontree.system.inputs import SUMMARY_NAME, find_files
+from regiontree.system.paths import input_problem, reason
+from regiontree.tree import RegionTree
 from regiontree.tree.file import read_meta
 
 __all__ = ["Job", "Outcome", "Summary", "largest", "plan", "segment", "suffixes_for"]
@@ -106,12 +103,15 @@ class Summary:
         Whether the user stopped the batch.
     planned : int
         Number of jobs.
+    problem : str or None
+        Why the summary could not be written to its file.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
     seconds: float = 0.0
     interrupted: bool = False
     planned: int = 0
+    problem: str | None = None
 
     def count(self, status: str) -> int:
         """Number of jobs with this status."""
@@ -163,10 +163,10 @@ def plan(
     photos = find_files(paths, suffixes, out)
     if not photos:
         raise SettingsError("no input: name at least one file, folder or pattern")
-    if out.is_file():
+    if os.path.isfile(out):
         raise SettingsError(f"output folder {out} is a file; choose another name")
     here = os.path.abspath(out)
-    if pictures and any(Path(p).is_dir() and os.path.abspath(p) == here for p in paths):
+    if pictures and any(os.path.isdir(p) and os.path.abspath(p) == here for p in paths):
         raise SettingsError(
             f"the next run would read the pictures in {out} as photographs; choose an output "
             "folder that is not an input folder"
@@ -196,14 +196,9 @@ def plan(
     inputs = {os.path.normcase(os.path.abspath(file)) for file, _ in photos}
     for (file, _), name in zip(photos, names, strict=True):
         error = None
-        if not file.exists():
-            what = (
-                "no file matches this pattern"
-                if glob.has_magic(str(file))
-                else "no such file or folder"
-            )
-            error = f"{file}: {what}"
-        elif file.is_dir():
+        if problem := input_problem(file):
+            error = f"{file}: {problem}"
+        elif os.path.isdir(file):
             error = f"{file}: holds no images ({', '.join(sorted(suffixes))})"
         elif os.path.normcase(os.path.abspath(out / name)) in inputs:
             error = (
@@ -229,8 +224,10 @@ def largest(parser: RegionParser, photos: Iterable[Path]) -> str | None:
         return None
     sizes = []
     for photo in photos:
-        with suppress(ImageError):  # the error is reported when this photograph is processed
-            sizes.append((image_size(photo, parser.sight.max_pixels), photo))
+        # An error is reported when this photograph is processed.
+        size = attempt(partial(image_size, photo, parser.sight.max_pixels))
+        if not isinstance(size, Exception):
+            sizes.append((size, photo))
     if not sizes:
         return None
     size, source = max(sizes, key=lambda found: found[0][0] * found[0][1])
@@ -291,8 +288,12 @@ def segment(
     finally:
         summary.seconds = time.perf_counter() - start
         if summary.outcomes:
-            with atomic_write(out / SUMMARY_NAME) as file:
-                file.write(json.dumps(summary.as_dict(), indent=1).encode())
+            # The trees are finished, so a full disk here must not end the command with an error.
+            try:
+                with atomic_write(out / SUMMARY_NAME) as file:
+                    file.write(json.dumps(summary.as_dict(), indent=1).encode())
+            except OSError as error:
+                summary.problem = f"{out / SUMMARY_NAME}: was not written ({reason(error)})"
     return summary
 
 
@@ -319,31 +320,30 @@ def _known_outcome(job: Job, parser: RegionParser, overwrite: bool) -> Outcome |
     source = str(job.source)
     if job.output is None:
         return Outcome(source, "failed", error=job.error)
-    try:
-        if not overwrite and _is_finished(job, parser):
-            return Outcome(source, "skipped", str(job.output))
-    except (RegionTreeError, OSError) as error:
-        return Outcome(source, "failed", str(job.output), error=str(error))
-    return None
+    finished = attempt(partial(_is_finished, job, parser)) if not overwrite else False
+    if isinstance(finished, Exception):
+        return Outcome(source, "failed", str(job.output), error=fault_text(finished, source))
+    return Outcome(source, "skipped", str(job.output)) if finished else None
 
 
 def _done(job: Job, parser: RegionParser, fed: Fed, pictures: bool) -> Outcome:
     """Build and save the tree of a job from its features; the result of the job."""
     assert job.output is not None
-    source, start = str(job.source), time.perf_counter()
-    try:
+    source, output, start = str(job.source), job.output, time.perf_counter()
+
+    def work() -> RegionTree:
         if not isinstance(fed.features, Features):
             raise fed.features or FeatureError(f"{source}: has no features; run the batch again")
         tree = parser.build(fed.features, rgb=parser.pixels(job.source, decoded=fed.image))
-        tree.save(job.output)
+        tree.save(output)
         if pictures:
             photo = None if parser.settings.backbone.name == "precomputed" else job.source
-            save_pictures(tree, photo, job.output.with_suffix(""))
-    except (RegionTreeError, OSError, MemoryError, RuntimeError, ValueError) as error:
-        # torch raises RuntimeError if it cannot process one image, mostly for lack of memory.
-        message = str(error) if isinstance(error, RegionTreeError) else f"{job.source}: {error!r}"
-        message = message if source in message else f"{source}: {message}"
-        return Outcome(source, "failed", error=message)
+            save_pictures(tree, photo, output.with_suffix(""))
+        return tree
+
+    tree = attempt(work)
+    if isinstance(tree, Exception):
+        return Outcome(source, "failed", error=fault_text(tree, source))
     seconds = round(fed.seconds + time.perf_counter() - start, 3)
     return Outcome(source, "done", str(job.output), tree.n_nodes, tree.n_leaves, seconds)
 
@@ -358,7 +358,7 @@ def _is_finished(job: Job, parser: RegionParser) -> bool:
         decide whether to overwrite it.
     """
     assert job.output is not None
-    if not job.output.exists():
+    if not os.path.lexists(job.output):
         return False
     try:
         meta = read_meta(job.output)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from regiontree.engines.batch import Job, Outcome, Summary, largest, plan, segment, suffixes_for
 from regiontree.parser import RegionParser
+from regiontree.system.paths import require_writable
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
+from regiontree.system.terminal import say
 
 __all__ = ["run"]
 
 EXIT_FAILED = 1  # some inputs failed; the rest is done
+EXIT_NOTHING = 2
 EXIT_INTERRUPTED = 130
 
 
@@ -35,15 +37,19 @@ def run(
         Nothing can be done: there is no input, say, or the network cannot be loaded.
     """
     jobs = plan(paths, out, suffixes_for(parser), pictures=pictures)
+    require_writable(out)
     if said := largest(parser, (job.source for job in jobs)):
-        _say(said)
+        say(said)
     summary = _parsed(parser, jobs, out, overwrite=overwrite, pictures=pictures)
     _report(summary, out)
     if as_json:
         print(json.dumps(summary.as_dict(), indent=1))
     if summary.interrupted:
         return EXIT_INTERRUPTED
-    return EXIT_FAILED if summary.count("failed") else 0
+    failed = summary.count("failed")
+    if failed and failed == len(summary.outcomes):
+        return EXIT_NOTHING
+    return EXIT_FAILED if failed or summary.problem else 0
 
 
 def _parsed(
@@ -74,10 +80,8 @@ def _report(summary: Summary, out: Path) -> None:
     line = f"{', '.join(counts)} in {summary.seconds:.1f} s"
     if summary.count("done"):
         line += f" ({summary.images_per_second:.2f} images/s)"
-    _say(f"{line}; trees and summary.json in {out}")
+    say(f"{line}; trees and summary.json in {out}" if summary.problem is None else line)
+    if summary.problem:
+        say(f"failed: {summary.problem}")
     if summary.interrupted:
-        _say("interrupted: run the same command again to do the rest")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+        say("interrupted: run the same command again to do the rest")

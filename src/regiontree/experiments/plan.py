@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ class Plan:
         count = len(self.dataset.samples)
         total = per_image * count
         place = self.experiment.output.absolute()
-        while not place.exists():
+        while not os.path.exists(place):
             place = place.parent
         free = shutil.disk_usage(place).free
         warning = " - NOT ENOUGH" if total > free else ""

@@ -28,6 +28,7 @@ from regiontree.errors import TreeError, TreeFileError
 from regiontree.images import MAX_PIXELS, load_image
 from regiontree.system.files import sha256_of
 from regiontree.system.inputs import SUMMARY_NAME, find_files
+from regiontree.system.paths import input_problem
 from regiontree.tree import RegionTree
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "find_trees",
     "open_outline",
     "open_source",
+    "tree_problem",
 ]
 
 TREE_SUFFIX = ".npz"
@@ -144,7 +146,7 @@ class Places:
         files: dict[str, list[Path]] = {}
         folders = []
         for path in map(Path, given):
-            if path.is_dir():
+            if os.path.isdir(path):
                 folders.append(path)
             else:
                 files.setdefault(path.name, []).append(path)
@@ -180,13 +182,18 @@ def find_trees(paths: Sequence[str | Path]) -> list[Path]:
     if not found:
         raise TreeFileError("no input: give at least one tree file (.npz), folder or pattern")
     for file in found:
-        if file.is_dir():
-            raise TreeFileError(
-                f"{file}: holds no trees ({TREE_SUFFIX}); make some with 'regiontree segment'"
-            )
-        if not file.exists():
-            raise TreeFileError(f"{file}: no such file or folder, and no file matches it")
+        if problem := tree_problem(file):
+            raise TreeFileError(problem)
     return found
+
+
+def tree_problem(file: Path) -> str | None:
+    """Why a path that :func:`find_files` gives is no tree file; None if it may be one."""
+    if problem := input_problem(file):
+        return f"{file}: {problem}"
+    if os.path.isdir(file):
+        return f"{file}: holds no trees ({TREE_SUFFIX}); make some with 'regiontree segment'"
+    return None
 
 
 def open_source(path: str | Path, *, images: Images = ()) -> Source:
@@ -291,7 +298,7 @@ def _places(tree: Path, name: str, images: Places) -> Iterator[Path]:
             yield candidate
     for folder in tree.absolute().parents:
         summary = folder / SUMMARY_NAME
-        if summary.is_file():
+        if os.path.isfile(summary):
             source = _in_summary(summary, summary.stat().st_mtime_ns).get(str(tree.absolute()))
             if source is not None and Path(source).name == name and os.path.isfile(source):
                 yield Path(source)

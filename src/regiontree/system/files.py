@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -11,11 +12,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from regiontree.system.paths import path_problem
+
 __all__ = ["atomic_folder", "atomic_write", "sha256_of"]
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 digest of a file's bytes, in hexadecimal."""
+    """The SHA-256 digest of a file's bytes, in hexadecimal.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read, or is no regular file. A named pipe would be waited for for ever.
+    """
+    if problem := path_problem(path, "file"):
+        raise OSError(errno.EINVAL, problem, str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -38,6 +49,12 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.filename is None or str(error.filename) == str(temporary):
+            error.filename = str(path)  # a full disk is told without a name
+            error.filename2 = None
+        raise
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

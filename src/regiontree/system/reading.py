@@ -25,6 +25,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from regiontree.errors import ConfigError, RegionTreeError, nearest_name
+from regiontree.system.paths import path_problem
 
 __all__ = ["Listed", "Place", "Section", "nearest", "read_mapping", "read_nodes",
            "read_text", "refuse", "shown", "validated"]  # fmt: skip
@@ -115,12 +116,13 @@ def read_text(path: Path, what: str, error: type[RegionTreeError] = ConfigError)
     """
     if os.path.isdir(path):
         raise error(f"{path}: is a folder; name {what} in it")
+    if problem := path_problem(path, "file; check the path"):
+        raise error(f"{path}: {problem}")
     try:
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
             raise error(f"{path}: more than {MAX_BYTES >> 20} MB; this is not {what}")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise error(f"{path}: no such file; check the path") from None
     except OSError as failure:
         raise error(f"{path}: cannot be read ({failure.strerror})") from failure
     if b"\0" in data:
