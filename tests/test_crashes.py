@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
+import re
 import resource
 import socket
+import struct
 import subprocess
 import sys
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,8 +31,8 @@ from regiontree.datasets import masks
 from regiontree.datasets.matfile import load_mat
 from regiontree.engines import batch
 from regiontree.engines.feeding import feed
-from regiontree.errors import DataError, SettingsError
-from regiontree.images import IMAGE_SUFFIXES
+from regiontree.errors import DataError, ImageError, SettingsError
+from regiontree.images import IMAGE_SUFFIXES, load_image
 from regiontree.system.faults import attempt, fault_text
 from regiontree.system.files import sha256_of
 from regiontree.system.inputs import find_files
@@ -99,7 +102,6 @@ def odd_paths(folder: Path, suffix: str) -> dict[str, str]:
         "a socket": str(folder / f"sock{suffix}"),
         f"none{suffix}: no such file or folder": str(folder / f"none{suffix}"),
         "no file matches this pattern": str(folder / f"q*{suffix}"),
-        "null byte": f"{folder}/nul\0{suffix}",
     }
 
 
@@ -109,7 +111,7 @@ def locked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     real, closed = os.scandir, set()
 
     def scandir(path: Any = ".") -> Any:
-        if os.path.abspath(path) in closed:
+        if not isinstance(path, int) and os.path.abspath(path) in closed:
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return real(path)
 
@@ -122,13 +124,15 @@ def locked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 
 @POSIX
 def test_no_path_raises_an_error_when_it_is_looked_at(tmp_path, locked):
-    for words, path in odd_paths(tmp_path / "odd", ".jpg").items():
+    nul = {"null byte": "a\0.jpg"}  # no shell can give it, but Python can
+    for words, path in (odd_paths(tmp_path / "odd", ".jpg") | nul).items():
         if "pattern" not in words:
             assert words.rpartition(": ")[2] in path_problem(path)
         assert find_files([path], IMAGE_SUFFIXES) == [(Path(path), Path(path).parent)]
-        if "null" not in words:
-            with pytest.raises(OSError, match=r"."):
-                sha256_of(Path(path))
+        with pytest.raises((OSError, ValueError), match=r"."):
+            sha256_of(Path(path))
+        with pytest.raises(ImageError, match=re.escape(path)):
+            load_image(path)
     assert "a device" in path_problem("/dev/null")
     assert path_problem(tmp_path) is None
     locked(tmp_path)
@@ -266,7 +270,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(tmp_path):
 @POSIX
 def test_segment_does_what_it_can(tmp_path, locked):
     good = [features(tmp_path / "in" / name) for name in ("a.npy", "b[1].npy", "new\nline.npy")]
-    odd = odd_paths(tmp_path / "odd", ".npy")
+    odd = odd_paths(tmp_path / "odd", ".npy") | {"null byte": "a\0.npy"}
     (tmp_path / "in" / "locked").mkdir()
     locked(tmp_path / "in" / "locked")
     (tmp_path / "in" / "empty.npy").write_bytes(b"")
@@ -481,3 +485,336 @@ def test_a_reader_or_a_builder_that_raises_anything_fails_one_photograph(tmp_pat
     assert done.exit_code == 1
     assert "a.npy: memory ran out (CUDA out of memory" in failed_lines(done)[0]
     assert segment(tmp_path / "out", tmp_path / "in").exit_code == 0
+
+
+# -- trees: show, export, view, gallery -----------------------------------------------------------
+
+
+def archive(path: Path, **members: tuple[str, str, int]) -> Path:
+    """An ``.npz`` whose members have a header (dtype, shape) and so many zero bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name, (dtype, shape, size) in members.items():
+            text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}"
+            header = text.ljust(117).encode() + b"\n"
+            with zipped.open(f"{name}.npy", "w") as member:
+                member.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
+                member.write(bytes(size))
+    return path
+
+
+def bad_trees(folder: Path) -> list[Path]:
+    """Files that are no trees: cut, declared huge, pickled, of features, nested, empty."""
+    whole = tree(folder / "whole.npz").read_bytes()
+    (folder / "whole.npz").unlink()
+    (folder / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.npz").write_bytes(b"")
+    archive(folder / "huge.npz", labels=("<i4", "(3000000000, 3000000000)", 8))
+    archive(folder / "pickled.npz", labels=("|O", "(3, 3)", 8), parents=("<i4", "(1,)", 4))
+    np.savez(folder / "features.npz", features=blocks(4, 4, 4))
+    nested = json.dumps({"format": "regiontree", "format_version": 1})[:-1]
+    np.savez(folder / "nested.npz", meta=np.array(nested + ', "a": ' + "[" * 100_000))
+    np.savez(folder / "digits.npz", meta=np.array(nested + ', "a": ' + "1" * 5_000 + "}"))
+    return sorted(folder.glob("*.npz"))
+
+
+@POSIX
+def test_show_tells_of_each_bad_tree_in_one_line(tmp_path):
+    odd = odd_paths(tmp_path / "odd", ".npz")
+    del odd["no file matches this pattern"]
+    for words, path in odd.items():
+        shown = command("show", path)
+        assert shown.exit_code == 2
+        assert words.rpartition(": ")[2].removesuffix(" or folder") in shown.stderr
+        assert shown.stderr.count("\n") == 1
+    for path in bad_trees(tmp_path / "bad"):
+        shown = command("show", path)
+        assert (shown.exit_code, shown.stderr.count("\n")) == (2, 1), path
+        assert str(path) in shown.stderr
+    figure = tmp_path / "odd" / "pipe.npz" / "sub" / "figure.png"
+    shown = command("show", tree(tmp_path / "t.npz"), "--figure", figure)
+    assert (shown.exit_code, shown.stdout) == (2, "")  # found before the tree is printed
+    assert "cannot be written" in shown.stderr
+
+
+@POSIX
+@pytest.mark.parametrize("form", ["newick", "coco"])
+def test_export_does_what_it_can(form, tmp_path, locked):
+    pytest.importorskip("pycocotools")
+    bad = bad_trees(tmp_path / "in" / "bad")
+    good = [tree(tmp_path / "in" / "a.npz"), tree(tmp_path / "in" / f"{'b' * 251}.npz", 2)]
+    odd = odd_paths(tmp_path / "odd", ".npz")
+    (tmp_path / "in" / "locked").mkdir()
+    locked(tmp_path / "in" / "locked")
+    done = command(
+        "export", tmp_path / "in", *odd.values(), "--to", form, "-o", tmp_path / "out", "--json"
+    )
+    assert done.exit_code == 1
+    lines = failed_lines(done)
+    assert len(lines) == len(odd) + len(bad) + 1
+    for words in (*odd, "cannot be listed (Permission denied)"):
+        assert sum(words in line for line in lines) == 1, words
+    report = json.loads(done.stdout)
+    assert (report["done"], report["failed"]) == (len(good), len(lines))
+    if form == "newick":
+        written = [path.name for path in (tmp_path / "out").iterdir()]
+        assert len(written) == 2
+        assert all(len(os.fsencode(name)) <= 255 for name in written)
+    assert command("export", *bad, "--to", form, "-o", tmp_path / "none").exit_code == 2
+
+
+@pytest.mark.parametrize("where", ["file/sub", LONG])
+@pytest.mark.parametrize("form", ["newick", "coco"])
+def test_export_tries_the_output_before_work(form, where, tmp_path, monkeypatch):
+    pytest.importorskip("pycocotools")
+    (tmp_path / "file").write_bytes(b"")
+    file = tree(tmp_path / "t.npz")
+    monkeypatch.setattr(RegionTree, "load", lambda *_: pytest.fail("was read"))
+    done = command("export", file, "--to", form, "-o", tmp_path / where)
+    assert done.exit_code == 2
+    assert "cannot be written" in done.stderr
+
+
+@POSIX
+def test_gallery_and_view_show_what_they_can(tmp_path, locked, monkeypatch):
+    bad = bad_trees(tmp_path / "in" / "bad")
+    tree(tmp_path / "in" / "a.npz")
+    tree(tmp_path / "in" / "b\udcff\x1b[2J\nc.npz", 2)
+    odd = odd_paths(tmp_path / "odd", ".npz")
+    (tmp_path / "in" / "locked").mkdir()
+    locked(tmp_path / "in" / "locked")
+    done = command("gallery", tmp_path / "in", *odd.values(), "-o", tmp_path / "site")
+    assert done.exit_code == 1, done.stderr
+    assert f"{len(bad) + len(odd) + 1} failed:" in done.stderr
+    for words in odd:
+        assert words in done.stderr
+    assert len(list((tmp_path / "site" / "pages").iterdir())) == 2
+    assert command("gallery", *bad, "-o", tmp_path / "other").exit_code == 2
+    assert command("gallery", tmp_path / LONG, "-o", tmp_path / "other").exit_code == 2
+
+    page = command("view", tmp_path / "in" / "a.npz", bad[0], "--html", tmp_path / "page.html")
+    assert page.exit_code == 1, page.stderr
+    assert (tmp_path / "page.html").is_file()
+    (tmp_path / "file").write_bytes(b"")
+    for where in (tmp_path / "file" / "page.html", tmp_path / LONG / "page.html"):
+        done = command("view", tmp_path / "in" / "a.npz", "--html", where)
+        assert (done.exit_code, "cannot be written" in done.stderr) == (2, True)
+    for where in (tmp_path / "file" / "site", tmp_path / LONG):
+        done = command("gallery", tmp_path / "in" / "a.npz", "-o", where)
+        assert (done.exit_code, "cannot be written" in done.stderr) == (2, True)
+
+
+def test_a_disk_that_fills_up_leaves_the_finished_pages(tmp_path, monkeypatch):
+    for i, name in enumerate("abc"):
+        tree(tmp_path / "in" / f"{name}.npz", i)
+    disk_full_at(monkeypatch, "b.jpg")
+    done = command("gallery", tmp_path / "in", "-o", tmp_path / "site")
+    assert done.exit_code == 1
+    assert "b.jpg: cannot be written (No space left on device)" in done.stderr
+    assert (tmp_path / "site" / "pages" / "a.html").is_file()
+
+
+# -- data sets: evaluate, run, datasets -----------------------------------------------------------
+
+
+def element(kind: int, body: bytes) -> bytes:
+    return struct.pack("<II", kind, len(body)) + body + bytes(-len(body) % 8)
+
+
+def nested_mat(depth: int, length: int | None = None) -> bytes:
+    """A MATLAB file of cells in cells. `length` is what each claims to have, if it lies."""
+    number = [(6, struct.pack("<II", 6, 0)), (5, struct.pack("<2i", 1, 1)), (1, b""), (9, bytes(8))]
+    data = element(14, b"".join(element(*part) for part in number))
+    for i in range(depth):
+        name = b"groundTruth" if i == depth - 1 else b""
+        head = element(6, struct.pack("<II", 1, 0)) + element(5, struct.pack("<2i", 1, 1))
+        body = head + element(1, name) + data
+        lies = length is not None and i < depth - 1
+        data = struct.pack("<II", 14, length if lies else len(body)) + body
+    return mat_header() + data
+
+
+def mat_header() -> bytes:
+    return b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
+
+
+def test_a_mat_file_is_read_if_it_is_sound(tmp_path):
+    from scipy.io import savemat
+
+    cells = np.empty((1, 2), object)
+    for i in range(2):
+        cells[0, i] = {"Segmentation": np.full((3, 4), i, np.uint16)}
+    for packed in (False, True):
+        savemat(tmp_path / "a.mat", {"groundTruth": cells, "z": np.eye(2) * 1j},
+                do_compression=packed)  # fmt: skip
+        assert [one.max() for one in masks.read_bsds(tmp_path / "a.mat")] == [0, 1]
+    (tmp_path / "deep.mat").write_bytes(nested_mat(20))
+    assert load_mat(tmp_path / "deep.mat")["groundTruth"].shape == (1, 1)
+
+
+@pytest.mark.parametrize("length", [None, 8])
+def test_a_mat_file_that_would_end_the_process_is_refused(length, tmp_path):
+    (tmp_path / "a.mat").write_bytes(nested_mat(5_000, length))
+    with refused(DataError, "a.mat", "nested deeper than 64"):
+        masks.read_bsds(tmp_path / "a.mat")
+
+
+def test_a_mat_file_that_would_fill_the_memory_is_refused(tmp_path):
+    packer = zlib.compressobj(9)
+    packed = b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(260)), packer.flush()])
+    (tmp_path / "a.mat").write_bytes(mat_header() + element(15, packed))
+    with refused(DataError, "a.mat", "more than 256 MB"):
+        masks.read_bsds(tmp_path / "a.mat")
+
+
+BOMB = b"\x89PNG\r\n\x1a\n" + b"".join(
+    struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    for kind, body in [
+        (b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"")),
+        (b"IEND", b""),
+    ]
+)
+
+
+def test_a_hostile_mask_is_one_line_of_its_image(tmp_path):
+    from test_experiments import make_data
+
+    make_data(tmp_path, 5)
+    names = {"name": "pets", "images": "images", "masks": "masks", "labels": "labels.txt"}
+    (tmp_path / "set.yaml").write_text(json.dumps(names))
+    for i in range(5):
+        made = random_tree(np.random.default_rng(i), 5, (32, 32))
+        if i != 3:
+            made.save(tmp_path / "trees" / f"p{i:03}.npz")
+    (tmp_path / "masks" / "p000.png").write_bytes(BOMB)
+    (tmp_path / "masks" / "p001.png").write_bytes(b"")
+    np.save(tmp_path / "trees" / "p003.npy", np.zeros((32, 32), int))
+    (tmp_path / "trees" / "p003.json").write_text("[" * 100_000)
+    done = command(
+        "evaluate", tmp_path / "trees", tmp_path / LONG, "--dataset", tmp_path / "set.yaml",
+        "--root", tmp_path, "--json",
+    )  # fmt: skip
+    assert done.exit_code == 1, done.stderr
+    report = json.loads(done.stdout)
+    said = "\n".join(report["failed"])
+    assert len(report["failed"]) == 4
+    for words in ("p000.png: is too large", "p001.png: is not an image", "p003.npy: cannot be",
+                  "File name too long"):  # fmt: skip
+        assert words in said
+    assert report["tables"]["pixel, tree"]["images"] == 2
+    none = command("evaluate", tmp_path / LONG, "--dataset", tmp_path / "set.yaml", "--root",
+                   tmp_path)  # fmt: skip
+    assert (none.exit_code, none.stderr.startswith("regiontree: ")) == (2, True)
+    for where in (tmp_path / "set.yaml" / "sub", tmp_path / LONG):
+        early = command("evaluate", tmp_path / "trees", "--dataset", tmp_path / "set.yaml",
+                        "--root", tmp_path, "-o", where)  # fmt: skip
+        assert (early.exit_code, early.stdout) == (2, "")
+        assert "cannot be written" in early.stderr
+
+
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)
+)
+MERGES = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (LAUGHS, "aliases stand for more than 1,000,000 values"),
+        (MERGES, "aliases stand for more than 1,000,000 values"),
+        ("a: &a [*a]", "contains itself"),
+        ("a: " + "{a: " * 3_000, "nested too deeply"),
+        ("a: " + "1" * 5_000, "4300 digits"),
+    ],
+)
+def test_a_hostile_description_is_one_line(text, words, tmp_path):
+    (tmp_path / "set.yaml").write_text(text)
+    for arguments in (
+        ("datasets", tmp_path / "set.yaml", "--check"),
+        ("evaluate", tmp_path, "--dataset", tmp_path / "set.yaml"),
+        ("settings", "--config", tmp_path / "set.yaml"),
+        ("run", tmp_path / "set.yaml"),
+    ):
+        done = command(*arguments)
+        assert done.exit_code == 2
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@POSIX
+def test_files_that_cannot_be_looked_at_are_one_line(tmp_path):
+    odd = odd_paths(tmp_path / "odd", ".yaml")
+    del odd["no file matches this pattern"]
+    for words, path in odd.items():
+        for arguments in (("settings", "--config", path), ("run", path)):
+            done = command(*arguments)
+            assert (done.exit_code, done.stderr.count("\n")) == (2, 1), (arguments, done.stderr)
+            assert words.rpartition(": ")[2].removesuffix(" or folder") in done.stderr
+        for arguments in (
+            ("datasets", path, "--check"),
+            ("datasets", path),
+            ("evaluate", tmp_path, "--dataset", path),
+        ):
+            done = command(*arguments)
+            assert (done.exit_code, done.stderr.count("\n")) == (2, 1), (arguments, done.stderr)
+        assert command("backbones", path).exit_code in (0, 2)
+        assert command("backbones", Path(path).name).exit_code == 2
+
+
+@POSIX
+def test_a_data_set_tells_of_what_it_cannot_list(tmp_path, locked):
+    from test_experiments import make_data
+
+    make_data(tmp_path, 2)
+    (tmp_path / "images" / "locked").mkdir()
+    os.mkfifo(tmp_path / "images" / "p009.png")
+    locked(tmp_path / "images" / "locked")
+    names = {"name": "pets", "images": "images", "masks": "masks", "labels": "labels.txt"}
+    (tmp_path / "set.yaml").write_text(json.dumps(names))
+    done = command("datasets", tmp_path / "set.yaml", "--root", tmp_path, "--check")
+    assert done.exit_code == 1
+    assert "locked cannot be listed (Permission denied)" in done.stdout
+    assert "p009.png is a named pipe" in done.stdout
+
+
+def run_experiment(folder: Path, count: int) -> Path:
+    from test_experiments import make_data
+
+    return make_data(folder, count)
+
+
+@pytest.mark.parametrize("where", ["pets.yaml/sub", LONG])
+def test_run_tries_the_output_before_the_network(where, tmp_path, monkeypatch):
+    config = run_experiment(tmp_path, 1)
+    monkeypatch.setattr(RegionParser, "extract", lambda *_, **__: pytest.fail("was run"))
+    done = command("run", config, "--output", tmp_path / where, "--device", "cpu")
+    assert done.exit_code == 2
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("p001.npz", "p001: semantic_ncuts:"), ("p001.safetensors", "p001: extract_features:"),
+     ("p001.json", "p001: create_stats:"), ("summary.md", "summary.md")],
+)  # fmt: skip
+def test_a_full_disk_fails_one_image_or_one_file_of_a_run(name, words, tmp_path, monkeypatch):
+    config = run_experiment(tmp_path, 3)
+    disk_full_at(monkeypatch, name)
+    done = command("run", config, "--device", "cpu")
+    assert done.exit_code == 1, done.stderr
+    line = next(line for line in done.stderr.splitlines() if words in line)
+    assert "No space left on device" in line
+
+
+def test_a_long_name_in_a_data_set_fails_one_image(tmp_path):
+    config = run_experiment(tmp_path, 2)
+    for folder, suffix in (("images", ".png"), ("masks", ".png"), ("features", ".npy")):
+        here = tmp_path / folder
+        (here / f"p000{suffix}").rename(here / f"{'p' * 250}{suffix}")
+    done = command("run", config, "--device", "cpu")
+    assert done.exit_code == 1, done.stderr
+    assert "File name too long" in done.stderr

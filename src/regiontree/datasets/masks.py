@@ -38,6 +38,7 @@ from regiontree.datasets.labels import Kind, Label, LabelTree
 from regiontree.datasets.matfile import load_mat
 from regiontree.errors import DataError
 from regiontree.system.paths import path_problem
+from regiontree.system.reading import shown
 
 __all__ = ["Ids", "read_bsds", "read_categories", "read_colours", "read_index", "read_panoptic",
            "read_pascal_part", "read_red", "read_segments"]  # fmt: skip
@@ -212,10 +213,21 @@ def read_segments(path: Path) -> Mapping[str, Mapping[int, int]]:
         annotations = json.loads(path.read_bytes())["annotations"]
         return {
             Path(one["file_name"]).stem: {
-                int(segment["id"]): int(segment["category_id"]) for segment in one["segments_info"]
+                _whole(segment["id"], 0, 1 << 24): _whole(
+                    segment["category_id"], -(1 << 31), 1 << 31
+                )
+                for segment in one["segments_info"]
             }
             for one in annotations
         }
+
+
+def _whole(value: Any, low: int, below: int) -> int:
+    """A whole number of a file, at least `low` and less than `below`."""
+    number = int(value)
+    if not low <= number < below:
+        raise ValueError(f"a number must be from {low} to {below - 1}, found {shown(value)}")
+    return number
 
 
 def read_categories(path: Path) -> LabelTree:
@@ -233,7 +245,10 @@ def read_categories(path: Path) -> LabelTree:
         for one in json.loads(path.read_bytes())["categories"]:
             whole = "thing" if one["isthing"] else "stuff"
             names = (whole, one["supercategory"], one["name"])
-            labels.append(Label(tuple(name for name, _ in groupby(names)), one["id"]))
+            try:
+                labels.append(Label(tuple(name for name, _ in groupby(names)), one["id"]))
+            except DataError as error:
+                raise DataError(f"{path}: {error}") from error
         return LabelTree(path.stem, tuple(labels))
 
 

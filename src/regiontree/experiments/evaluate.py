@@ -15,7 +15,7 @@ from regiontree.experiments.report import Report
 from regiontree.experiments.scoring import Scoring
 from regiontree.system.faults import attempt, fault_text
 from regiontree.system.files import sha256_of
-from regiontree.system.paths import files_below, input_problem
+from regiontree.system.paths import files_below, path_problem
 from regiontree.tree.foreign import TREE_SUFFIXES, read_any_tree
 
 __all__ = ["evaluate"]
@@ -52,15 +52,15 @@ class _Found:
 def _find_trees(paths: Sequence[Path]) -> _Found:
     found = _Found()
     for path in paths:
-        if problem := input_problem(path):
+        if problem := path_problem(path, "file or folder of trees"):
             found.problems.append(f"{path}: {problem}")
             continue
         is_folder = os.path.isdir(path)
         files, unlisted = files_below(path) if is_folder else ([path], [])
-        found.problems += [f"{place}: {input_problem(place)}" for place in unlisted]
+        found.problems += [f"{place}: {path_problem(place)}" for place in unlisted]
         for file in files:
             if file.suffix.lower() in TREE_SUFFIXES:
-                if problem := input_problem(file):
+                if problem := path_problem(file):
                     found.problems.append(f"{file}: {problem}")
                     continue
                 below = file.relative_to(path if is_folder else path.parent)

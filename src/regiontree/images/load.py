@@ -34,6 +34,7 @@ from PIL import Image, UnidentifiedImageError
 from regiontree.errors import ImageError
 from regiontree.images.grid import Size
 from regiontree.images.readers import FIRST_BYTES, ImageReader, ImageRequest, find_reader
+from regiontree.system.files import read_whole
 
 __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "LoadedImage", "Photo", "image_size", "load_image"]
 
@@ -164,7 +165,7 @@ def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
 def _from_path(path: Path, max_pixels: int, cover: Size | None) -> LoadedImage:
     """The image in a file: see :func:`load_image`."""
     try:
-        data = path.read_bytes()
+        data = read_whole(path)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file; check the path") from None
     except IsADirectoryError:

@@ -60,7 +60,8 @@ def fault_text(error: BaseException, source: str | Path) -> str:
     if isinstance(error, OSError) and error.strerror:
         named = isinstance(error.filename, str | bytes) and str(error.filename) != str(source)
         at = f"{error.filename}: " if named else ""
-        return f"{source}: {at}{reason(error)}"
+        kind = "" if type(error) is OSError else f"{type(error).__name__}: "
+        return f"{source}: {kind}{at}{reason(error)}"
     if isinstance(error, MemoryError) or any(said in str(error) for said in _OUT_OF_MEMORY):
         return f"{source}: memory ran out ({_first_line(error)}); use a smaller copy or size"
     return f"{source}: {error!r}{_place(error)}"

@@ -14,7 +14,7 @@ from typing import IO
 
 from regiontree.system.paths import path_problem
 
-__all__ = ["atomic_folder", "atomic_write", "sha256_of"]
+__all__ = ["atomic_folder", "atomic_write", "read_whole", "sha256_of"]
 
 
 def sha256_of(path: Path) -> str:
@@ -25,10 +25,27 @@ def sha256_of(path: Path) -> str:
     OSError
         The file cannot be read, or is no regular file. A named pipe would be waited for for ever.
     """
-    if problem := path_problem(path, "file"):
-        raise OSError(errno.EINVAL, problem, str(path))
+    _refuse_special(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_whole(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises
+    ------
+    OSError, ValueError
+        As ``Path.read_bytes``. A named pipe, a socket or a device is an OSError, too.
+    """
+    _refuse_special(path)
+    return path.read_bytes()
+
+
+def _refuse_special(path: Path) -> None:
+    """Raise an OSError for a path that is neither a file nor a folder, but for example a pipe."""
+    if os.path.exists(path) and not os.path.isdir(path) and (problem := path_problem(path)):
+        raise OSError(errno.EINVAL, problem, str(path))
 
 
 @contextmanager

@@ -32,6 +32,8 @@ __all__ = ["Listed", "Place", "Section", "nearest", "read_mapping", "read_nodes"
 
 MAX_BYTES = 16 << 20  # a config has some 10 kB; a file named by mistake may have gigabytes
 
+MAX_VALUES = 1_000_000  # in one file, each counted as often as aliases repeat it
+
 _NOT_TEXT = re.compile("[^\t\n -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # What PyYAML's constructors and Python's number parsing raise on values that they cannot read.
 _BAD_TEXT = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
@@ -204,10 +206,37 @@ def _json_mistake(error: json.JSONDecodeError) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values; a key twice is a mistake, and 1e-3 is a number as in JSON."""
+    """Plain values; a key twice is a mistake, and 1e-3 is a number as in JSON.
+
+    Aliases are counted as often as they are used. A file of 500 bytes can stand for billions of
+    values ("billion laughs"), which checks and merges would visit one by one.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._sizes: dict[int, int] = {}  # of each list and mapping, with all that is in it
+
+    def compose_sequence_node(self, anchor: Any) -> yaml.SequenceNode:
+        node: yaml.SequenceNode = super().compose_sequence_node(anchor)
+        self._count(node, node.value)
+        return node
+
+    def _count(self, node: yaml.Node, inside: Iterable[yaml.Node]) -> None:
+        size = 1
+        for one in inside:
+            if isinstance(one, yaml.CollectionNode) and id(one) not in self._sizes:
+                raise yaml.composer.ComposerError(
+                    None, None, "a value contains itself; write it out", node.start_mark
+                )
+            size += self._sizes.get(id(one), 1)
+        if size > MAX_VALUES:
+            what = f"aliases stand for more than {MAX_VALUES:,} values; nothing here needs that"
+            raise yaml.composer.ComposerError(None, None, what, node.start_mark)
+        self._sizes[id(node)] = size
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        self._count(node, (one for pair in node.value for one in pair))
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):

@@ -200,11 +200,12 @@ class Gallery:
             text = page_html(source, longest=longest, links=links)
         except OSError as error:
             raise ViewError(f"{outline.path}: cannot be shown ({reason(error)})") from error
-        files = {tree: original, picture: thumbnail(source), page: text.encode(errors="replace")}
-        for path, data in files.items():
-            if path != tree or outline.path.absolute() != tree.absolute():
-                with atomic_write(path) as file:
-                    file.write(data)
+        if outline.path.absolute() != tree.absolute():
+            with atomic_write(tree) as file:
+                file.write(original)
+        for path, data in ((picture, thumbnail(source)), (page, text.encode())):
+            with atomic_write(path) as file:
+                file.write(data)
         self.pages[stem] = digest
         return True
 
@@ -221,7 +222,7 @@ class Gallery:
             if self.pages[stem]
         ]
         with atomic_write(self.folder / "index.html") as file:
-            file.write(index_html(cards, title).encode(errors="replace"))
+            file.write(index_html(cards, title).encode())
 
     def _save(self) -> None:
         manifest = {"format": _FORMAT, "version": _VERSION, "pages": self.pages}
