@@ -313,7 +313,11 @@ def disk_full_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self), None, str(target))
         return real(self, target)
 
+    def link(source: Any, target: Any) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
     monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(os, "link", link)  # as on a file system without links
 
 
 def test_a_full_disk_at_the_summary_loses_no_tree(tmp_path, monkeypatch):
@@ -361,6 +365,19 @@ def test_a_limit_on_files_is_told_of_each_tree(tmp_path):
     assert all("File too large" in line for line in failed_lines(done))
     assert "Traceback" not in done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"summary.json"}
+
+
+def test_a_long_name_has_pictures_that_are_told_from_photographs(tmp_path):
+    photo = features(tmp_path / "in" / f"{'p' * 251}.npy")
+    other = features(tmp_path / "in" / f"{'p' * 250}q.npy", 1)
+    for _ in range(2):
+        assert segment(tmp_path / "out", photo, other, more=("--pictures",)).exit_code == 0
+    drawn = [path.name for path in (tmp_path / "out").glob("*.png")]
+    assert len([name for name in drawn if name.endswith(".hierarchy.png")]) == 2
+    assert all(len(os.fsencode(name)) <= 255 for name in drawn)
+    done = command("gallery", tmp_path / "out", "-o", tmp_path / "site")
+    assert done.exit_code == 0, done.stderr
+    assert len(list((tmp_path / "site" / "pages").iterdir())) == 2
 
 
 def test_a_file_that_vanishes_fails_alone(tmp_path, monkeypatch):

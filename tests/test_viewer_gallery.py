@@ -211,9 +211,7 @@ def lose_thumbnail(sources: Path, out: Path) -> None:
     (out / "thumbs/bee.jpg").unlink()
 
 
-@pytest.mark.parametrize(
-    "change", [change_tree, change_photograph, lose_photograph, lose_page, lose_thumbnail]
-)
+@pytest.mark.parametrize("change", [change_tree, change_photograph, lose_page, lose_thumbnail])
 def test_only_what_has_changed_is_made_again(sources, out, change: Callable[[Path, Path], None]):
     write(sources, out)
     before = contents(out)
@@ -225,6 +223,35 @@ def test_only_what_has_changed_is_made_again(sources, out, change: Callable[[Pat
     assert whole(out) == list(NAMES)
     tree = (sources / "bee.npz").read_bytes()
     assert after["trees/bee.npz"][0] == tree
+
+
+def test_a_page_keeps_a_photograph_that_is_gone(sources, out):
+    write(sources, out)
+    before = contents(out)
+    lose_photograph(sources, out)
+    assert write(sources, out).made == set()
+    assert redone(before, contents(out)) == set()
+
+
+def test_no_page_is_made_without_the_photograph_that_the_tree_names(sources, out):
+    lose_photograph(sources, out)
+    written = write(sources, out)
+    assert written.shown == set(NAMES) - {"bee"}
+    (said,) = written.failed
+    assert "bee.png was not found" in said
+    assert "--images FOLDER" in said
+    assert not (out / "pages/bee.html").exists()
+
+
+def test_the_trees_of_a_site_name_no_folder(sources, out):
+    tree = RegionTree.load(sources / "bee.npz")
+    image = {**tree.meta["image"], "path": "../secret/bee.png"}
+    arrays = (tree.labels, tree.parents, tree.height, tree.ncut, tree.stop, tree.embedding)
+    RegionTree(*arrays, {**tree.meta, "image": image}).save(sources / "bee.npz")
+    write(sources, out)
+    assert RegionTree.load(out / "trees/bee.npz") == tree
+    for file, (data, _) in contents(out).items():
+        assert b"secret" not in data, file
 
 
 def test_a_photograph_that_changes_twice_is_shown_as_it_is(sources, out):

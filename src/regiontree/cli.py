@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from regiontree._version import __version__
-from regiontree.errors import RegionTreeError
+from regiontree.errors import ExportError, RegionTreeError
 from regiontree.system.faults import attempt, fault_text
 from regiontree.system.terminal import close_streams, is_closed_pipe, prepare_streams, say
 
@@ -38,7 +38,8 @@ Device = Annotated[
 Images = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Photographs of the trees, or a folder that holds them. May be given several times."
+        help="Photographs of the trees, or the folder that the trees were made from. May be given "
+        "several times."
     ),
 ]
 Paths = Annotated[list[Path], typer.Argument(help="Photographs, trees (.npz) or folders of them.")]
@@ -275,6 +276,8 @@ def show(
 
             check_figure_file(figure, overwrite=overwrite)
             source = open_source(tree, images=images or ())
+            if source.lack:  # the figure would show a white picture, or another one
+                raise ExportError(source.lack)
             found = source.tree
         else:
             found = RegionTree.load(tree)

@@ -148,10 +148,10 @@ def run(
     targets = _targets(form, jobs, trees, out)
     if form.make and targets and os.path.lexists(targets[0]) and not overwrite:
         raise ExportError(f"{targets[0]}: exists; choose another name or pass --overwrite")
-    if out is not None and targets:
-        require_writable(out.parent if targets[0] == out else out, ExportError)
-    elif form.make and targets:
-        require_writable(targets[0].parent, ExportError)
+    if targets and (form.make or targets[0] == out):
+        require_writable(targets[0].parent, ExportError, file=targets[0])
+    elif targets and out is not None:
+        require_writable(out, ExportError)
     planned, interrupted = len(jobs) + len(outcomes), False
     with interruptible() as check, progress_bar(form.name, len(jobs), show=len(jobs) > 1) as bar:
         for outcome in outcomes:

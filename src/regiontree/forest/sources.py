@@ -1,9 +1,10 @@
 """Find the photograph that a saved tree was made from.
 
-A tree file records the name of the photograph and the sha256 of its bytes. It does not record the
-folder, because tree files are moved between folders and machines. :func:`open_source` looks for a
-file of that name in the places that the caller gives, then in the tree's folder, and then at the
-path in the ``summary.json`` of a batch. It prefers a file with the recorded sha256.
+A tree file records the name of the photograph and the sha256 of its bytes. The tree of a batch also
+records the path to the photograph (:mod:`regiontree.forest.origin`). :func:`open_source` looks for
+a file of that name in the places that the caller gives, then in the tree's folder, then at the
+recorded path, and then where the ``summary.json`` of a batch says. It prefers a file with the
+recorded sha256.
 
 A missing or changed photograph is not an error, since the tree is complete without it. ``notice``
 then says what is wrong. :func:`open_outline` describes a tree without reading its label map, which
@@ -12,11 +13,10 @@ is enough for a list of thousands of trees.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regiontree.errors import TreeError, TreeFileError
+from regiontree.forest.origin import path_below, recorded_name, recorded_places
 from regiontree.images import MAX_PIXELS, load_image
 from regiontree.system.files import sha256_of
-from regiontree.system.inputs import SUMMARY_NAME, find_files
+from regiontree.system.inputs import find_files
 from regiontree.system.paths import input_problem
 from regiontree.tree import RegionTree
 
 __all__ = [
+    "FEATURE_SUFFIXES",
     "TREE_SUFFIX",
     "Images",
     "Outline",
@@ -45,7 +47,9 @@ __all__ = [
 
 TREE_SUFFIX = ".npz"
 """Ending of the names of tree files."""
-_FEATURES = (".npy", ".npz")  # suffixes of the "image" of a tree that was made from features alone
+FEATURE_SUFFIXES = (".npy", ".npz", ".safetensors")
+"""Suffixes of the "image" of a tree that was made from features alone."""
+_DEPTH = 16  # most folders of a recorded path that are looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,16 @@ class Source:
     @property
     def name(self) -> str:
         """File name of the photograph, or of the tree if the tree does not name a photograph."""
-        return _name(self.tree.meta) or self.path.name
+        return recorded_name(self.tree.meta) or self.path.name
+
+    @property
+    def lack(self) -> str | None:
+        """What is wrong with the photograph that the tree names, and what the user can do.
+
+        None if the tree names no photograph, because it was made from features, for example, or if
+        the photograph is there and nothing says that it has changed.
+        """
+        return _lack(self.path, self.tree.meta, self.photo, self.notice)
 
     def picture(self, longest: int | None = None) -> NDArray[np.uint8]:
         """The photograph at the size of the tree: (h, w, 3) uint8, or white without a photograph.
@@ -114,6 +127,8 @@ class Outline:
         Number of regions of the natural cut.
     n_leaves : int
         Number of leaves.
+    lack : str or None
+        As for :class:`Source`.
     """
 
     path: Path
@@ -123,6 +138,7 @@ class Outline:
     n_leaves: int
     photo: Path | None = None
     notice: str | None = None
+    lack: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +150,7 @@ class Places:
     files : mapping of str to list of Path
         Paths of photographs, by file name.
     folders : tuple of Path
-        Folders to search. Their subfolders are not searched.
+        Folders to search. Of their subfolders, only those of the recorded path are searched.
     """
 
     files: Mapping[str, list[Path]] = field(default_factory=dict)
@@ -152,11 +168,18 @@ class Places:
                 files.setdefault(path.name, []).append(path)
         return cls(files, tuple(folders))
 
-    def named(self, name: str) -> Iterator[Path]:
-        """The paths that a photograph of that name can have. The files need not exist."""
+    def named(self, name: str, below: str = "") -> Iterator[Path]:
+        """The paths that a photograph of that name can have. The files need not exist.
+
+        `below` is the path that a tree records, for example ``photos/sub/photo.jpg``. In a folder,
+        the photograph may be ``photo.jpg``, ``sub/photo.jpg`` or ``photos/sub/photo.jpg``.
+        """
         yield from self.files.get(name, ())
+        parts = below.split("/")[:-1][-_DEPTH:]
+        ends = ["/".join([*parts[start:], name]) for start in range(len(parts), -1, -1)]
         for folder in self.folders:
-            yield folder / name
+            for end in ends:
+                yield folder / end
 
 
 Images = Sequence[str | Path] | Places
@@ -204,7 +227,7 @@ def open_source(path: str | Path, *, images: Images = ()) -> Source:
     path
         The tree's file.
     images
-        Photographs, or folders to search first. Their subfolders are not searched.
+        Photographs, or folders to search first: see :class:`Places`.
 
     Raises
     ------
@@ -239,18 +262,12 @@ def open_outline(path: str | Path, *, images: Images = ()) -> Outline:
     except TreeError as error:  # the natural height in the file's meta is not valid
         raise TreeFileError(f"{path}: {error}") from error
     meta = tree.meta
-    name, photo = _name(meta) or path.name, _find_photo(path, meta, images)
-    return Outline(path, name, _size(meta), n_regions, tree.n_leaves, *photo)
+    name, found = recorded_name(meta) or path.name, _find_photo(path, meta, images)
+    lack = _lack(path, meta, *found)
+    return Outline(path, name, _size(meta), n_regions, tree.n_leaves, *found, lack)
 
 
 # -- finding the photograph -----------------------------------------------------------------------
-
-
-def _name(meta: Mapping[str, Any]) -> str:
-    """The name of the photograph in a tree's meta, or an empty text. Meta may hold anything."""
-    image = meta.get("image")
-    name = image.get("name") if isinstance(image, dict) else None
-    return name if isinstance(name, str) else ""
 
 
 def _size(meta: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -262,20 +279,32 @@ def _size(meta: Mapping[str, Any]) -> tuple[int, int] | None:
     return None
 
 
+def _lack(
+    tree: Path, meta: Mapping[str, Any], photo: Path | None, notice: str | None
+) -> str | None:
+    """What is wrong with the photograph that a tree names, and what the user can do."""
+    name = recorded_name(meta)
+    if notice is None or not name or name.lower().endswith(FEATURE_SUFFIXES):
+        return None
+    if photo is not None and meta["image"].get("sha256") is None:
+        return None
+    return f"{tree}: {notice} Say where the photograph is with --images FOLDER."
+
+
 def _find_photo(
     tree: Path, meta: Mapping[str, Any], images: Images
 ) -> tuple[Path | None, str | None]:
     """The photograph that a tree's meta names, and a notice for the user."""
-    name = Path(_name(meta)).name
+    name = Path(recorded_name(meta)).name
     if not name:
         return None, "The tree does not say which photograph it was made from."
-    if name.lower().endswith(_FEATURES):
+    if name.lower().endswith(FEATURE_SUFFIXES):
         return None, f"The tree was made from the features in {name}, without a photograph."
     places = images if isinstance(images, Places) else Places.of(images)
     digest = meta["image"].get("sha256")
     notice = f"The photograph {name} was not found."
     likeliest = None
-    for place in dict.fromkeys(_places(tree, name, places)):
+    for place in dict.fromkeys(_places(tree, meta, name, places)):
         try:
             found = sha256_of(place)
         except OSError as error:
@@ -291,30 +320,9 @@ def _find_photo(
     return likeliest, notice
 
 
-def _places(tree: Path, name: str, images: Places) -> Iterator[Path]:
+def _places(tree: Path, meta: Mapping[str, Any], name: str, images: Places) -> Iterator[Path]:
     """The files that may be the photograph, the most likely first."""
-    for candidate in (*images.named(name), tree.parent / name):
+    given = images.named(name, path_below(meta))
+    for candidate in chain(given, [tree.parent / name], recorded_places(tree, meta)):
         if os.path.isfile(candidate):  # Path.is_file raises an error for some impossible names
             yield candidate
-    for folder in tree.absolute().parents:
-        summary = folder / SUMMARY_NAME
-        if os.path.isfile(summary):
-            source = _in_summary(summary, summary.stat().st_mtime_ns).get(str(tree.absolute()))
-            if source is not None and Path(source).name == name and os.path.isfile(source):
-                yield Path(source)
-            return
-
-
-@lru_cache(maxsize=16)
-def _in_summary(summary: Path, modified: int) -> dict[str, str]:
-    """The photograph of each tree in the summary of a batch; empty if the file is not a summary."""
-    try:
-        files = json.loads(summary.read_text(encoding="utf-8"))["files"]
-        pairs = [(file["output"], file["source"]) for file in files]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return {}
-    return {
-        str(Path(output).absolute()): source
-        for output, source in pairs
-        if isinstance(output, str) and isinstance(source, str)
-    }

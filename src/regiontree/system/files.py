@@ -8,13 +8,18 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from filelock import FileLock
+
 from regiontree.system.paths import path_problem
 
-__all__ = ["atomic_folder", "atomic_write", "read_whole", "sha256_of"]
+if os.name == "posix":
+    import fcntl
+
+__all__ = ["atomic_folder", "atomic_write", "locked", "read_whole", "sha256_of"]
 
 
 def sha256_of(path: Path) -> str:
@@ -49,11 +54,23 @@ def _refuse_special(path: Path) -> None:
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: str | Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
     """A new binary file that gets its name only if the block ends without an error.
 
     Missing parent folders are made. A file of the same name stays until then and is then replaced.
     After an error, no temporary file remains.
+
+    Parameters
+    ----------
+    path
+        The file.
+    replace
+        Whether a file of the same name is replaced.
+
+    Raises
+    ------
+    FileExistsError
+        `replace` is False and a file has the name, which another process may have just written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +82,10 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if replace:
+            temporary.replace(path)
+        else:
+            _name_first(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         if error.filename is None or str(error.filename) == str(temporary):
@@ -75,6 +95,47 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _name_first(temporary: Path, path: Path) -> None:
+    """Give a file its name unless another file has it.
+
+    Raises
+    ------
+    FileExistsError
+        Another file has the name.
+    """
+    try:
+        os.link(temporary, path)  # unlike a renaming, it never replaces a file
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):  # the file system has no links: USB sticks, for example
+        with locked(path.parent):
+            if os.path.lexists(path):
+                raise FileExistsError(f"{path}: exists") from None
+            temporary.replace(path)
+    else:
+        temporary.unlink()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes that lock the same folder waiting during the block.
+
+    No file remains, and the lock ends with the process, however it ends. Some network drives have
+    no locks. The block then runs without one.
+    """
+    if os.name != "posix":
+        with FileLock(folder / ".regiontree.lock"):  # Windows removes it when it is released
+            yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -111,11 +111,14 @@ def files_below(folder: str | Path) -> tuple[list[Path], list[Path]]:
     return sorted(files), sorted(unlisted)
 
 
-def require_writable(folder: str | Path, error: type[RegionTreeError] = SettingsError) -> None:
+def require_writable(
+    folder: str | Path, error: type[RegionTreeError] = SettingsError, *, file: Path | None = None
+) -> None:
     """Check that files can be written below a folder, which need not exist yet.
 
     A file is made and removed again, in the folder or in the nearest folder above it that exists.
-    Permissions alone do not tell: disks are read-only, full, or of another user.
+    Permissions alone do not tell: disks are read-only, full, or of another user. The message names
+    `file`, or else the folder.
 
     Raises
     ------
@@ -134,16 +137,16 @@ def require_writable(folder: str | Path, error: type[RegionTreeError] = Settings
             os.listdir(place)  # says why not
         trial = os.path.join(place, f".{secrets.token_hex(8)}.tmp")
         try:
-            with open(trial, "xb") as file:
-                file.write(b"\0" * 512)
+            with open(trial, "xb") as opened:
+                opened.write(b"\0" * 512)
         finally:
             if os.path.lexists(trial):
                 os.unlink(trial)
     except (OSError, ValueError) as problem:
+        what = f"output folder {folder}" if file is None else str(file)
         at = "" if place == os.path.abspath(folder) else f" at {place}"
         raise error(
-            f"output folder {folder}: cannot be written{at} ({reason(problem)}); choose another "
-            "folder"
+            f"{what}: cannot be written{at} ({reason(problem)}); choose another folder"
         ) from problem
 
 

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from regiontree.display.pictures import picture_path
 from regiontree.errors import (
     BackboneError,
     SettingsError,
@@ -38,7 +39,8 @@ from regiontree.viewer.server import check_installed, listen, serve
 
 __all__ = ["gallery", "view"]
 
-_DRAWN = re.compile(r"(.+)\.(?:hierarchy|cuts|cut-\d{3,})\.png")  # what segment --pictures writes
+_DRAWN = re.compile(r"(.+)\.(hierarchy|cuts|cut-\d{3,})\.png")  # what segment --pictures writes
+_LACKS = 5  # most sentences about photographs on the terminal
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -92,7 +94,7 @@ def view(
     elif os.path.isdir(html) or (os.path.lexists(html) and not overwrite):
         raise ViewError(f"{html}: exists already; choose another name or pass --overwrite")
     else:
-        require_writable(html.parent, ViewError)
+        require_writable(html.parent, ViewError, file=html)
     with (
         # A port that is in use must be an error now, not after the photographs are parsed.
         listen(host, port) if html is None else nullcontext() as listener,
@@ -112,6 +114,7 @@ def view(
             inputs.parse(trees, session, parser_options, check)
             outlines = list(inputs.outlines().values())
             inputs.tell()
+            _tell_lacks(outlines)
             if html is not None:
                 source = open_source(outlines[0].path, images=inputs.places)
                 page = page_html(source, longest=longest)
@@ -336,7 +339,7 @@ class _Inputs:
         from regiontree.engines.batch import Job, Outcome, segment
         from regiontree.parser import RegionParser
 
-        jobs = [Job(photo, tree) for photo, tree in outputs.items()]
+        jobs = [Job(photo, tree, is_users=False) for photo, tree in outputs.items()]
         try:
             parser = RegionParser(**options)
             with progress_bar("parsing", len(jobs)) as bar:
@@ -404,6 +407,8 @@ def _drawn(file: Path, trees: set[Path]) -> bool:
     drawn = _DRAWN.fullmatch(file.name)
     if drawn and file.with_name(drawn[1] + TREE_SUFFIX) in trees:
         return True
+    if drawn and "~" in drawn[1]:  # the name may be one that was cut
+        return any(picture_path(tree.with_suffix(""), drawn[2]) == file for tree in trees)
     return file.parent.name == "thumbs" and os.path.isfile(file.parent.parent / MANIFEST)
 
 
@@ -415,3 +420,12 @@ def _title(paths: Sequence[str | Path]) -> str:
     """The name of the input folder if the only input is a folder, otherwise ``Regions``."""
     only = os.path.abspath(paths[0])
     return (len(paths) == 1 and os.path.isdir(only) and os.path.basename(only)) or "Regions"
+
+
+def _tell_lacks(outlines: Sequence[Outline]) -> None:
+    """Print which photographs are missing or changed. Their pages say so, too."""
+    lacks = [outline.lack for outline in outlines if outline.lack]
+    for lack in lacks[:_LACKS]:
+        say(lack)
+    if len(lacks) > _LACKS:
+        say(f"{len(lacks) - _LACKS} more photographs are missing or have changed.")

@@ -27,7 +27,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +39,7 @@ from regiontree.system.files import atomic_write, sha256_of
 from regiontree.system.paths import reason, require_writable
 from regiontree.tree import RegionTree
 from regiontree.viewer.index import Card, index_html, thumbnail
-from regiontree.viewer.page import Links, page_html
+from regiontree.viewer.page import Links, page_html, tree_file
 
 __all__ = ["MANIFEST", "Gallery", "Written", "stems"]
 
@@ -187,22 +187,26 @@ class Gallery:
         self, stem: str, outline: Outline, links: Links, longest: int, overwrite: bool
     ) -> bool:
         """Make the files of an image unless they are up to date. True if they were made."""
-        digest = _digest(outline, links, longest)
+        # Without its photograph, a page that was made when the photograph was there stays.
+        is_lost = outline.lack is not None and outline.photo is None
+        known = replace(outline, notice=None) if is_lost else outline
+        digest = _digest(known, links, longest)
         page, picture, tree = self._files(stem)
         current = self.pages[stem] == digest and all(file.is_file() for file in self._files(stem))
         if current and not overwrite:
             return False
+        if is_lost:  # the page would show a white picture
+            raise ViewError(outline.lack)
         try:
-            original = outline.path.read_bytes()
             source = Source(
                 RegionTree.load(outline.path), outline.path, outline.photo, outline.notice
             )
-            text = page_html(source, longest=longest, links=links)
+            text, own = page_html(source, longest=longest, links=links), tree_file(source)
         except OSError as error:
             raise ViewError(f"{outline.path}: cannot be shown ({reason(error)})") from error
         if outline.path.absolute() != tree.absolute():
             with atomic_write(tree) as file:
-                file.write(original)
+                file.write(own)
         for path, data in ((picture, thumbnail(source)), (page, text.encode())):
             with atomic_write(path) as file:
                 file.write(data)

@@ -29,6 +29,7 @@ from PIL import Image
 from regiontree._version import __version__
 from regiontree.display.pictures import hierarchy_colors
 from regiontree.errors import ImageError, check_number
+from regiontree.forest.origin import without_path
 from regiontree.forest.sources import Source
 from regiontree.images import nearest
 from regiontree.tree import RegionTree
@@ -37,7 +38,7 @@ from regiontree.tree.paths import sum_in_order
 from regiontree.tree.stop import StopReason
 from regiontree.viewer.document import document
 
-__all__ = ["Links", "page_html", "payload"]
+__all__ = ["Links", "page_html", "payload", "tree_file"]
 
 _MAX_EMBEDDED = 1_000_000  # bytes: a larger tree file goes into the page without its embedding
 _QUALITY = 88  # of the photograph's JPEG
@@ -212,18 +213,33 @@ def _means(
     return rounded
 
 
+def tree_file(source: Source, *, embedding: bool = True) -> bytes:
+    """The tree's file as it is given away: it does not say in which folder the photograph lies.
+
+    Parameters
+    ----------
+    source
+        The tree.
+    embedding
+        Whether the file contains the tree's embedding.
+    """
+    tree, path, meta = source.tree, source.path, without_path(source.tree.meta)
+    if embedding and path.is_file() and meta == tree.meta:
+        return path.read_bytes()
+    vectors = tree.embedding if embedding else None
+    arrays = (tree.labels, tree.parents, tree.height, tree.ncut, tree.stop, vectors)
+    with tempfile.TemporaryDirectory() as folder:
+        return RegionTree(*arrays, meta).save(Path(folder) / "tree.npz").read_bytes()
+
+
 def _tree_file(source: Source) -> tuple[str, bool]:
     """The tree's file in base64, and whether it contains the embedding.
 
     An embedding that would make the page too large is left out.
     """
     tree, path = source.tree, source.path
-    if path.is_file() and (tree.embedding is None or path.stat().st_size <= _MAX_EMBEDDED):
-        return _base64(path.read_bytes()), True
-    arrays = (tree.labels, tree.parents, tree.height, tree.ncut, tree.stop, None)
-    with tempfile.TemporaryDirectory() as folder:
-        lighter = RegionTree(*arrays, tree.meta).save(Path(folder) / "tree.npz")
-        return _base64(lighter.read_bytes()), tree.embedding is None
+    whole = tree.embedding is None or (path.is_file() and path.stat().st_size <= _MAX_EMBEDDED)
+    return _base64(tree_file(source, embedding=whole)), whole
 
 
 def _data_url(picture: NDArray[np.uint8]) -> str:

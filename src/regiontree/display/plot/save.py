@@ -36,7 +36,7 @@ def check_figure_file(file: Path, *, overwrite: bool) -> None:
         raise ExportError(f"{file}: no figure format {file.suffix!r}{hint}")
     if os.path.lexists(file) and not overwrite:
         raise ExportError(f"{file}: exists; choose another name or pass --overwrite")
-    require_writable(file.parent, ExportError)
+    require_writable(file.parent, ExportError, file=file)
 
 
 def save_tree_figure(
