@@ -26,7 +26,7 @@ from regiontree.errors import SettingsError
 from regiontree.images import IMAGE_SUFFIXES
 from regiontree.images import load as images
 from regiontree.images.readers import ImageRequest
-from regiontree.system.inputs import find_files
+from regiontree.system.inputs import find_files, kinds_text, search
 
 FEATURES = ("--backbone", "precomputed", "--device", "cpu")
 
@@ -76,6 +76,62 @@ def test_patterns_and_files_mix_and_nothing_is_done_twice(photos):
     assert names == ["b.jpg", "c.webp", "a.PNG"]
 
 
+def test_what_a_folder_holds_besides_is_counted(photos, tmp_path):
+    for name in ("A.TXT", "b.xmp", "deep/README", "out/tree.npz"):
+        (photos / name).parent.mkdir(exist_ok=True)
+        (photos / name).write_bytes(b"x")
+    found = search([photos], IMAGE_SUFFIXES, photos / "out")
+    assert found.left_out == {".txt": 2, ".xmp": 1, "": 1}
+    assert found.left_out_text == "left out: 2 .txt, 1 without suffix, 1 .xmp"
+    assert search([photos / "b.jpg"], IMAGE_SUFFIXES).left_out_text is None
+    many = {f".{i}": i for i in range(1, 12)}
+    assert kinds_text(many).endswith("4 .4, 6 of 3 other kinds")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a permission")
+def test_links_are_followed_once(photos, tmp_path):
+    (tmp_path / "other/inner").mkdir(parents=True)
+    (tmp_path / "other/o.png").write_bytes(b"x")
+    (tmp_path / "other/inner/i.png").write_bytes(b"x")
+    (tmp_path / "beside.png").write_bytes(b"x")
+    links = {
+        "link": tmp_path / "other", "twice": tmp_path / "other", "deep/loop": photos,
+        "deep/up": tmp_path, "again": photos / "deep", "part": tmp_path / "other/inner",
+        "B.png": photos / "a.PNG", "deep/same.jpg": photos / "b.jpg", "far.png": tmp_path /
+        "beside.png", "further.png": tmp_path / "beside.png",
+    }  # fmt: skip
+    for name, target in links.items():
+        (photos / name).symlink_to(target)
+    found = search([photos], IMAGE_SUFFIXES)
+    names = [file.relative_to(photos).as_posix() for file, _ in found.files]
+    assert names == ["a.PNG", "b.jpg", "deep/er/c.webp", "far.png", "link/inner/i.png",
+                     "link/o.png"]  # fmt: skip
+    assert found.twice == 3
+    assert "3 links to files that are there already" in str(found.left_out_text)
+    assert len(search([photos, photos / "link", tmp_path / "other"], IMAGE_SUFFIXES).files) == 6
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a permission")
+def test_a_link_to_nothing_is_told(photos, tmp_path):
+    (photos / "gone.jpg").symlink_to(tmp_path / "nothing.jpg")
+    jobs = {job.source.name: job for job in plan([photos], tmp_path / "out", IMAGE_SUFFIXES)}
+    assert "gone.jpg: no such file" in str(jobs["gone.jpg"].error)
+
+
+def test_a_folder_that_cannot_be_read_is_told(photos, tmp_path, monkeypatch):
+    real = os.scandir
+
+    def refuse(path: Path):
+        if Path(path).name == "er":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    jobs = plan([photos], tmp_path / "out", IMAGE_SUFFIXES)
+    assert [job.error is None for job in jobs] == [True, True, False]
+    assert "er: the folder cannot be read (Permission denied)" in str(jobs[2].error)
+
+
 def test_a_file_with_pattern_characters_is_a_file(tmp_path):
     odd = tmp_path / "photo[1].jpg"
     odd.write_bytes(b"x")
@@ -120,6 +176,18 @@ def test_no_tree_is_written_over_an_input(tmp_path):
     assert "would overwrite the input" in summary["files"][0]["error"]
     assert (tmp_path / "a.npz").read_bytes() == before
     assert segment_features([tmp_path / "a.npz"], tmp_path / "out")[1]["done"] == 1
+
+
+def test_trees_beside_their_features_are_not_taken_for_features(tmp_path):
+    feature_file(tmp_path / "a.npy")
+    np.savez(tmp_path / "b.npz", features=blocks(6, 6, 4))
+    assert segment_features([tmp_path / "a.npy"], tmp_path)[1]["done"] == 1
+    done, summary = segment_features([tmp_path], tmp_path)
+    assert [Path(file["source"]).name for file in summary["files"]] == ["a.npy", "b.npz"]
+    assert summary["left_out"] == {".npz": 1}
+    assert summary["skipped"] == 1
+    assert "would overwrite the input" in summary["files"][1]["error"]
+    assert "left out: 1 .npz" in done.stderr
 
 
 def test_a_strangers_file_under_the_trees_name_is_not_replaced(tmp_path):
@@ -430,6 +498,59 @@ def test_each_photograph_is_decoded_once_and_finished_ones_not_at_all(folder, ah
     decoded.clear()
     in_process(folder)
     assert decoded == ["1.png"]  # the one without a tree
+
+
+def test_pictures_that_are_missing_are_drawn_without_the_network(folder, ahead, monkeypatch):
+    in_process(folder)
+    monkeypatch.setattr(Colours, "features", lambda *_: pytest.fail("the network ran"))
+    summary = in_process(folder, pictures=True)
+    assert [o.status for o in summary.outcomes] == ["done", "failed", "done", "done", "done"]
+    out = folder / "out"
+    before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in out.glob("*.png")}
+    assert sum(p.name.startswith("0.cut-") for p in before) >= 2
+    again = in_process(folder, pictures=True)
+    assert [o.status for o in again.outcomes] == ["skipped", "failed"] + ["skipped"] * 3
+    (out / "0.cuts.png").unlink()
+    (out / "2.hierarchy.png").write_bytes(b"")
+    third = in_process(folder, pictures=True)
+    assert [o.status for o in third.outcomes] == ["done", "failed", "done", "skipped", "skipped"]
+    after = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in out.glob("*.png")}
+    assert {p: data for p, (data, _) in after.items()} == {
+        p: data for p, (data, _) in before.items()
+    }
+    drawn = {p.name for p in after if after[p][1] != before[p][1]}
+    assert drawn == {"0.cuts.png", "2.hierarchy.png"}
+
+
+def test_a_picture_that_fails_fails_the_job_and_the_next_run_draws_it(folder, ahead):
+    out = folder / "out"
+    (out / "0.cuts.png").mkdir(parents=True)
+    summary = in_process(folder, pictures=True)
+    assert [o.status for o in summary.outcomes] == ["failed", "failed", "done", "done", "done"]
+    assert summary.outcomes[0].output == str(out / "0.npz")
+    tree = (out / "0.npz").read_bytes()
+    assert in_process(folder, pictures=True).count("failed") == 2
+    (out / "0.cuts.png").rmdir()
+    again = in_process(folder, pictures=True)
+    assert [o.status for o in again.outcomes] == ["done", "failed"] + ["skipped"] * 3
+    assert (out / "0.cuts.png").is_file()
+    assert (out / "0.npz").read_bytes() == tree
+
+
+def test_pictures_of_an_earlier_tree_are_drawn_again(folder, ahead):
+    in_process(folder, pictures=True)
+    out = folder / "out"
+    before = (out / "0.hierarchy.png").read_bytes()
+    photo = Image.open(folder / "in/0.png").transpose(Image.Transpose.ROTATE_180)
+    photo.save(folder / "in/0.png")
+    in_process(folder, overwrite=True)
+    assert in_process(folder, pictures=True).outcomes[0].status == "done"
+    assert (out / "0.hierarchy.png").read_bytes() != before
+    (out / "0.cut-777.png").write_bytes((out / "3.cuts.png").read_bytes())  # of another tree
+    (out / "0.cut-778.png").write_bytes((folder / "in/2.png").read_bytes())  # not drawn by us
+    in_process(folder, overwrite=True, pictures=True)
+    assert not (out / "0.cut-777.png").exists()
+    assert (out / "0.cut-778.png").exists()
 
 
 def test_an_interruption_keeps_what_is_done_and_leaves_no_thread(folder, ahead):

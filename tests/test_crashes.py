@@ -26,6 +26,7 @@ from trees import random_tree
 from typer.testing import CliRunner, Result
 
 from regiontree import RegionParser, RegionTree
+from regiontree.backbones.registry import FAMILIES
 from regiontree.cli import app
 from regiontree.datasets import masks
 from regiontree.datasets.matfile import load_mat
@@ -463,6 +464,20 @@ def test_memory_that_runs_out_at_the_copy_fails_one_photograph(batch_size, error
         assert "memory ran out" in fault_text(found[1], "b.jpg")
 
 
+def test_a_family_that_cannot_be_loaded_is_one_line(tmp_path, monkeypatch):
+    def broken(*_: Any) -> Any:
+        raise Unforeseen("no such setting")
+
+    monkeypatch.setattr(FAMILIES, "_entries", {**FAMILIES._entries, "theirs": broken})
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    done = command(
+        "segment", tmp_path / "a.png", "-o", tmp_path / "out", "--backbone", "theirs:1", "--device",
+        "cpu",
+    )  # fmt: skip
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "Unforeseen('no such setting') (in test_crashes.py" in done.stderr
+
+
 def test_an_error_keeps_no_arrays_in_memory():
     import weakref
 
@@ -835,3 +850,13 @@ def test_a_long_name_in_a_data_set_fails_one_image(tmp_path):
     done = command("run", config, "--device", "cpu")
     assert done.exit_code == 1, done.stderr
     assert "File name too long" in done.stderr
+
+
+def test_the_parser_of_arguments_ends_no_batch(tmp_path, monkeypatch):
+    """It would refuse the whole command if one file may not be read."""
+    good = tree(tmp_path / "t.npz")
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    assert command("show", good).exit_code == 0
+    assert command("export", good, "--to", "newick", "-o", tmp_path / "out").exit_code == 0
+    assert command("gallery", good, "-o", tmp_path / "site").exit_code == 0
+    assert command("view", good, "--html", tmp_path / "page.html").exit_code == 0

@@ -28,13 +28,13 @@ def photograph(path: Path, shape: tuple[int, int] = (20, 30), seed: int = 0) -> 
     return path
 
 
-def tree_of(photo: Path, path: Path, *, leaves: int = 6, seed: int = 0, **image: object) -> Path:
+def tree_of(photo: Path, file: Path, *, leaves: int = 6, seed: int = 0, **image: object) -> Path:
     """A random tree saved as if it had been made from a photograph; `image` changes its meta."""
     with Image.open(photo) as opened:
         shape = opened.height, opened.width
     about = {"name": photo.name, "sha256": sha256_of(photo), "size": list(shape), **image}
     tree = random_tree(np.random.default_rng(seed), leaves, shape)
-    return replaced_meta(tree, {"image": about}).save(path)
+    return replaced_meta(tree, {"image": about}).save(file)
 
 
 def replaced_meta(tree: RegionTree, meta: dict) -> RegionTree:
@@ -74,6 +74,60 @@ def test_a_photograph_is_found_in_every_place(tmp_path, photo, tree, place):
 def test_folders_are_not_searched_further_down(tmp_path, photo, tree):
     source = open_source(tree, images=[tmp_path])
     assert (source.photo, source.notice) == (None, "The photograph été.png was not found.")
+
+
+def test_a_photograph_is_found_where_the_tree_says(tmp_path, photo):
+    tree = tree_of(photo, tmp_path / "trees" / "a.npz", path=f"../photos/{photo.name}")
+    assert open_source(tree).photo == photo
+    (tmp_path / "trees").rename(tmp_path / "elsewhere")
+    assert open_source(tmp_path / "elsewhere" / "a.npz").photo == photo
+    away = tmp_path / "far" / "away"
+    away.parent.mkdir()
+    (tmp_path / "photos").rename(away)
+    moved = tmp_path / "elsewhere" / "a.npz"
+    assert open_source(moved).photo is None
+    assert open_source(moved, images=[away]).photo == away / photo.name
+    away.rename(tmp_path / "far" / "photos")
+    assert open_source(moved, images=[away.parent]).photo == tmp_path / "far/photos" / photo.name
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/passwd", "../secret.png", "x\0y", "", 3, None, "a/" * 100_000 + "été.png", "\ud800"],
+)
+def test_a_recorded_path_leads_to_no_other_file(tmp_path, photo, path):
+    photo.rename(tmp_path / "secret.png")
+    tree = tree_of(tmp_path / "secret.png", tmp_path / "trees/a.npz", name="été.png", path=path)
+    source = open_source(tree, images=[tmp_path])
+    assert source.photo is None
+    assert "--images FOLDER" in str(source.lack)
+
+
+def test_what_lacks_is_told_with_what_to_do(tmp_path, photo, tree):
+    assert open_source(tree, images=[photo]).lack is None
+    missing = str(open_source(tree).lack)
+    assert missing.startswith(f"{tree}: The photograph été.png was not found.")
+    assert open_outline(tree).lack == missing
+    photograph(photo, seed=5)
+    assert "has changed since" in str(open_source(tree, images=[photo]).lack)
+    unknown = tree_of(photo, tmp_path / "b.npz", sha256=None)
+    assert open_source(unknown, images=[photo]).lack is None
+    features = tree_of(photo, tmp_path / "c.npz", name="x.safetensors")
+    assert open_source(features).lack is None
+
+
+@pytest.mark.parametrize("where", ["there", "elsewhere", "moved"])
+def test_a_summary_of_an_earlier_version_still_tells(tmp_path, photo, tree, monkeypatch, where):
+    files = [{"source": "photos/été.png", "output": "trees/a.npz", "status": "done"}]
+    (tmp_path / "trees/summary.json").write_text(json.dumps({"files": files}))
+    folder = tmp_path
+    if where == "moved":
+        folder = tmp_path / "new"
+        folder.mkdir()
+        for name in ("photos", "trees"):
+            (tmp_path / name).rename(folder / name)
+    monkeypatch.chdir(tmp_path if where == "there" else "/")
+    assert open_source(folder / "trees/a.npz").photo == folder / "photos/été.png"
 
 
 def test_the_file_with_the_right_bytes_wins_over_a_likelier_place(tmp_path, photo, tree):

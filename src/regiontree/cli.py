@@ -39,11 +39,16 @@ Images = Annotated[
     list[Path] | None,
     typer.Option(
         help="Photographs of the trees, or the folder that the trees were made from. May be given "
-        "several times."
+        "several times.",
+        readable=False,
     ),
 ]
-Paths = Annotated[list[Path], typer.Argument(help="Photographs, trees (.npz) or folders of them.")]
-Config = Annotated[Path | None, typer.Option(help="YAML or JSON file with settings by stage.")]
+Paths = Annotated[
+    list[Path], typer.Argument(help="Photographs, trees (.npz) or folders of them.", readable=False)
+]
+Config = Annotated[
+    Path | None, typer.Option(help="YAML or JSON file with settings by stage.", readable=False)
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -96,7 +101,9 @@ def _common(
 @app.command()
 def segment(
     paths: Annotated[list[str], typer.Argument(help="Image files, folders or glob patterns.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder of the trees.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Output folder of the trees.", readable=False)
+    ],
     preset: Preset = None,
     config: Config = None,
     set_: Set = None,
@@ -237,7 +244,7 @@ def segment(
 
 @app.command()
 def show(
-    tree: Annotated[Path, typer.Argument(help="A tree (.npz).")],
+    tree: Annotated[Path, typer.Argument(help="A tree (.npz).", readable=False)],
     depth: Annotated[int | None, typer.Option(help="Show the nodes down to this depth.")] = None,
     regions: Annotated[
         int | None,
@@ -253,7 +260,8 @@ def show(
         Path | None,
         typer.Option(
             help="Also draw the tree, with a picture for each node, to this .png, .svg or .pdf "
-            "file."
+            "file.",
+            readable=False,
         ),
     ] = None,
     images: Images = None,
@@ -299,7 +307,9 @@ def view(
     images: Images = None,
     html: Annotated[
         Path | None,
-        typer.Option(help="Write one page that needs no other file, and start no server."),
+        typer.Option(
+            help="Write one page that needs no other file, and start no server.", readable=False
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address of the server.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the server. 0 picks a free port.")] = 0,
@@ -334,7 +344,9 @@ def view(
 @app.command()
 def gallery(
     paths: Paths,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder of the site.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Output folder of the site.", readable=False)
+    ],
     images: Images = None,
     title: Annotated[str | None, typer.Option(help="Title of the site.")] = None,
     longest: Annotated[int, typer.Option(help="Long side of the pictures in pixels.")] = 1280,
@@ -364,7 +376,8 @@ def gallery(
 @app.command()
 def export(
     trees: Annotated[
-        list[Path], typer.Argument(help="Trees (.npz), folders of trees, or glob patterns.")
+        list[Path],
+        typer.Argument(help="Trees (.npz), folders of trees, or glob patterns.", readable=False),
     ],
     to: Annotated[
         str,
@@ -376,7 +389,12 @@ def export(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Output file or folder.  [default: beside the trees]"),
+        typer.Option(
+            "--out",
+            "-o",
+            help="Output file or folder.  [default: beside the trees]",
+            readable=False,
+        ),
     ] = None,
     images: Images = None,
     regions: Annotated[
@@ -445,16 +463,19 @@ def export(
 def run(
     config: Annotated[
         Path | None,
-        typer.Argument(help="YAML or JSON config, in our own format or of the published code."),
+        typer.Argument(
+            help="YAML or JSON config, in our own format or of the published code.", readable=False
+        ),
     ] = None,
     conf: Annotated[
-        Path | None, typer.Option("--conf", help="The config, given as an option.")
+        Path | None, typer.Option("--conf", help="The config, given as an option.", readable=False)
     ] = None,
     settings_file: Annotated[
         Path | None,
         typer.Option(
             "--config",
             help="YAML or JSON file with settings by stage. They replace those of the config.",
+            readable=False,
         ),
     ] = None,
     set_: Set = None,
@@ -548,11 +569,13 @@ def run(
 def evaluate(
     trees: Annotated[
         list[Path],
-        typer.Argument(help="Trees (.npz), label maps with parents, or folders of either."),
+        typer.Argument(
+            help="Trees (.npz), label maps with parents, or folders of either.", readable=False
+        ),
     ],
     dataset: Annotated[str, typer.Option(help="Data set: a name of the catalogue or a YAML file.")],
     split: Annotated[str | None, typer.Option(help="Split of the data set.")] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder of the data.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data.", readable=False)] = None,
     protocol: Annotated[
         list[str] | None,
         typer.Option(
@@ -579,7 +602,8 @@ def evaluate(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Output folder of the summary files.")
+        Path | None,
+        typer.Option("--out", "-o", help="Output folder of the summary files.", readable=False),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as JSON to standard output.")
@@ -605,7 +629,7 @@ def evaluate(
 def datasets(
     name: Annotated[str | None, typer.Argument(help="A data set.  [default: list all]")] = None,
     split: Annotated[str | None, typer.Option(help="Split to check.")] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder of the data.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data.", readable=False)] = None,
     check: Annotated[bool, typer.Option("--check", help="Print exactly what is missing.")] = False,
 ) -> None:
     """List the data sets, or print what one of them needs.

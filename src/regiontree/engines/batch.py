@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -26,8 +26,9 @@ from regiontree.backbones.tiles import Tiled, memory_needed
 from regiontree.display.drawn import draw, draw_missing
 from regiontree.engines.feeding import Fed, feed
 from regiontree.engines.finished import Job, is_finished, save_tree
-from regiontree.engines.names import name_trees
+from regiontree.engines.names import is_tree, name_trees
 from regiontree.errors import FeatureError, SettingsError
+from regiontree.forest.sources import TREE_SUFFIX
 from regiontree.forest.summary import write_summary
 from regiontree.images import grid_of, image_size, image_suffixes
 from regiontree.parser import RegionParser
@@ -157,6 +158,7 @@ def plan(
         There is no input, `out` is a file, or pictures would be drawn into an input folder.
     """
     found = found or search(paths, suffixes, out)
+    _leave_out_trees(found, paths)
     if not found.files:
         raise SettingsError("no input: name at least one file, folder or pattern")
     if os.path.isfile(out):
@@ -178,6 +180,19 @@ def plan(
             error = f"{file}: its tree would overwrite the input {output}; choose another folder"
         jobs.append(Job(file, error=error) if error else Job(file, output, root=root))
     return jobs
+
+
+def _leave_out_trees(found: Found, paths: Sequence[str | Path]) -> None:
+    """Take trees out of the files of folders: feature files have the same suffix."""
+    given = set(map(Path, paths))
+    trees = {
+        file
+        for file, _ in found.files
+        if file.suffix.lower() == TREE_SUFFIX and file not in given and is_tree(file)
+    }
+    found.left_out[TREE_SUFFIX] += len(trees)
+    found.left_out += Counter()  # without zeros
+    found.files = [(file, root) for file, root in found.files if file not in trees]
 
 
 def _problem(file: Path, found: Found, suffixes: frozenset[str]) -> str | None:

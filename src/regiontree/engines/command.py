@@ -81,7 +81,7 @@ def _report(summary: Summary, out: Path) -> None:
     if left:
         counts.append(f"{left} not started")
     line = f"{', '.join(counts)} in {summary.seconds:.1f} s"
-    if summary.count("done"):
+    if summary.images_per_second:
         line += f" ({summary.images_per_second:.2f} images/s)"
     say(f"{line}; trees and summary.json in {out}" if summary.problem is None else line)
     if summary.problem:

@@ -35,7 +35,7 @@ from regiontree.system.files import sha256_of
 from regiontree.system.inputs import real_name
 from regiontree.tree.file import read_meta
 
-__all__ = ["Owner", "Tree", "name_trees", "names_for", "owner_of"]
+__all__ = ["Owner", "Tree", "is_tree", "name_trees", "names_for", "owner_of"]
 
 _MORE_FOLDERS = 2
 _MAX_NAME = 255  # bytes of a file name
@@ -70,6 +70,15 @@ class Tree:
     meta: dict[str, Any]
     error: str | None = None
     is_own: bool = False
+
+
+def is_tree(file: Path) -> bool:
+    """Whether a file is a tree file that this version reads."""
+    try:
+        read_meta(file)
+    except TreeFileError:
+        return False
+    return True
 
 
 def owner_of(tree: Path, photo: Path) -> Tree:

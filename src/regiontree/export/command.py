@@ -33,7 +33,7 @@ from regiontree.export.geojson import georeference
 from regiontree.export.options import CutOptions, StackOptions
 from regiontree.forest.sources import TREE_SUFFIX, Places, Source, open_source, tree_problem
 from regiontree.system.faults import attempt, fault_text
-from regiontree.system.inputs import find_files
+from regiontree.system.inputs import search
 from regiontree.system.paths import fitted_name, reason, require_writable
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
@@ -145,6 +145,8 @@ def run(
         _PIXEL.condense(condense)
     small: Small = (lambda tree: tree) if condense is None else methodcaller("condense", condense)
     jobs, outcomes = _plan(trees)
+    if said := search(trees, frozenset({TREE_SUFFIX})).left_out_text:
+        say(said)
     targets = _targets(form, jobs, trees, out)
     if form.make and targets and os.path.lexists(targets[0]) and not overwrite:
         raise ExportError(f"{targets[0]}: exists; choose another name or pass --overwrite")
@@ -245,23 +247,29 @@ def _options(
 def _plan(trees: Sequence[str | Path]) -> tuple[list[Job], list[Outcome]]:
     """A job for each tree, and a failed outcome for each input that names no tree.
 
-    The tree ``a/b.npz`` of folder ``a`` has the name ``b``. If two trees would have the same name,
-    each tree is named by its path below the folder that contains all trees.
+    The tree ``a/b.npz`` of folder ``a`` has the name ``b``. Trees that would have the same name are
+    named with the folder, ``a/b``, and if need be by their paths below the folder that contains all
+    trees. The names of the other trees stay the same.
     """
     if not trees:
         raise ExportError("no trees: name at least one (.npz), a folder of them or a pattern")
     found: dict[str, tuple[Path, Path]] = {}
     missing = []
     for given in trees:
-        for file, _ in find_files([given], frozenset({TREE_SUFFIX})):
+        for file, _ in search([given], frozenset({TREE_SUFFIX})).files:
             if problem := tree_problem(file):
                 missing.append(Outcome(str(file), "failed", error=problem))
                 continue
             below = file.relative_to(given) if os.path.isdir(given) else Path(file.name)
             found.setdefault(os.path.abspath(file), (file, below))
     names = {key: below for key, (_, below) in found.items()}
-    if len({os.path.normcase(name.with_suffix("")) for name in names.values()}) < len(names):
-        names = {key: Path(key).relative_to(_common_folder(found)) for key in found}
+    for with_folder in (True, False):
+        count = Counter(os.path.normcase(name.with_suffix("")) for name in names.values())
+        for key, name in names.items():
+            if count[os.path.normcase(name.with_suffix(""))] > 1:
+                file = Path(key)
+                folder = file.parents[len(name.parts)] if with_folder else _common_folder(found)
+                names[key] = file.relative_to(folder)
     jobs = [Job(found[key][0], name.with_suffix("")) for key, name in names.items()]
     taken: dict[str, Path] = {}
     for job in jobs:

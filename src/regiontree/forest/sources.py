@@ -28,7 +28,7 @@ from regiontree.errors import TreeError, TreeFileError
 from regiontree.forest.origin import path_below, recorded_name, recorded_places
 from regiontree.images import MAX_PIXELS, load_image
 from regiontree.system.files import sha256_of
-from regiontree.system.inputs import find_files
+from regiontree.system.inputs import search
 from regiontree.system.paths import input_problem
 from regiontree.tree import RegionTree
 
@@ -201,7 +201,8 @@ def find_trees(paths: Sequence[str | Path]) -> list[Path]:
     TreeFileError
         There is no path, a path does not exist, or a folder holds no ``.npz``.
     """
-    found = [file for file, _ in find_files(paths, frozenset({TREE_SUFFIX}))]
+    searched = search(paths, frozenset({TREE_SUFFIX}))
+    found = [file for file, _ in searched.files]
     if not found:
         raise TreeFileError("no input: give at least one tree file (.npz), folder or pattern")
     for file in found:

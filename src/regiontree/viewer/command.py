@@ -28,7 +28,7 @@ from regiontree.forest.sources import TREE_SUFFIX, Outline, Places, open_outline
 from regiontree.images import image_suffixes
 from regiontree.system.faults import attempt, fault_text
 from regiontree.system.files import atomic_write
-from regiontree.system.inputs import find_files
+from regiontree.system.inputs import search
 from regiontree.system.paths import input_problem, reason, require_writable
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
@@ -266,7 +266,8 @@ class _Inputs:
         for given in images:
             if not os.path.exists(given):
                 raise SettingsError(f"--images {given}: no such file or folder; check the path")
-        found = [file for file, _ in find_files(paths, image_suffixes() | {TREE_SUFFIX}, out)]
+        searched = search(paths, image_suffixes() | {TREE_SUFFIX}, out)
+        found = [file for file, _ in searched.files]
         if not found:
             raise SettingsError("no input: name at least one photograph, tree (.npz) or folder")
         if out is not None and (own := [file for file in found if _below(file, out)]):
@@ -278,6 +279,8 @@ class _Inputs:
         trees = {file for file in files if file.suffix.lower() == TREE_SUFFIX}
         photos = [file for file in files if file not in trees and not _drawn(file, trees)]
         inputs = cls([], Places.of([*images, *photos]))
+        if searched.left_out_text:
+            say(searched.left_out_text)
         inputs.failed += [f"{file}: {said}" for file, said in problems.items() if said]
         with progress_bar("reading", len(trees)) as bar:
             for tree in (file for file in files if file in trees):
