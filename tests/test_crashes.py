@@ -838,6 +838,7 @@ def test_a_full_disk_fails_one_image_or_one_file_of_a_run(name, words, tmp_path,
     disk_full_at(monkeypatch, name)
     done = command("run", config, "--device", "cpu")
     assert done.exit_code == 1, done.stderr
+    assert "\nmodel     precomputed:" in done.stderr  # the plan has a line for each fact
     line = next(line for line in done.stderr.splitlines() if words in line)
     assert "No space left on device" in line
 

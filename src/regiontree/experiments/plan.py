@@ -18,6 +18,7 @@ from regiontree.experiments.config import Experiment
 from regiontree.experiments.scoring import Scoring
 from regiontree.images.superpixels import check_installed
 from regiontree.system.reading import validated
+from regiontree.system.terminal import one_line
 
 __all__ = ["Plan", "prepare"]
 
@@ -77,7 +78,7 @@ class Plan:
             lines.append(
                 f"hint      regiontree datasets {data.name} says what to get, and from where"
             )
-        return "\n".join(lines)
+        return "\n".join(one_line(line) for line in lines)
 
     def _labels(self) -> str:
         if self.dataset.labels is not None:

@@ -37,7 +37,8 @@ def run(plan: Plan, *, device: str, compile: bool, overwrite: bool, as_json: boo
         with interruptible() as check, progress_bar("images", count, show=not crew.rank) as bar:
 
             def start(plan: Plan, size: int | None) -> None:
-                bar.say(plan.text(size))
+                for line in plan.text(size).split("\n"):
+                    bar.say(line)
 
             def advance(ticket: int, outcome: Outcome) -> None:
                 # Tickets count the images of all processes. So a ticket is the progress of the run.

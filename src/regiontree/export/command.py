@@ -38,7 +38,7 @@ from regiontree.system.paths import fitted_name, reason, require_writable
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
 from regiontree.system.stages import value_of_text
-from regiontree.system.terminal import say
+from regiontree.system.terminal import one_line, say
 from regiontree.tree import RegionTree
 
 __all__ = ["run"]
@@ -157,7 +157,7 @@ def run(
     planned, interrupted = len(jobs) + len(outcomes), False
     with interruptible() as check, progress_bar(form.name, len(jobs), show=len(jobs) > 1) as bar:
         for outcome in outcomes:
-            bar.say(f"failed: {outcome.error}")
+            bar.say(one_line(f"failed: {outcome.error}"))
 
         def advance(outcome: Outcome) -> None:
             outcomes.append(outcome)
