@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,14 @@ import typer
 
 from regiontree._version import __version__
 from regiontree.errors import ExportError, RegionTreeError
+from regiontree.system.faults import attempt, fault_text
+from regiontree.system.terminal import close_streams, is_closed_pipe, prepare_streams, say
 
 __all__ = ["app", "main"]
 
 EXIT_USAGE = 2  # nothing could be done: for example a wrong option or missing weights
+EXIT_FAULT = 70  # a mistake in this program, as in sysexits.h
+EXIT_CLOSED_PIPE = 141  # as a shell reports a program that SIGPIPE ended
 
 # Arguments and options of several commands.
 Compile = Annotated[
@@ -36,11 +41,16 @@ Images = Annotated[
     list[Path] | None,
     typer.Option(
         help="Photographs of the trees, or the folder that the trees were made from. May be given "
-        "several times."
+        "several times.",
+        readable=False,
     ),
 ]
-Paths = Annotated[list[Path], typer.Argument(help="Photographs, trees (.npz) or folders of them.")]
-Config = Annotated[Path | None, typer.Option(help="YAML or JSON file with settings by stage.")]
+Paths = Annotated[
+    list[Path], typer.Argument(help="Photographs, trees (.npz) or folders of them.", readable=False)
+]
+Config = Annotated[
+    Path | None, typer.Option(help="YAML or JSON file with settings by stage.", readable=False)
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -103,7 +113,9 @@ def _common(
 @app.command()
 def segment(
     paths: Annotated[list[str], typer.Argument(help="Image files, folders or glob patterns.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder of the trees.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Output folder of the trees.", readable=False)
+    ],
     preset: Preset = None,
     config: Config = None,
     set_: Set = None,
@@ -247,7 +259,7 @@ def segment(
 
 @app.command()
 def show(
-    tree: Annotated[Path, typer.Argument(help="A tree (.npz).")],
+    tree: Annotated[Path, typer.Argument(help="A tree (.npz).", readable=False)],
     depth: Annotated[int | None, typer.Option(help="Show the nodes down to this depth.")] = None,
     regions: Annotated[
         int | None,
@@ -263,7 +275,8 @@ def show(
         Path | None,
         typer.Option(
             help="Also draw the tree, with a picture for each node, to this .png, .svg or .pdf "
-            "file."
+            "file.",
+            readable=False,
         ),
     ] = None,
     images: Images = None,
@@ -293,10 +306,10 @@ def show(
             found = RegionTree.load(tree)
         found = found if condense is None else found.condense(condense)
         limited = depth is not None or regions is not None or condense is not None
-        typer.echo(found.to_text(max_depth=depth, n_regions=regions) if limited else str(found))
+        print(found.to_text(max_depth=depth, n_regions=regions) if limited else str(found))
         if figure is not None:
             if source.notice:
-                typer.echo(source.notice, err=True)
+                say(source.notice)
             shown = None  # the cut
             if regions is None and (depth is not None or condense is not None):
                 shown = [i for i, at in enumerate(found.level) if depth is None or at <= depth]
@@ -309,7 +322,9 @@ def view(
     images: Images = None,
     html: Annotated[
         Path | None,
-        typer.Option(help="Write one page that needs no other file, and start no server."),
+        typer.Option(
+            help="Write one page that needs no other file, and start no server.", readable=False
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address of the server.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the server. 0 picks a free port.")] = 0,
@@ -328,7 +343,8 @@ def view(
 ) -> None:
     """Look at photographs and their trees in the browser.
 
-    Photographs are parsed first. Exit code: 0 all shown, 1 some inputs failed, 2 nothing to show.
+    Photographs are parsed first. Exit code: 0 all shown, or the server was stopped; 1 some inputs
+    failed (with --html); 2 nothing to show; 130 interrupted before anything was shown.
     """
     with _clear_errors():
         from regiontree.viewer import command
@@ -345,7 +361,9 @@ def view(
 @app.command()
 def gallery(
     paths: Paths,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder of the site.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Output folder of the site.", readable=False)
+    ],
     images: Images = None,
     title: Annotated[str | None, typer.Option(help="Title of the site.")] = None,
     longest: Annotated[int, typer.Option(help="Long side of the pictures in pixels.")] = 1280,
@@ -377,7 +395,8 @@ def gallery(
 @app.command()
 def export(
     trees: Annotated[
-        list[Path], typer.Argument(help="Trees (.npz), folders of trees, or glob patterns.")
+        list[Path],
+        typer.Argument(help="Trees (.npz), folders of trees, or glob patterns.", readable=False),
     ],
     to: Annotated[
         str,
@@ -389,7 +408,12 @@ def export(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Output file or folder.  [default: beside the trees]"),
+        typer.Option(
+            "--out",
+            "-o",
+            help="Output file or folder.  [default: beside the trees]",
+            readable=False,
+        ),
     ] = None,
     images: Images = None,
     regions: Annotated[
@@ -459,16 +483,19 @@ def export(
 def run(
     config: Annotated[
         Path | None,
-        typer.Argument(help="YAML or JSON config, in our own format or of the published code."),
+        typer.Argument(
+            help="YAML or JSON config, in our own format or of the published code.", readable=False
+        ),
     ] = None,
     conf: Annotated[
-        Path | None, typer.Option("--conf", help="The config, given as an option.")
+        Path | None, typer.Option("--conf", help="The config, given as an option.", readable=False)
     ] = None,
     settings_file: Annotated[
         Path | None,
         typer.Option(
             "--config",
             help="YAML or JSON file with settings by stage. They replace those of the config.",
+            readable=False,
         ),
     ] = None,
     set_: Set = None,
@@ -562,11 +589,13 @@ def run(
 def evaluate(
     trees: Annotated[
         list[Path],
-        typer.Argument(help="Trees (.npz), label maps with parents, or folders of either."),
+        typer.Argument(
+            help="Trees (.npz), label maps with parents, or folders of either.", readable=False
+        ),
     ],
     dataset: Annotated[str, typer.Option(help="Data set: a name of the catalogue or a YAML file.")],
     split: Annotated[str | None, typer.Option(help="Split of the data set.")] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder of the data.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data.", readable=False)] = None,
     protocol: Annotated[
         list[str] | None,
         typer.Option(
@@ -593,7 +622,8 @@ def evaluate(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Output folder of the summary files.")
+        Path | None,
+        typer.Option("--out", "-o", help="Output folder of the summary files.", readable=False),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as JSON to standard output.")
@@ -619,7 +649,7 @@ def evaluate(
 def datasets(
     name: Annotated[str | None, typer.Argument(help="A data set.  [default: list all]")] = None,
     split: Annotated[str | None, typer.Option(help="Split to check.")] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder of the data.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data.", readable=False)] = None,
     check: Annotated[bool, typer.Option("--check", help="Print exactly what is missing.")] = False,
 ) -> None:
     """List the data sets, or print what one of them needs.
@@ -689,7 +719,26 @@ def main() -> None:
     if not sys.warnoptions:  # else the user has said which warnings to show
         warnings.filterwarnings("ignore", module="PIL")  # about metadata, not about pixels
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # the viewer says what matters
-    app()
+    prepare_streams()
+    try:
+        fault = attempt(app)
+        code: Any = 0
+    except SystemExit as end:
+        fault, code = None, end.code
+    if isinstance(fault, Exception):
+        traceback.print_exception(fault)
+        say(
+            f"regiontree {__version__}: this is a fault of the program, not yours; please report "
+            "it with the lines above and the command that you gave"
+        )
+        code = EXIT_FAULT
+    if problem := close_streams():
+        if is_closed_pipe(problem):
+            code = EXIT_CLOSED_PIPE
+        else:
+            say(f"regiontree: standard output cannot be written ({problem.strerror})")
+            code = code or 1
+    sys.exit(code)
 
 
 # -- pieces ---------------------------------------------------------------------------------------
@@ -725,7 +774,12 @@ def _clear_errors() -> Iterator[None]:
         yield
     except RegionTreeError as error:
         if os.environ.get("RANK", "0") == "0":  # once, not by every process of torchrun
-            typer.echo(f"regiontree: {error}", err=True)
+            say(f"regiontree: {error}")
+        raise typer.Exit(EXIT_USAGE) from error
+    except OSError as error:  # for example a full disk: the system's trouble, not the program's
+        if is_closed_pipe(error):
+            raise typer.Exit(EXIT_CLOSED_PIPE) from error
+        say(fault_text(error, "regiontree"))
         raise typer.Exit(EXIT_USAGE) from error
 
 

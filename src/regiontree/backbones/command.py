@@ -45,13 +45,13 @@ def backbones(name: str | None = None, *, download: bool = False, as_json: bool 
             raise SettingsError("--download needs the name of a backbone")
         rows = _rows()
         if as_json:
-            print(json.dumps(rows, indent=1, ensure_ascii=False))
+            print(json.dumps(rows, indent=1))
         else:
             _print_table(rows)
         return 0
     known = _about(name, download)
     if as_json:
-        print(json.dumps(known, indent=1, ensure_ascii=False))
+        print(json.dumps(known, indent=1))
         return 0
     width = max(map(len, known))
     for key, value in known.items():

@@ -31,6 +31,7 @@ Format: https://onnx.ai/onnx/repo-docs/IR.html and ExternalData.html.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
@@ -46,6 +47,7 @@ from regiontree.backbones.base import FeatureSpec
 from regiontree.backbones.embedded import IMAGENET_DEVIATION, IMAGENET_MEAN
 from regiontree.errors import BackboneError, MissingExtraError, SettingsError
 from regiontree.system.files import sha256_of
+from regiontree.system.paths import path_problem
 
 __all__ = ["OnnxBackbone", "load_onnx"]
 
@@ -276,8 +278,8 @@ def _fit(
 
 def _open(path: Path, device: torch.device) -> Any:
     """An onnxruntime session."""
-    if not path.is_file():
-        what = "is a folder; name the .onnx file in it" if path.is_dir() else "no such ONNX file"
+    if not os.path.isfile(path):
+        what = path_problem(path, "ONNX file") or "is a folder; name the .onnx file in it"
         raise BackboneError(f"{path}: {what}")
     try:
         import onnxruntime

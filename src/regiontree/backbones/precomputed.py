@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import os
 import struct
 import tokenize
 import zipfile
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from regiontree.errors import FeatureError
+from regiontree.system.paths import path_problem
 
 __all__ = ["FEATURE_SUFFIXES", "check_features", "find_features", "read_features"]
 
@@ -47,10 +49,10 @@ def read_features(path: str | Path) -> tuple[NDArray[np.floating[Any]], str]:
         wrong. The message names the file.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise FeatureError(f"{path}: is a folder; name a feature file in it")
-    if not path.is_file():
-        raise FeatureError(f"{path}: no such feature file; check the path")
+    if problem := path_problem(path, "feature file; check the path"):
+        raise FeatureError(f"{path}: {problem}")
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -143,7 +145,7 @@ def find_features(folder: Path, image: Path) -> Path:
     """
     for suffix in sorted(FEATURE_SUFFIXES):
         path = folder / f"{image.stem}{suffix}"
-        if path.is_file():
+        if os.path.isfile(path):
             return path
-    what = "holds no" if folder.is_dir() else "is not a folder, so it has no"
+    what = "holds no" if os.path.isdir(folder) else "is not a folder, so it has no"
     raise FeatureError(f"{folder}: {what} {image.stem}.npy, .npz or .safetensors for {image}")

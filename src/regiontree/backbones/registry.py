@@ -11,6 +11,7 @@ Another package adds a family by one file and one line. The file has a function 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol, cast
 
 import torch
@@ -18,7 +19,8 @@ import torch
 from regiontree.backbones.base import Backbone, FeatureSpec
 from regiontree.backbones.catalog import CATALOG
 from regiontree.backbones.own import OwnModel
-from regiontree.errors import BackboneError
+from regiontree.errors import BackboneError, RegionTreeError
+from regiontree.system.faults import attempt, fault_text
 from regiontree.system.registry import Registry, load_address
 
 __all__ = ["FAMILIES", "Family", "is_of_a_family", "load_backbone"]
@@ -83,5 +85,14 @@ def load_backbone(
     if not is_of_a_family(name):
         return cast(Family, load_address(_PRETRAINED))(name, device, dtype, spec)
     kind, _, argument = name.partition(":")
-    found = FAMILIES.get(kind)(argument, device, dtype, spec)
-    return found if kind in _OWN else OwnModel(found)
+    family = FAMILIES.get(kind)
+    if kind in _OWN:
+        return family(argument, device, dtype, spec)
+    found = attempt(partial(family, argument, device, dtype, spec))
+    if isinstance(found, RegionTreeError):
+        raise found
+    if isinstance(found, Exception):  # another package may raise anything
+        raise BackboneError(
+            f"cannot be loaded: {fault_text(found, f'backbone {name!r}')}"
+        ) from found
+    return OwnModel(found)

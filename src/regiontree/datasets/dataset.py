@@ -8,6 +8,7 @@ meaning, and the data set has no samples.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Collection, Sequence
@@ -19,6 +20,7 @@ from regiontree.datasets.labels import LabelTree, load_label_tree
 from regiontree.datasets.spec import DatasetSpec, FileSet, LabelTable, load_spec, rgb_of
 from regiontree.errors import ConfigError, DataError
 from regiontree.images import image_suffixes
+from regiontree.system.paths import path_problem, reason
 
 __all__ = ["Dataset", "Sample", "list_dataset", "open_spec", "root_of"]
 
@@ -211,7 +213,7 @@ def list_dataset(spec: DatasetSpec, root: Path) -> Dataset:
             f"{len(wanted)} images were found, but the complete split has {spec.expected}"
         )
     labels = None
-    if spec.segments is not None and not (root / spec.segments).is_file():
+    if spec.segments is not None and not os.path.isfile(root / spec.segments):
         problems.append(f"segments: {root / spec.segments} does not exist")
         kept = ()
     else:
@@ -240,11 +242,12 @@ def _listed(
     folder, suffixes = root / files.dir, files.suffixes or usual
     endings = tuple(sorted((f"{files.strip}{s}".lower() for s in suffixes), key=len, reverse=True))
     try:
-        found = _scan(folder, endings, several=several)
-    except OSError as error:
+        found, unread = _scan(folder, endings, several=several)
+    except (OSError, ValueError) as error:  # ValueError: the path contains a NUL character
         problems.append(f"{what}: folder {folder} cannot be listed ({_reason(error)})")
         found = {}
     else:
+        problems += [f"{what}: {said}" for said in unread]
         if not found:
             kinds = f"*{endings[0]}" if len(endings) == 1 else "image files"
             problems.append(f"{what}: folder {folder} holds no {kinds}")
@@ -253,10 +256,14 @@ def _listed(
         _report(problems, twice, len(found), f"{what} in {folder} share their id with another file")
     if files.listing is None:
         return found, dict.fromkeys(found)
+    listing = root / files.listing
     try:
-        lines = (root / files.listing).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{what}: list {root / files.listing} cannot be read ({_reason(error)})")
+        if problem := path_problem(listing, "file"):
+            missing = "it does not exist" if not os.path.lexists(listing) else problem
+            raise OSError(errno.EINVAL, missing)
+        lines = listing.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        problems.append(f"{what}: list {listing} cannot be read ({_reason(error)})")
         return {}, {}
     ids = dict.fromkeys(
         _without(line.strip(), endings, files.strip) for line in lines if line.strip()
@@ -267,32 +274,53 @@ def _listed(
     return {i: found[i] for i in ids if i in found}, ids
 
 
-def _scan(folder: Path, endings: tuple[str, ...], *, several: bool) -> dict[str, list[str]]:
-    """The paths of the files with one of the endings, by id. Hidden files are left out.
+def _scan(
+    folder: Path, endings: tuple[str, ...], *, several: bool
+) -> tuple[dict[str, list[str]], list[str]]:
+    """The paths of the files with one of the endings, by id, and what cannot be listed.
+
+    Hidden files are left out. A folder below `folder` that cannot be listed is described in a
+    sentence. So is a named pipe with one of the endings. If `folder` itself cannot be listed, an
+    OSError is raised.
 
     Only the listings of folders are read. On a network disk, a question about each of 100,000 files
     would take 100,000 round trips.
     """
     found: dict[str, list[str]] = {}
+    unread: list[str] = []
     pending, seen = [(str(folder), "")], {os.path.realpath(folder)}
     while pending:
         place, prefix = pending.pop()
-        with os.scandir(place) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                name = entry.name
-                if name.startswith("."):
+        try:
+            with os.scandir(place) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            if not prefix:
+                raise
+            unread.append(f"folder {place} cannot be listed ({_reason(error)})")
+            continue
+        for entry in listed:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            # What an entry is comes with the listing. Only the target of a link is a question.
+            is_link = entry.is_symlink()
+            if name.lower().endswith(endings) and (is_link or not entry.is_dir()):
+                if not is_link and not entry.is_file():
+                    unread.append(f"{entry.path} {path_problem(entry.path)}")
                     continue
-                if name.lower().endswith(endings):
-                    stem = _without(name, endings)
-                    key = prefix + (_ANNOTATOR.sub("", stem) if several else stem)
-                    found.setdefault(key, []).append(entry.path)
-                elif entry.is_dir() and (real := os.path.realpath(entry.path)) not in seen:
-                    seen.add(real)  # a link to a folder above must not be followed forever
-                    pending.append((entry.path, f"{prefix}{name}/"))
+                stem = _without(name, endings)
+                key = prefix + (_ANNOTATOR.sub("", stem) if several else stem)
+                found.setdefault(key, []).append(entry.path)
+            elif (os.path.isdir(entry.path) if is_link else entry.is_dir()) and (
+                real := os.path.realpath(entry.path)
+            ) not in seen:
+                seen.add(real)  # a link to a folder above must not be followed forever
+                pending.append((entry.path, f"{prefix}{name}/"))
     if several:
         for paths in found.values():
             paths.sort(key=_annotator)
-    return found
+    return found, unread
 
 
 def _without(name: str, endings: Sequence[str], strip: str = "") -> str:
@@ -308,11 +336,11 @@ def _annotator(path: str) -> int:
     return int(number[1]) if number else -1
 
 
-def _reason(error: OSError | UnicodeDecodeError) -> str:
+def _reason(error: OSError | ValueError) -> str:
     """Why a file cannot be read, in a few words."""
     if isinstance(error, FileNotFoundError):
         return "it does not exist"
-    return str(error.strerror) if isinstance(error, OSError) else "not UTF-8"
+    return "not UTF-8" if isinstance(error, UnicodeDecodeError) else reason(error)
 
 
 def _report(problems: list[str], names: Collection[str], total: int, what: str) -> None:

@@ -40,7 +40,7 @@ import yaml
 
 from regiontree.datasets.label import Kind, Label, Names, first_clash, prefixes
 from regiontree.errors import DataError, nearest_name
-from regiontree.system.reading import nearest, read_nodes, read_text
+from regiontree.system.reading import nearest, read_nodes, read_text, shown
 
 __all__ = ["read_published", "read_table", "read_yaml", "written"]
 
@@ -278,7 +278,9 @@ class _Draft:
         """Add a label; its id and kind are texts, as in the file."""
         for what, text in ("id", number), ("kind", kind):
             if not _WHOLE.fullmatch(text):
-                raise self.error(line, f"{what} {text!r} of {path[-1]!r} is not a whole number")
+                raise self.error(
+                    line, f"{what} {shown(text)} of {shown(path[-1])} is not a whole number"
+                )
         try:
             label = Label(tuple(path), int(number), int(kind))  # type: ignore[arg-type]
         except DataError as error:

@@ -32,11 +32,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
-from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from regiontree.datasets.labels import Kind, Label, LabelTree
+from regiontree.datasets.matfile import load_mat
 from regiontree.errors import DataError
+from regiontree.system.paths import path_problem
+from regiontree.system.reading import shown
 
 __all__ = ["Ids", "read_bsds", "read_categories", "read_colours", "read_index", "read_panoptic",
            "read_pascal_part", "read_red", "read_segments"]  # fmt: skip
@@ -46,20 +48,26 @@ Ids = NDArray[np.int32]
 
 # What Pillow's and SciPy's readers raise on damaged files.
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError,
-           AttributeError, NotImplementedError, MatReadError, struct.error, zlib.error,
-           Image.DecompressionBombError)  # fmt: skip
+           AttributeError, RuntimeError, MatReadError, struct.error, zlib.error)  # fmt: skip
 _INDEX_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Turn errors from reading `path` into a DataError that names the file."""
+    if problem := path_problem(path, "file"):
+        raise DataError(f"{path}: {problem}; check the data set's folders")
     try:
         yield
     except DataError:
         raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the data set's folders") from None
+    except (Image.DecompressionBombError, MemoryError) as error:
+        what = str(error) or type(error).__name__
+        raise DataError(f"{path}: is too large to read ({what})") from None
+    except RecursionError:
+        raise DataError(f"{path}: is nested too deeply; no mask needs that") from None
     except UnidentifiedImageError:
         raise DataError(f"{path}: is not an image, so not a mask; replace the file") from None
     except _DAMAGE as error:
@@ -205,10 +213,21 @@ def read_segments(path: Path) -> Mapping[str, Mapping[int, int]]:
         annotations = json.loads(path.read_bytes())["annotations"]
         return {
             Path(one["file_name"]).stem: {
-                int(segment["id"]): int(segment["category_id"]) for segment in one["segments_info"]
+                _whole(segment["id"], 0, 1 << 24): _whole(
+                    segment["category_id"], -(1 << 31), 1 << 31
+                )
+                for segment in one["segments_info"]
             }
             for one in annotations
         }
+
+
+def _whole(value: Any, low: int, below: int) -> int:
+    """A whole number of a file, at least `low` and less than `below`."""
+    number = int(value)
+    if not low <= number < below:
+        raise ValueError(f"a number must be from {low} to {below - 1}, found {shown(value)}")
+    return number
 
 
 def read_categories(path: Path) -> LabelTree:
@@ -226,7 +245,10 @@ def read_categories(path: Path) -> LabelTree:
         for one in json.loads(path.read_bytes())["categories"]:
             whole = "thing" if one["isthing"] else "stuff"
             names = (whole, one["supercategory"], one["name"])
-            labels.append(Label(tuple(name for name, _ in groupby(names)), one["id"]))
+            try:
+                labels.append(Label(tuple(name for name, _ in groupby(names)), one["id"]))
+            except DataError as error:
+                raise DataError(f"{path}: {error}") from error
         return LabelTree(path.stem, tuple(labels))
 
 
@@ -249,7 +271,7 @@ def read_bsds(path: Path) -> list[Ids]:
         The file is missing, damaged or not a BSDS500 file, or its masks differ in size.
     """
     with _reading(path):
-        cells = loadmat(path).get("groundTruth")
+        cells = load_mat(path).get("groundTruth")
         if cells is None:
             raise DataError(f"{path}: has no 'groundTruth'; use a .mat file of BSDS500")
         found = [cell["Segmentation"][0, 0].astype(np.int32) for cell in cells.reshape(-1)]
@@ -297,7 +319,7 @@ def read_pascal_part(path: Path, labels: LabelTree) -> Ids:
             f"them to {labels.name!r}"
         )
     with _reading(path):
-        anno = loadmat(path, squeeze_me=True, struct_as_record=False).get("anno")
+        anno = load_mat(path, squeeze_me=True, struct_as_record=False).get("anno")
         if anno is None:
             raise DataError(f"{path}: has no 'anno'; use a .mat file of Pascal-Part")
         objects: list[Any] = list(np.atleast_1d(anno.objects))

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from regiontree.display.pictures import picture_names, save_pictures
+from regiontree.display.pictures import picture_names, picture_path, save_pictures
 from regiontree.system.files import sha256_of
 from regiontree.tree import RegionTree
 
@@ -44,7 +44,7 @@ def draw(tree: RegionTree, file: Path, photo: Any) -> None:
     stem, digest = file.with_suffix(""), sha256_of(file)
     written = {path.name for path in save_pictures(tree, photo, stem, texts={MARK: digest})}
     beside = file.parent.iterdir()
-    for old in [path for path in beside if _is_cut(path.name, stem.name)]:
+    for old in [path for path in beside if _is_cut(path, stem)]:
         if old.name not in written and _text(old) not in (None, digest):
             old.unlink(missing_ok=True)
 
@@ -68,9 +68,7 @@ def draw_missing(file: Path, photo: Any) -> bool:
     """
     stem, digest = file.with_suffix(""), sha256_of(file)
     names = picture_names(RegionTree.load_structure(file))
-    missing = [
-        name for name in names if not _shows(stem.with_name(f"{stem.name}.{name}.png"), digest)
-    ]
+    missing = [name for name in names if not _shows(picture_path(stem, name), digest)]
     if missing:
         save_pictures(RegionTree.load(file), photo, stem, only=missing, texts={MARK: digest})
     return bool(missing)
@@ -91,6 +89,6 @@ def _text(picture: Path, otherwise: str | None = None) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _is_cut(name: str, stem: str) -> bool:
-    number = name.removeprefix(f"{stem}.cut-").removesuffix(".png")
-    return name == f"{stem}.cut-{number}.png" and number.isdecimal()
+def _is_cut(path: Path, stem: Path) -> bool:
+    number = path.name.rpartition(".cut-")[2].removesuffix(".png")
+    return number.isdecimal() and path == picture_path(stem, f"cut-{number}")

@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from regiontree.images import load_again, nearest
 from regiontree.system.files import atomic_write
+from regiontree.system.paths import fitted_name
 from regiontree.tree import RegionTree, kernel
 from regiontree.tree.cuts import node_of_leaf
 from regiontree.tree.paths import lowest_common_ancestor
@@ -40,6 +41,7 @@ __all__ = [
     "overlay",
     "photo_pixels",
     "picture_names",
+    "picture_path",
     "region_count",
     "save_pictures",
 ]
@@ -173,6 +175,11 @@ def picture_names(
     return names
 
 
+def picture_path(stem: Path, name: str) -> Path:
+    """The file of a picture: ``photo.hierarchy.png``. A stem that is too long is cut."""
+    return stem.with_name(fitted_name(stem.name, f".{name}.png"))
+
+
 def save_pictures(
     tree: RegionTree,
     image: Any,
@@ -207,7 +214,7 @@ def save_pictures(
             picture = cut_strip(tree, image, granularities=granularities)
         else:
             picture = hierarchy_picture(tree, image)
-        path = stem.with_name(f"{stem.name}.{name}.png")
+        path = picture_path(stem, name)
         with atomic_write(path) as file:
             picture.save(file, format="PNG", pnginfo=info)
         written.append(path)

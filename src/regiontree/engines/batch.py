@@ -10,13 +10,13 @@ one folder.
 
 from __future__ import annotations
 
-import glob
 import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,14 +27,17 @@ from regiontree.display.drawn import draw, draw_missing
 from regiontree.engines.feeding import Fed, feed
 from regiontree.engines.finished import Job, is_finished, save_tree
 from regiontree.engines.names import is_tree, name_trees
-from regiontree.errors import FeatureError, ImageError, RegionTreeError, SettingsError
+from regiontree.errors import FeatureError, SettingsError
 from regiontree.forest.sources import TREE_SUFFIX
 from regiontree.forest.summary import write_summary
 from regiontree.images import grid_of, image_size, image_suffixes
 from regiontree.images.choice import notice_of
 from regiontree.parser import RegionParser
 from regiontree.spectral.graph import MAX_PARTS
-from regiontree.system.inputs import Found, search
+from regiontree.system.faults import attempt, fault_text
+from regiontree.system.inputs import SUMMARY_NAME, Found, search
+from regiontree.system.paths import input_problem, reason
+from regiontree.tree import RegionTree
 
 __all__ = ["Job", "Outcome", "Summary", "largest", "plan", "segment", "suffixes_for"]
 
@@ -86,6 +89,8 @@ class Summary:
         Whether the user stopped the batch.
     planned : int
         Number of jobs.
+    problem : str or None
+        Why the summary could not be written to its file.
     folder : Path or None
         The output folder.
     found : Found or None
@@ -96,6 +101,7 @@ class Summary:
     seconds: float = 0.0
     interrupted: bool = False
     planned: int = 0
+    problem: str | None = None
     folder: Path | None = None
     found: Found | None = None
 
@@ -159,10 +165,10 @@ def plan(
     _leave_out_trees(found, paths)
     if not found.files:
         raise SettingsError("no input: name at least one file, folder or pattern")
-    if out.is_file():
+    if os.path.isfile(out):
         raise SettingsError(f"output folder {out} is a file; choose another name")
     here = os.path.realpath(out)
-    if pictures and any(Path(p).is_dir() and os.path.realpath(p) == here for p in paths):
+    if pictures and any(os.path.isdir(p) and os.path.realpath(p) == here for p in paths):
         raise SettingsError(
             f"the next run would read the pictures in {out} as photographs; choose an output "
             "folder that is not an input folder"
@@ -197,11 +203,10 @@ def _problem(file: Path, found: Found, suffixes: frozenset[str]) -> str | None:
     """Why an input is no photograph that can be processed."""
     if file in found.problems:
         return f"{file}: {found.problems[file]}"
-    if not file.exists():
-        is_pattern = glob.has_magic(str(file))
-        what = "no file matches this pattern" if is_pattern else "no such file or folder"
-        return f"{file}: {what}"
-    return f"{file}: holds no images ({', '.join(sorted(suffixes))})" if file.is_dir() else None
+    if problem := input_problem(file):
+        return f"{file}: {problem}"
+    is_folder = os.path.isdir(file)
+    return f"{file}: holds no images ({', '.join(sorted(suffixes))})" if is_folder else None
 
 
 def suffixes_for(parser: RegionParser) -> frozenset[str]:
@@ -218,8 +223,10 @@ def largest(parser: RegionParser, photos: Iterable[Path]) -> str | None:
         return None
     sizes = []
     for photo in photos:
-        with suppress(ImageError):  # the error is reported when this photograph is processed
-            sizes.append((image_size(photo, parser.sight.max_pixels), photo))
+        # An error is reported when this photograph is processed.
+        size = attempt(partial(image_size, photo, parser.sight.max_pixels))
+        if not isinstance(size, Exception):
+            sizes.append((size, photo))
     if not sizes:
         return None
     size, source = max(sizes, key=lambda found: found[0][0] * found[0][1])
@@ -283,7 +290,11 @@ def segment(
     finally:
         summary.seconds = time.perf_counter() - start
         if summary.outcomes:
-            write_summary(out, summary.as_dict())
+            # The trees are finished, so a full disk here must not end the command with an error.
+            try:
+                write_summary(out, summary.as_dict())
+            except OSError as error:
+                summary.problem = f"{out / SUMMARY_NAME}: was not written ({reason(error)})"
     return summary
 
 
@@ -311,14 +322,18 @@ def _known_outcome(job: Job, parser: RegionParser, pictures: bool) -> Outcome | 
     source = str(job.source)
     if job.output is None:
         return Outcome(source, "failed", error=job.error)
-    output = str(job.output)
-    try:
+    output = job.output
+
+    def work() -> Outcome | None:
         if not is_finished(job, parser):
             return None
-        drawn = pictures and draw_missing(job.output, _shown(job, parser))
-    except (RegionTreeError, OSError, MemoryError) as error:
-        return Outcome(source, "failed", output, error=_said(error, job))
-    return Outcome(source, "done" if drawn else "skipped", output)
+        drawn = pictures and draw_missing(output, _shown(job, parser))
+        return Outcome(source, "done" if drawn else "skipped", str(output))
+
+    known = attempt(work)
+    if isinstance(known, Exception):
+        return Outcome(source, "failed", str(output), error=fault_text(known, source))
+    return known
 
 
 def _done(
@@ -326,33 +341,33 @@ def _done(
 ) -> Outcome:
     """Build and save the tree of a job from its features; the result of the job."""
     assert job.output is not None
-    source, start, output = str(job.source), time.perf_counter(), None
-    try:
+    source, start = str(job.source), time.perf_counter()
+    written: list[Path] = []
+
+    def work() -> tuple[RegionTree, bool]:
         if not isinstance(fed.features, Features):
             raise fed.features or FeatureError(f"{source}: has no features; run the batch again")
         tree = parser.build(fed.features, rgb=parser.pixels(job.source, decoded=fed.image))
         output, is_new = save_tree(tree, job, parser, out, overwrite=overwrite)
+        written.append(output)
         if pictures and is_new:
             draw(tree, output, _shown(job, parser))
         elif pictures:
             draw_missing(output, _shown(job, parser))
-    except (RegionTreeError, OSError, MemoryError, RuntimeError, ValueError) as error:
-        # torch raises RuntimeError if it cannot process one image, mostly for lack of memory.
-        written = None if output is None else str(output)
-        return Outcome(source, "failed", written, error=_said(error, job))
+        return tree, is_new
+
+    made = attempt(work)
+    file = str(written[0]) if written else None
+    if isinstance(made, Exception):
+        return Outcome(source, "failed", file, error=fault_text(made, source))
+    tree, is_new = made
     if not is_new:
-        return Outcome(source, "skipped", str(output))
+        return Outcome(source, "skipped", file)
     seconds = round(fed.seconds + time.perf_counter() - start, 3)
     notice = notice_of(tree.meta.get("image", {}))
-    return Outcome(source, "done", str(output), tree.n_nodes, tree.n_leaves, seconds, notice=notice)
+    return Outcome(source, "done", file, tree.n_nodes, tree.n_leaves, seconds, notice=notice)
 
 
 def _shown(job: Job, parser: RegionParser) -> Path | None:
     """The photograph in pictures; None if the tree was made from features alone."""
     return None if parser.settings.backbone.name == "precomputed" else job.source
-
-
-def _said(error: Exception, job: Job) -> str:
-    """An error as a sentence that names the photograph."""
-    message = str(error) if isinstance(error, RegionTreeError) else f"{job.source}: {error!r}"
-    return message if str(job.source) in message else f"{job.source}: {message}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,12 +10,15 @@ from pathlib import Path
 from regiontree.engines.batch import Outcome, Summary, largest, plan, segment, suffixes_for
 from regiontree.parser import RegionParser
 from regiontree.system.inputs import search
+from regiontree.system.paths import require_writable
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
+from regiontree.system.terminal import say
 
 __all__ = ["run"]
 
 EXIT_FAILED = 1  # some inputs failed; the rest is done
+EXIT_NOTHING = 2
 EXIT_INTERRUPTED = 130
 
 
@@ -39,10 +41,11 @@ def run(
     suffixes = suffixes_for(parser)
     found = search(paths, suffixes, out)
     jobs = plan(paths, out, suffixes, pictures=pictures, found=found)
+    require_writable(out)
     if found.left_out_text:
-        _say(found.left_out_text)
+        say(found.left_out_text)
     if said := largest(parser, (job.source for job in jobs)):
-        _say(said)
+        say(said)
     work = partial(segment, parser, jobs, out, overwrite=overwrite, pictures=pictures, found=found)
     summary = _behind_a_bar(work, len(jobs))
     _report(summary, out)
@@ -50,7 +53,10 @@ def run(
         print(json.dumps(summary.as_dict(), indent=1))
     if summary.interrupted:
         return EXIT_INTERRUPTED
-    return EXIT_FAILED if summary.count("failed") else 0
+    failed = summary.count("failed")
+    if failed and failed == len(summary.outcomes):
+        return EXIT_NOTHING
+    return EXIT_FAILED if failed or summary.problem else 0
 
 
 def _behind_a_bar(work: Callable[..., Summary], planned: int) -> Summary:
@@ -79,10 +85,8 @@ def _report(summary: Summary, out: Path) -> None:
     line = f"{', '.join(counts)} in {summary.seconds:.1f} s"
     if summary.images_per_second:
         line += f" ({summary.images_per_second:.2f} images/s)"
-    _say(f"{line}; trees and summary.json in {out}")
+    say(f"{line}; trees and summary.json in {out}" if summary.problem is None else line)
+    if summary.problem:
+        say(f"failed: {summary.problem}")
     if summary.interrupted:
-        _say("interrupted: run the same command again to do the rest")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+        say("interrupted: run the same command again to do the rest")

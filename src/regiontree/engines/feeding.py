@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar, cast
 
@@ -24,17 +25,16 @@ from torch import Tensor
 
 from regiontree.backbones.featurefile import Features
 from regiontree.backbones.run import run_batch
-from regiontree.errors import ImageError, RegionTreeError, check_number
+from regiontree.errors import ImageError, check_number
 from regiontree.images import LoadedImage, Photo
 from regiontree.parser import RegionParser
+from regiontree.system.faults import attempt
 from regiontree.system.threads import threads_after_fork
 
 __all__ = ["Fed", "extract_many", "feed"]
 
 _CUDA_BATCH = 8
 _Result = TypeVar("_Result")
-# The errors that concern one photograph only. torch raises RuntimeError if it cannot process one.
-_OF_A_PHOTO = (RegionTreeError, OSError, MemoryError, RuntimeError, ValueError)
 
 
 @dataclass(slots=True, eq=False)
@@ -73,7 +73,7 @@ class Fed:
                 self.features = found
             else:
                 self._pixels = found
-        elif isinstance(error, _OF_A_PHOTO):
+        elif isinstance(error, Exception):  # a reader of another package may raise anything
             self.features = error
         else:
             raise error
@@ -179,10 +179,11 @@ def feed(
 def _at_once(work: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
     """Do the work now. It replaces ``submit``, whose thread would start more OpenMP threads."""
     future: Future[_Result] = Future()
-    try:
-        future.set_result(work(*arguments))
-    except _OF_A_PHOTO as error:
-        future.set_exception(error)
+    result = attempt(partial(work, *arguments))
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
     return future
 
 
@@ -212,24 +213,34 @@ def _companions(line: deque[Fed], batch: int) -> list[Fed]:
 
 @threads_after_fork()
 def _run(parser: RegionParser, group: list[Fed], limits: dict[tuple[int, int], int]) -> None:
-    """Set the features, or the error, of each photograph of the group."""
-    device, start = parser.backbone.device, time.perf_counter()
-    copied = [fed._pixels.to(device, non_blocking=True) for fed in group if fed._pixels is not None]
-    try:
-        batch = torch.stack(copied) if len(copied) > 1 else copied[0][None]
-        found = run_batch(parser.backbone, batch, limits)
-    except _OF_A_PHOTO as error:
+    """Set the features, or the error, of each photograph of the group.
+
+    A graphics card may run out of memory while the pixels are copied to it, or while the network
+    runs.
+    """
+    start = time.perf_counter()
+    found = attempt(partial(_patches, parser, group, limits))
+    if isinstance(found, Exception):
         if len(group) > 1:  # one photograph may cause the error, so each runs alone
             for fed in group:
                 _run(parser, [fed], limits)
             return
-        group[0].features, group[0]._pixels = error, None
+        group[0].features, group[0]._pixels = found, None
         return
-    if device.type == "cuda":  # CUDA runs in the background, so wait before taking the time
-        torch.cuda.synchronize(device)
     share = (time.perf_counter() - start) / len(group)
     for fed, patches in zip(group, found, strict=True):
         assert fed.image is not None
-        fed.features = parser.extract(fed.image, patches=patches)
+        fed.features = attempt(partial(parser.extract, fed.image, patches=patches))
         fed._pixels = None
         fed.seconds += share
+
+
+def _patches(parser: RegionParser, group: list[Fed], limits: dict[tuple[int, int], int]) -> Tensor:
+    """What the network makes of a group: (n, h, w, d)."""
+    device = parser.backbone.device
+    copied = [fed._pixels.to(device, non_blocking=True) for fed in group if fed._pixels is not None]
+    batch = torch.stack(copied) if len(copied) > 1 else copied[0][None]
+    found = run_batch(parser.backbone, batch, limits)
+    if device.type == "cuda":  # CUDA runs in the background, so wait before taking the time
+        torch.cuda.synchronize(device)
+    return found

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from regiontree.datasets.dataset import Dataset, Sample
-from regiontree.errors import DataError, RegionTreeError, TreeFileError
+from regiontree.errors import DataError, TreeFileError
 from regiontree.experiments.report import Report
 from regiontree.experiments.scoring import Scoring
+from regiontree.system.faults import attempt, fault_text
 from regiontree.system.files import sha256_of
+from regiontree.system.paths import files_below, path_problem
 from regiontree.tree.foreign import TREE_SUFFIXES, read_any_tree
 
 __all__ = ["evaluate"]
@@ -19,10 +23,14 @@ __all__ = ["evaluate"]
 
 @dataclass(slots=True)
 class _Found:
-    """Tree files below some folders, by the ids and by the file names that samples can have."""
+    """Tree files below some folders, by the ids and by the file names that samples can have.
+
+    `problems` has a sentence for each path that cannot be looked at.
+    """
 
     by_id: dict[str, Path] = field(default_factory=dict)
     by_stem: dict[str, list[Path]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
 
     def of(self, sample: Sample) -> Path | None:
         """The tree of a sample, by its id, else by the last part of its id; None if it has none.
@@ -44,16 +52,23 @@ class _Found:
 def _find_trees(paths: Sequence[Path]) -> _Found:
     found = _Found()
     for path in paths:
-        if not path.exists():
-            raise DataError(f"{path}: no such file or folder of trees")
-        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        if problem := path_problem(path, "file or folder of trees"):
+            found.problems.append(f"{path}: {problem}")
+            continue
+        is_folder = os.path.isdir(path)
+        files, unlisted = files_below(path) if is_folder else ([path], [])
+        found.problems += [f"{place}: {path_problem(place)}" for place in unlisted]
         for file in files:
-            if file.suffix.lower() in TREE_SUFFIXES and file.is_file():
-                below = file.relative_to(path if path.is_dir() else path.parent)
+            if file.suffix.lower() in TREE_SUFFIXES:
+                if problem := path_problem(file):
+                    found.problems.append(f"{file}: {problem}")
+                    continue
+                below = file.relative_to(path if is_folder else path.parent)
                 found.by_id.setdefault(str(below.with_suffix("").as_posix()), file)
                 found.by_stem.setdefault(file.name.split(".")[0], []).append(file)
     if not found.by_id:
-        raise DataError(f"no tree files ({', '.join(TREE_SUFFIXES)}) in {paths[0]}")
+        said = f"no tree files ({', '.join(TREE_SUFFIXES)}) in {paths[0]}"
+        raise DataError("\n  ".join([*found.problems, said] if found.problems else [said]))
     return found
 
 
@@ -80,24 +95,20 @@ def evaluate(
         raise DataError(f"{dataset.name} cannot be scored:\n" + "\n".join(f"  {s}" for s in said))
     found = _find_trees(trees)
     records: list[Mapping[str, Any]] = []
-    failed: list[str] = []
+    failed = list(found.problems)
     absent: list[str] = []
     models: set[str] = set()
     for sample in dataset.samples:
+        scored = attempt(partial(_scored, sample, found, dataset, scoring))
         error = None
-        try:
-            path = found.of(sample)
-            if path is None:
-                absent.append(sample.id)
-                on_image(None)
-                continue
-            tree = read_any_tree(path)
-            _check_photograph(path, tree.meta.get("image", {}), sample)
-            records.append(scoring.record(sample.id, tree, dataset.truths(sample)))
-            models.add(str(tree.meta.get("backbone", {}).get("name", "trees")))
-        except (RegionTreeError, OSError, MemoryError) as said:
-            error = str(said) if sample.id in str(said) else f"{sample.id}: {said}"
+        if isinstance(scored, Exception):
+            error = fault_text(scored, sample.id)
             failed.append(error)
+        elif scored is None:
+            absent.append(sample.id)
+        else:
+            records.append(scored[0])
+            models.add(scored[1])
         on_image(error)
     if absent:
         some = ", ".join(absent[:3])
@@ -114,6 +125,19 @@ def evaluate(
         {},
         (*failed, *dataset.problems),
     )
+
+
+def _scored(
+    sample: Sample, found: _Found, dataset: Dataset, scoring: Scoring
+) -> tuple[Mapping[str, Any], str] | None:
+    """The record of a sample and the model of its tree; None if the sample has no tree."""
+    path = found.of(sample)
+    if path is None:
+        return None
+    tree = read_any_tree(path)
+    _check_photograph(path, tree.meta.get("image", {}), sample)
+    record = scoring.record(sample.id, tree, dataset.truths(sample))
+    return record, str(tree.meta.get("backbone", {}).get("name", "trees"))
 
 
 def _check_photograph(path: Path, recorded: Mapping[str, Any], sample: Sample) -> None:

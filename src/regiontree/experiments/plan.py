@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from regiontree.experiments.config import Experiment
 from regiontree.experiments.scoring import Scoring
 from regiontree.images.superpixels import check_installed
 from regiontree.system.reading import validated
+from regiontree.system.terminal import one_line
 
 __all__ = ["Plan", "prepare"]
 
@@ -76,7 +78,7 @@ class Plan:
             lines.append(
                 f"hint      regiontree datasets {data.name} says what to get, and from where"
             )
-        return "\n".join(lines)
+        return "\n".join(one_line(line) for line in lines)
 
     def _labels(self) -> str:
         if self.dataset.labels is not None:
@@ -87,7 +89,7 @@ class Plan:
         count = len(self.dataset.samples)
         total = per_image * count
         place = self.experiment.output.absolute()
-        while not place.exists():
+        while not os.path.exists(place):
             place = place.parent
         free = shutil.disk_usage(place).free
         warning = " - NOT ENOUGH" if total > free else ""

@@ -198,7 +198,7 @@ class Report:
             ("summary.md", self.markdown()),
         ):
             with atomic_write(folder / name) as file:
-                file.write(text.encode())
+                file.write(text.encode(errors="backslashreplace"))
             written.append(folder / name)
         return written
 
@@ -244,4 +244,7 @@ def _percent(fraction: float) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if any("\ud800" <= one <= "\udfff" for one in text):  # bytes of file names that are no UTF-8
+        return json.dumps(value, indent=1, allow_nan=False) + "\n"
+    return text

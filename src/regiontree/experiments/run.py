@@ -10,10 +10,13 @@ from pathlib import Path
 from regiontree.engines.batch import largest
 from regiontree.engines.crew import Crew
 from regiontree.errors import ConfigError
+from regiontree.experiments.experiment import Experiment
 from regiontree.experiments.plan import Plan
 from regiontree.experiments.report import Report
 from regiontree.experiments.stages import Outcome, Pipeline, read_records, work
+from regiontree.system.faults import fault_text
 from regiontree.system.files import atomic_write
+from regiontree.system.paths import require_writable
 
 __all__ = ["Result", "run"]
 
@@ -67,6 +70,8 @@ def run(
     if plan.missing:
         raise ConfigError("cannot run:\n" + "\n".join(f"  {said}" for said in plan.missing))
     experiment, dataset = plan.experiment, plan.dataset
+    for folder in _folders(experiment):
+        require_writable(folder, ConfigError)
     pipeline = Pipeline(
         experiment,
         dataset,
@@ -104,9 +109,10 @@ def run(
         pipeline.logged_seconds(),
         told,
     )
-    files = report.save(experiment.stats_dir)
-    if experiment.published:
-        for depth, text in report.published().items():
+    files: list[Path] = []
+    try:
+        files += report.save(experiment.stats_dir)
+        for depth, text in report.published().items() if experiment.published else ():
             path = (
                 experiment.hierarchical_results_file
                 if depth is None
@@ -115,7 +121,20 @@ def run(
             with atomic_write(path) as file:
                 file.write(text.encode())
             files.append(path)
+    except OSError as error:  # a full disk, say: the trees and the scores of images are kept
+        told = (*told, fault_text(error, experiment.stats_dir))
     return Result(report, done, kept, told, tuple(files))
+
+
+def _folders(experiment: Experiment) -> set[Path]:
+    """The folders that the scheduled stages write to."""
+    of_stage = {
+        "extract_features": experiment.features_dir,
+        "semantic_ncuts": experiment.trees_dir,
+        "postprocess_crf": experiment.trees_dir,
+        "create_stats": experiment.stats_dir,
+    }
+    return {of_stage[stage] for stage in experiment.stages if stage in of_stage}
 
 
 def _bytes_per_image(pipeline: Pipeline) -> int | None:

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from regiontree.experiments.config import Experiment
 from regiontree.experiments.scoring import Scoring
 from regiontree.parser import RegionParser
 from regiontree.settings import UNRECORDED
+from regiontree.system.faults import attempt, fault_text
 from regiontree.system.files import atomic_write, sha256_of
 from regiontree.tree import RegionTree
 from regiontree.tree.file import read_meta
@@ -141,18 +143,17 @@ class Pipeline:
         outcome = Outcome(sample.id)
         for name, stage in self.stages.items():
             start = time.perf_counter()
-            try:
-                fresh = stage(sample, fed)
-            except (RegionTreeError, OSError, MemoryError, RuntimeError, ValueError) as error:
-                # torch raises RuntimeError if it cannot process one image.
-                said = str(error) if isinstance(error, RegionTreeError) else repr(error)
-                outcome.error = f"{sample.id}: {name}: {said}"
+            fresh = attempt(partial(stage, sample, fed))
+            if isinstance(fresh, Exception):
+                outcome.error = _in_stage(sample, name, fresh)
                 return outcome
             if fresh:
                 waited = fed.seconds if name == "extract_features" else 0.0
                 outcome.seconds[name] = round(waited + time.perf_counter() - start, 4)
         if outcome.seconds:
-            self._log(outcome)
+            logged = attempt(partial(self._log, outcome))
+            if isinstance(logged, Exception):
+                outcome.error = _in_stage(sample, _LOG, logged)
         return outcome
 
     def wanted(self, sample: Sample) -> Path | None:
@@ -160,7 +161,7 @@ class Pipeline:
         path = self.features_path(sample)
         if "extract_features" not in self.stages:
             return None
-        if not self.overwrite and path.is_file():
+        if not self.overwrite and os.path.isfile(path):
             try:
                 found = read_features_meta(path)
                 if (
@@ -213,12 +214,12 @@ class Pipeline:
 
     def _tree(self, sample: Sample, fed: Fed) -> bool:
         source, path = self.features_path(sample), self.tree_path(sample)
-        if not source.is_file():
+        if not os.path.isfile(source):
             raise FeatureError(f"{source}: no features; schedule extract_features before this")
         digest = sha256_of(source)
         settings = self.experiment.settings.as_dict()
         done = False
-        if not self.overwrite and path.is_file():
+        if not self.overwrite and os.path.isfile(path):
             try:
                 meta = read_meta(path)
                 done = (
@@ -237,7 +238,7 @@ class Pipeline:
             rgb = self.parser.pixels(sample.image, decoded=fed.image)
             self.parser.build(kept, rgb=rgb).save(path)
         strip = self.strip_path(sample)
-        if self.experiment.save_strips and not (done and strip.is_file()):
+        if self.experiment.save_strips and not (done and os.path.isfile(strip)):
             self._strip(sample, strip)
             return True
         return not done
@@ -256,14 +257,18 @@ class Pipeline:
         if self.scoring is None:
             raise DataError("this split has no ground truth; leave create_stats out")
         tree_path, path = self.tree_path(sample), self.record_path(sample)
-        if not tree_path.is_file():
+        if not os.path.isfile(tree_path):
             raise TreeFileError(f"{tree_path}: no tree; schedule semantic_ncuts before this")
         if read_meta(tree_path).get("settings") != self.experiment.settings.as_dict():
             raise TreeFileError(
                 f"{tree_path}: was made with other settings; schedule semantic_ncuts too"
             )
         digest = self._scoring_digest(sample)
-        if not self.overwrite and path.is_file() and _read_record(path).get("digest") == digest:
+        if (
+            not self.overwrite
+            and os.path.isfile(path)
+            and _read_record(path).get("digest") == digest
+        ):
             return False
         tree = RegionTree.load(tree_path)
         states = self.scoring.record(sample.id, tree, self.dataset.truths(sample))
@@ -308,7 +313,7 @@ class Pipeline:
             try:
                 entry = json.loads(line)
                 latest.setdefault(entry["image"], {}).update(entry["seconds"])
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue  # a line that was cut off when the machine stopped
         return {
             stage: float(np.median([times[stage] for times in latest.values() if stage in times]))
@@ -354,10 +359,17 @@ def read_records(pipeline: Pipeline, failed: Collection[str]) -> list[dict[str, 
     ]
 
 
+def _in_stage(sample: Sample, stage: str, error: Exception) -> str:
+    """The error of one stage of an image, in one sentence."""
+    if isinstance(error, RegionTreeError):
+        return f"{sample.id}: {stage}: {error}"
+    return fault_text(error, f"{sample.id}: {stage}")
+
+
 def _read_record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     right = isinstance(record, dict) and record.get("format") == _RECORD_FORMAT
     return record if right else {}

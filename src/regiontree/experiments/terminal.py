@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +18,11 @@ from regiontree.experiments.plan import Plan
 from regiontree.experiments.report import Report
 from regiontree.experiments.scoring import Scoring
 from regiontree.experiments.stages import Outcome
+from regiontree.system.faults import fault_text
+from regiontree.system.paths import require_writable
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
+from regiontree.system.terminal import one_line, say
 
 __all__ = ["datasets", "evaluate", "run"]
 
@@ -33,7 +37,8 @@ def run(plan: Plan, *, device: str, compile: bool, overwrite: bool, as_json: boo
         with interruptible() as check, progress_bar("images", count, show=not crew.rank) as bar:
 
             def start(plan: Plan, size: int | None) -> None:
-                bar.say(plan.text(size))
+                for line in plan.text(size).split("\n"):
+                    bar.say(line)
 
             def advance(ticket: int, outcome: Outcome) -> None:
                 # Tickets count the images of all processes. So a ticket is the progress of the run.
@@ -46,18 +51,18 @@ def run(plan: Plan, *, device: str, compile: bool, overwrite: bool, as_json: boo
             )  # fmt: skip
     except KeyboardInterrupt:
         if not crew.rank:
-            _say("interrupted: run the same command again to do the rest")
+            say("interrupted: run the same command again to do the rest")
         return 130
     finally:
         crew.close()
     if crew.rank:
         return 0
-    _say(f"{result.done} images done, {result.kept} kept, {len(result.failed)} problems")
+    say(f"{result.done} images done, {result.kept} kept, {len(result.failed)} problems")
     _tell(result.failed)
     if result.report is not None:
         _show(result.report, as_json)
         for path in result.files:
-            _say(f"wrote {path}")
+            say(f"wrote {path}")
     if not result.done and not result.kept:
         return 2
     return 1 if result.failed else 0
@@ -84,6 +89,8 @@ def evaluate(
         raise SettingsError(
             f"budgets must be whole numbers separated by commas, got {budgets!r}"
         ) from None
+    if out is not None:
+        require_writable(out)
     data = open_dataset(dataset, split, root)
     names = None if metrics is None else tuple(dict.fromkeys(metrics))
     scoring = Scoring(data.labels, protocols, cast(Any, match), threshold, steps, names)
@@ -94,8 +101,12 @@ def evaluate(
     _tell(report.failed)
     _show(report, as_json)
     if out is not None:
-        for path in report.save(out):
-            _say(f"wrote {path}")
+        try:
+            for path in report.save(out):
+                say(f"wrote {path}")
+        except OSError as error:  # the scores are printed, so this is one failure among others
+            say(f"failed: {fault_text(error, out)}")
+            return 1
     return 1 if report.failed else 0
 
 
@@ -108,7 +119,7 @@ def datasets(name: str | None, split: str | None, root: Path | None, *, check: b
         for known in CATALOGUE:
             print(f"{known:<{width}}  {entry(known).title} ({', '.join(entry(known).splits)})")
         return 0
-    if not check and name not in CATALOGUE and Path(name).is_file():
+    if not check and name not in CATALOGUE and os.path.isfile(name):
         raise SettingsError(
             f"{name}: is a data set's own file; add --check to see which of its files are missing"
         )
@@ -123,7 +134,7 @@ def datasets(name: str | None, split: str | None, root: Path | None, *, check: b
         return 0
     missing = check_dataset(name, split, root)
     for said in missing:
-        print(f"missing: {said}")
+        print(f"missing: {one_line(said)}")
     if not missing:
         print(f"{name}: complete")
     return 1 if missing else 0
@@ -132,15 +143,11 @@ def datasets(name: str | None, split: str | None, root: Path | None, *, check: b
 # -- pieces ---------------------------------------------------------------------------------------
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _tell(failed: Sequence[str]) -> None:
     for said in failed[:_MANY]:
-        _say(f"  {said}")
+        say(f"  {one_line(said)}")
     if len(failed) > _MANY:
-        _say(f"  and {len(failed) - _MANY} more; summary.md lists all")
+        say(f"  and {len(failed) - _MANY} more; summary.md lists all")
 
 
 def _show(report: Report, as_json: bool) -> None:

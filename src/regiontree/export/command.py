@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,21 +26,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from regiontree.errors import (
-    ExportError,
-    MissingExtraError,
-    RegionTreeError,
-    TreeFileError,
-)
+from regiontree.errors import ExportError, MissingExtraError
 from regiontree.export import FORMATS, Format, checked_options, find_format
 from regiontree.export.coco import chosen_nodes
 from regiontree.export.options import CutOptions, StackOptions
 from regiontree.export.placement import Placement
-from regiontree.forest.sources import TREE_SUFFIX, Places, find_trees, open_source
+from regiontree.forest.sources import TREE_SUFFIX, Places, open_source, tree_problem
+from regiontree.system.faults import attempt, fault_text
 from regiontree.system.inputs import search
+from regiontree.system.paths import fitted_name, reason, require_writable
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
 from regiontree.system.stages import value_of_text
+from regiontree.system.terminal import one_line, say
 from regiontree.tree import RegionTree
 
 __all__ = ["run"]
@@ -149,15 +146,19 @@ def run(
     small: Small = (lambda tree: tree) if condense is None else methodcaller("condense", condense)
     jobs, outcomes = _plan(trees)
     if said := search(trees, frozenset({TREE_SUFFIX})).left_out_text:
-        print(said, file=sys.stderr)
+        say(said)
     targets = _targets(form, jobs, trees, out)
-    if form.make and targets and targets[0].exists() and not overwrite:
+    if form.make and targets and os.path.lexists(targets[0]) and not overwrite:
         raise ExportError(f"{targets[0]}: exists; choose another name or pass --overwrite")
     placement = Placement(options)
+    if targets and (form.make or targets[0] == out):
+        require_writable(targets[0].parent, ExportError, file=targets[0])
+    elif targets and out is not None:
+        require_writable(out, ExportError)
     planned, interrupted = len(jobs) + len(outcomes), False
     with interruptible() as check, progress_bar(form.name, len(jobs), show=len(jobs) > 1) as bar:
         for outcome in outcomes:
-            bar.say(f"failed: {outcome.error}")
+            bar.say(one_line(f"failed: {outcome.error}"))
 
         def advance(outcome: Outcome) -> None:
             outcomes.append(outcome)
@@ -181,12 +182,12 @@ def run(
                 outcomes = [outcome for outcome in outcomes if outcome.status == "failed"]
     count = Counter(outcome.status for outcome in outcomes)
     counts = {status: count[status] for status in ("done", "skipped", "failed")}
-    print(_summary(form, counts, targets, out), file=sys.stderr)
+    say(_summary(form, counts, targets, out))
     for line in placement.lines():
-        print(line, file=sys.stderr)
+        say(line)
     if interrupted:
         rest = "nothing was written" if form.make else "run the same command again to do the rest"
-        print(f"interrupted: {rest}", file=sys.stderr)
+        say(f"interrupted: {rest}")
     if as_json:
         files = [asdict(outcome) for outcome in outcomes]
         report = {"format": form.name, "planned": planned, **counts, "interrupted": interrupted}
@@ -260,13 +261,11 @@ def _plan(trees: Sequence[str | Path]) -> tuple[list[Job], list[Outcome]]:
     found: dict[str, tuple[Path, Path]] = {}
     missing = []
     for given in trees:
-        try:
-            files = find_trees([given])
-        except TreeFileError as error:
-            missing.append(Outcome(str(given), "failed", error=str(error)))
-            continue
-        for file in files:
-            below = file.relative_to(given) if Path(given).is_dir() else Path(file.name)
+        for file, _ in search([given], frozenset({TREE_SUFFIX})).files:
+            if problem := tree_problem(file):
+                missing.append(Outcome(str(file), "failed", error=problem))
+                continue
+            below = file.relative_to(given) if os.path.isdir(given) else Path(file.name)
             found.setdefault(os.path.abspath(file), (file, below))
     names = {key: below for key, (_, below) in found.items()}
     for with_folder in (True, False):
@@ -293,8 +292,10 @@ def _targets(
     """The file of each tree, or the one file of a document for all trees."""
     if not jobs:
         return []
-    is_file = out is not None and not out.is_dir() and out.name.lower().endswith(form.suffixes)
-    if out is not None and out.is_file() and not is_file:
+    is_file = (
+        out is not None and not os.path.isdir(out) and out.name.lower().endswith(form.suffixes)
+    )
+    if out is not None and os.path.isfile(out) and not is_file:
         raise ExportError(f"{out}: is a file; {form.name} writes {' or '.join(form.suffixes)}")
     if is_file and form.make is None and len(jobs) > 1:
         raise ExportError(
@@ -304,12 +305,12 @@ def _targets(
         targets = [out]
     elif form.make is not None:
         given = Path(trees[0])
-        beside = given if len(trees) == 1 and given.is_dir() else None
+        beside = given if len(trees) == 1 and os.path.isdir(given) else None
         folder = out or beside or _common_folder(job.file for job in jobs)
         targets = [folder / f"{form.name}{form.suffixes[0]}"]
     else:
         stems = [out / job.name if out else job.file.with_suffix("") for job in jobs]
-        targets = [stem.with_name(stem.name + form.suffixes[0]) for stem in stems]
+        targets = [stem.with_name(fitted_name(stem.name, form.suffixes[0])) for stem in stems]
     inputs = {os.path.abspath(job.file) for job in jobs}
     for target in targets:
         if os.path.abspath(target) in inputs:
@@ -341,7 +342,7 @@ def _write_one(
     overwrite: bool,
 ) -> Outcome:
     """Write a tree to its own file."""
-    if target.exists() and not overwrite:
+    if os.path.lexists(target) and not overwrite:
         return Outcome(str(file), "skipped", str(target))
 
     def work() -> None:
@@ -393,15 +394,12 @@ def _write_all(
             target.parent.mkdir(parents=True, exist_ok=True)
             form.writer(chain([first], made), target)
         except OSError as error:
-            raise ExportError(f"{target}: cannot be written ({error})") from error
+            raise ExportError(f"{target}: cannot be written ({reason(error)})") from error
 
 
 def _attempt(file: Path, work: Callable[[], Any]) -> tuple[Any, str | None]:
     """The result of `work`, or the error of the tree. A missing package is raised."""
-    try:
-        return work(), None
-    except MissingExtraError:
-        raise
-    except (RegionTreeError, OSError, MemoryError) as error:
-        said = str(error) if isinstance(error, RegionTreeError) else repr(error)
-        return None, said if str(file) in said else f"{file}: {said}"
+    result = attempt(work, stop=(MissingExtraError,))
+    if isinstance(result, Exception):
+        return None, fault_text(result, file)
+    return result, None

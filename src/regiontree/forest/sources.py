@@ -29,6 +29,7 @@ from regiontree.forest.origin import path_below, recorded_name, recorded_places
 from regiontree.images import load_again
 from regiontree.system.files import sha256_of
 from regiontree.system.inputs import search
+from regiontree.system.paths import input_problem
 from regiontree.tree import RegionTree
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "find_trees",
     "open_outline",
     "open_source",
+    "tree_problem",
 ]
 
 TREE_SUFFIX = ".npz"
@@ -158,7 +160,7 @@ class Places:
         files: dict[str, list[Path]] = {}
         folders = []
         for path in map(Path, given):
-            if path.is_dir():
+            if os.path.isdir(path):
                 folders.append(path)
             else:
                 files.setdefault(path.name, []).append(path)
@@ -202,15 +204,18 @@ def find_trees(paths: Sequence[str | Path]) -> list[Path]:
     if not found:
         raise TreeFileError("no input: give at least one tree file (.npz), folder or pattern")
     for file in found:
-        if file in searched.problems:
-            raise TreeFileError(f"{file}: {searched.problems[file]}")
-        if file.is_dir():
-            raise TreeFileError(
-                f"{file}: holds no trees ({TREE_SUFFIX}); make some with 'regiontree segment'"
-            )
-        if not file.exists():
-            raise TreeFileError(f"{file}: no such file or folder, and no file matches it")
+        if problem := tree_problem(file):
+            raise TreeFileError(problem)
     return found
+
+
+def tree_problem(file: Path) -> str | None:
+    """Why a path that :func:`find_files` gives is no tree file; None if it may be one."""
+    if problem := input_problem(file):
+        return f"{file}: {problem}"
+    if os.path.isdir(file):
+        return f"{file}: holds no trees ({TREE_SUFFIX}); make some with 'regiontree segment'"
+    return None
 
 
 def open_source(path: str | Path, *, images: Images = ()) -> Source:

@@ -43,6 +43,7 @@ from regiontree.images.readers import (
 )
 from regiontree.images.refused import refuse
 from regiontree.images.stretch import Rendered, rendered
+from regiontree.system.files import read_whole
 
 __all__ = ["MAX_PIXELS", "LoadedImage", "Photo", "image_size", "load_again", "load_image"]
 
@@ -233,7 +234,7 @@ def _from_path(
 ) -> LoadedImage:
     """The image in a file: see :func:`load_image`."""
     try:
-        data = path.read_bytes()
+        data = read_whole(path)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file; check the path") from None
     except IsADirectoryError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -13,16 +14,43 @@ from typing import IO
 
 from filelock import FileLock
 
+from regiontree.system.paths import path_problem
+
 if os.name == "posix":
     import fcntl
 
-__all__ = ["atomic_folder", "atomic_write", "locked", "sha256_of"]
+__all__ = ["atomic_folder", "atomic_write", "locked", "read_whole", "sha256_of"]
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 digest of a file's bytes, in hexadecimal."""
+    """The SHA-256 digest of a file's bytes, in hexadecimal.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read, or is no regular file. A named pipe would be waited for for ever.
+    """
+    _refuse_special(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_whole(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises
+    ------
+    OSError, ValueError
+        As ``Path.read_bytes``. A named pipe, a socket or a device is an OSError, too.
+    """
+    _refuse_special(path)
+    return path.read_bytes()
+
+
+def _refuse_special(path: Path) -> None:
+    """Raise an OSError for a path that is neither a file nor a folder, but for example a pipe."""
+    if os.path.exists(path) and not os.path.isdir(path) and (problem := path_problem(path)):
+        raise OSError(errno.EINVAL, problem, str(path))
 
 
 @contextmanager
@@ -58,6 +86,12 @@ def atomic_write(path: str | Path, *, replace: bool = True) -> Iterator[IO[bytes
             temporary.replace(path)
         else:
             _name_first(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.filename is None or str(error.filename) == str(temporary):
+            error.filename = str(path)  # a full disk is told without a name
+            error.filename2 = None
+        raise
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from regiontree.system.paths import path_problem, reason
+
 __all__ = ["SUMMARY_NAME", "Found", "find_files", "kinds_text", "real_name", "search"]
 
 SUMMARY_NAME = "summary.json"
@@ -86,8 +88,8 @@ def find_files(
         In the order of `paths`, and sorted within a folder or pattern. The result of a file has the
         same path in the output folder as the file has below `root`. A path that does not exist, a
         pattern without a match, a folder without a matching file, and a folder that cannot be
-        listed are returned unchanged, so that reading them fails with a clear message. Hidden files
-        in a folder are left out.
+        listed are returned unchanged, so that :func:`~regiontree.system.paths.path_problem` or
+        reading says what is wrong. Hidden files in a folder are left out. No path raises an error.
     """
     return search(paths, suffixes, out).files
 
@@ -107,8 +109,8 @@ def search(paths: Sequence[str | Path], suffixes: frozenset[str], out: Path | No
             for file in inside.files or [path]:
                 given_files.setdefault(file, path if inside.files else path.parent)
         elif not os.path.lexists(path) and glob.has_magic(text):
-            matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
-            for file in [match for match in matches if os.path.isfile(match)] or [path]:
+            matches = [Path(match) for match in _matches(text)]
+            for file in [match for match in matches if not os.path.isdir(match)] or [path]:
                 given_files.setdefault(file, file.parent)
         else:
             given_files.setdefault(path, path.parent)
@@ -118,6 +120,14 @@ def search(paths: Sequence[str | Path], suffixes: frozenset[str], out: Path | No
         unique.setdefault(real_name(file, folders), (file, root))
     found.files = list(unique.values())
     return found
+
+
+def _matches(pattern: str) -> list[str]:
+    """The paths that match a pattern, sorted."""
+    try:
+        return sorted(glob.glob(pattern, recursive=True))
+    except ValueError:  # the pattern contains a NUL character
+        return []
 
 
 def real_name(file: str | Path, folders: dict[str, str] | None = None) -> str:
@@ -193,12 +203,15 @@ class _Inside:
                             self._seen.add(whole)
                             pending.append((path, whole))
             except OSError as error:
-                self.problems[place] = f"the folder cannot be read ({error.strerror})"
+                self.problems[place] = f"is a folder that cannot be listed ({reason(error)})"
 
     def _take(self, path: Path, entry: os.DirEntry[str], real: str) -> None:
         suffix = path.suffix.lower()
         is_link = entry.is_symlink()  # one that leads nowhere is taken, so that it fails by name
-        if suffix not in self._suffixes or not (is_link or entry.is_file(follow_symlinks=False)):
+        is_file = is_link or entry.is_file(follow_symlinks=False)
+        if suffix in self._suffixes and not is_file:  # a named pipe, for example
+            self.problems[path] = path_problem(path) or "is not a file"
+        elif suffix not in self._suffixes:
             self.left_out[suffix] += entry.name != SUMMARY_NAME
         elif is_link:
             self._file_links.append(path)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+from regiontree.system.terminal import one_line, printable
+
 __all__ = ["Bar", "progress_bar"]
 
 
@@ -28,6 +30,7 @@ class Bar:
 
     def say(self, text: str) -> None:
         """Print a message above the bar."""
+        text = printable(text)
         self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def reach(self, count: int, said: str | None = None, *, rate: str = "") -> None:
@@ -35,7 +38,7 @@ class Bar:
         self.reached = count
         self.progress.update(self.task, completed=count, rate=rate)
         if said:
-            self.say(said)
+            self.say(one_line(said))
 
 
 @contextmanager

@@ -25,11 +25,14 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from regiontree.errors import ConfigError, RegionTreeError, nearest_name
+from regiontree.system.paths import path_problem
 
 __all__ = ["Listed", "Place", "Section", "nearest", "read_mapping", "read_nodes",
            "read_text", "refuse", "shown", "validated"]  # fmt: skip
 
 MAX_BYTES = 16 << 20  # a config has some 10 kB; a file named by mistake may have gigabytes
+
+MAX_VALUES = 1_000_000  # in one file, each counted as often as aliases repeat it
 
 _NOT_TEXT = re.compile("[^\t\n -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # What PyYAML's constructors and Python's number parsing raise on values that they cannot read.
@@ -115,12 +118,13 @@ def read_text(path: Path, what: str, error: type[RegionTreeError] = ConfigError)
     """
     if os.path.isdir(path):
         raise error(f"{path}: is a folder; name {what} in it")
+    if problem := path_problem(path, "file; check the path"):
+        raise error(f"{path}: {problem}")
     try:
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
             raise error(f"{path}: more than {MAX_BYTES >> 20} MB; this is not {what}")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise error(f"{path}: no such file; check the path") from None
     except OSError as failure:
         raise error(f"{path}: cannot be read ({failure.strerror})") from failure
     if b"\0" in data:
@@ -202,10 +206,37 @@ def _json_mistake(error: json.JSONDecodeError) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values; a key twice is a mistake, and 1e-3 is a number as in JSON."""
+    """Plain values; a key twice is a mistake, and 1e-3 is a number as in JSON.
+
+    Aliases are counted as often as they are used. A file of 500 bytes can stand for billions of
+    values ("billion laughs"), which checks and merges would visit one by one.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._sizes: dict[int, int] = {}  # of each list and mapping, with all that is in it
+
+    def compose_sequence_node(self, anchor: Any) -> yaml.SequenceNode:
+        node: yaml.SequenceNode = super().compose_sequence_node(anchor)
+        self._count(node, node.value)
+        return node
+
+    def _count(self, node: yaml.Node, inside: Iterable[yaml.Node]) -> None:
+        size = 1
+        for one in inside:
+            if isinstance(one, yaml.CollectionNode) and id(one) not in self._sizes:
+                raise yaml.composer.ComposerError(
+                    None, None, "a value contains itself; write it out", node.start_mark
+                )
+            size += self._sizes.get(id(one), 1)
+        if size > MAX_VALUES:
+            what = f"aliases stand for more than {MAX_VALUES:,} values; nothing here needs that"
+            raise yaml.composer.ComposerError(None, None, what, node.start_mark)
+        self._sizes[id(node)] = size
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        self._count(node, (one for pair in node.value for one in pair))
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):

@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 import json
 import lzma
+import os
 import struct
 import sys
 import tokenize
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 
 from regiontree.errors import RegionTreeError, TreeError, TreeFileError
 from regiontree.system.files import atomic_write
+from regiontree.system.paths import path_problem
 
 __all__ = [
     "ARRAYS",
@@ -182,10 +184,10 @@ def read_tree_structure(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise TreeFileError(f"{path}: is a folder; name a tree file in it")
-    if not path.is_file():
-        raise TreeFileError(f"{path}: no such file; check the path")
+    if problem := path_problem(path, "file; check the path"):
+        raise TreeFileError(f"{path}: {problem}")
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive

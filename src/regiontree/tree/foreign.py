@@ -13,6 +13,9 @@ What the arrays mean is told by :meth:`RegionTree.from_parents
 from __future__ import annotations
 
 import json
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -20,16 +23,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from regiontree.errors import TreeError, TreeFileError
+from regiontree.system.paths import path_problem
 from regiontree.tree.file import FORMAT
 from regiontree.tree.region_tree import RegionTree
 
 __all__ = ["TREE_SUFFIXES", "read_any_tree"]
 
-_DAMAGE = (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error,
-           UnidentifiedImageError)  # fmt: skip
+# What NumPy, zipfile and its decompressors, Pillow and JSON raise on damaged or hostile files.
+_DAMAGE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, EOFError,
+           MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
+           tokenize.TokenError, Image.DecompressionBombError)  # fmt: skip
+_MAX_BYTES = 4 << 30  # of all arrays of an archive together: labels of a 1,000-megapixel image
 
 TREE_SUFFIXES = (".npz", ".npy", ".png", ".tif", ".tiff")
 """Endings of files that may hold a tree of any program."""
@@ -43,11 +50,14 @@ def read_any_tree(path: Path) -> RegionTree:
     TreeFileError
         Naming the file and what is wrong with it.
     """
+    if problem := path_problem(path, "file"):
+        raise TreeFileError(f"{path}: {problem}")
     if path.suffix == ".npz" and _is_ours(path):
         return RegionTree.load(path)
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
+                _check_size(arrays)
                 missing = {"labels", "parents"} - set(arrays.files)
                 if missing:
                     raise TreeFileError(f"{path}: has no array {min(missing)!r}; a tree needs both")
@@ -74,9 +84,17 @@ def read_any_tree(path: Path) -> RegionTree:
 def _is_ours(path: Path) -> bool:
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            _check_size(arrays)
             return "meta" in arrays.files and f'"{FORMAT}"' in str(arrays["meta"])
     except (*_DAMAGE, KeyError):
         return True  # RegionTree.load says exactly what is wrong
+
+
+def _check_size(arrays: Any) -> None:
+    """Raise a ValueError if the arrays of an ``.npz`` would fill the memory."""
+    total = sum(info.file_size for info in arrays.zip.infolist())
+    if total > _MAX_BYTES:
+        raise ValueError(f"arrays of {total / 1e9:.1f} GB; at most {_MAX_BYTES / 1e9:.1f} are read")
 
 
 def _label_picture(path: Path) -> NDArray[Any]:

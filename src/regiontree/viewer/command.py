@@ -9,34 +9,37 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from regiontree.display.pictures import picture_path
 from regiontree.errors import (
     BackboneError,
-    RegionTreeError,
     SettingsError,
     ViewError,
     check_number,
 )
 from regiontree.forest.sources import TREE_SUFFIX, Outline, Places, open_outline, open_source
 from regiontree.images import image_suffixes
+from regiontree.system.faults import attempt, fault_text
 from regiontree.system.files import atomic_write
 from regiontree.system.inputs import search
+from regiontree.system.paths import input_problem, reason, require_writable
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
+from regiontree.system.terminal import one_line, say
 from regiontree.viewer.gallery import MANIFEST, Gallery, stems
 from regiontree.viewer.page import page_html
 from regiontree.viewer.server import check_installed, listen, serve
 
 __all__ = ["gallery", "view"]
 
-_DRAWN = re.compile(r"(.+)\.(?:hierarchy|cuts|cut-\d{3,})\.png")  # what segment --pictures writes
+_DRAWN = re.compile(r"(.+)\.(hierarchy|cuts|cut-\d{3,})\.png")  # what segment --pictures writes
 _LACKS = 5  # most sentences about photographs on the terminal
 _NOTHING: Mapping[str, Any] = {}
 
@@ -88,8 +91,10 @@ def view(
     check_number("longest", longest, 1, 65_535, whole=True)
     if html is None:
         check_installed()
-    elif html.is_dir() or (html.exists() and not overwrite):
+    elif os.path.isdir(html) or (os.path.lexists(html) and not overwrite):
         raise ViewError(f"{html}: exists already; choose another name or pass --overwrite")
+    else:
+        require_writable(html.parent, ViewError, file=html)
     with (
         # A port that is in use must be an error now, not after the photographs are parsed.
         listen(host, port) if html is None else nullcontext() as listener,
@@ -112,12 +117,16 @@ def view(
             _tell_lacks(outlines)
             if html is not None:
                 source = open_source(outlines[0].path, images=inputs.places)
-                with atomic_write(html) as file:
-                    file.write(page_html(source, longest=longest).encode())
-                _say(f"wrote {html}")
+                page = page_html(source, longest=longest)
+                try:
+                    with atomic_write(html) as file:
+                        file.write(page.encode())
+                except OSError as error:
+                    raise ViewError(f"{html}: cannot be written ({reason(error)})") from error
+                say(f"wrote {html}")
                 return 1 if inputs.failed else 0
             if trees:
-                _say(
+                say(
                     "The new trees are deleted when the server stops; 'regiontree segment' keeps "
                     "trees."
                 )
@@ -127,7 +136,7 @@ def view(
                 longest=longest, images=inputs.places,
             )  # fmt: skip
         except KeyboardInterrupt:
-            _say("interrupted")
+            say("interrupted")
             return 130
     return 0
 
@@ -187,19 +196,22 @@ def gallery(
                     overwrite=overwrite, keep=set(named.values()), on_page=advance,
                 )  # fmt: skip
         except KeyboardInterrupt:
-            _say("interrupted: run the same command again to do the rest")
+            say("interrupted: run the same command again to do the rest")
             return 130
         except OSError as error:
-            raise ViewError(
-                f"{error.filename or out}: cannot be written ({error.strerror})"
-            ) from error
+            said = f"{error.filename or out}: cannot be written ({reason(error)})"
+            if not any(site.pages.values()):
+                raise ViewError(said) from error
+            inputs.failed.append(said)  # for example a full disk: the finished pages stay
+            inputs.tell()
+            return 1
     inputs.failed += written.failed
     inputs.tell()
     if not written.shown:
         raise ViewError(f"nothing to show: all {len(inputs.failed)} inputs failed")
     kept = len(written.shown) - len(written.made)
     counts = f"{len(written.made)} made, {kept} kept, {len(written.removed)} removed"
-    _say(f"pages: {counts}; open {out / 'index.html'}")
+    say(f"pages: {counts}; open {out / 'index.html'}")
     return 1 if inputs.failed else 0
 
 
@@ -262,19 +274,14 @@ class _Inputs:
             raise ViewError(
                 f"{own[0]}: lies in the gallery itself; name the photographs or trees instead"
             )
-        files = [file for file in found if file.is_file()]
+        problems = {file: _problem(file) for file in found}
+        files = [file for file in found if problems[file] is None]
         trees = {file for file in files if file.suffix.lower() == TREE_SUFFIX}
         photos = [file for file in files if file not in trees and not _drawn(file, trees)]
         inputs = cls([], Places.of([*images, *photos]))
         if searched.left_out_text:
-            _say(searched.left_out_text)
-        inputs.failed += [
-            f"{file}: {searched.problems.get(file, 'holds no photographs and no trees')}"
-            if file.is_dir()
-            else f"{file}: no such file or folder, and no file matches this pattern"
-            for file in found
-            if not file.is_file()
-        ]
+            say(searched.left_out_text)
+        inputs.failed += [f"{file}: {said}" for file, said in problems.items() if said]
         with progress_bar("reading", len(trees)) as bar:
             for tree in (file for file in files if file in trees):
                 inputs._open(tree, tree)
@@ -372,9 +379,9 @@ class _Inputs:
     def tell(self) -> None:
         """Print what failed."""
         if self.failed:
-            _say(f"{len(self.failed)} failed:")
+            say(f"{len(self.failed)} failed:")
         for said in self.failed:
-            _say(f"  {said}")
+            say(f"  {one_line(said)}")
 
     def _require(self, some: object) -> None:
         if not some and len(self.failed) == 1:
@@ -384,10 +391,18 @@ class _Inputs:
             raise ViewError("nothing to show")
 
     def _open(self, tree: Path, file: Path) -> None:
-        try:
-            self.trees[file] = open_outline(tree, images=self.places)
-        except RegionTreeError as error:
-            self.failed.append(str(error))
+        found = attempt(partial(open_outline, tree, images=self.places))
+        if isinstance(found, Exception):
+            self.failed.append(fault_text(found, tree))
+        else:
+            self.trees[file] = found
+
+
+def _problem(file: Path) -> str | None:
+    """Why an input is neither a photograph nor a tree; None if it may be one."""
+    return input_problem(file) or (
+        "holds no photographs and no trees" if os.path.isdir(file) else None
+    )
 
 
 def _drawn(file: Path, trees: set[Path]) -> bool:
@@ -395,7 +410,9 @@ def _drawn(file: Path, trees: set[Path]) -> bool:
     drawn = _DRAWN.fullmatch(file.name)
     if drawn and file.with_name(drawn[1] + TREE_SUFFIX) in trees:
         return True
-    return file.parent.name == "thumbs" and (file.parent.parent / MANIFEST).is_file()
+    if drawn and "~" in drawn[1]:  # the name may be one that was cut
+        return any(picture_path(tree.with_suffix(""), drawn[2]) == file for tree in trees)
+    return file.parent.name == "thumbs" and os.path.isfile(file.parent.parent / MANIFEST)
 
 
 def _below(file: Path, folder: Path) -> bool:
@@ -412,10 +429,6 @@ def _tell_lacks(outlines: Sequence[Outline]) -> None:
     """Print which photographs are missing or changed. Their pages say so, too."""
     lacks = [outline.lack for outline in outlines if outline.lack]
     for lack in lacks[:_LACKS]:
-        _say(lack)
+        say(lack)
     if len(lacks) > _LACKS:
-        _say(f"{len(lacks) - _LACKS} more photographs are missing or have changed.")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        say(f"{len(lacks) - _LACKS} more photographs are missing or have changed.")

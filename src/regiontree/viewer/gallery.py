@@ -23,16 +23,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from regiontree._version import __version__
-from regiontree.errors import RegionTreeError, ViewError
+from regiontree.errors import ViewError
 from regiontree.forest.sources import Outline, Source
+from regiontree.system.faults import attempt, fault_text
 from regiontree.system.files import atomic_write, sha256_of
+from regiontree.system.paths import reason, require_writable
 from regiontree.tree import RegionTree
 from regiontree.viewer.index import Card, index_html, thumbnail
 from regiontree.viewer.page import Links, page_html, tree_file
@@ -151,13 +155,17 @@ class Gallery:
         self.claim(outlines)
         made, failed = set(), {}
         for stem, links in _linked(list(outlines)).items():
-            try:
-                if self._update(stem, outlines[stem], links, longest, overwrite):
-                    made.add(stem)
-                    self._save()
-                    self._write_index(outlines, title)
-            except RegionTreeError as error:
-                failed[stem] = str(error)
+            # An OSError is one of writing, which the other images would meet too.
+            fresh = attempt(
+                partial(self._update, stem, outlines[stem], links, longest, overwrite),
+                stop=(OSError,),
+            )
+            if isinstance(fresh, Exception):
+                failed[stem] = fault_text(fresh, outlines[stem].path)
+            elif fresh:
+                made.add(stem)
+                self._save()
+                self._write_index(outlines, title)
             on_page()
         if failed:  # write again without these images: no page may have a link to them
             good = {stem: outline for stem, outline in outlines.items() if stem not in failed}
@@ -189,11 +197,16 @@ class Gallery:
             return False
         if is_lost:  # the page would show a white picture
             raise ViewError(outline.lack)
-        source = Source(RegionTree.load(outline.path), outline.path, outline.photo, outline.notice)
-        text = page_html(source, longest=longest, links=links)
+        try:
+            source = Source(
+                RegionTree.load(outline.path), outline.path, outline.photo, outline.notice
+            )
+            text, own = page_html(source, longest=longest, links=links), tree_file(source)
+        except OSError as error:
+            raise ViewError(f"{outline.path}: cannot be shown ({reason(error)})") from error
         if outline.path.absolute() != tree.absolute():
             with atomic_write(tree) as file:
-                file.write(tree_file(source))
+                file.write(own)
         for path, data in ((picture, thumbnail(source)), (page, text.encode())):
             with atomic_write(path) as file:
                 file.write(data)
@@ -246,12 +259,13 @@ def _digest(outline: Outline, links: Links, longest: int) -> str:
 
 def _read_manifest(folder: Path) -> dict[str, str]:
     """The pages of the gallery in a folder; none if the folder is empty."""
-    if folder.exists() and not folder.is_dir():
+    if os.path.exists(folder) and not os.path.isdir(folder):
         raise ViewError(f"{folder}: is a file; choose another name for the gallery's folder")
+    require_writable(folder, ViewError)
     file = folder / MANIFEST
-    if not file.exists():
+    if not os.path.lexists(file):
         # Hidden files are ignored, because they belong to version control or to the system.
-        if folder.exists() and any(not inside.name.startswith(".") for inside in folder.iterdir()):
+        if os.path.isdir(folder) and any(name[0] != "." for name in os.listdir(folder)):
             raise ViewError(
                 f"{folder}: is not empty and is not a gallery (it has no {MANIFEST}); choose "
                 "another folder or empty this one"

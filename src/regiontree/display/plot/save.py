@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from regiontree.display.plot.trees import tree_figure
 from regiontree.errors import ExportError, nearest_name
 from regiontree.forest.sources import Source
 from regiontree.system.files import atomic_write
+from regiontree.system.paths import require_writable
 from regiontree.tree import RegionTree
 
 __all__ = ["check_figure_file", "save_tree_figure"]
@@ -32,8 +34,9 @@ def check_figure_file(file: Path, *, overwrite: bool) -> None:
     if form not in known:
         hint = nearest_name(form, known) or "; use .png, .svg or .pdf"
         raise ExportError(f"{file}: no figure format {file.suffix!r}{hint}")
-    if file.exists() and not overwrite:
+    if os.path.lexists(file) and not overwrite:
         raise ExportError(f"{file}: exists; choose another name or pass --overwrite")
+    require_writable(file.parent, ExportError, file=file)
 
 
 def save_tree_figure(
