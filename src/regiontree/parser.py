@@ -14,6 +14,7 @@ photograph -> pixels fitted to a patch grid                  (images)
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from operator import index
@@ -35,7 +36,7 @@ from regiontree.backbones.run import run_batch
 from regiontree.backbones.tiles import Tiled
 from regiontree.backbones.unfold import Unfolded
 from regiontree.backbones.views import Views
-from regiontree.errors import FeatureError, SettingsError
+from regiontree.errors import FeatureError, SettingsError, check_number
 from regiontree.hierarchy import Hierarchy, PartGraph
 from regiontree.images import MAX_PIXELS, LoadedImage, Photo, nearest
 from regiontree.images.colours import patch_colours
@@ -61,10 +62,10 @@ class RegionParser:
     preset : {"default", "fast", "published"}
     settings : Settings or None
         All settings, instead of a preset and changes.
-    backbone : str, mapping, Backbone or None
-        A name, the settings of the stage ``backbone``, or a model of your own: see
-        :class:`~regiontree.backbones.own.OwnModel`.
-    device : str
+    backbone : str, path, mapping, Backbone or None
+        A name, the folder of a model, the settings of the stage ``backbone``, or a model of your
+        own: see :class:`~regiontree.backbones.own.OwnModel`.
+    device : str or torch.device
         auto, cpu, cuda, cuda:N or mps.
     max_pixels : int
         Photographs with more pixels than this are refused.
@@ -73,7 +74,8 @@ class RegionParser:
         minute or more, so this pays for many photographs.
     **changes
         Settings that differ from the preset, as :meth:`regiontree.settings.Settings.make` takes
-        them: ``parts=200`` or ``tree={"builder": "recursive", "levels": 5}``.
+        them: ``parts=200`` or ``tree={"builder": "recursive", "levels": 5}``. Numbers may be those
+        of NumPy or torch, and lists do for tuples; the tree records plain numbers.
 
     Attributes
     ----------
@@ -102,15 +104,16 @@ class RegionParser:
         *,
         preset: str = "default",
         settings: Settings | None = None,
-        backbone: str | Mapping[str, Any] | Backbone | None = None,
-        device: str = "auto",
+        backbone: str | os.PathLike[str] | Mapping[str, Any] | Backbone | None = None,
+        device: str | torch.device = "auto",
         max_pixels: int = MAX_PIXELS,
         compile: bool = False,
         **changes: Any,
     ) -> None:
-        named = isinstance(backbone, str | Mapping)
+        named = isinstance(backbone, str | Mapping | os.PathLike)
         if named:
             changes["backbone"] = backbone
+        max_pixels = check_number("max_pixels", max_pixels, 1, float("inf"))
         usual = None
         if settings is None:
             settings, usual = Settings.make(preset, **changes), Settings.make(preset)
@@ -125,7 +128,7 @@ class RegionParser:
             settings = _of_own_model(self._own, device, settings, usual)
         self.settings = settings
         self.device = self._own.device if self._own else pick_device(device)
-        self.compile = compile
+        self.compile = bool(compile)
         view = settings.view
         self.sight = Sight(view.size, view.tiles, settings.refine, max_pixels)
         if settings.needs_pixels:
@@ -418,7 +421,7 @@ def parse(photo: Photo, **options: Any) -> RegionTree:
     for a second photograph.
     """
     fresh, model = RegionParser(**options), options.get("backbone")
-    own = None if isinstance(model, str | Mapping) else model
+    own = None if isinstance(model, str | Mapping | os.PathLike) else model
     max_pixels = fresh.sight.max_pixels
     return _kept(fresh.settings, own, str(fresh.device), max_pixels, fresh.compile).parse(photo)
 
@@ -433,7 +436,7 @@ def _kept(
 
 
 def _of_own_model(
-    model: OwnModel, device: str, settings: Settings, usual: Settings | None
+    model: OwnModel, device: str | torch.device, settings: Settings, usual: Settings | None
 ) -> Settings:
     """The settings, with the name and the precision of the user's own model.
 

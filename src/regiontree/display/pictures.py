@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from regiontree.errors import check_numbers
 from regiontree.images import load_image, nearest
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree, kernel
@@ -203,9 +204,15 @@ def nodes_of_leaves(tree: RegionTree, nodes: NDArray[np.int64]) -> NDArray[np.in
 
 
 def distinct_cuts(tree: RegionTree, granularities: Sequence[int]) -> list[int]:
-    """The granularities, ascending, without those that give the same cut as one before."""
+    """The granularities, ascending, without those that give the same cut as one before.
+
+    Raises
+    ------
+    SettingsError
+        `granularities` are not whole numbers of at least 1.
+    """
     kept: dict[int, int] = {}
-    for count in sorted(granularities):
+    for count in sorted(check_numbers("granularities", granularities, 1, 2**63, whole=True)):
         kept.setdefault(len(tree.cut_nodes(n_regions=count)), count)
     kept.pop(1, None) if len(kept) > 1 else None
     return sorted(kept.values())

@@ -149,8 +149,8 @@ def feed(
         batch = _CUDA_BATCH if parser.device.type == "cuda" else 1
     if ahead is None:
         ahead = 0 if parser.device.type == "cpu" else 2
-    check_number("batch", batch, 1, 4096, whole=True)
-    check_number("ahead", ahead, 0, 4096, whole=True)
+    batch = check_number("batch", batch, 1, 4096, whole=True)
+    ahead = check_number("ahead", ahead, 0, 4096, whole=True)
     coming = iter(photos)
     line: deque[Fed] = deque()
     limits: dict[tuple[int, int], int] = {}
