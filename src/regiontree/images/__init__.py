@@ -2,19 +2,26 @@
 
 from regiontree.images.grid import Size, fitted, grid_of, nearest, parse_size, to_pixels
 from regiontree.images.load import (
-    IMAGE_SUFFIXES,
     MAX_PIXELS,
     LoadedImage,
     Photo,
     image_size,
     load_image,
 )
-from regiontree.images.readers import READERS, ImageReader, ImageRequest, image_suffixes
+from regiontree.images.pillow import IMAGE_SUFFIXES
+from regiontree.images.readers import (
+    READERS,
+    Decoded,
+    ImageReader,
+    ImageRequest,
+    image_suffixes,
+)
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "READERS",
+    "Decoded",
     "ImageReader",
     "ImageRequest",
     "LoadedImage",
