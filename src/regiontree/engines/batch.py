@@ -17,12 +17,12 @@ import zipfile
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from regiontree.backbones.featurefile import Features
-from regiontree.backbones.precomputed import FEATURE_SUFFIXES, find_features
+from regiontree.backbones.featurefolder import find_features, shared_features
 from regiontree.backbones.tiles import Tiled, memory_needed
 from regiontree.display.pictures import save_pictures
 from regiontree.engines.feeding import Fed, feed
@@ -38,7 +38,7 @@ from regiontree.parser import RegionParser
 from regiontree.settings import record_differences
 from regiontree.spectral.graph import MAX_PARTS
 from regiontree.system.files import atomic_write, sha256_of
-from regiontree.system.inputs import SUMMARY_NAME, find_files
+from regiontree.system.inputs import FEATURE_SUFFIXES, SUMMARY_NAME, find_files, why_missing
 from regiontree.tree.file import read_meta
 
 __all__ = ["Job", "Outcome", "Summary", "largest", "plan", "segment", "suffixes_for"]
@@ -200,7 +200,7 @@ def plan(
             what = (
                 "no file matches this pattern"
                 if glob.has_magic(str(file))
-                else "no such file or folder"
+                else why_missing(file).replace("such file;", "such file or folder;")
             )
             error = f"{file}: {what}"
         elif file.is_dir():
@@ -301,9 +301,15 @@ def _outcomes(
 ) -> Generator[Outcome, None, None]:
     """The results of the jobs, in their order."""
     started: deque[tuple[Job, Outcome | None]] = deque()
+    folder = parser.settings.backbone.folder
+    shared = {}
+    if folder is not None:
+        shared = shared_features(folder, [job.source for job in jobs if job.error is None])
 
     def photos() -> Iterator[Path | None]:
         for job in jobs:
+            if said := shared.get(job.source):
+                job = replace(job, output=None, error=said)
             started.append((job, _known_outcome(job, parser, overwrite)))
             yield None if started[-1][1] else job.source
 

@@ -4,17 +4,36 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["SUMMARY_NAME", "find_files"]
+__all__ = ["FEATURE_SUFFIXES", "SUMMARY_NAME", "find_files", "why_missing"]
 
 SUMMARY_NAME = "summary.json"
 """Name of the file beside the results of a batch that lists each result and its source."""
 
+FEATURE_SUFFIXES = frozenset({".npy", ".npz", ".safetensors"})
+"""Endings of files that may hold features."""
+# A Path writes http:// as http:/. The drives of Windows have one letter.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def why_missing(path: str | Path) -> str:
+    """What is wrong with a path that leads to no file, and what to do.
+
+    >>> why_missing("photo.jpg")
+    'no such file; check the path'
+    >>> why_missing(Path("https://example.org/photo.jpg"))
+    'is a URL, not a path; download the file and give its path'
+    """
+    if _URL.match(str(path)):
+        return "is a URL, not a path; download the file and give its path"
+    return "no such file; check the path"
+
 
 def find_files(
-    paths: Sequence[str | Path], suffixes: frozenset[str], out: Path | None = None
+    paths: str | Path | Sequence[str | Path], suffixes: frozenset[str], out: Path | None = None
 ) -> list[tuple[Path, Path]]:
     """Each file that the paths name, once, with the folder it was found from.
 
@@ -37,8 +56,8 @@ def find_files(
     """
     results = None if out is None else Path(os.path.abspath(out))
     found: dict[Path, Path] = {}
-    for given in paths:
-        text = str(given)
+    for given in [paths] if isinstance(paths, str | os.PathLike) else paths:
+        text = os.fsdecode(given)
         path = Path(text)
         if path.is_dir():
             inside = _inside(path, suffixes, results)

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from regiontree.errors import RegionTreeError, TreeError, TreeFileError
 from regiontree.system.files import atomic_write
+from regiontree.system.inputs import why_missing
 
 __all__ = [
     "ARRAYS",
@@ -177,7 +178,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     if path.is_dir():
         raise TreeFileError(f"{path}: is a folder; name a tree file in it")
     if not path.is_file():
-        raise TreeFileError(f"{path}: no such file; check the path")
+        raise TreeFileError(f"{path}: {why_missing(path)}")
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
