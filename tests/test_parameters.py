@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import mmap
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import blocks, refused
+from PIL import Image
 
 from regiontree import RegionParser, RegionTree, Settings
 from regiontree.engines.feeding import extract_many
 from regiontree.errors import (
     BackboneError,
+    FeatureError,
+    ImageError,
     SettingsError,
     TreeError,
     check_number,
@@ -22,7 +29,7 @@ from regiontree.errors import (
     plain_value,
     whole_number,
 )
-from regiontree.images import parse_size
+from regiontree.images import LoadedImage, load_image, parse_size
 from regiontree.metrics.boundary import BoundaryMetric
 from regiontree.metrics.bsds import CoveringMetric
 from regiontree.metrics.budget import budget_nodes
@@ -334,3 +341,265 @@ def test_a_batch_size_of_any_kind(tmp_path):
         assert found[1].patches.shape == (4, 4, 24)
     with refused(SettingsError, "batch"):
         list(extract_many(parser, [], batch=np.float32(4)))
+
+
+# -- photographs ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def rgb() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def photo(rgb, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("photos") / "Möwe.png"
+    Image.fromarray(rgb).save(path)
+    return path
+
+
+def same(found: LoadedImage, photo: Path, rgb: np.ndarray, name: str | None) -> None:
+    assert np.array_equal(found.rgb, rgb)
+    assert found.name == name
+    assert found.digest == hashlib.sha256(photo.read_bytes()).hexdigest()
+
+
+def test_paths_bytes_and_open_files_are_photographs(photo, rgb):
+    data = photo.read_bytes()
+    for path in (str(photo), photo, Folder(photo)):
+        same(load_image(path), photo, rgb, "Möwe.png")
+    for encoded in (data, bytearray(data), memoryview(data), io.BytesIO(data)):
+        same(load_image(encoded), photo, rgb, None)
+    with photo.open("rb") as file:
+        same(load_image(file), photo, rgb, "Möwe.png")
+        same(load_image(file), photo, rgb, "Möwe.png")  # it was put back to where it was
+    with photo.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        same(load_image(mapped), photo, rgb, None)
+    with tempfile.TemporaryFile() as file:  # its name is a number
+        file.write(data)
+        file.seek(0)
+        same(load_image(file), photo, rgb, None)
+
+
+def test_a_file_is_read_from_its_position(photo, rgb):
+    stream = io.BytesIO(b"a header" + photo.read_bytes())
+    stream.seek(8)
+    same(load_image(stream), photo, rgb, None)
+    assert stream.tell() == 8
+    stream.seek(0, io.SEEK_END)
+    with refused(ImageError, "no bytes", "seek(0)"):
+        load_image(stream)
+
+
+def test_a_stream_that_cannot_seek_makes_a_tree(photo):
+    class Pipe(io.RawIOBase):
+        def __init__(self) -> None:
+            self.left = photo.read_bytes()
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer) -> int:
+            part, self.left = self.left[: len(buffer)], self.left[len(buffer) :]
+            buffer[: len(part)] = part
+            return len(part)
+
+    parser = RegionParser(backbone=Halves(), size=32, device="cpu")
+    tree = parser.parse(io.BufferedReader(Pipe()))
+    assert tree == parser.parse(photo.read_bytes())
+    assert tree.meta["image"]["sha256"] == hashlib.sha256(photo.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("source", "facts"),
+    [
+        (lambda path: path.open(encoding="latin-1"), ["Möwe.png", "as text", "'rb'"]),
+        (lambda path: io.StringIO("text"), ["as text", "'rb'"]),
+        (lambda path: io.BytesIO(), ["has no bytes"]),
+        (lambda path: b"", ["empty (0 bytes)"]),
+        (lambda path: b"GIF89a", ["bytes of the image"]),
+        (lambda path: "https://example.org/a.png", ["is a URL", "download"]),
+        (lambda path: Path("s3://bucket/a.png"), ["is a URL", "download"]),
+        (lambda path: path.with_name("gone.png"), ["no such file"]),
+        (lambda path: np.frombuffer(path.read_bytes(), np.uint8), ["tobytes()"]),
+        (lambda path: [path], ["got list"]),
+        (lambda path: None, ["got NoneType"]),
+    ],
+)
+def test_what_is_no_photograph_says_what_to_do(photo, source, facts):
+    with refused(ImageError, *facts):
+        load_image(source(photo))
+
+
+def test_a_closed_file_is_told(photo):
+    with photo.open("rb") as file:
+        pass
+    with refused(ImageError, "Möwe.png", "closed"):
+        load_image(file)
+
+
+class ArrayLike:
+    """An array of another library."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.asarray(self.array, dtype)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        torch.from_numpy,
+        ArrayLike,
+        lambda a: torch.from_numpy(a.copy()).permute(2, 0, 1).contiguous().permute(1, 2, 0),
+        lambda a: torch.from_numpy(a / 255).requires_grad_(),
+        lambda a: a / 255 * 1.0000001,
+        lambda a: (a / 255 - 1e-9).astype(np.float32),
+    ],
+)
+def test_arrays_and_tensors_are_photographs(rgb, change):
+    assert np.array_equal(load_image(change(rgb)).rgb, rgb)
+
+
+def test_a_tensor_of_bfloat16_is_a_photograph():
+    half = torch.rand(8, 9, 3).bfloat16()
+    assert np.array_equal(load_image(half).rgb, load_image(half.float().numpy()).rgb)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("make", [np.asarray, torch.tensor])
+def test_channels_first_are_told_and_not_guessed(dtype, channels, make):
+    with refused(ImageError, f"({channels}, 20, 30)", "transpose(1, 2, 0)", "permute(1, 2, 0)"):
+        load_image(make(np.ones((channels, 20, 30), dtype)))
+    with refused(ImageError, "batch of 1", "images[0]"):
+        load_image(make(np.ones((1, channels, 20, 30), dtype)))
+
+
+# -- features, and the photograph beside them -----------------------------------------------------
+
+
+class Halves:
+    """A network whose features are the colours of patches."""
+
+    name, digest, patch, dim = "halves", "1", np.int64(8), np.int64(3)
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(pixels + 0.1, 8).permute(0, 2, 3, 1)
+
+
+@pytest.fixture(scope="module")
+def parser() -> RegionParser:
+    return RegionParser(backbone="precomputed", parts=16, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        torch.from_numpy,
+        lambda a: torch.from_numpy(a).requires_grad_(),
+        lambda a: a.tolist(),
+        ArrayLike,
+    ],
+)
+def test_features_of_any_kind(parser, change):
+    features = blocks(8, 10, 6)
+    assert np.array_equal(parser.build(change(features)).labels, parser.build(features).labels)
+
+
+def test_features_of_bfloat16(parser):
+    half = torch.from_numpy(blocks(8, 10, 6)).bfloat16()
+    assert np.array_equal(parser.build(half).labels, parser.build(half.float()).labels)
+
+
+@pytest.mark.parametrize(
+    "size", [[40, 50], (np.int64(40), np.int32(50)), np.array([40, 50]), torch.tensor([40, 50])]
+)
+def test_an_image_size_of_any_kind(parser, size):
+    tree = parser.build(blocks(8, 10, 6), image_size=size)
+    assert tree.shape == (40, 50)
+    assert tree.meta["image"]["size"] == [40, 50]
+
+
+@pytest.mark.parametrize("size", [(True, 50), (40.0, 50), "40x50", 40, (40, 50, 3), np.array(40)])
+def test_an_image_size_is_two_whole_numbers(parser, size):
+    with refused(FeatureError, "image_size", "(H, W)"):
+        parser.build(blocks(8, 10, 6), image_size=size)
+
+
+@pytest.mark.parametrize(
+    ("features", "image_size", "facts"),
+    [
+        ((8, 10, 6), (50, 40), ["rows and columns are exchanged", "8 x 10", "50 x 40"]),
+        ((28, 37, 6), (640, 480), ["rows and columns are exchanged"]),
+        ((37, 28, 6), (480, 640), ["rows and columns are exchanged", "swapaxes"]),
+        ((384, 28, 37), (480, 640), ["the features come first", "permute(1, 2, 0)"]),
+        ((384, 14, 14), None, ["(d, h, w)", "permute(1, 2, 0)"]),
+        ((1, 8, 10, 6), None, ["(h, w, d)", "batch of 1", "features[0]"]),
+        ((80, 6), None, ["(h, w, d)", "reshape(h, w, -1)"]),
+    ],
+)
+@pytest.mark.parametrize("make", [np.asarray, torch.tensor])
+def test_features_in_another_order_get_a_hint(parser, features, image_size, facts, make):
+    with refused(FeatureError, *facts):
+        parser.build(make(np.ones(features, np.float32)), image_size=image_size)
+
+
+def test_a_tall_grid_is_one_if_the_image_says_so(parser):
+    assert parser.build(np.ones((384, 14, 14)), image_size=(3840, 140)).shape == (3840, 140)
+    exact = RegionParser(backbone="precomputed", size="518x392", device="cpu")
+    assert exact.build(np.ones((37, 28, 6)), image_size=(480, 640)).shape == (480, 640)
+
+
+def test_the_photograph_beside_features_of_any_kind(parser, photo, rgb):
+    features = blocks(8, 10, 6)
+    wanted = parser.build(features, rgb=rgb, image_size=(40, 50))
+    opaque = np.dstack((rgb, np.full((40, 50), 255, np.uint8)))
+    for given in (torch.from_numpy(rgb), rgb / 255, ArrayLike(rgb), opaque):
+        assert parser.build(features, rgb=given, image_size=(40, 50)) == wanted
+    files = [
+        photo, str(photo), Folder(photo), photo.read_bytes(), Image.open(photo), load_image(photo)
+    ]  # fmt: skip
+    trees = [parser.build(features, rgb=given, image_size=(40, 50)) for given in files]
+    assert trees[0].meta["smoothed"] == "features and colours"
+    assert all(tree == trees[0] for tree in trees)
+
+
+def test_the_photograph_beside_features_is_read_as_parse_reads_it(photo):
+    parser = RegionParser(backbone=Halves(), size=32, device="cpu")
+    tree = parser.parse(photo)
+    made = parser.build(parser.extract(photo), rgb=photo)
+    assert made == tree
+
+
+@pytest.mark.parametrize(
+    ("error", "given", "facts"),
+    [
+        (ImageError, np.ones((3, 40, 50), np.uint8), ["rgb", "(3, 40, 50)", "transpose(1, 2, 0)"]),
+        (ImageError, torch.ones(3, 40, 50), ["rgb", "permute(1, 2, 0)"]),
+        (ImageError, np.ones((40, 50, 2)), ["rgb", "(40, 50, 2)", "(H, W"]),
+        (ImageError, "gone.png", ["rgb", "gone.png", "no such file"]),
+        (ImageError, {"a": 1}, ["rgb", "got dict"]),
+        (FeatureError, np.ones((50, 40, 3), np.uint8), ["rgb", "(50, 40, 3)", "40 x 50", "(H, W)"]),
+        (FeatureError, np.ones((7, 9, 3), np.uint8), ["rgb", "7 x 9", "8 x 10"]),
+        (FeatureError, np.ones((40, 90, 3), np.uint8), ["rgb", "(40, 90, 3)", "proportions"]),
+    ],
+)
+def test_pixels_that_do_not_fit_are_named(parser, error, given, facts):
+    with refused(error, *facts):
+        parser.build(blocks(8, 10, 6), rgb=given, image_size=(40, 50))
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (41, 50), (80, 99), (8, 10), (64, 64)])
+def test_pixels_of_any_resolution_fit(parser, shape):
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert parser.build(blocks(8, 10, 6), rgb=pixels, image_size=(40, 50)).shape == (40, 50)
+
+
+def test_a_network_of_ones_own_may_count_with_numpy():
+    parser = RegionParser(backbone=Halves(), device=torch.device("cpu"))
+    assert json.dumps(parser.settings.as_dict())
+    assert type(parser.backbone.patch) is int
