@@ -27,7 +27,7 @@ from PIL import Image
 from regiontree.errors import TreeError, TreeFileError
 from regiontree.images import MAX_PIXELS, load_image
 from regiontree.system.files import sha256_of
-from regiontree.system.inputs import SUMMARY_NAME, find_files
+from regiontree.system.inputs import FEATURE_SUFFIXES, SUMMARY_NAME, find_files
 from regiontree.tree import RegionTree
 
 __all__ = [
@@ -43,7 +43,6 @@ __all__ = [
 
 TREE_SUFFIX = ".npz"
 """Ending of the names of tree files."""
-_FEATURES = (".npy", ".npz")  # suffixes of the "image" of a tree that was made from features alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +261,7 @@ def _find_photo(
     name = Path(_name(meta)).name
     if not name:
         return None, "The tree does not say which photograph it was made from."
-    if name.lower().endswith(_FEATURES):
+    if Path(name).suffix.lower() in FEATURE_SUFFIXES:
         return None, f"The tree was made from the features in {name}, without a photograph."
     places = images if isinstance(images, Places) else Places.of(images)
     digest = meta["image"].get("sha256")

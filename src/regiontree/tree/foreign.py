@@ -26,7 +26,7 @@ from regiontree.errors import TreeError, TreeFileError
 from regiontree.tree.file import FORMAT
 from regiontree.tree.region_tree import RegionTree
 
-__all__ = ["TREE_SUFFIXES", "read_any_tree"]
+__all__ = ["TREE_SUFFIXES", "holds_tree", "may_be_tree", "read_any_tree"]
 
 _DAMAGE = (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error,
            UnidentifiedImageError)  # fmt: skip
@@ -35,7 +35,24 @@ TREE_SUFFIXES = (".npz", ".npy", ".png", ".tif", ".tiff")
 """Endings of files that may hold a tree of any program."""
 
 
-def read_any_tree(path: Path) -> RegionTree:
+def may_be_tree(path: Path) -> bool:
+    """Whether a file with a tree's suffix is an archive, or has the JSON file of a label map."""
+    return path.suffix.lower() == ".npz" or path.with_suffix(".json").is_file()
+
+
+def holds_tree(path: Path) -> bool:
+    """Whether a file has the parents of a tree, as far as it can be told without the labels."""
+    try:
+        if path.suffix.lower() == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                return {"labels.npy", "parents.npy"} <= set(archive.namelist())
+        links = json.loads(path.with_suffix(".json").read_bytes())
+        return isinstance(links, dict) and "parents" in links
+    except (*_DAMAGE, RecursionError):
+        return False
+
+
+def read_any_tree(path: str | Path) -> RegionTree:
     """A tree of this package, or of any program in one of the forms above.
 
     Raises
@@ -43,19 +60,19 @@ def read_any_tree(path: Path) -> RegionTree:
     TreeFileError
         Naming the file and what is wrong with it.
     """
-    if path.suffix == ".npz" and _is_ours(path):
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".npz" and _is_ours(path):
         return RegionTree.load(path)
     try:
-        if path.suffix == ".npz":
+        if suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 missing = {"labels", "parents"} - set(arrays.files)
                 if missing:
                     raise TreeFileError(f"{path}: has no array {min(missing)!r}; a tree needs both")
                 height = arrays["height"] if "height" in arrays.files else None
                 return RegionTree.from_parents(arrays["labels"], arrays["parents"], height)
-        labels = (
-            np.load(path, allow_pickle=False) if path.suffix == ".npy" else _label_picture(path)
-        )
+        labels = np.load(path, allow_pickle=False) if suffix == ".npy" else _label_picture(path)
         beside = path.with_suffix(".json")
         links = json.loads(beside.read_bytes())
         if not isinstance(links, dict) or not {"parents"} <= links.keys() <= {"parents", "height"}:
