@@ -16,9 +16,17 @@ from conftest import blocks, refused
 from PIL import Image
 
 from regiontree import RegionParser, RegionTree, Settings
+from regiontree.backbones.featurefile import (
+    Features,
+    load_features,
+    read_features_meta,
+    save_features,
+)
+from regiontree.engines.batch import plan, segment, suffixes_for
 from regiontree.engines.feeding import extract_many
 from regiontree.errors import (
     BackboneError,
+    ExportError,
     FeatureError,
     ImageError,
     SettingsError,
@@ -29,6 +37,7 @@ from regiontree.errors import (
     plain_value,
     whole_number,
 )
+from regiontree.forest.sources import find_trees
 from regiontree.images import LoadedImage, load_image, parse_size
 from regiontree.metrics.boundary import BoundaryMetric
 from regiontree.metrics.bsds import CoveringMetric
@@ -603,3 +612,67 @@ def test_a_network_of_ones_own_may_count_with_numpy():
     parser = RegionParser(backbone=Halves(), device=torch.device("cpu"))
     assert json.dumps(parser.settings.as_dict())
     assert type(parser.backbone.patch) is int
+
+
+@pytest.mark.parametrize("name", ["source", "backbone"])
+def test_facts_are_mappings(parser, name):
+    with refused(FeatureError, name, "mapping", "'x.jpg'"):
+        parser.build(blocks(4, 4), **{name: "x.jpg"})
+    tree = parser.build(blocks(4, 4), source={"name": Path("x.jpg"), "gain": np.float32(0.1)})
+    assert (tree.meta["image"]["name"], tree.meta["image"]["gain"]) == ("x.jpg", 0.1)
+
+
+@pytest.mark.parametrize("overlap", ["2", 0, True, np.nan, [2]])
+def test_an_overlap_is_a_number(parser, overlap):
+    with refused(SettingsError, "overlap"):
+        parser.build(blocks(4, 4), overlap=overlap)
+
+
+def test_masked_features_and_labels_are_not_taken_as_they_are(parser, tree):
+    features = np.ma.masked_array(blocks(4, 4), mask=blocks(4, 4) > 0)
+    with refused(FeatureError, "features", "masked", "filled"):
+        parser.build(features)
+    with refused(TreeError, "labels", "masked"):
+        RegionTree(np.ma.masked_equal(tree.labels, 3), tree.parents, tree.height)
+
+
+def test_settings_that_are_no_settings():
+    with refused(SettingsError, "settings", "got dict", "RegionParser(**changes)"):
+        RegionParser(settings={"parts": 100})
+    with refused(ExportError, "no format"):
+        RegionTree([[0, 1]], [2, 2, 2], [0, 0, 1]).export(["coco"], "x.json")
+
+
+# -- one path where several may be given ----------------------------------------------------------
+
+
+def test_one_path_is_not_a_list_of_letters(tmp_path, tree):
+    path = tmp_path / "a.npy"
+    np.save(path, blocks(4, 4))
+    parser = RegionParser(backbone="precomputed", device="cpu")
+    for given in (str(path), path):
+        ((_, found),) = extract_many(parser, given)
+        assert found.patches.shape == (4, 4, 24)
+        (job,) = plan(given, str(tmp_path / "out"), suffixes_for(parser))
+        assert job.error is None
+    assert segment(parser, [job], str(tmp_path / "out")).count("done") == 1
+    saved = tree.save(tmp_path / "tree.npz")
+    assert find_trees(str(saved)) == find_trees([saved]) == [saved]
+
+
+def test_a_url_is_told_from_a_missing_file(tmp_path):
+    (job,) = plan(["https://example.org/a.jpg"], tmp_path, frozenset({".jpg"}))
+    assert "is a URL" in job.error
+    with refused(TreeError, "is a URL"):
+        RegionTree.load("https://example.org/a.npz")
+    with refused(ImageError, "is a URL"):
+        RegionParser(backbone="precomputed", device="cpu").parse("https://example.org/a.npy")
+
+
+def test_feature_files_take_paths_and_settings_of_any_kind(tmp_path):
+    path = tmp_path / "a.safetensors"
+    made = Features(torch.from_numpy(blocks(4, 4)), (16, 16), {"name": "a"}, {"name": "x"})
+    for given in (str(path), Folder(path)):
+        save_features(given, made, {"size": np.int64(518)})
+        assert load_features(given).image_size == (16, 16)
+        assert read_features_meta(given)["settings"] == {"size": 518}

@@ -127,6 +127,11 @@ class RegionParser:
         usual = None
         if settings is None:
             settings, usual = Settings.make(preset, **changes), Settings.make(preset)
+        elif not isinstance(settings, Settings):
+            raise SettingsError(
+                f"settings must be made by Settings.make, got {type(settings).__name__}; give the "
+                "changes alone, as RegionParser(**changes)"
+            )
         elif changes or preset != "default":
             given = ", ".join(changes) or "preset"
             raise SettingsError(
@@ -333,6 +338,11 @@ class RegionParser:
             backbone = features.backbone if backbone is None else backbone
             overlap = features.overlap if overlap is None else overlap
             features = features.patches
+        for name, facts in (("source", source), ("backbone", backbone)):
+            if facts is not None and not isinstance(facts, Mapping):
+                raise FeatureError(f"{name} must be a mapping of facts, got {facts!r}")
+        if overlap is not None:
+            overlap = check_number("overlap", overlap, 1e-3, 1e3)
         settings = self.settings
         if not isinstance(features, Tensor):
             array = check_features(as_array("features", features, FeatureError), "features")

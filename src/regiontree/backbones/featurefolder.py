@@ -26,7 +26,7 @@ from regiontree.system.inputs import FEATURE_SUFFIXES
 __all__ = ["Owners", "check_source", "find_features", "is_tree_file", "shared_features"]
 
 
-def find_features(folder: Path, image: Path) -> Path:
+def find_features(folder: str | Path, image: str | Path) -> Path:
     """The feature file of a photograph in a folder.
 
     Raises
@@ -34,7 +34,7 @@ def find_features(folder: Path, image: Path) -> Path:
     FeatureError
         There is no such folder, no such file, or several.
     """
-    trees = []
+    folder, trees = Path(folder), []
     *above, name = Path(os.path.abspath(image)).parts[1:]
     stem = Path(name).stem
     for start in range(len(above) + 1):

@@ -159,7 +159,7 @@ def hierarchy_picture(
 def save_pictures(
     tree: RegionTree,
     image: Any,
-    stem: Path,
+    stem: str | Path,
     *,
     granularities: Sequence[int] = GRANULARITIES,
 ) -> list[Path]:
@@ -177,7 +177,7 @@ def save_pictures(
         pictures[f"cut-{found:03}"] = cut_picture(tree, image, n_regions=count, width=1024)
     written = []
     for name, picture in pictures.items():
-        path = stem.with_name(f"{stem.name}.{name}.png")
+        path = Path(stem).with_name(f"{Path(stem).name}.{name}.png")
         with atomic_write(path) as file:
             picture.save(file, format="PNG")
         written.append(path)

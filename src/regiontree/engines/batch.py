@@ -136,7 +136,11 @@ class Summary:
 
 
 def plan(
-    paths: Sequence[str | Path], out: Path, suffixes: frozenset[str], *, pictures: bool = False
+    paths: str | Path | Sequence[str | Path],
+    out: str | Path,
+    suffixes: frozenset[str],
+    *,
+    pictures: bool = False,
 ) -> list[Job]:
     """One job for each photograph. No two jobs have the same output.
 
@@ -160,6 +164,8 @@ def plan(
     SettingsError
         There is no input, `out` is a file, or pictures would be drawn into an input folder.
     """
+    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
+    out = Path(out)
     photos = find_files(paths, suffixes, out)
     if not photos:
         raise SettingsError("no input: name at least one file, folder or pattern")
@@ -249,7 +255,7 @@ def largest(parser: RegionParser, photos: Iterable[Path]) -> str | None:
 def segment(
     parser: RegionParser,
     jobs: Sequence[Job],
-    out: Path,
+    out: str | Path,
     *,
     overwrite: bool = False,
     pictures: bool = False,
@@ -279,6 +285,7 @@ def segment(
     BackboneError
         The backbone cannot be loaded, so no photograph can be processed.
     """
+    out = Path(out)
     summary = Summary(planned=len(jobs))
     start = time.perf_counter()
     try:

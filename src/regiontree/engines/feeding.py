@@ -10,6 +10,7 @@ cores. So the default on a CPU is one photograph at a time, without the thread
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -112,6 +113,8 @@ def extract_many(
     SettingsError
         `batch` or `ahead` is not a whole number in its range.
     """
+    if isinstance(photos, str | bytes | os.PathLike):  # or each letter would be a photograph
+        photos = [cast(Photo, photos)]
     with closing(feed(parser, photos, batch=batch, ahead=ahead)) as feeding:
         for fed in feeding:
             missing = ImageError(

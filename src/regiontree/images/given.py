@@ -16,6 +16,7 @@ from PIL import Image
 
 from regiontree.errors import ImageError
 from regiontree.system.arrays import as_array
+from regiontree.system.inputs import is_url, why_missing
 
 __all__ = ["Encoded", "as_given"]
 
@@ -57,6 +58,8 @@ def as_given(source: Any) -> Any:
     ImageError
         An open file cannot be read or holds text, or there is no array in `source`.
     """
+    if isinstance(source, str) and is_url(source) and not os.path.exists(source):
+        raise ImageError(f"{source}: {why_missing(source)}")  # a Path would spoil its slashes
     if isinstance(source, str | os.PathLike):
         return Path(os.fsdecode(source))
     if isinstance(source, bytes | bytearray | memoryview):

@@ -30,8 +30,10 @@ def as_array(name: str, value: Any, error: type[RegionTreeError]) -> NDArray[Any
     Raises
     ------
     RegionTreeError
-        `value` is not an array: rows of unequal length, for example.
+        `value` is not an array: rows of unequal length, for example. Or entries are masked.
     """
+    if np.ma.is_masked(value):
+        raise error(f"{name} has masked entries; fill them first, with array.filled(value)")
     try:
         if hasattr(value, "detach"):
             tensor = value.detach().cpu()

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["FEATURE_SUFFIXES", "SUMMARY_NAME", "find_files", "why_missing"]
+__all__ = ["FEATURE_SUFFIXES", "SUMMARY_NAME", "find_files", "is_url", "why_missing"]
 
 SUMMARY_NAME = "summary.json"
 """Name of the file beside the results of a batch that lists each result and its source."""
@@ -19,6 +19,11 @@ FEATURE_SUFFIXES = frozenset({".npy", ".npz", ".safetensors"})
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
+def is_url(path: str | Path) -> bool:
+    """Whether a path looks like a URL: ``https://example.org/photo.jpg``."""
+    return _URL.match(str(path)) is not None
+
+
 def why_missing(path: str | Path) -> str:
     """What is wrong with a path that leads to no file, and what to do.
 
@@ -27,7 +32,7 @@ def why_missing(path: str | Path) -> str:
     >>> why_missing(Path("https://example.org/photo.jpg"))
     'is a URL, not a path; download the file and give its path'
     """
-    if _URL.match(str(path)):
+    if is_url(path):
         return "is a URL, not a path; download the file and give its path"
     return "no such file; check the path"
 
