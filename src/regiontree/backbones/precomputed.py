@@ -51,7 +51,7 @@ def read_features(path: str | os.PathLike[str]) -> tuple[NDArray[np.floating[Any
     if path.is_dir():
         raise FeatureError(f"{path}: is a folder; name a feature file in it")
     if not path.is_file():
-        raise FeatureError(f"{path}: {why_missing(path)}")
+        raise FeatureError(f"{path}: {why_missing(path).replace('such file', 'such feature file')}")
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
