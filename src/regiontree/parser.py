@@ -46,7 +46,7 @@ from regiontree.errors import (
     whole_number,
 )
 from regiontree.hierarchy import Hierarchy, PartGraph
-from regiontree.images import MAX_PIXELS, LoadedImage, Photo, load_image, nearest
+from regiontree.images import MAX_PIXELS, Bands, Choice, LoadedImage, Photo, load_image, nearest
 from regiontree.images.colours import patch_colours
 from regiontree.images.given import as_given
 from regiontree.images.sight import Sight
@@ -79,6 +79,11 @@ class RegionParser:
         auto, cpu, cuda, cuda:N or mps.
     max_pixels : int
         Photographs with more pixels than this are refused.
+    bands : str, int or sequence of int, optional
+        The one or three bands of a file to show, counted from 1: ``(4, 3, 2)``. None: the colours
+        of a photograph, or the first bands of an image with many.
+    page : int or None
+        The page or frame of a file to show, counted from 0. None: the first.
     compile : bool
         Whether torch compiles the network, which makes it faster. The first photograph then takes a
         minute or more, so this pays for many photographs.
@@ -117,6 +122,8 @@ class RegionParser:
         backbone: str | os.PathLike[str] | Mapping[str, Any] | Backbone | None = None,
         device: str | torch.device = "auto",
         max_pixels: int = MAX_PIXELS,
+        bands: Bands | None = None,
+        page: int | None = None,
         compile: bool = False,
         **changes: Any,
     ) -> None:
@@ -146,7 +153,13 @@ class RegionParser:
         self.device = self._own.device if self._own else pick_device(device)
         self.compile = bool(compile)
         view = settings.view
-        self.sight = Sight(view.size, view.tiles, settings.refine, max_pixels)
+        choice = Choice.of(bands, page)
+        if choice.as_dict() and settings.backbone.name == "precomputed":
+            raise SettingsError(
+                "bands and page choose from photographs, and backbone 'precomputed' reads only "
+                "features; leave them out"
+            )
+        self.sight = Sight(view.size, view.tiles, settings.refine, max_pixels, choice)
         if settings.needs_pixels:
             check_installed(settings.parts.name)  # before the network runs
 
@@ -243,7 +256,7 @@ class RegionParser:
             source: dict[str, Any] = {"name": given.name, "sha256": digest}
             return Features(features, grid, source, self.describe(), overlap)
         image = self.sight.load(given)
-        source = {"name": image.name, "sha256": image.digest}
+        source = {"name": image.name, "sha256": image.digest, **image.facts}
         folder = self.settings.backbone.folder
         if folder is not None:
             if not isinstance(given, Path):
@@ -499,17 +512,19 @@ def parse(photo: Photo, **options: Any) -> RegionTree:
     """
     fresh, model = RegionParser(**options), options.get("backbone")
     own = None if isinstance(model, str | Mapping | os.PathLike) else model
-    max_pixels = fresh.sight.max_pixels
-    return _kept(fresh.settings, own, str(fresh.device), max_pixels, fresh.compile).parse(photo)
+    sight, device = fresh.sight, str(fresh.device)
+    kept = _kept(fresh.settings, own, device, sight.max_pixels, sight.choice, fresh.compile)
+    return kept.parse(photo)
 
 
 @lru_cache(maxsize=4)
 def _kept(
-    settings: Settings, own: Any, device: str, max_pixels: int, compile: bool
+    settings: Settings, own: Any, device: str, max_pixels: int, choice: Choice, compile: bool
 ) -> RegionParser:
     return RegionParser(
-        settings=settings, backbone=own, device=device, max_pixels=max_pixels, compile=compile
-    )
+        settings=settings, backbone=own, device=device, max_pixels=max_pixels,
+        bands=choice.bands, page=choice.page, compile=compile,
+    )  # fmt: skip
 
 
 def _of_own_model(

@@ -1,11 +1,13 @@
 """Readers of photographs, patch grids, colours, and superpixels of the photograph."""
 
+from regiontree.images.choice import Bands, Choice
 from regiontree.images.grid import Size, fitted, grid_of, nearest, parse_size, to_pixels
 from regiontree.images.load import (
     MAX_PIXELS,
     LoadedImage,
     Photo,
     image_size,
+    load_again,
     load_image,
 )
 from regiontree.images.pillow import IMAGE_SUFFIXES
@@ -21,6 +23,8 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "READERS",
+    "Bands",
+    "Choice",
     "Decoded",
     "ImageReader",
     "ImageRequest",
@@ -31,6 +35,7 @@ __all__ = [
     "grid_of",
     "image_size",
     "image_suffixes",
+    "load_again",
     "load_image",
     "nearest",
     "parse_size",

@@ -32,6 +32,7 @@ from PIL import Image
 
 from regiontree.errors import ImageError
 from regiontree.images.arrays import from_array
+from regiontree.images.choice import Bands, Choice
 from regiontree.images.given import Encoded, as_given
 from regiontree.images.grid import Size
 from regiontree.images.pillow import DAMAGE, PillowReader, from_pillow
@@ -40,19 +41,23 @@ from regiontree.images.readers import (
     Decoded,
     ImageReader,
     ImageRequest,
+    check_page,
     check_pixels,
     find_reader,
 )
-from regiontree.images.stretch import rendered
+from regiontree.images.refused import refuse
+from regiontree.images.stretch import Rendered, rendered
 from regiontree.system.inputs import why_missing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MAX_PIXELS", "LoadedImage", "Photo", "image_size", "load_image"]
+__all__ = ["MAX_PIXELS", "LoadedImage", "Photo", "image_size", "load_again", "load_image"]
 
 MAX_PIXELS = 150_000_000
 """Larger photographs are refused unless more is asked for."""
+# Formats of Pillow that can be deeper than 8 bits.
+_DEEP_FORMATS = ("TIFF", "PNG", "JPEG2000", "PPM")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,7 @@ def load_image(
     *,
     max_pixels: int = MAX_PIXELS,
     cover: Size | None = None,
-    bands: tuple[int, ...] | None = None,
+    bands: Bands | None = None,
     page: int | None = None,
 ) -> LoadedImage:
     """The pixels of a photograph.
@@ -140,28 +145,61 @@ def load_image(
     source = as_given(source)
     if isinstance(source, LoadedImage):
         return source
+    choice = Choice.of(bands, page)
     if isinstance(source, Path):
         data, name, title = _bytes_of(source), source.name, str(source)
-        return _from_bytes(data, name, title, max_pixels, cover, bands, page)
+        return _from_bytes(data, name, title, max_pixels, cover, choice)
     if isinstance(source, Encoded):
-        return _from_bytes(source.data, source.name, source.title, max_pixels, cover, bands, page)
+        return _from_bytes(source.data, source.name, source.title, max_pixels, cover, choice)
     if isinstance(source, Image.Image):
         check_pixels("the image", source.size[::-1], max_pixels)
         with _decoding("the image"):
-            decoded = from_pillow(source, "the image", bands, page)
-        return _without_file(decoded, "the image")
+            decoded = _of_open_file(source, max_pixels, choice)
+            if decoded is None:
+                decoded = from_pillow(source, "the image", choice.bands, choice.page)
+        return _without_file(decoded, "the image", choice)
     if isinstance(source, np.ndarray):
-        return _without_file(from_array(source, max_pixels, bands), "the image array")
+        decoded = from_array(source, max_pixels, choice.bands)
+        check_page("the image array", choice.page or 0, 1)
+        return _without_file(decoded, "the image array", choice)
     raise ImageError(
         "an image must be a path, an open file, bytes, a Pillow image or an array, got "
         f"{type(source).__name__}"
     )
 
 
+def load_again(
+    source: Photo, meta: Mapping[str, Any], *, shape: tuple[int, int], cover: Size | None = None
+) -> LoadedImage:
+    """The photograph of a tree, read as the tree's ``meta`` says.
+
+    Parameters
+    ----------
+    source
+        As for :func:`load_image`. The choice of bands and page does not apply to pixels that are
+        colours already.
+    meta
+        Meta of the tree.
+    shape
+        (H, W) of the tree, which may be larger than usual photographs.
+    cover
+        As for :func:`load_image`.
+
+    Raises
+    ------
+    ImageError
+        As for :func:`load_image`.
+    """
+    choice, limit = Choice.of_meta(meta), max(MAX_PIXELS, shape[0] * shape[1])
+    if isinstance(source, np.ndarray) and (source.ndim < 3 or source.shape[2] <= 4):
+        choice = Choice()
+    return load_image(source, max_pixels=limit, cover=cover, bands=choice.bands, page=choice.page)
+
+
 def image_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(H, W) of an image file in pixels, as stored, before the EXIF orientation is applied.
 
-    Only the header of the file is read.
+    No pixel is decoded.
 
     Raises
     ------
@@ -172,14 +210,39 @@ def image_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tu
     with _decoding(str(path)), path.open("rb") as file:
         start = file.read(FIRST_BYTES)
         file.seek(0)
+        refuse(str(path), start)
         reader = find_reader(path.suffix, start)
         return _checked_size(reader, ImageRequest(file, str(path), max_pixels))
 
 
-def _without_file(decoded: Decoded, name: str) -> LoadedImage:
+def _of_open_file(image: Image.Image, max_pixels: int, choice: Choice) -> Decoded | None:
+    """The samples in the file of an image that Pillow has opened and not decoded yet.
+
+    None if Pillow is the right reader, or has decoded it. Pillow would cut deep colour to 8 bits.
+    """
+    file = getattr(image, "fp", None)
+    if image.format not in _DEEP_FORMATS or not getattr(image, "tile", None) or file is None:
+        if image.format == "TIFF" and max(getattr(image, "tag_v2", {}).get(258, (8,))) > 8:
+            if image.mode in ("RGB", "RGBA", "RGBX", "CMYK"):
+                raise ImageError("the image was cut to 8 bits by Pillow; pass the path of its file")
+        return None
+    before = file.tell()
+    file.seek(0)
+    data = file.read()
+    file.seek(before)
+    page = image.tell() or None if choice.page is None else choice.page
+    reader = find_reader("", data[:FIRST_BYTES])
+    if type(reader) is PillowReader:
+        return None
+    request = ImageRequest(io.BytesIO(data), "the image", max_pixels, None, choice.bands, page)
+    return _of_reader(reader, request)
+
+
+def _without_file(decoded: Decoded, name: str, choice: Choice) -> LoadedImage:
     """The image of samples that did not come from a file."""
     shown = rendered(decoded, name)
-    return LoadedImage(shown.rgb, decoded.size, None, _digest(shown.rgb), shown.valid, shown.facts)
+    facts = _recorded(shown, choice)
+    return LoadedImage(shown.rgb, decoded.size, None, _digest(shown.rgb), shown.valid, facts)
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -201,14 +264,14 @@ def _from_bytes(
     title: str,
     max_pixels: int,
     cover: Size | None,
-    bands: tuple[int, ...] | None,
-    page: int | None,
+    choice: Choice,
 ) -> LoadedImage:
     """The image in the bytes of a file: see :func:`load_image`. Messages call it `title`."""
     if not data:
         raise ImageError(f"{title}: is empty (0 bytes); copy or download it again")
+    refuse(title, data[:FIRST_BYTES])
     reader = find_reader(Path(name or "").suffix, data[:FIRST_BYTES])
-    request = ImageRequest(io.BytesIO(data), title, max_pixels, cover, bands, page)
+    request = ImageRequest(io.BytesIO(data), title, max_pixels, cover, choice.bands, choice.page)
     with _decoding(title):
         if not isinstance(reader, PillowReader):  # which checks the size as it decodes
             _checked_size(reader, request)
@@ -216,7 +279,14 @@ def _from_bytes(
         decoded = _of_reader(reader, request)
         shown = rendered(decoded, title)
     digest = hashlib.sha256(data).hexdigest()
-    return LoadedImage(shown.rgb, decoded.size, name, digest, shown.valid, shown.facts)
+    facts = _recorded(shown, choice)
+    return LoadedImage(shown.rgb, decoded.size, name, digest, shown.valid, facts)
+
+
+def _recorded(shown: Rendered, choice: Choice) -> dict[str, Any]:
+    """The facts of an image, with what the user chose of the file."""
+    chosen = choice.as_dict()
+    return {**shown.facts, "choice": chosen} if chosen else shown.facts
 
 
 def _of_reader(reader: ImageReader, request: ImageRequest) -> Decoded:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from regiontree.errors import ImageError
+from regiontree.images.profile import inks_to_srgb
 from regiontree.images.readers import (
     Decoded,
     ImageReader,
@@ -131,13 +132,15 @@ def from_pillow(
         return Decoded(samples, size, facts=facts | {"bands": list(bands)})
     if image.mode in _DEEP_MODES:
         return Decoded(np.asarray(image), size, facts=facts)
-    valid = None
+    alpha, profile = None, image.info.get("icc_profile")
+    if image.mode == "CMYK":
+        rgb, said = inks_to_srgb(image, profile)
+        return Decoded(rgb, size, facts=facts if said is None else facts | {"profile": said})
     if "transparency" in image.info or image.mode in _WITH_ALPHA:
         image = image.convert("RGBA")
-        valid = np.asarray(image.getchannel("A")) > 0
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
-    return Decoded(np.asarray(image.convert("RGB")), size, valid=valid, facts=facts)
+        alpha = np.asarray(image.getchannel("A"))
+    samples = np.asarray(image.convert("RGB"))
+    return Decoded(samples, size, alpha=alpha, profile=profile, facts=facts)
 
 
 def _channels(image: Image.Image) -> NDArray[Any]:

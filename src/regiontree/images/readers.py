@@ -31,7 +31,7 @@ __all__ = [
     "image_suffixes",
 ]
 
-FIRST_BYTES = 32
+FIRST_BYTES = 256
 """How many of a file's first bytes a reader may be recognised by."""
 _PILLOW = "pillow"
 
@@ -85,6 +85,8 @@ class Decoded:
         The largest value that the file can hold by its own account, 4095 for 12 bits for example.
     limits : (float, float) or None
         The values that the file wants shown as black and white, instead of a stretch.
+    inverted : bool
+        Whether the largest value is black. Not for uint8.
     profile : bytes or None
         ICC profile of the colours.
     facts : mapping
@@ -97,6 +99,7 @@ class Decoded:
     alpha: NDArray[Any] | None = None
     white: float | None = None
     limits: tuple[float, float] | None = None
+    inverted: bool = False
     profile: bytes | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -114,6 +117,8 @@ class ImageReader(Protocol):
         Endings of file names in lower case, with the dot.
     starts : tuple of bytes
         First bytes of its files, at most :data:`FIRST_BYTES`; empty if files have no such mark.
+    start_at : int, optional
+        Where in the file `starts` stand. 0 if it is left out.
     """
 
     suffixes: Collection[str]
@@ -128,7 +133,20 @@ class ImageReader(Protocol):
 
 READERS: Registry[type[ImageReader]] = Registry(
     "image reader",
-    {_PILLOW: "regiontree.images.pillow:PillowReader"},
+    {
+        # First, since a DICOM file may begin like a TIFF.
+        "dicom": "regiontree.images.dicom:DicomReader",
+        "jpeg": "regiontree.images.deep:JpegReader",
+        "png": "regiontree.images.pngdata:PngReader",
+        "tiff": "regiontree.images.tiff:TiffReader",
+        "jpeg2000": "regiontree.images.deep:Jpeg2000Reader",
+        "pnm": "regiontree.images.deep:PnmReader",
+        "jpegxl": "regiontree.images.codecs:JpegXlReader",
+        "radiance": "regiontree.images.codecs:RadianceReader",
+        "qoi": "regiontree.images.codecs:QoiReader",
+        "heif": "regiontree.images.heif:HeifReader",
+        _PILLOW: "regiontree.images.pillow:PillowReader",
+    },
     group="regiontree.readers",
     error=ImageError,
 )
@@ -147,7 +165,7 @@ def find_reader(suffix: str, start: bytes) -> ImageReader:
     """
     readers = {name: READERS.get(name)() for name in READERS}
     for reader in readers.values():
-        if any(start.startswith(mark) for mark in reader.starts):
+        if start[getattr(reader, "start_at", 0) :].startswith(tuple(reader.starts)):
             return reader
     for reader in readers.values():
         if suffix.lower() in reader.suffixes:

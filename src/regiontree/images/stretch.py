@@ -3,10 +3,10 @@
 - Samples of 8 bits are shown as they are.
 - Deeper grey is stretched from its 0.1 to its 99.9 percentile. Medical and aerial images use only a
   part of their range, and a few outliers must not decide.
-- Deeper colour is shown at the range that it was made for, if its values fill at least half of that
-  range: 8, 10, 12, 14 or 16 bits for whole numbers, 1 or 255 for floats. So a photograph looks the
-  same at every depth. Other colours are stretched like grey. The three channels share one stretch,
-  which keeps their hues.
+- Deeper colour is shown at the range that it was made for, if its values fill enough of it: half of
+  8 bits, of 16 bits, of 0 to 1 for floats, or of the depth that the file names; four fifths of 10,
+  12 or 14 bits, if the file does not name them. So a photograph looks the same at every depth.
+  Other colours are stretched like grey. The three channels share one stretch, which keeps hues.
 - Pixels without data, NaN and infinity count for nothing.
 
 The facts record the values that became black and white: ``{"stretch": {"low": 0, "high": 4095}}``.
@@ -22,17 +22,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regiontree.errors import ImageError
+from regiontree.images.profile import to_srgb
 from regiontree.images.readers import Decoded
 
 __all__ = ["Rendered", "over_white", "rendered"]
 
 _PERCENTILES = (0.1, 99.9)
-# The largest values of whole numbers of the depths that cameras and scanners have.
-_DEPTHS = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+# The largest values of whole numbers of the depths that cameras and scanners have, and the share of
+# the range that values must fill.
+_DEPTHS = {255.0: 0.5, 1023.0: 0.8, 4095.0: 0.8, 16383.0: 0.8, 65535.0: 0.5}
 # Floats are made for 0 to 1, or hold 8-bit values.
-_FLOAT_RANGES = (1.0, 255.0)
+_FLOAT_RANGES = {1.0: 0.5, 255.0: 0.5}
 # Rounding and sharpening push values of a float photograph beyond its range by about this share.
 _BEYOND = 0.02
+_NONE = {"f": 3.4028e38, "d": 1.7976e308}
 # Percentiles of more samples than this are taken of every second, third, ... sample.
 _SAMPLED = 1 << 24
 
@@ -89,10 +92,17 @@ def rendered(decoded: Decoded, name: str) -> Rendered:
     if samples.dtype == np.uint8:
         eight = samples
     else:
-        eight, finite, (low, high) = _stretched(samples, decoded, name)
+        eight, finite, limits = _stretched(samples, decoded, name)
         valid = finite if valid is None else valid & finite
-        facts["stretch"] = {"low": low, "high": high}
+        if limits is not None:
+            black, white = limits[::-1] if decoded.inverted else limits
+            facts["stretch"] = {"low": black, "high": white}
     rgb = np.repeat(eight[:, :, None], 3, axis=2) if eight.ndim == 2 else eight
+    # A stretch of grey is for contrast: the profile's curve no longer means anything.
+    if decoded.profile and not (eight.ndim == 2 and "stretch" in facts):
+        rgb, said = to_srgb(rgb, decoded.profile)
+        if said is not None:
+            facts["profile"] = said
     if decoded.alpha is not None:
         there = decoded.alpha > 0
         valid = there if valid is None else valid & there
@@ -111,12 +121,18 @@ def over_white(rgb: NDArray[np.uint8], opacity: NDArray[np.uint8]) -> NDArray[np
 
 def _stretched(
     samples: NDArray[Any], decoded: Decoded, name: str
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_], tuple[float, float]]:
-    """8-bit samples, which pixels are finite, and the values that became black and white."""
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], tuple[float, float] | None]:
+    """8-bit samples, which pixels are finite, and the values that became black and white.
+
+    There are no such values if no pixel holds data.
+    """
     # Values of eight bytes stay float64: in float32, 1e300 would become infinity.
     wide = samples.dtype.itemsize > 4
     values: NDArray[Any] = samples.astype(np.float64 if wide else np.float32)
-    finite = np.isfinite(values) if values.ndim == 2 else np.isfinite(values).all(axis=2)
+    # The largest float is no measurement: programs write it where there is none.
+    beyond = np.abs(values) >= _NONE.get(samples.dtype.char, np.inf)
+    finite = ~(np.isnan(values) | beyond)
+    finite = finite if finite.ndim == 2 else finite.all(axis=2)
     if not finite.any():
         raise ImageError(f"{name}: the image holds no finite value, only NaN or infinity")
     there = finite if decoded.valid is None else finite & decoded.valid
@@ -126,7 +142,9 @@ def _stretched(
         low, high = decoded.limits
     else:
         known = values[there]
-        low, high = _limits(known, decoded, samples.dtype) if known.size else (0.0, 0.0)
+        if not known.size:
+            return np.zeros(values.shape, np.uint8), finite, None
+        low, high = _limits(known, decoded, samples.dtype)
     if not there.all():
         values[~there] = low
     if high <= low:
@@ -134,6 +152,8 @@ def _stretched(
     else:
         scaled = np.clip((values - low) / (high - low), 0.0, 1.0)
         eight = (scaled * 255 + 0.5).astype(np.uint8)
+    if decoded.inverted:
+        eight = np.uint8(255) - eight
     if not there.all():
         eight[~there] = 0
     return eight, finite, (float(low), float(high))
@@ -149,11 +169,11 @@ def _limits(
         floating = dtype.kind == "f"
         ranges = _FLOAT_RANGES if floating else _DEPTHS
         if decoded.white is not None:
-            ranges = (decoded.white, *ranges)
+            ranges = {decoded.white: 0.5, **ranges}
         beyond = _BEYOND if floating else 0.0
-        for white in ranges:
+        for white, share in ranges.items():
             if low >= -beyond * white and high <= (1 + beyond) * white:
-                if high - low >= white / 2 or flat.min() == flat.max():
+                if high - low >= share * white or flat.min() == flat.max():
                     return 0.0, white
                 break
     if high <= low:
