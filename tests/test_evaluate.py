@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from test_experiments import make_data, run_config
 from trees import random_tree
 from typer.testing import CliRunner
 
 from regiontree.cli import app
+from regiontree.datasets.dataset import Sample
 from regiontree.datasets.labels import load_label_tree
+from regiontree.experiments.evaluate import _find_trees, _matches
+from regiontree.metrics.bsds import cut_members
+from regiontree.metrics.budget import budget_nodes
 from regiontree.tree import RegionTree
 
 
@@ -160,3 +166,91 @@ def test_the_catalogue_is_listed_explained_and_checked(
     near = runner.invoke(app, ["datasets", "cityscape"])
     assert near.exit_code == 2
     assert "did you mean 'cityscapes'" in near.stderr
+
+
+# -- which tree belongs to which image ------------------------------------------------------------
+
+
+def found(folder: Path, files: list[str], ids: list[str], ending: str = ".png") -> dict[str, str]:
+    """The tree of each id, below the folder, or the error."""
+    for name in files:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".json":
+            path.write_text('{"parents": [-1]}')
+        elif path.suffix == ".npz":
+            RegionTree([[0, 1]], [2, 2, 2], [0, 0, 1]).save(path)
+        else:
+            path.write_bytes(b"")
+    samples = [Sample(one, Path("photos") / f"{one}{ending}") for one in ids]
+    matches = _matches(_find_trees([folder]), samples)
+    return {
+        one: match.relative_to(folder).as_posix() if isinstance(match, Path) else str(match)
+        for one, match in matches.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "matches"),
+    [
+        (["a.npz", "b.npz"], {"a": "a.npz", "b": "b.npz", "c": "None"}),
+        (["a.b/c.d.npz", "a.b/c.npz"], {"a.b/c.d": "a.b/c.d.npz", "a.b/c": "a.b/c.npz"}),
+        (["a.b/c.d.npz"], {"a.b/c": "None", "a.b/c.d": "a.b/c.d.npz"}),
+        (["scan.v2.final.npz"], {"scan.v2.final": "scan.v2.final.npz", "scan": "None"}),
+        (["scan.v2.npz"], {"x/scan.v2": "scan.v2.npz"}),  # flat trees of nested images
+        (["photo.png.npz"], {"photo": "photo.png.npz"}),  # as a batch names twins
+        (["val/a/1.npz", "val/b/1.npz"], {"a/1": "val/a/1.npz", "b/1": "val/b/1.npz"}),
+        (["b/1.npz"], {"a/1": "None", "b/1": "b/1.npz"}),
+        (
+            ["a.npz", "a.cuts.png", "a.hierarchy.png", "a.cut-004.png", "a.png", ".a.tmp.npz"],
+            {"a": "a.npz"},
+        ),
+        (["a.png", "a.json"], {"a": "a.png"}),
+        (["a.v1.png", "a.v1.json"], {"a.v1": "a.v1.png"}),
+    ],
+)
+def test_trees_are_found_by_ids(tmp_path: Path, files: list[str], matches: dict[str, str]) -> None:
+    assert found(tmp_path, files, list(matches)) == matches
+
+
+@pytest.mark.parametrize(
+    ("files", "ids", "facts"),
+    [
+        (["a.npz", "a.png", "a.json"], ["a"], ["several trees", "a.npz", "a.png"]),
+        (["x/a.npz", "y/a.npz"], ["a"], ["several trees", "x/a.npz", "y/a.npz"]),
+        (["a.npz", "a.png.npz"], ["a"], ["several trees", "a.png.npz"]),
+        (["1.npz"], ["a/1", "b/1"], ["fits several images", "a/1, b/1"]),
+        (["a.png"], ["a"], ["a.png", "no a.json"]),
+    ],
+)
+def test_what_fits_no_single_tree_is_told(
+    tmp_path: Path, files: list[str], ids: list[str], facts: list[str]
+) -> None:
+    for said in found(tmp_path, files, ids).values():
+        assert not [fact for fact in facts if fact not in said], said
+
+
+def test_files_of_another_kind_beside_a_tree_do_not_count(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / "a.json").write_text('{"shapes": []}')  # somebody's annotation of the photograph
+    assert found(tmp_path, ["a.npz"], ["a"]) == {"a": "a.npz"}
+    np.savez(tmp_path / "a.png.npz", features=np.ones((2, 2, 3)))
+    assert found(tmp_path, [], ["a"]) == {"a": "a.npz"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 30))
+def test_metrics_divide_equal_heights_in_the_order_of_cuts(seed: int, leaves: int) -> None:
+    rng = np.random.default_rng(seed)
+    tree = random_tree(rng, leaves, (8, 8))
+    tied = np.round(tree.height * 3) / 3
+    tree = RegionTree(tree.labels, tree.parents, tied)
+    members = cut_members(tree.parents, tree.height, "regions", range(1, tree.n_leaves + 1))
+    for count, member in zip(range(1, tree.n_leaves + 1), members, strict=True):
+        assert np.flatnonzero(member).tolist() == tree.cut_nodes(n_regions=count).tolist()
+    for budget in range(1, tree.n_nodes):
+        shown = set(budget_nodes(tree.parents, tree.height, budget).tolist())
+        ends = [node for node in shown if not shown & set(tree.children(node))]
+        # As masks, because a budget may end above an only child, which is no other region.
+        cut = {tree.mask(node).tobytes() for node in tree.cut_nodes(n_regions=len(ends))}
+        assert {tree.mask(node).tobytes() for node in ends} == cut

@@ -212,8 +212,8 @@ def test_an_image_too_large_for_the_memory(tmp_path, monkeypatch):
 
 
 def test_something_that_is_no_image():
-    with refused(ImageError, "path", "Pillow image", "NumPy array", "got bytes"):
-        load_image(b"\x89PNG")
+    with refused(ImageError, "path", "open file", "Pillow image", "array", "got object"):
+        load_image(object())
 
 
 # -- the right way up -----------------------------------------------------------------------------

@@ -10,17 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import blocks
+from conftest import blocks, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 
-from regiontree import RegionParser
+from regiontree import RegionParser, RegionTree
 from regiontree.backbones.featurefile import Features, load_features, save_features
-from regiontree.backbones.precomputed import FEATURE_SUFFIXES, find_features, read_features
+from regiontree.backbones.featurefolder import find_features, is_tree_file
+from regiontree.backbones.precomputed import read_features
+from regiontree.engines.batch import plan, segment, suffixes_for
 from regiontree.errors import FeatureError
 from regiontree.refine import Guided
+from regiontree.system.inputs import FEATURE_SUFFIXES
 
 
 @pytest.fixture
@@ -81,7 +84,9 @@ def test_refinement_learns_how_far_patches_overlap(path, tmp_path, monkeypatch):
     rgb = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     Image.fromarray(rgb).save(photo)
     features = torch.from_numpy(blocks(12, 12, 8)).half()
-    save_features(path, Features(features, (96, 96), {"name": "a"}, {"name": "x"}), {"views": 4})
+    save_features(
+        path, Features(features, (96, 96), {"name": photo.name}, {"name": "x"}), {"views": 4}
+    )
     RegionParser(backbone=f"precomputed:{tmp_path}", device="cpu").parse(photo)
     assert told == [2]
 
@@ -94,9 +99,224 @@ def test_it_is_found_by_the_photographs_name(path, tmp_path):
         find_features(tmp_path, photo)
     save_file({"features": torch.from_numpy(blocks(4, 5, 6))}, path)
     assert RegionParser(backbone=f"precomputed:{tmp_path}").parse(photo).shape == (40, 50)
-    np.save(path.with_suffix(".npy"), blocks(4, 5, 6))
-    assert find_features(tmp_path, photo).suffix == ".npy"
     assert {".npy", ".npz", ".safetensors"} == FEATURE_SUFFIXES
+
+
+# -- which file belongs to a photograph -----------------------------------------------------------
+
+
+@pytest.fixture
+def folders(tmp_path) -> tuple[Path, Path]:
+    """A folder of photographs, with the same name in two subfolders, and one for their features."""
+    for k, part in enumerate(("train", "val")):
+        (tmp_path / "photos" / part).mkdir(parents=True)
+        Image.new("RGB", (50, 40), (90 * k, 80, 70)).save(tmp_path / "photos" / part / "0001.png")
+        (tmp_path / "features" / part).mkdir(parents=True)
+    return tmp_path / "photos", tmp_path / "features"
+
+
+def used(features: Path, photo: Path | str, **settings) -> np.ndarray:
+    parser = RegionParser(backbone=f"precomputed:{features}", device="cpu", **settings)
+    return parser.extract(photo).patches.numpy()
+
+
+@pytest.mark.parametrize("kind", [".npy", ".npz", ".safetensors"])
+def test_features_lie_like_the_photographs(folders, kind, monkeypatch):
+    photos, features = folders
+    for k, part in enumerate(("train", "val")):
+        array = np.full((4, 5, 6), k + 1, np.float32)
+        file = features / part / f"0001{kind}"
+        if kind == ".npy":
+            np.save(file, array)
+        elif kind == ".npz":
+            np.savez(file, features=array)
+        else:
+            save_file({"features": torch.from_numpy(array)}, file)
+    assert used(features, photos / "train" / "0001.png").max() == 1
+    assert used(features, photos / "val" / "0001.png").max() == 2
+    monkeypatch.chdir(photos / "val")
+    assert used(features, "0001.png").max() == 2
+    assert used(features, "../train/0001.png").max() == 1
+
+
+def test_the_longest_common_path_decides(folders):
+    photos, features = folders
+    for k, where in enumerate((".", "val", "photos/val")):
+        (features / where).mkdir(parents=True, exist_ok=True)
+        np.save(features / where / "0001.npy", np.full((4, 5, 6), k + 1, np.float32))
+        assert used(features, photos / "val" / "0001.png").max() == k + 1
+    np.save(features / "photos" / "val" / "0001.png.npy", np.full((4, 5, 6), 9, np.float32))
+    assert used(features, photos / "val" / "0001.png").max() == 9
+
+
+@pytest.mark.parametrize("name", ["scan.v2.final.png", "Möwe 1.jpeg", ".hidden.png", "a.npy.png"])
+def test_names_with_dots(tmp_path, name):
+    Image.new("RGB", (50, 40)).save(tmp_path / name)
+    stem = name.rpartition(".")[0]
+    for wrong in ("scan.npy", "scan.v2.npy", "a.safetensors"):
+        np.save(tmp_path / wrong, np.ones((4, 5, 6), np.float32))
+    np.save(tmp_path / f"{stem}.npy", np.full((4, 5, 6), 2, np.float32))
+    assert find_features(tmp_path, tmp_path / name).name == f"{stem}.npy"
+    np.save(tmp_path / f"{name}.npy", np.full((4, 5, 6), 3, np.float32))
+    assert find_features(tmp_path, tmp_path / name).name == f"{name}.npy"
+
+
+def test_several_files_for_one_photograph_are_named(folders):
+    photos, features = folders
+    np.save(features / "0001.npy", blocks(4, 5, 6))
+    np.savez(features / "0001.npz", features=blocks(4, 5, 6))
+    with refused(FeatureError, "0001.npy and 0001.npz", "0001.png", "keep the one"):
+        find_features(features, photos / "val" / "0001.png")
+    save_file(
+        {"features": torch.from_numpy(blocks(4, 5, 6))}, features / "val" / "0001.safetensors"
+    )
+    assert find_features(features, photos / "val" / "0001.png").parent.name == "val"
+
+
+def test_one_file_never_serves_two_photographs(folders):
+    photos, features = folders
+    np.save(features / "0001.npy", blocks(4, 5, 6))
+    parser = RegionParser(backbone=f"precomputed:{features}", device="cpu")
+    train, val = photos / "train" / "0001.png", photos / "val" / "0001.png"
+    parser.parse(train)
+    parser.parse(train)
+    with refused(FeatureError, str(val), str(train), "0001.npy", "val/0001.npy"):
+        parser.parse(val)
+    val.write_bytes(train.read_bytes())  # the same photograph
+    parser.parse(val)
+    Image.new("RGB", (50, 40), "red").save(val)
+    np.save(features / "0001.npy", 2 * blocks(4, 5, 6))  # a new file may have a new owner
+    parser.parse(val)
+
+
+def test_a_batch_refuses_both_photographs_of_one_file(folders, tmp_path):
+    photos, features = folders
+    np.save(features / "0001.npy", blocks(4, 5, 6))
+    Image.new("RGB", (50, 40), "teal").save(photos / "other.png")
+    np.save(features / "other.npy", blocks(4, 5, 6))
+    parser = RegionParser(backbone=f"precomputed:{features}", device="cpu")
+    summary = segment(parser, plan([photos], tmp_path / "out", suffixes_for(parser)), tmp_path)
+    status = {Path(one.source).relative_to(photos).as_posix(): one for one in summary.outcomes}
+    assert {name: one.status for name, one in status.items()} == {
+        "other.png": "done", "train/0001.png": "failed", "val/0001.png": "failed",
+    }  # fmt: skip
+    assert str(photos / "val" / "0001.png") in status["train/0001.png"].error
+    assert str(photos / "train" / "0001.png") in status["val/0001.png"].error
+    for k, part in enumerate(("train", "val")):
+        np.save(features / part / "0001.npy", blocks(4, 5, 6, seed=k))
+    summary = segment(parser, plan([photos], tmp_path / "out", suffixes_for(parser)), tmp_path)
+    assert summary.count("failed") == 0
+
+
+def test_a_tree_is_no_feature_file(folders, tmp_path):
+    photos, features = folders
+    photo, tree = photos / "val" / "0001.png", features / "val" / "0001.npz"
+    RegionTree([[0, 1]], [2, 2, 2], [0, 0, 1]).save(tree)
+    assert is_tree_file(tree)
+    with refused(FeatureError, str(tree), "is a region tree", str(photo)):
+        used(features, photo)
+    with refused(FeatureError, str(tree), "is a region tree"):
+        read_features(tree)
+    save_file({"features": torch.full((4, 5, 6), 2.0)}, features / "0001.safetensors")
+    assert used(features, photo).max() == 2
+    save_file({"features": torch.full((4, 5, 6), 3.0)}, tree.with_suffix(".safetensors"))
+    assert used(features, photo).max() == 3
+
+
+def test_features_that_record_another_photograph_are_refused(folders):
+    photos, features = folders
+    train, val, file = (photos / "train" / "0001.png", photos / "val" / "0001.png",
+                        features / "0001.safetensors")  # fmt: skip
+    digest = hashlib.sha256(val.read_bytes()).hexdigest()
+
+    def record(**source: str | None) -> None:
+        patches = torch.from_numpy(blocks(4, 5, 6))
+        save_features(file, Features(patches, (40, 50), source, {"name": "x"}), {})
+
+    record(name="0001.png", sha256=digest)
+    used(features, val)
+    with refused(FeatureError, str(file), "another 0001.png", str(train), digest[:12]):
+        used(features, train)
+    record(name="beach.jpg", sha256=digest)  # the photograph was renamed since
+    used(features, val)
+    with refused(FeatureError, "beach.jpg", str(train)):
+        used(features, train)
+    record(name="beach.jpg")
+    with refused(FeatureError, "beach.jpg", str(val)):
+        used(features, val)
+    record(name=None, sha256="0" * 64)  # made from an array: the digest is that of its pixels
+    used(features, val)
+
+
+def test_in_a_batch_recorded_photographs_decide_who_gets_a_file(folders, tmp_path):
+    photos, features = folders
+    val = photos / "val" / "0001.png"
+    source = {"name": "0001.png", "sha256": hashlib.sha256(val.read_bytes()).hexdigest()}
+    made = Features(torch.from_numpy(blocks(4, 5, 6)), (40, 50), source, {"name": "x"})
+    save_features(features / "0001.safetensors", made, {})
+    parser = RegionParser(backbone=f"precomputed:{features}", device="cpu")
+    summary = segment(parser, plan([photos], tmp_path / "out", suffixes_for(parser)), tmp_path)
+    assert [one.status for one in summary.outcomes] == ["failed", "done"]
+
+
+# -- grids that contradict the photograph ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "facts"),
+    [
+        ((384, 28, 37), ["the features come first", "transpose(1, 2, 0)", "480 x 640"]),
+        ((384, 37, 37), ["the features come first"]),
+        ((24, 3, 4), ["the features come first"]),
+        ((37, 28, 24), ["rows and columns are exchanged", "37 x 28 patches"]),
+        ((20, 60, 24), ["another photograph", "size='HEIGHTxWIDTH'"]),
+    ],
+)
+def test_a_grid_that_contradicts_the_photograph(tmp_path, shape, facts):
+    Image.new("RGB", (640, 480)).save(tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", np.ones(shape, np.float32))
+    with refused(FeatureError, str(tmp_path / "a.npy"), *facts):
+        used(tmp_path, tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "shape", [(28, 37, 6), (27, 37, 6), (28, 36, 6), (37, 37, 6), (1, 1, 1), (1, 2, 6), (2, 2, 6),
+              (32, 40, 6), (480, 640, 3), (14, 18, 768), (64, 64, 64)],
+)  # fmt: skip
+def test_a_grid_that_rounding_padding_or_a_square_network_gives(tmp_path, shape):
+    Image.new("RGB", (640, 480)).save(tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", np.ones(shape, np.float32))
+    assert used(tmp_path, tmp_path / "a.png").shape == shape
+
+
+def test_an_exact_size_says_that_proportions_change(tmp_path):
+    Image.new("RGB", (640, 480)).save(tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", np.ones((37, 28, 6), np.float32))
+    assert used(tmp_path, tmp_path / "a.png", size="518x392").shape == (37, 28, 6)
+    tree = RegionParser(backbone=f"precomputed:{tmp_path}", size=(518, 392)).parse(
+        tmp_path / "a.png"
+    )
+    assert tree.shape == (480, 640)
+
+
+def test_our_own_record_of_the_photograph_settles_its_grid(tmp_path):
+    photo = tmp_path / "a.png"
+    Image.new("RGB", (640, 480)).save(photo)
+    source = {"name": "a.png", "sha256": hashlib.sha256(photo.read_bytes()).hexdigest()}
+    made = Features(torch.from_numpy(blocks(37, 28)), (480, 640), source, {"name": "x"})
+    save_features(tmp_path / "a.safetensors", made, {"size": [518, 392]})
+    parser = RegionParser(backbone=f"precomputed:{tmp_path}", device="cpu")
+    assert parser.parse(photo).shape == (480, 640)
+
+
+@pytest.mark.parametrize("shape", [(768, 14, 14), (384, 37, 49), (1024, 64, 64)])
+def test_a_feature_file_alone_with_the_features_first(tmp_path, shape):
+    np.save(tmp_path / "a.npy", np.ones(shape, np.float32))
+    with refused(FeatureError, str(tmp_path / "a.npy"), "(d, h, w)", "transpose(1, 2, 0)"):
+        RegionParser(backbone="precomputed", device="cpu").parse(tmp_path / "a.npy")
+
+
+# -- files that hold none -------------------------------------------------------------------------
 
 
 def header(said: object, data: bytes = b"") -> bytes:

@@ -207,12 +207,13 @@ def test_a_tree_that_does_not_name_its_photograph(tmp_path, meta):
         assert source.notice == "The tree does not say which photograph it was made from."
 
 
-def test_a_tree_made_from_features_has_no_photograph(tmp_path):
-    (tmp_path / "x.npy").write_bytes(b"features")
-    meta = {"image": {"name": "x.npy", "sha256": sha256_of(tmp_path / "x.npy")}}
+@pytest.mark.parametrize("name", ["x.npy", "x.v2.npz", "x.safetensors", "X.SafeTensors"])
+def test_a_tree_made_from_features_has_no_photograph(tmp_path, name):
+    (tmp_path / name).write_bytes(b"features")
+    meta = {"image": {"name": name, "sha256": sha256_of(tmp_path / name)}}
     source = open_source(replaced_meta(hand_tree(), meta).save(tmp_path / "a.npz"))
     assert source.photo is None
-    assert source.notice == "The tree was made from the features in x.npy, without a photograph."
+    assert source.notice == f"The tree was made from the features in {name}, without a photograph."
 
 
 def test_places_sorted_once_are_the_same_as_a_list(tmp_path, photo, tree):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 __all__ = [
     "BackboneError",
@@ -24,7 +25,11 @@ __all__ = [
     "UnusedSettingError",
     "ViewError",
     "check_number",
+    "check_numbers",
     "nearest_name",
+    "plain_tuple",
+    "plain_value",
+    "whole_number",
 ]
 
 
@@ -84,21 +89,79 @@ class TreeFileError(TreeError):
     """A tree file is damaged, is not a tree file, or was written by a later version."""
 
 
+def plain_value(value: Any) -> Any:
+    """A number or a text of NumPy or torch as one of Python; every other value unchanged.
+
+    Such a number is a scalar, an array without dimensions or a tensor without dimensions. So it is
+    checked, compared and recorded as the number that it is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plain_value(np.int64(100)), plain_value(np.array(0.5)), plain_value(np.bool_(True))
+    (100, 0.5, True)
+
+    A number of single or half precision is the shortest decimal that means it:
+
+    >>> plain_value(np.float32(0.1))
+    0.1
+    """
+    if getattr(value, "shape", None) != () or not hasattr(value, "item"):
+        return value
+    plain = value.item()
+    precision = str(value.dtype).removeprefix("torch.")
+    if isinstance(plain, float) and precision in ("float32", "float16"):
+        import numpy as np  # not at the top, because every import of the package reads this file
+
+        return float(str(np.dtype(precision).type(plain)))
+    return plain
+
+
+def plain_tuple(values: Any) -> Any:
+    """A list, tuple, or array or tensor of one dimension as a tuple of plain values.
+
+    Every other value is what :func:`plain_value` makes of it, so that one call takes both a number
+    and several.
+
+    Examples
+    --------
+    >>> plain_tuple([518, 518]), plain_tuple(518)
+    ((518, 518), 518)
+    """
+    values = plain_value(values)
+    shape = getattr(values, "shape", None)  # a class of NumPy's has one that is no tuple
+    if isinstance(values, list | tuple) or (isinstance(shape, tuple) and len(shape) == 1):
+        return tuple(plain_value(value) for value in values)
+    return values
+
+
+def whole_number(value: Any) -> int:
+    """A whole number of Python, NumPy or torch as an int; a TypeError if it is none.
+
+    True and False do not count as numbers, and a float is refused, so that 1.5 does not pass for 1.
+    """
+    number = plain_value(value)
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise TypeError(f"{value!r} is not a whole number")
+    return number
+
+
 def check_number(
     name: str, value: object, low: float, high: float, *, whole: bool = False, below: bool = False
-) -> None:
-    """Raise a SettingsError unless `value` is a number in a range.
+) -> Any:
+    """The number as an int or a float of Python, after a check that it is in a range.
 
     Parameters
     ----------
     name
         Name of the setting, for the message.
     value
-        The value to check. True and False do not count as numbers.
+        The value to check: a number of Python, NumPy or torch (:func:`plain_value`). True and False
+        do not count as numbers.
     low, high
         The range is [low, high], or [low, high) if `below` is true.
     whole
-        Whether the value must be an int.
+        Whether the value must be a whole number. A float never is one, not even 2.0.
     below
         Whether the value must be below `high`.
 
@@ -107,13 +170,40 @@ def check_number(
     SettingsError
         `value` is not such a number.
     """
+    number = plain_value(value)
     kind = int if whole else (int, float)
-    is_number = isinstance(value, kind) and not isinstance(value, bool)
-    if not (is_number and low <= value and (value < high if below else value <= high)):  # type: ignore[operator]
+    is_number = isinstance(number, kind) and not isinstance(number, bool)
+    if not (is_number and low <= number and (number < high if below else number <= high)):
         what = "whole number" if whole else "number"
         ends = [f"{end:g}" if isinstance(end, float) else str(end) for end in (low, high)]
         interval = f"[{ends[0]}, {ends[1]}{')' if below else ']'}"
         raise SettingsError(f"{name} must be a {what} in {interval}, got {value!r}")
+    return number
+
+
+def check_numbers(
+    name: str, values: object, low: float, high: float, *, whole: bool = False, below: bool = False
+) -> tuple[Any, ...]:
+    """Several numbers as a tuple, each checked by :func:`check_number`.
+
+    Parameters
+    ----------
+    values
+        A list, a tuple, or an array or tensor of one dimension.
+    name, low, high, whole, below
+        As for :func:`check_number`.
+
+    Raises
+    ------
+    SettingsError
+        `values` are not numbers in the range, or there are none.
+    """
+    given = plain_tuple(values)
+    if given == ():
+        raise SettingsError(f"{name} is empty; give at least one number")
+    if not isinstance(given, tuple):
+        raise SettingsError(f"{name} must be several numbers, like [1, 2], got {values!r}")
+    return tuple(check_number(name, one, low, high, whole=whole, below=below) for one in given)
 
 
 def nearest_name(name: object, known: Iterable[str], *, cutoff: float = 0.6) -> str:

@@ -14,9 +14,9 @@ photograph -> pixels fitted to a patch grid                  (images)
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +29,26 @@ from regiontree._version import __version__
 from regiontree.backbones import Backbone, load_backbone, pick_device, pick_dtype
 from regiontree.backbones.compiler import compiled
 from regiontree.backbones.featurefile import Features, overlap_of, read_features_meta
+from regiontree.backbones.featurefolder import Owners, check_source, find_features
+from regiontree.backbones.layout import check_grid, check_pixels, shape_hint
 from regiontree.backbones.own import OwnModel
-from regiontree.backbones.precomputed import check_features, find_features, read_features
+from regiontree.backbones.precomputed import check_features, read_features
 from regiontree.backbones.run import run_batch
 from regiontree.backbones.tiles import Tiled
 from regiontree.backbones.unfold import Unfolded
 from regiontree.backbones.views import Views
-from regiontree.errors import FeatureError, SettingsError
+from regiontree.errors import (
+    FeatureError,
+    ImageError,
+    SettingsError,
+    check_number,
+    plain_tuple,
+    whole_number,
+)
 from regiontree.hierarchy import Hierarchy, PartGraph
-from regiontree.images import MAX_PIXELS, Bands, Choice, LoadedImage, Photo, nearest
+from regiontree.images import MAX_PIXELS, Bands, Choice, LoadedImage, Photo, load_image, nearest
 from regiontree.images.colours import patch_colours
+from regiontree.images.given import as_given
 from regiontree.images.sight import Sight
 from regiontree.images.superpixels import check_installed
 from regiontree.refine import PatchLeaves
@@ -47,6 +57,7 @@ from regiontree.spectral.affinity import EQUAL, make_affinity, max_cosine_distan
 from regiontree.spectral.graph import part_graph
 from regiontree.spectral.oversegment import PatchGraph
 from regiontree.spectral.smooth import smooth_features
+from regiontree.system.arrays import as_array
 from regiontree.system.locks import Lock
 from regiontree.system.threads import threads_after_fork
 from regiontree.tree import RegionTree, StopReason
@@ -63,10 +74,10 @@ class RegionParser:
     preset : {"default", "fast", "published"}
     settings : Settings or None
         All settings, instead of a preset and changes.
-    backbone : str, mapping, Backbone or None
-        A name, the settings of the stage ``backbone``, or a model of your own: see
-        :class:`~regiontree.backbones.own.OwnModel`.
-    device : str
+    backbone : str, path, mapping, Backbone or None
+        A name, the folder of a model, the settings of the stage ``backbone``, or a model of your
+        own: see :class:`~regiontree.backbones.own.OwnModel`.
+    device : str or torch.device
         auto, cpu, cuda, cuda:N or mps.
     max_pixels : int
         Photographs with more pixels than this are refused.
@@ -80,7 +91,8 @@ class RegionParser:
         minute or more, so this pays for many photographs.
     **changes
         Settings that differ from the preset, as :meth:`regiontree.settings.Settings.make` takes
-        them: ``parts=200`` or ``tree={"builder": "recursive", "levels": 5}``.
+        them: ``parts=200`` or ``tree={"builder": "recursive", "levels": 5}``. Numbers may be those
+        of NumPy or torch, and lists do for tuples; the tree records plain numbers.
 
     Attributes
     ----------
@@ -109,20 +121,26 @@ class RegionParser:
         *,
         preset: str = "default",
         settings: Settings | None = None,
-        backbone: str | Mapping[str, Any] | Backbone | None = None,
-        device: str = "auto",
+        backbone: str | os.PathLike[str] | Mapping[str, Any] | Backbone | None = None,
+        device: str | torch.device = "auto",
         max_pixels: int = MAX_PIXELS,
         bands: Bands | None = None,
         page: int | None = None,
         compile: bool = False,
         **changes: Any,
     ) -> None:
-        named = isinstance(backbone, str | Mapping)
+        named = isinstance(backbone, str | Mapping | os.PathLike)
         if named:
             changes["backbone"] = backbone
+        max_pixels = check_number("max_pixels", max_pixels, 1, float("inf"))
         usual = None
         if settings is None:
             settings, usual = Settings.make(preset, **changes), Settings.make(preset)
+        elif not isinstance(settings, Settings):
+            raise SettingsError(
+                f"settings must be made by Settings.make, got {type(settings).__name__}; give the "
+                "changes alone, as RegionParser(**changes)"
+            )
         elif changes or preset != "default":
             given = ", ".join(changes) or "preset"
             raise SettingsError(
@@ -131,12 +149,13 @@ class RegionParser:
         self._network: Backbone | None = None
         self._loading = Lock()
         self._own = None
+        self._owners = Owners()
         if backbone is not None and not named:
             self._own = OwnModel(backbone)
             settings = _of_own_model(self._own, device, settings, usual)
         self.settings = settings
         self.device = self._own.device if self._own else pick_device(device)
-        self.compile = compile
+        self.compile = bool(compile)
         view = settings.view
         choice = Choice.of(bands, page)
         if choice.as_dict() and settings.backbone.name == "precomputed":
@@ -216,6 +235,7 @@ class RegionParser:
             A subclass whose message says what is wrong with the photograph, the features or the
             settings.
         """
+        photo = as_given(photo)
         image = None if self.settings.is_precomputed else self.sight.load(photo)
         features = self.extract(photo if image is None else image)
         return self.build(features, rgb=self.pixels(photo, decoded=image))
@@ -236,19 +256,31 @@ class RegionParser:
         patches
             (h, w, d): features of the photograph that the network computed before, for example in a
             batch. If None, the network computes them now.
+
+        Raises
+        ------
+        RegionTreeError
+            As for `parse`.
         """
+        given: Any = as_given(photo)
         if self._reads_photo:
-            features, digest, overlap = self._read(photo)
+            features, digest, overlap = self._read(given)
             grid = (features.shape[0], features.shape[1])
-            source: dict[str, Any] = {"name": Path(str(photo)).name, "sha256": digest}
+            check_grid(str(given), features.shape, None)
+            source: dict[str, Any] = {"name": given.name, "sha256": digest}
             return Features(features, grid, source, self.describe(), overlap)
-        image = self.sight.load(photo)
+        image = self.sight.load(given)
         source = {"name": image.name, "sha256": image.digest, **image.facts}
         folder = self.settings.backbone.folder
         if folder is not None:
-            if not isinstance(photo, str | Path):
+            if not isinstance(given, Path):
                 raise FeatureError(f"{self.settings.backbone.name} needs the photograph's path")
-            features, digest, overlap = self._read(find_features(folder, Path(photo)))
+            file = find_features(folder, given)
+            features, digest, overlap = self._read(file)
+            is_sure = check_source(file, given, image.digest)
+            self._owners.claim(file, digest, given, image.digest)
+            if self._keeps_proportions and not is_sure:
+                check_grid(str(file), features.shape, image.size, strict=True)
             source["features_sha256"] = digest
             return Features(features, image.size, source, self.describe(), overlap)
         backbone = self.describe()  # loads the network, even if the photograph does not need it
@@ -271,6 +303,7 @@ class RegionParser:
             The photograph as ``sight.load`` gave it. If it is large enough, the photograph is not
             decoded again.
         """
+        photo = as_given(photo)
         needed, has_photo = self.settings.needs_pixels, not self._reads_photo
         if needed and not has_photo:
             raise SettingsError(
@@ -290,8 +323,8 @@ class RegionParser:
         self,
         features: Features | Tensor | NDArray[np.floating[Any]],
         *,
-        rgb: NDArray[np.uint8] | None = None,
-        image_size: tuple[int, int] | None = None,
+        rgb: Photo | None = None,
+        image_size: Sequence[int] | None = None,
         source: dict[str, Any] | None = None,
         backbone: dict[str, Any] | None = None,
         overlap: float | None = None,
@@ -301,15 +334,17 @@ class RegionParser:
         Parameters
         ----------
         features
-            (h, w, d), floating and finite; or the result of `extract`, which contains all other
-            arguments except `rgb`.
+            (h, w, d), floating and finite, as an array or a tensor; or the result of `extract`,
+            which contains all other arguments except `rgb`.
         rgb
-            (H, W, 3) uint8, the photograph at any resolution of at least (h, w): see `pixels`.
+            The photograph at any resolution of at least (h, w), (H, W, 3) uint8: see `pixels`.
+            Other arrays, Pillow images, paths and open files are read as `parse` reads them.
             Over-clusterings of the photograph need it. Without `rgb`, smoothing uses the features
             alone and leaves stay on the patch grid, even if the settings say otherwise. The tree
             records this in ``meta["smoothed"]`` and ``meta["refined"]``.
         image_size
-            (H, W) of the photograph in pixels, at least (h, w). If None, (h, w).
+            (H, W) of the photograph in pixels, at least (h, w), as a tuple, a list or an array. If
+            None, (h, w).
         source, backbone
             Facts about the photograph and about the network for ``meta``.
         overlap
@@ -319,24 +354,41 @@ class RegionParser:
         Raises
         ------
         FeatureError
-            The features have a wrong shape, type or value, or do not fit the photograph.
+            The features have a wrong shape, type or value, or contradict the photograph's
+            proportions (:mod:`regiontree.backbones.layout`); or `image_size` and `rgb` contradict
+            each other.
+        ImageError
+            `rgb` is not a photograph.
         """
+        fits = image_size is None and isinstance(features, Features)  # as `extract` knows
         if isinstance(features, Features):
-            return self.build(
-                features.patches,
-                rgb=rgb,
-                image_size=features.image_size if image_size is None else image_size,
-                source=features.source if source is None else source,
-                backbone=features.backbone if backbone is None else backbone,
-                overlap=features.overlap if overlap is None else overlap,
-            )
+            image_size = features.image_size if image_size is None else image_size
+            source = features.source if source is None else source
+            backbone = features.backbone if backbone is None else backbone
+            overlap = features.overlap if overlap is None else overlap
+            features = features.patches
+        for name, facts in (("source", source), ("backbone", backbone)):
+            if facts is not None and not isinstance(facts, Mapping):
+                raise FeatureError(f"{name} must be a mapping of facts, got {facts!r}")
+        if overlap is not None:
+            overlap = check_number("overlap", overlap, 1e-3, 1e3)
         settings = self.settings
         if not isinstance(features, Tensor):
-            features = torch.from_numpy(check_features(np.asarray(features), "features"))
+            array = check_features(as_array("features", features, FeatureError), "features")
+            features = torch.from_numpy(array)
         if features.ndim != 3 or features.numel() == 0:
-            raise FeatureError(f"features must be (h, w, d), got shape {tuple(features.shape)}")
+            hint = shape_hint(features.shape)
+            raise FeatureError(
+                f"features must be (h, w, d), got shape {tuple(features.shape)}{hint}"
+            )
         h, w, d = features.shape
-        size = _image_size(image_size, (h, w))
+        size = _image_size(image_size)
+        if self._keeps_proportions and not fits:
+            check_grid("features", features.shape, size)
+        size = size or (h, w)
+        if size[0] < h or size[1] < w:
+            raise FeatureError(f"an image of {size} pixels cannot have a grid of {(h, w)} patches")
+        rgb = self._pixels_given(rgb, size, (h, w))
         # If the image has the size of the patch grid, there are no finer borders to find.
         refinement = None if rgb is None or size == (h, w) else settings.refine
         meta = self._meta(size, (h, w), source, backbone)
@@ -390,14 +442,42 @@ class RegionParser:
 
     def _read(self, photo: Photo) -> tuple[Tensor, str, float]:
         """The features of a file, its sha256, and the overlap of its patches."""
-        if not isinstance(photo, str | Path):
+        photo = as_given(photo)
+        if not isinstance(photo, Path):
             raise FeatureError("the precomputed backbone needs a path; pass arrays to build()")
         features, digest = read_features(photo)
         try:
-            overlap = overlap_of(read_features_meta(Path(photo)))
+            overlap = overlap_of(read_features_meta(photo))
         except FeatureError:  # another program wrote the file
             overlap = 1.0
         return torch.from_numpy(np.ascontiguousarray(features)), digest, overlap
+
+    @property
+    def _keeps_proportions(self) -> bool:
+        """Whether the network sees a photograph in its own proportions."""
+        return isinstance(self.settings.view.size, int)
+
+    def _pixels_given(
+        self, rgb: Any, size: tuple[int, int], grid: tuple[int, int]
+    ) -> NDArray[np.uint8] | None:
+        """The photograph that `build` was given, (H, W, 3) uint8, after checks of its shape."""
+        if rgb is None:
+            return None
+        try:
+            given = as_given(rgb)
+            if isinstance(given, np.ndarray):
+                plain = given.dtype == np.uint8 and given.ndim == 3 and given.shape[2] == 3
+                given = given if plain else load_image(given, max_pixels=given.size).rgb
+            elif self.settings.needs_pixels:
+                given = self.sight.pixels(given)
+            else:
+                given = self.sight.border_pixels(given)
+        except ImageError as error:
+            raise ImageError(f"rgb must be the photograph, (H, W, 3) uint8: {error}") from error
+        pixels: NDArray[np.uint8] = given
+        if self._keeps_proportions:
+            check_pixels((pixels.shape[0], pixels.shape[1]), size, grid)
+        return pixels
 
     def _forward(self, image: LoadedImage) -> Tensor:
         # Not in inference mode, because the features may be used in training.
@@ -480,7 +560,7 @@ def _parser_of(options: dict[str, Any]) -> RegionParser:
     if kept is not None and asked is not None and kept.asked == asked:
         return kept.parser  # without the milliseconds that it takes to check the settings
     fresh, model = RegionParser(**options), options.get("backbone")
-    own = None if isinstance(model, str | Mapping) else model
+    own = None if isinstance(model, str | Mapping | os.PathLike) else model
     sight = fresh.sight
     key = (fresh.settings, str(fresh.device), sight.max_pixels, sight.choice, fresh.compile)
     with _keeping:
@@ -501,7 +581,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _of_own_model(
-    model: OwnModel, device: str, settings: Settings, usual: Settings | None
+    model: OwnModel, device: str | torch.device, settings: Settings, usual: Settings | None
 ) -> Settings:
     """The settings, with the name and the precision of the user's own model.
 
@@ -540,18 +620,14 @@ def _whole(size: tuple[int, int], meta: dict[str, Any]) -> RegionTree:
     )
 
 
-def _image_size(given: tuple[int, int] | None, grid: tuple[int, int]) -> tuple[int, int]:
-    """The image size (H, W) as given, after a check that each patch has at least one pixel."""
+def _image_size(given: Sequence[int] | None) -> tuple[int, int] | None:
+    """The image size (H, W) as given, as plain numbers."""
     if given is None:
-        return grid
+        return None
     try:
-        height, width = (index(side) for side in given)
+        height, width = (whole_number(side) for side in plain_tuple(given))
     except (TypeError, ValueError):
         raise FeatureError(f"image_size must be whole numbers (H, W), got {given!r}") from None
-    if height < grid[0] or width < grid[1]:
-        raise FeatureError(
-            f"an image of {(height, width)} pixels cannot have a grid of {grid} patches"
-        )
     return height, width
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from operator import index
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from regiontree.errors import BackboneError, SettingsError
+from regiontree.errors import BackboneError, SettingsError, plain_tuple, plain_value, whole_number
 from regiontree.system.stages import check_settings, setting
 
 __all__ = ["DTYPES", "Backbone", "FeatureSpec", "pick_device", "pick_dtype"]
@@ -58,10 +57,12 @@ class Backbone(Protocol):
 def _layers(value: Any) -> tuple[int, ...]:
     """Numbers of blocks, from one number, a sequence of numbers or text like ``9,12``."""
     try:
-        given = value.split(",") if isinstance(value, str) else value
+        given = value.split(",") if isinstance(value, str) else plain_tuple(value)
         if isinstance(given, int):
             given = [given]
-        layers = tuple(int(layer) if isinstance(layer, str) else index(layer) for layer in given)
+        layers = tuple(
+            int(layer) if isinstance(layer, str) else whole_number(layer) for layer in given
+        )
     except (TypeError, ValueError):
         raise SettingsError(
             f"layers must be numbers of blocks like -1 or 9,12, got {value!r}"
@@ -153,7 +154,9 @@ class FeatureSpec:
 
 
 def pick_device(name: str | torch.device) -> torch.device:
-    """The device of that name; ``auto`` means CUDA, else Apple's MPS, else the CPU.
+    """The device of that name, or a device of torch, after a check that this machine has it.
+
+    ``auto`` means CUDA, else Apple's MPS, else the CPU.
 
     Raises
     ------
@@ -165,8 +168,8 @@ def pick_device(name: str | torch.device) -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        device = torch.device(name)
-    except RuntimeError:
+        device = torch.device(plain_value(name))
+    except (RuntimeError, TypeError):
         raise BackboneError(
             f"device {name!r} is unknown; use auto, cpu, cuda, cuda:N or mps"
         ) from None

@@ -27,7 +27,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from regiontree.backbones.views import grid_overlap
-from regiontree.errors import FeatureError
+from regiontree.errors import FeatureError, plain_value
 from regiontree.system.files import atomic_write
 
 __all__ = [
@@ -65,7 +65,7 @@ class Features:
     overlap: float = 1.0
 
 
-def save_features(path: Path, features: Features, settings: Mapping[str, Any]) -> None:
+def save_features(path: str | Path, features: Features, settings: Mapping[str, Any]) -> None:
     """Write features as float16. `settings`, JSON values, are those that shaped the features.
 
     Raises
@@ -73,6 +73,7 @@ def save_features(path: Path, features: Features, settings: Mapping[str, Any]) -
     FeatureError
         A value is not finite, or too large for float16.
     """
+    path = Path(path)
     half = features.patches.to("cpu", torch.float16).contiguous()
     if not torch.isfinite(half).all():
         raise FeatureError(
@@ -85,14 +86,14 @@ def save_features(path: Path, features: Features, settings: Mapping[str, Any]) -
         "image_size": list(features.image_size),
         "source": features.source,
         "backbone": features.backbone,
-        "settings": dict(settings),
+        "settings": {name: plain_value(value) for name, value in settings.items()},
     }
     data = save_tensors({"features": half}, {"meta": json.dumps(meta, sort_keys=True)})
     with atomic_write(path) as file:
         file.write(data)
 
 
-def read_features_meta(path: Path) -> dict[str, Any]:
+def read_features_meta(path: str | Path) -> dict[str, Any]:
     """The metadata in a feature file's header. The features themselves are not read.
 
     Raises
@@ -101,6 +102,7 @@ def read_features_meta(path: Path) -> dict[str, Any]:
         The file is missing or damaged, is no feature file, or has a version that this program does
         not read.
     """
+    path = Path(path)
     try:
         with path.open("rb") as file:
             start = file.read(8)
@@ -128,7 +130,7 @@ def read_features_meta(path: Path) -> dict[str, Any]:
     return meta
 
 
-def load_features(path: Path) -> Features:
+def load_features(path: str | Path) -> Features:
     """The features of a file; `patches` is (h, w, d), float16.
 
     Raises
@@ -136,6 +138,7 @@ def load_features(path: Path) -> Features:
     FeatureError
         As :func:`read_features_meta`.
     """
+    path = Path(path)
     meta = read_features_meta(path)
     try:
         patches = load_tensors(path.read_bytes())["features"]

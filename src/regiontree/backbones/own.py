@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from regiontree.backbones.base import DTYPES, pick_device
-from regiontree.errors import BackboneError, SettingsError
+from regiontree.errors import BackboneError, SettingsError, plain_value
 
 __all__ = ["OwnModel"]
 
@@ -68,7 +68,7 @@ class OwnModel:
                     f"backbone {kind} has no attribute {part!r}; it needs {', '.join(parts)} and a "
                     "method features()"
                 )
-            value = getattr(model, part)
+            value = plain_value(getattr(model, part))
             right = isinstance(value, wanted) and not isinstance(value, bool)
             if wanted is int and right:
                 right = value >= 1
@@ -112,7 +112,7 @@ class OwnModel:
             )
         return found.to(self.device, torch.float32)
 
-    def check_device(self, device: str) -> None:
+    def check_device(self, device: str | torch.device) -> None:
         """Check that the model is on the device that the user names; ``auto`` is always accepted.
 
         Raises
@@ -122,7 +122,7 @@ class OwnModel:
         BackboneError
             The machine does not have the named device.
         """
-        if device == "auto":
+        if str(device) == "auto":
             return
         asked = pick_device(device)
         if (asked.type, asked.index or 0) != (self.device.type, self.device.index or 0):

@@ -24,13 +24,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from regiontree.backbones.layout import shape_hint
 from regiontree.errors import FeatureError
 from regiontree.system.paths import path_problem
 
-__all__ = ["FEATURE_SUFFIXES", "check_features", "find_features", "read_features"]
+__all__ = ["check_features", "read_features"]
 
-FEATURE_SUFFIXES = frozenset({".npy", ".npz", ".safetensors"})
-"""Endings of files that may hold features."""
 # What zipfile, its decompressors, safetensors and NumPy's header parser raise on damaged or hostile
 # files.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
@@ -39,7 +38,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokeniz
 _NUMPY = (b"\x93NUMPY", b"PK")
 
 
-def read_features(path: str | Path) -> tuple[NDArray[np.floating[Any]], str]:
+def read_features(path: str | os.PathLike[str]) -> tuple[NDArray[np.floating[Any]], str]:
     """The features (h, w, d), floating point, of a file, and the file's sha256.
 
     Raises
@@ -97,6 +96,8 @@ def _read_array(file: IO[bytes], name: str) -> Any:
     if isinstance(loaded, np.ndarray):
         return loaded
     with loaded:
+        if "features" not in loaded and {"labels", "parents"} <= set(loaded):
+            raise FeatureError(f"{name}: is a region tree and holds no features")
         if "features" not in loaded:
             raise FeatureError(
                 f"{name}: has no array 'features' (it has {', '.join(loaded) or 'none'}); "
@@ -121,7 +122,7 @@ def check_features(features: Any, name: str) -> NDArray[np.floating[Any]]:
     if features.ndim != 3 or 0 in features.shape or features.dtype.kind != "f":
         raise FeatureError(
             f"{name}: must be a non-empty array (h, w, d) of floats, got shape "
-            f"{features.shape} of {features.dtype}"
+            f"{features.shape} of {features.dtype}{shape_hint(features.shape)}"
         )
     bad = int((~np.isfinite(features)).any(axis=2).sum())
     if bad:
@@ -131,21 +132,3 @@ def check_features(features: Any, name: str) -> NDArray[np.floating[Any]]:
         )
     native = np.dtype(f"f{min(features.dtype.itemsize, 8)}")
     return np.require(features, native, ["C", "W"])
-
-
-def find_features(folder: Path, image: Path) -> Path:
-    """The feature file in `folder` named like an image: ``photo.npy`` for ``photo.jpg``.
-
-    If there are several, the first in the order ``.npy``, ``.npz``, ``.safetensors``.
-
-    Raises
-    ------
-    FeatureError
-        There is no such file or no such folder.
-    """
-    for suffix in sorted(FEATURE_SUFFIXES):
-        path = folder / f"{image.stem}{suffix}"
-        if os.path.isfile(path):
-            return path
-    what = "holds no" if os.path.isdir(folder) else "is not a folder, so it has no"
-    raise FeatureError(f"{folder}: {what} {image.stem}.npy, .npz or .safetensors for {image}")

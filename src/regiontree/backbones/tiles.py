@@ -99,9 +99,9 @@ class Tiled:
         tile: int = TILE,
         context: float = 0.9,
     ) -> None:
-        check_number("size", size, 1, 65_536, whole=True)
-        check_number("tile", tile, 2 * backbone.patch, 65_536, whole=True)
-        check_number("context", context, 0, 1)
+        size = check_number("size", size, 1, 65_536, whole=True)
+        tile = check_number("tile", tile, 2 * backbone.patch, 65_536, whole=True)
+        context = check_number("context", context, 0, 1)
         if whole.dim != backbone.dim:
             raise SettingsError(
                 f"the features of the tiles have length {backbone.dim} and the features of the "

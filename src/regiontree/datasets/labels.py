@@ -109,7 +109,7 @@ class LabelTree:
             `depth` is not in the range 1 to `max_depth`.
         """
         if depth is not None:
-            check_number("depth", depth, 1, self.max_depth, whole=True)
+            depth = check_number("depth", depth, 1, self.max_depth, whole=True)
         class_path = {label.id: label.path[:depth] for label in self._foreground}
         rank: dict[Names, int] = {}  # nodes in the order of their first label
         for label in self._foreground:

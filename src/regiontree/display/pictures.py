@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from regiontree.errors import check_numbers
 from regiontree.images import load_again, nearest
 from regiontree.system.files import atomic_write
 from regiontree.system.paths import fitted_name
@@ -183,7 +184,7 @@ def picture_path(stem: Path, name: str) -> Path:
 def save_pictures(
     tree: RegionTree,
     image: Any,
-    stem: Path,
+    stem: str | Path,
     *,
     granularities: Sequence[int] = GRANULARITIES,
     only: Collection[str] | None = None,
@@ -214,7 +215,7 @@ def save_pictures(
             picture = cut_strip(tree, image, granularities=granularities)
         else:
             picture = hierarchy_picture(tree, image)
-        path = picture_path(stem, name)
+        path = picture_path(Path(stem), name)
         with atomic_write(path) as file:
             picture.save(file, format="PNG", pnginfo=info)
         written.append(path)
@@ -241,9 +242,15 @@ def nodes_of_leaves(tree: RegionTree, nodes: NDArray[np.int64]) -> NDArray[np.in
 
 
 def distinct_cuts(tree: RegionTree, granularities: Sequence[int]) -> list[int]:
-    """The granularities, ascending, without those that give the same cut as one before."""
+    """The granularities, ascending, without those that give the same cut as one before.
+
+    Raises
+    ------
+    SettingsError
+        `granularities` are not whole numbers of at least 1.
+    """
     kept: dict[int, int] = {}
-    for count in sorted(granularities):
+    for count in sorted(check_numbers("granularities", granularities, 1, 2**63, whole=True)):
         kept.setdefault(len(tree.cut_nodes(n_regions=count)), count)
     kept.pop(1, None) if len(kept) > 1 else None
     return sorted(kept.values())

@@ -15,13 +15,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from regiontree.backbones.featurefile import Features
-from regiontree.backbones.precomputed import FEATURE_SUFFIXES
+from regiontree.backbones.featurefolder import shared_features
 from regiontree.backbones.tiles import Tiled, memory_needed
 from regiontree.display.drawn import draw, draw_missing
 from regiontree.engines.feeding import Fed, feed
@@ -35,7 +35,7 @@ from regiontree.images.choice import notice_of
 from regiontree.parser import RegionParser
 from regiontree.spectral.graph import MAX_PARTS
 from regiontree.system.faults import attempt, fault_text
-from regiontree.system.inputs import SUMMARY_NAME, Found, search
+from regiontree.system.inputs import FEATURE_SUFFIXES, SUMMARY_NAME, Found, search
 from regiontree.system.paths import input_problem, reason
 from regiontree.tree import RegionTree
 
@@ -130,8 +130,8 @@ class Summary:
 
 
 def plan(
-    paths: Sequence[str | Path],
-    out: Path,
+    paths: str | Path | Sequence[str | Path],
+    out: str | Path,
     suffixes: frozenset[str],
     *,
     pictures: bool = False,
@@ -161,6 +161,8 @@ def plan(
     SettingsError
         There is no input, `out` is a file, or pictures would be drawn into an input folder.
     """
+    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
+    out = Path(out)
     found = found or search(paths, suffixes, out)
     _leave_out_trees(found, paths)
     if not found.files:
@@ -245,7 +247,7 @@ def largest(parser: RegionParser, photos: Iterable[Path]) -> str | None:
 def segment(
     parser: RegionParser,
     jobs: Sequence[Job],
-    out: Path,
+    out: str | Path,
     *,
     overwrite: bool = False,
     pictures: bool = False,
@@ -278,6 +280,7 @@ def segment(
     BackboneError
         The backbone cannot be loaded, so no photograph can be processed.
     """
+    out = Path(out)
     summary = Summary(planned=len(jobs), folder=out, found=found)
     start = time.perf_counter()
     try:
@@ -303,9 +306,15 @@ def _outcomes(
 ) -> Generator[Outcome, None, None]:
     """The results of the jobs, in their order."""
     started: deque[tuple[Job, Outcome | None]] = deque()
+    folder = parser.settings.backbone.folder
+    shared = {}
+    if folder is not None:
+        shared = shared_features(folder, [job.source for job in jobs if job.error is None])
 
     def photos() -> Iterator[Path | None]:
         for job in jobs:
+            if said := shared.get(job.source):
+                job = replace(job, output=None, error=said)
             known = None if overwrite and not job.error else _known_outcome(job, parser, pictures)
             started.append((job, known))
             yield None if known else job.source

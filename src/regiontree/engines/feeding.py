@@ -10,6 +10,7 @@ cores. So the default on a CPU is one photograph at a time, without the thread
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -113,6 +114,8 @@ def extract_many(
     SettingsError
         `batch` or `ahead` is not a whole number in its range.
     """
+    if isinstance(photos, str | bytes | os.PathLike):  # or each letter would be a photograph
+        photos = [cast(Photo, photos)]
     with closing(feed(parser, photos, batch=batch, ahead=ahead)) as feeding:
         for fed in feeding:
             missing = ImageError(
@@ -150,8 +153,8 @@ def feed(
         batch = _CUDA_BATCH if parser.device.type == "cuda" else 1
     if ahead is None:
         ahead = 0 if parser.device.type == "cpu" else 2
-    check_number("batch", batch, 1, 4096, whole=True)
-    check_number("ahead", ahead, 0, 4096, whole=True)
+    batch = check_number("batch", batch, 1, 4096, whole=True)
+    ahead = check_number("ahead", ahead, 0, 4096, whole=True)
     coming = iter(photos)
     line: deque[Fed] = deque()
     limits: dict[tuple[int, int], int] = {}

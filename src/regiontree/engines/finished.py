@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from regiontree.backbones.precomputed import find_features
+from regiontree.backbones.featurefolder import find_features
 from regiontree.engines.names import Owner, Tree, names_for, owner_of
 from regiontree.errors import TreeFileError
 from regiontree.forest.origin import path_between

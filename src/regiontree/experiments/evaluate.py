@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,60 +16,124 @@ from regiontree.experiments.scoring import Scoring
 from regiontree.system.faults import attempt, fault_text
 from regiontree.system.files import sha256_of
 from regiontree.system.paths import files_below, path_problem
-from regiontree.tree.foreign import TREE_SUFFIXES, read_any_tree
+from regiontree.tree.foreign import TREE_SUFFIXES, holds_tree, may_be_tree, read_any_tree
 
 __all__ = ["evaluate"]
 
 
-@dataclass(slots=True)
-class _Found:
-    """Tree files below some folders, by the ids and by the file names that samples can have.
+Match = Path | TreeFileError | None
 
-    `problems` has a sentence for each path that cannot be looked at.
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """A file that may hold a tree, and its path below the folder it was found in.
+
+    Attributes
+    ----------
+    file : Path
+    key : str
+        The path without the suffix, like the id of a sample: ``city/scan.v2`` for
+        ``trees/city/scan.v2.npz``.
     """
 
-    by_id: dict[str, Path] = field(default_factory=dict)
-    by_stem: dict[str, list[Path]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    file: Path
+    key: str
 
-    def of(self, sample: Sample) -> Path | None:
-        """The tree of a sample, by its id, else by the last part of its id; None if it has none.
-
-        Raises
-        ------
-        TreeFileError
-            Several trees have the name.
-        """
-        if sample.id in self.by_id:
-            return self.by_id[sample.id]
-        names = {sample.id.rsplit("/", 1)[-1], sample.image.stem}
-        found = sorted({path for name in names for path in self.by_stem.get(name, ())})
-        if len(found) > 1:
-            raise TreeFileError(f"{sample.id}: several trees of that name: {found[0]}, {found[1]}")
-        return found[0] if found else None
+    @property
+    def name(self) -> str:
+        """The last part of the key."""
+        return self.key.rpartition("/")[2]
 
 
-def _find_trees(paths: Sequence[Path]) -> _Found:
-    found = _Found()
-    for path in paths:
+def _find_trees(paths: Sequence[Path]) -> tuple[list[_Tree], list[str]]:
+    """The files below the paths whose suffix is a tree's, each once, and what cannot be looked at.
+
+    Hidden files are left out.
+    """
+    found: dict[str, _Tree] = {}
+    problems: list[str] = []
+    for path in map(Path, paths):
         if problem := path_problem(path, "file or folder of trees"):
-            found.problems.append(f"{path}: {problem}")
+            problems.append(f"{path}: {problem}")
             continue
         is_folder = os.path.isdir(path)
         files, unlisted = files_below(path) if is_folder else ([path], [])
-        found.problems += [f"{place}: {path_problem(place)}" for place in unlisted]
+        problems += [f"{place}: {path_problem(place)}" for place in unlisted]
         for file in files:
-            if file.suffix.lower() in TREE_SUFFIXES:
-                if problem := path_problem(file):
-                    found.problems.append(f"{file}: {problem}")
-                    continue
-                below = file.relative_to(path if is_folder else path.parent)
-                found.by_id.setdefault(str(below.with_suffix("").as_posix()), file)
-                found.by_stem.setdefault(file.name.split(".")[0], []).append(file)
-    if not found.by_id:
+            if file.suffix.lower() not in TREE_SUFFIXES:
+                continue
+            if problem := path_problem(file):
+                problems.append(f"{file}: {problem}")
+                continue
+            below = file.relative_to(path if is_folder else path.parent)
+            key = below.as_posix().removesuffix(file.suffix)
+            found.setdefault(os.path.abspath(file), _Tree(file, key))
+    if not found:
         said = f"no tree files ({', '.join(TREE_SUFFIXES)}) in {paths[0]}"
-        raise DataError("\n  ".join([*found.problems, said] if found.problems else [said]))
-    return found
+        raise DataError("\n  ".join([*problems, said] if problems else [said]))
+    return list(found.values()), problems
+
+
+def _matches(found: Sequence[_Tree], samples: Sequence[Sample]) -> dict[str, Match]:
+    """The tree of each sample, by the sample's id: a file, an error, or None if it has none.
+
+    The tree of ``city/scan`` is ``city/scan.npz``, or ``city/scan.jpg.npz`` of a photograph
+    ``scan.jpg``, at any depth below the folders of trees. Where no file has the whole id, the last
+    part of the id decides, if it names one file for one sample. Pictures beside trees are no trees.
+    """
+    named: dict[str, list[_Tree]] = {}
+    pictures: dict[str, _Tree] = {}
+    for tree in found:
+        if may_be_tree(tree.file):
+            named.setdefault(tree.name, []).append(tree)
+        else:
+            pictures.setdefault(tree.name, tree)
+    matches: dict[str, Match] = {}
+    taken: set[Path] = set()
+    loose: dict[str, list[_Tree]] = {}
+    for sample in samples:
+        ids = (sample.id, sample.id + sample.image.suffix)
+        last = dict.fromkeys(one.rpartition("/")[2] for one in ids)
+        names = dict.fromkeys((*last, sample.image.stem, sample.image.name))
+        same = [tree for name in names for tree in named.get(name, ())]
+        whole = [tree for tree in same if tree.key in ids]
+        whole = whole or [t for t in same if any(f"/{t.key}".endswith(f"/{one}") for one in ids)]
+        if whole:
+            matches[sample.id] = match = _only(sample, whole)
+            taken.update([match] if isinstance(match, Path) else [])
+        else:
+            loose[sample.id] = same
+    users: dict[Path, list[str]] = {}
+    for sample in samples:
+        if sample.id not in loose:
+            continue
+        match = _only(sample, [tree for tree in loose[sample.id] if tree.file not in taken])
+        beside = pictures.get(sample.id.rpartition("/")[2])
+        if match is None and beside is not None:
+            match = TreeFileError(
+                f"{beside.file}: is no tree of {sample.id}: it has no {beside.name}.json beside it "
+                "with the parents"
+            )
+        matches[sample.id] = match
+        if isinstance(match, Path):
+            users.setdefault(match, []).append(sample.id)
+    for file, ids_of in users.items():
+        if len(ids_of) > 1:
+            said = f"{file}: its name fits several images: {', '.join(ids_of[:3])}"
+            error = TreeFileError(f"{said}; lay out the trees like the images")
+            matches |= dict.fromkeys(ids_of, error)
+    return matches
+
+
+def _only(sample: Sample, trees: Sequence[_Tree]) -> Match:
+    """The one file, None if there is none, or the error that there are several."""
+    files = [tree.file for tree in trees]
+    if len(files) > 1:  # a feature file, or a photograph with a JSON file of another kind
+        files = [file for file in files if holds_tree(file)] or files
+    if len(files) > 1:
+        said = ", ".join(map(str, sorted(files)[:3]))
+        return TreeFileError(f"{sample.id}: several trees of that name: {said}; keep one of them")
+    return files[0] if files else None
 
 
 def evaluate(
@@ -93,13 +157,14 @@ def evaluate(
     if not dataset.samples:
         said = dataset.problems or ("it has no images",)
         raise DataError(f"{dataset.name} cannot be scored:\n" + "\n".join(f"  {s}" for s in said))
-    found = _find_trees(trees)
+    found, problems = _find_trees(trees)
+    matches = _matches(found, dataset.samples)
     records: list[Mapping[str, Any]] = []
-    failed = list(found.problems)
+    failed = list(problems)
     absent: list[str] = []
     models: set[str] = set()
     for sample in dataset.samples:
-        scored = attempt(partial(_scored, sample, found, dataset, scoring))
+        scored = attempt(partial(_scored, sample, matches, dataset, scoring))
         error = None
         if isinstance(scored, Exception):
             error = fault_text(scored, sample.id)
@@ -128,10 +193,12 @@ def evaluate(
 
 
 def _scored(
-    sample: Sample, found: _Found, dataset: Dataset, scoring: Scoring
+    sample: Sample, matches: Mapping[str, Match], dataset: Dataset, scoring: Scoring
 ) -> tuple[Mapping[str, Any], str] | None:
     """The record of a sample and the model of its tree; None if the sample has no tree."""
-    path = found.of(sample)
+    path = matches[sample.id]
+    if isinstance(path, TreeFileError):
+        raise path
     if path is None:
         return None
     tree = read_any_tree(path)

@@ -92,7 +92,8 @@ class Scoring:
                 raise DataError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
         if not self.protocols:
             raise DataError(f"name at least one protocol of {', '.join(PROTOCOLS)}")
-        check_number("threshold", self.threshold, 0.0, 1.0)
+        threshold = check_number("threshold", self.threshold, 0.0, 1.0)
+        object.__setattr__(self, "threshold", threshold)
         # Made here, so that a broken metric is told before any image is scored.
         shown = {name for view in self.views() for name in self.metrics_of(view)}
         for name in self.metrics or ():

@@ -28,7 +28,7 @@ import numpy as np
 
 from regiontree._version import __version__
 from regiontree.backbones.featurefile import load_features, read_features_meta, save_features
-from regiontree.backbones.precomputed import find_features
+from regiontree.backbones.featurefolder import find_features, shared_features
 from regiontree.datasets.dataset import Dataset, Sample
 from regiontree.engines.crew import Crew
 from regiontree.engines.feeding import Fed, feed
@@ -178,11 +178,23 @@ class Pipeline:
             return False
         if isinstance(fed.features, Exception):
             raise fed.features
+        if sample.image in self._shared:
+            raise FeatureError(self._shared[sample.image])
         settings = feature_settings(self.experiment.settings.as_dict())
         save_features(
             self.features_path(sample), fed.features, {**settings, "backbone": self._asked}
         )
         return True
+
+    @cached_property
+    def _shared(self) -> dict[Path, str]:
+        """The photographs that share a feature file of ``precomputed:FOLDER``: the error of each.
+
+        All photographs of the data set count, not only those that this process works on.
+        """
+        folder = self.experiment.settings.backbone.folder
+        images = [sample.image for sample in self.dataset.samples]
+        return {} if folder is None else shared_features(folder, images)
 
     def _differences(self, found: dict[str, Any], sample: Sample) -> list[str]:
         """In what the features differ from those of this photograph and these settings."""

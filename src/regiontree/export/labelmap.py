@@ -36,7 +36,7 @@ from PIL import Image
 
 from regiontree._version import __version__
 from regiontree.display.pictures import GRANULARITIES
-from regiontree.errors import ExportError, MissingExtraError
+from regiontree.errors import ExportError, MissingExtraError, plain_tuple
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
 
@@ -194,7 +194,10 @@ def write_label_stack(
 
 def _distinct(tree: RegionTree, granularities: Sequence[int]) -> list[int]:
     """The number of regions of each different cut, ascending."""
-    if len(granularities) == 0:
+    granularities = plain_tuple(granularities)
+    if not isinstance(granularities, tuple):
+        raise ExportError(f"granularities must be numbers of regions, got {granularities!r}")
+    if not granularities:
         raise ExportError("granularities is empty: a stack has at least one cut")
     return sorted({len(tree.cut_nodes(n_regions=count)) for count in granularities})
 

@@ -6,11 +6,11 @@ every default is written down once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from regiontree.errors import SettingsError
+from regiontree.errors import SettingsError, plain_tuple
 from regiontree.system.stages import check_settings, setting
 
 __all__ = [
@@ -27,8 +27,9 @@ def _numbers(name: str, kind: type[int] | type[float]) -> Callable[[Any], tuple[
     """A parser of several numbers, given as a sequence or as text with commas."""
 
     def parse(value: Any) -> tuple[Any, ...]:
-        if isinstance(value, Sequence) and not isinstance(value, str):
-            return tuple(value)
+        given = plain_tuple(value)
+        if isinstance(given, tuple):
+            return given
         try:
             return tuple(kind(part) for part in str(value).split(","))
         except ValueError:

@@ -22,6 +22,7 @@ from scipy.ndimage import find_objects
 
 from regiontree.errors import ExportError
 from regiontree.export.coco import CATEGORY, INFO, photo_name, write_data_set
+from regiontree.images import image_suffixes
 from regiontree.system.files import atomic_folder, atomic_write
 from regiontree.tree import RegionTree
 
@@ -87,7 +88,9 @@ def to_panoptic(
     colours = (nodes[:, None] + 1 >> [0, 8, 16]).astype(np.uint8)
     rows, columns = tree.shape
     photo = photo_name(tree, name)
-    mask = f"{name}.png" if name else str(Path(photo).with_suffix(".png"))
+    # The end of a name such as scan.v2 is no suffix.
+    known = Path(photo).suffix.lower() in image_suffixes()
+    mask = f"{name or (Path(photo).with_suffix('') if known else photo)}.png"
     return {
         "info": INFO,
         "licenses": [],

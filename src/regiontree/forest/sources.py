@@ -28,7 +28,7 @@ from regiontree.errors import TreeError, TreeFileError
 from regiontree.forest.origin import path_below, recorded_name, recorded_places
 from regiontree.images import load_again
 from regiontree.system.files import sha256_of
-from regiontree.system.inputs import search
+from regiontree.system.inputs import FEATURE_SUFFIXES, search
 from regiontree.system.paths import input_problem
 from regiontree.tree import RegionTree
 
@@ -47,8 +47,6 @@ __all__ = [
 
 TREE_SUFFIX = ".npz"
 """Ending of the names of tree files."""
-FEATURE_SUFFIXES = (".npy", ".npz", ".safetensors")
-"""Suffixes of the "image" of a tree that was made from features alone."""
 _DEPTH = 16  # most folders of a recorded path that are looked for
 
 
@@ -283,7 +281,7 @@ def _lack(
 ) -> str | None:
     """What is wrong with the photograph that a tree names, and what the user can do."""
     name = recorded_name(meta)
-    if notice is None or not name or name.lower().endswith(FEATURE_SUFFIXES):
+    if notice is None or not name or Path(name).suffix.lower() in FEATURE_SUFFIXES:
         return None
     if photo is not None and meta["image"].get("sha256") is None:
         return None
@@ -297,7 +295,7 @@ def _find_photo(
     name = Path(recorded_name(meta)).name
     if not name:
         return None, "The tree does not say which photograph it was made from."
-    if name.lower().endswith(FEATURE_SUFFIXES):
+    if Path(name).suffix.lower() in FEATURE_SUFFIXES:
         return None, f"The tree was made from the features in {name}, without a photograph."
     places = images if isinstance(images, Places) else Places.of(images)
     digest = meta["image"].get("sha256")

@@ -39,7 +39,10 @@ def from_array(
     if array.ndim not in (2, 3) or (
         array.ndim == 3 and bands is None and shape[2] not in (1, 3, 4)
     ):
-        raise ImageError(f"an image array must be (H, W) or (H, W, 1, 3 or 4), got shape {shape}")
+        raise ImageError(
+            f"an image array must be (H, W) or (H, W, 1, 3 or 4), got shape {tuple(shape)}"
+            f"{_hint(array)}"
+        )
     check_pixels(_NAME, (shape[0], shape[1]), max_pixels)
     if array.dtype.kind not in "buif":
         raise ImageError(f"an image array must hold numbers, got {array.dtype}")
@@ -57,6 +60,21 @@ def from_array(
     if samples.ndim == 3 and samples.shape[2] == 1:
         samples = samples[:, :, 0]
     return Decoded(samples, (shape[0], shape[1]), valid=valid, alpha=alpha, facts=facts)
+
+
+def _hint(array: NDArray[Any]) -> str:
+    """The end of the message about a wrong shape: what to do, if the shape tells it."""
+    shape = array.shape
+    if len(shape) == 4:
+        return f"; it is a batch of {shape[0]}: give one image, such as images[0]"
+    if len(shape) == 3 and shape[0] in (1, 3, 4):
+        return (
+            "; its channels come first: give array.transpose(1, 2, 0), or of a tensor "
+            "tensor.permute(1, 2, 0)"
+        )
+    if len(shape) == 1 and array.dtype == np.uint8:
+        return "; if these are the bytes of an image file, give array.tobytes()"
+    return ""
 
 
 def _unmasked(array: NDArray[Any]) -> NDArray[np.bool_] | None:

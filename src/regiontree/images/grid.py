@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from regiontree.errors import SettingsError
+from regiontree.errors import SettingsError, plain_tuple, whole_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +29,7 @@ def parse_size(text: str | int | tuple[int, int]) -> Size:
     ----------
     text
         ``840`` is a long side of 840 pixels. ``840x1680`` is exactly 840 pixels high and 1680 wide,
-        as is ``(840, 1680)``.
+        as is ``(840, 1680)``. Lists, NumPy's numbers and arrays of two numbers will do as well.
 
     Raises
     ------
@@ -42,15 +41,16 @@ def parse_size(text: str | int | tuple[int, int]) -> Size:
     >>> parse_size("840"), parse_size("840x1680")
     (840, (840, 1680))
     """
+    text = plain_tuple(text)
     try:
-        if isinstance(text, tuple | list):
-            height, width = (operator.index(v) for v in text)
+        if isinstance(text, tuple):
+            height, width = (whole_number(side) for side in text)
             size: Size = (height, width)
         elif isinstance(text, str) and "x" in text.lower():
             height, width = (int(v) for v in text.lower().split("x"))
             size = (height, width)
         else:
-            size = int(text) if isinstance(text, str) else operator.index(text)
+            size = int(text) if isinstance(text, str) else whole_number(text)
     except (TypeError, ValueError):
         raise SettingsError(
             f"size must be a long side like 840 or HEIGHTxWIDTH like 840x1680, got {text!r}"

@@ -1,6 +1,7 @@
 """Read a photograph safely, as 8-bit RGB pixels.
 
-:func:`load_image` accepts a path, a Pillow image or an array. It always returns upright 8-bit RGB:
+:func:`load_image` accepts paths, open files, bytes, Pillow images and arrays. It always
+returns upright 8-bit RGB:
 
 - It applies the orientation that the file names. Of a file with many pages it reads the first, or
   the one that is asked for.
@@ -17,11 +18,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,7 @@ from PIL import Image
 from regiontree.errors import ImageError
 from regiontree.images.arrays import from_array
 from regiontree.images.choice import Bands, Choice
+from regiontree.images.given import Encoded, as_given
 from regiontree.images.grid import Size
 from regiontree.images.pillow import DAMAGE, PillowReader, from_pillow
 from regiontree.images.readers import (
@@ -44,6 +47,10 @@ from regiontree.images.readers import (
 from regiontree.images.refused import refuse
 from regiontree.images.stretch import Rendered, rendered
 from regiontree.system.files import read_whole
+from regiontree.system.paths import path_problem
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["MAX_PIXELS", "LoadedImage", "Photo", "image_size", "load_again", "load_image"]
 
@@ -87,8 +94,15 @@ class LoadedImage:
         return bool((self.rgb == self.rgb[:1, :1]).all())
 
 
-Photo = str | Path | Image.Image | NDArray[Any] | LoadedImage
-"""What a photograph may be given as: a path, a Pillow image, an array, or a decoded photograph."""
+Photo: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | IO[bytes] | Encoded | Image.Image | NDArray[Any]"
+    " | Tensor | LoadedImage"
+)
+"""What a photograph may be given as.
+
+A path, the bytes of an image file, a file open for reading bytes, a Pillow image, an array, a
+tensor, or a decoded photograph.
+"""
 
 
 def load_image(
@@ -104,9 +118,12 @@ def load_image(
     Parameters
     ----------
     source
-        A path, a Pillow image, or an array. An array is (H, W) grey or (H, W, 1, 3 or 4), of bool,
-        whole numbers or floats: see :mod:`regiontree.images.stretch`. Masked pixels of a masked
-        array hold no data. A :class:`LoadedImage` is returned unchanged.
+        A path, the bytes of an image file, a file open for reading bytes, a Pillow image, an array
+        or a tensor. An open file is read from its position to its end and then, if it can seek, put
+        back; its name and the digest of these bytes are recorded. An array or a tensor is (H, W)
+        grey or (H, W, 1, 3 or 4), of bool, whole numbers or floats: see
+        :mod:`regiontree.images.stretch`. Masked pixels of a masked array hold no data. A
+        :class:`LoadedImage` is returned unchanged.
     max_pixels
         Images with more pixels are refused. Decoding takes 3 to 4 bytes a pixel, and the header of
         a small file can claim any size.
@@ -125,11 +142,15 @@ def load_image(
         The file is missing, empty, damaged, not an image or too large, or the array has a wrong
         shape, dtype or range. The message names the file.
     """
+    source = as_given(source)
     if isinstance(source, LoadedImage):
         return source
     choice = Choice.of(bands, page)
-    if isinstance(source, str | Path):
-        return _from_path(Path(source), max_pixels, cover, choice)
+    if isinstance(source, Path):
+        data, name, title = _bytes_of(source), source.name, str(source)
+        return _from_bytes(data, name, title, max_pixels, cover, choice)
+    if isinstance(source, Encoded):
+        return _from_bytes(source.data, source.name, source.title, max_pixels, cover, choice)
     if isinstance(source, Image.Image):
         check_pixels("the image", source.size[::-1], max_pixels)
         with _decoding("the image"):
@@ -142,7 +163,8 @@ def load_image(
         check_page("the image array", choice.page or 0, 1)
         return _without_file(decoded, "the image array", choice)
     raise ImageError(
-        f"an image must be a path, a Pillow image or a NumPy array, got {type(source).__name__}"
+        "an image must be a path, an open file, bytes, a Pillow image or an array, got "
+        f"{type(source).__name__}"
     )
 
 
@@ -174,7 +196,7 @@ def load_again(
     return load_image(source, max_pixels=limit, cover=cover, bands=choice.bands, page=choice.page)
 
 
-def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def image_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(H, W) of an image file in pixels, as stored, before the EXIF orientation is applied.
 
     No pixel is decoded.
@@ -184,6 +206,7 @@ def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     ImageError
         The file cannot be read, is not an image, or has more than `max_pixels` pixels.
     """
+    path = Path(path)
     with _decoding(str(path)), path.open("rb") as file:
         start = file.read(FIRST_BYTES)
         file.seek(0)
@@ -226,38 +249,42 @@ def _without_file(decoded: Decoded, name: str, choice: Choice) -> LoadedImage:
     return LoadedImage(shown.rgb, decoded.size, None, _digest(shown.rgb), shown.valid, facts)
 
 
-def _from_path(
-    path: Path,
-    max_pixels: int,
-    cover: Size | None,
-    choice: Choice,
-) -> LoadedImage:
-    """The image in a file: see :func:`load_image`."""
+def _bytes_of(path: Path) -> bytes:
+    """The bytes of an image file."""
     try:
-        data = read_whole(path)
+        return read_whole(path)
     except FileNotFoundError:
-        raise ImageError(f"{path}: no such file; check the path") from None
+        raise ImageError(f"{path}: {path_problem(path, 'file; check the path')}") from None
     except IsADirectoryError:
         raise ImageError(f"{path}: is a folder; give the path of an image in it") from None
     except (OSError, ValueError) as error:  # ValueError: the path contains a NUL character
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{path}: cannot be read ({reason})") from error
+
+
+def _from_bytes(
+    data: bytes,
+    name: str | None,
+    title: str,
+    max_pixels: int,
+    cover: Size | None,
+    choice: Choice,
+) -> LoadedImage:
+    """The image in the bytes of a file: see :func:`load_image`. Messages call it `title`."""
     if not data:
-        raise ImageError(f"{path}: is empty (0 bytes); copy or download it again")
-    refuse(str(path), data[:FIRST_BYTES])
-    reader = find_reader(path.suffix, data[:FIRST_BYTES])
-    request = ImageRequest(
-        io.BytesIO(data), str(path), max_pixels, cover, choice.bands, choice.page
-    )
-    with _decoding(str(path)):
+        raise ImageError(f"{title}: is empty (0 bytes); copy or download it again")
+    refuse(title, data[:FIRST_BYTES])
+    reader = find_reader(Path(name or "").suffix, data[:FIRST_BYTES])
+    request = ImageRequest(io.BytesIO(data), title, max_pixels, cover, choice.bands, choice.page)
+    with _decoding(title):
         if not isinstance(reader, PillowReader):  # which checks the size as it decodes
             _checked_size(reader, request)
             request.file.seek(0)
         decoded = _of_reader(reader, request)
-        shown = rendered(decoded, str(path))
+        shown = rendered(decoded, title)
     digest = hashlib.sha256(data).hexdigest()
     facts = _recorded(shown, choice)
-    return LoadedImage(shown.rgb, decoded.size, path.name, digest, shown.valid, facts)
+    return LoadedImage(shown.rgb, decoded.size, name, digest, shown.valid, facts)
 
 
 def _recorded(shown: Rendered, choice: Choice) -> dict[str, Any]:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from regiontree.errors import DataError, SettingsError, check_number
+from regiontree.errors import DataError, SettingsError, check_number, check_numbers
 from regiontree.metrics.classes import ClassTree
 from regiontree.metrics.records import Count, Fraction, ImageMetric, Record, State, mean, read_state
 from regiontree.tree import RegionTree
@@ -297,14 +297,12 @@ class BoundaryMetric(ImageMetric[_Image | None]):
         cuts: Sequence[int] = (3, 6, 10, 16, 30, 60),
         margin: float = MARGIN,
     ) -> None:
-        for distance in distances:
-            check_number("distances", distance, 0, 2**31)
-        for cut in cuts:
-            check_number("cuts", cut, 1, 2**31, whole=True)
-        check_number("margin", margin, 0, 2**31)
+        distances = check_numbers("distances", distances, 0, 2**31)
+        cuts = check_numbers("cuts", cuts, 1, 2**31, whole=True)
+        margin = check_number("margin", margin, 0, 2**31)
         for name, values in (("distances", distances), ("cuts", cuts)):
-            if not values or any(a >= b for a, b in pairwise(values)):
-                raise SettingsError(f"{name} must be ascending numbers, got {tuple(values)}")
+            if any(a >= b for a, b in pairwise(values)):
+                raise SettingsError(f"{name} must be ascending numbers, got {values}")
         self.classes = classes
         super().__init__(
             _Settings(

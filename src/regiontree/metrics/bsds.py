@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from regiontree.errors import DataError, SettingsError, check_number
+from regiontree.errors import DataError, SettingsError, check_numbers
 from regiontree.metrics.contingency import Contingency, node_counts
 from regiontree.metrics.records import Count, Fraction, ImageMetric, Record, State, mean, read_state
 from regiontree.tree.cuts import regions_after
@@ -154,11 +154,10 @@ class CoveringMetric(ImageMetric[_Image]):
     def __init__(self, *, scale: Scale = "regions", scales: Sequence[float] | None = None) -> None:
         if scale not in get_args(Scale):
             raise SettingsError(f"scale must be {' or '.join(get_args(Scale))}, got {scale!r}")
-        chosen = _SCALES[scale] if scales is None else tuple(scales)
-        for value in chosen:
-            check_number("scales", value, int(scale == "regions"), float(np.finfo(np.float32).max))
+        least, most = int(scale == "regions"), float(np.finfo(np.float32).max)
+        chosen = check_numbers("scales", _SCALES[scale] if scales is None else scales, least, most)
         finer = 1 if scale == "regions" else -1
-        if not chosen or any(finer * (b - a) <= 0 for a, b in pairwise(chosen)):
+        if any(finer * (b - a) <= 0 for a, b in pairwise(chosen)):
             order = "ascending" if scale == "regions" else "descending"
             raise SettingsError(f"scales of {scale} must be {order}, got {chosen}")
         super().__init__(_Settings(scale=scale, scales=tuple(float(s) for s in chosen)))

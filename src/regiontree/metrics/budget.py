@@ -50,7 +50,7 @@ def budget_nodes(
     n = len(parents)
     if budget is None:
         return np.arange(max(n - 1, 1))
-    check_number("budget", budget, 1, 2**63, whole=True)
+    budget = check_number("budget", budget, 1, 2**63, whole=True)
     order = division_order(parents, height)
     shown = np.cumsum(np.bincount(parents[:-1], minlength=n)[order])  # after each division
     divided = np.zeros(n, dtype=bool)

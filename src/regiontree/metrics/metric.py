@@ -22,7 +22,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontree.errors import DataError, SettingsError, check_number
+from regiontree.errors import DataError, SettingsError, check_numbers
 from regiontree.metrics.budget import budget_nodes
 from regiontree.metrics.classes import ClassTree
 from regiontree.metrics.contingency import Contingency, region_counts
@@ -170,9 +170,9 @@ class TreeMetric(ImageMetric[_Image | None]):
         threshold: float = 0.0,
         budgets: Sequence[int] = (5, 10, 25, 50, 100, 200),
     ) -> None:
-        check_matching(match, threshold)
-        for budget in budgets:
-            check_number("budgets", budget, 1, 2**63, whole=True, below=True)
+        threshold = check_matching(match, threshold)
+        if len(budgets):
+            budgets = check_numbers("budgets", budgets, 1, 2**63, whole=True, below=True)
         if any(a >= b for a, b in pairwise(budgets)):
             raise SettingsError(f"budgets must be ascending, got {tuple(budgets)}")
         self.classes = classes

@@ -187,11 +187,11 @@ def score_regions(
     )
 
 
-def check_matching(match: str, threshold: float) -> None:
-    """Raise a SettingsError unless `match` is known and the threshold is in [0, 1]."""
+def check_matching(match: str, threshold: float) -> float:
+    """The threshold; a SettingsError unless it is in [0, 1] and `match` is known."""
     if match not in get_args(Match):
         raise SettingsError(f"match must be {' or '.join(get_args(Match))}, got {match!r}")
-    check_number("threshold", threshold, 0.0, 1.0)
+    return float(check_number("threshold", threshold, 0.0, 1.0))
 
 
 def _nested(parents: NDArray[np.integer], node: Int64) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from regiontree.errors import SettingsError, nearest_name
+from regiontree.errors import SettingsError, nearest_name, plain_tuple
 from regiontree.settings.stages import CHOICES, MAIN_KEYS, RECORDS, known_keys
 
 __all__ = ["FLAT_NAMES", "UNRECORDED", "Given", "as_written", "dotted", "of_stage"]
@@ -86,6 +86,8 @@ def dotted(changes: Mapping[str, Any]) -> dict[str, Given]:
     """
     found: dict[str, Given] = {}
     for name, value in changes.items():
+        if hasattr(value, "shape"):  # two arrays cannot be compared by ==
+            value = plain_tuple(value)
         if isinstance(value, Mapping) and name in (*RECORDS, *CHOICES):
             new = {f"{name}.{key}": Given(inner, f"{name}.{key}") for key, inner in value.items()}
         elif name in FLAT_NAMES:

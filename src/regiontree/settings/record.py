@@ -112,7 +112,7 @@ class Settings:
             A name is unknown (the message suggests the nearest), a value is out of range, a setting
             is given twice, or a change would have no effect with the other settings.
         """
-        if preset not in PRESETS:
+        if not isinstance(preset, str) or preset not in PRESETS:
             raise SettingsError(
                 f"unknown preset {preset!r}{nearest_name(preset, PRESETS) or '.'} Known: "
                 f"{', '.join(PRESETS)}"

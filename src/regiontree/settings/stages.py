@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from operator import index
 from pathlib import Path
 from typing import Any, Literal
 
 from regiontree.backbones.base import DTYPES, FeatureSpec
 from regiontree.backbones.unfold import check_window
 from regiontree.backbones.views import VIEWS
-from regiontree.errors import SettingsError, check_number, nearest_name
+from regiontree.errors import SettingsError, check_number, nearest_name, whole_number
 from regiontree.hierarchy import BUILDERS
 from regiontree.images import Size, parse_size
 from regiontree.refine import REFINEMENTS
@@ -69,11 +68,19 @@ def _tiles(value: Any) -> int | Literal["own"]:
     if value == "own":
         return "own"
     try:
-        return int(value) if isinstance(value, str) else index(value)
+        return int(value) if isinstance(value, str) else whole_number(value)
     except (TypeError, ValueError):
         raise SettingsError(
             f"tiles must be a long side in pixels or 'own', got {value!r}"
         ) from None
+
+
+def _dtype(value: Any) -> str:
+    """The name of a precision, given as text, as a dtype of torch or as one of NumPy."""
+    name = getattr(value, "__name__", None) or str(value).removeprefix("torch.")
+    if name not in ("auto", *DTYPES):
+        raise SettingsError(f"dtype must be one of {', '.join(('auto', *DTYPES))}, got {value!r}")
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,9 @@ class BackboneSettings:
         "folder of a model, or onnx:FILE. precomputed and precomputed:FOLDER read feature files.",
         form="a name",
     )
-    dtype: str = setting("auto", "Precision of the forward pass.", choices=("auto", *DTYPES))
+    dtype: str = setting(
+        "auto", "Precision of the forward pass.", choices=("auto", *DTYPES), parse=_dtype
+    )
     features: FeatureSpec = field(default_factory=FeatureSpec)
 
     def __post_init__(self) -> None:
@@ -218,8 +227,8 @@ class Choice:
         SettingsError
             No method has that name.
         """
-        if name not in self.names():
-            names = self.names()
+        names = self.names()
+        if not isinstance(name, str) or name not in names:
             raise SettingsError(
                 f"unknown {self.registry.what} {name!r}{nearest_name(name, names) or '.'} Known: "
                 f"{', '.join(names)}"

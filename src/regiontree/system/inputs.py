@@ -16,7 +16,15 @@ from pathlib import Path
 
 from regiontree.system.paths import path_problem, reason
 
-__all__ = ["SUMMARY_NAME", "Found", "find_files", "kinds_text", "real_name", "search"]
+__all__ = [
+    "FEATURE_SUFFIXES",
+    "SUMMARY_NAME",
+    "Found",
+    "find_files",
+    "kinds_text",
+    "real_name",
+    "search",
+]
 
 SUMMARY_NAME = "summary.json"
 """Name of the file beside the results of a batch that lists each result and its source."""
@@ -68,8 +76,12 @@ def kinds_text(kinds: Mapping[str, int]) -> str:
     return ", ".join(said)
 
 
+FEATURE_SUFFIXES = frozenset({".npy", ".npz", ".safetensors"})
+"""Endings of files that may hold features."""
+
+
 def find_files(
-    paths: Sequence[str | Path], suffixes: frozenset[str], out: Path | None = None
+    paths: str | Path | Sequence[str | Path], suffixes: frozenset[str], out: Path | None = None
 ) -> list[tuple[Path, Path]]:
     """Each file that the paths name, once, with the folder it was found from.
 
@@ -94,12 +106,14 @@ def find_files(
     return search(paths, suffixes, out).files
 
 
-def search(paths: Sequence[str | Path], suffixes: frozenset[str], out: Path | None = None) -> Found:
+def search(
+    paths: str | Path | Sequence[str | Path], suffixes: frozenset[str], out: Path | None = None
+) -> Found:
     """What the paths name, and what their folders hold besides; see :func:`find_files`."""
     found = Found()
     given_files: dict[Path, Path] = {}
-    for given in paths:
-        text = str(given)
+    for given in [paths] if isinstance(paths, str | os.PathLike) else paths:
+        text = os.fsdecode(given)
         path = Path(text)
         if os.path.isdir(path):
             inside = _Inside(path, suffixes, out)

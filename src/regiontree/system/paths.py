@@ -11,6 +11,7 @@ import errno
 import glob
 import hashlib
 import os
+import re
 import secrets
 import stat
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = [
     "files_below",
     "fitted_name",
     "input_problem",
+    "is_url",
     "path_problem",
     "reason",
     "require_writable",
@@ -35,6 +37,8 @@ _SPECIAL = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+# A Path writes http:// as http:/. The drives of Windows have one letter.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 # What a shell passes for `<(program)`, and standard input. They end when their program ends.
 _OPEN_PIPES = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
 
@@ -69,11 +73,18 @@ def path_problem(path: str | Path, wanted: str = "file or folder") -> str | None
     return f"is {_SPECIAL[kind]}, not a file; give a file"
 
 
+def is_url(path: str | Path) -> bool:
+    """Whether a path looks like a URL: ``https://example.org/photo.jpg``."""
+    return _URL.match(str(path)) is not None
+
+
 def _refusal(path: str | Path, error: OSError | ValueError, wanted: str) -> str:
     """A sentence on an error of looking at a path."""
     if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENOTDIR):
         if os.path.islink(path):
             return f"is a link to {os.readlink(path)}, which does not exist"
+        if is_url(path):
+            return "is a URL, not a path; download the file and give its path"
         return f"no such {wanted}"
     if os.path.isdir(path):
         return f"is a folder that cannot be listed ({reason(error)})"

@@ -109,7 +109,7 @@ class Registry(Generic[T]):
         return iter(self.names())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._all()
+        return isinstance(name, str) and name in self._all()
 
     def __len__(self) -> int:
         return len(self._all())
@@ -124,7 +124,7 @@ class Registry(Generic[T]):
             cannot be imported. The class is the registry's `error`.
         """
         entries = self._all()
-        if name not in entries:
+        if not isinstance(name, str) or name not in entries:
             known = ", ".join(entries)
             raise self._error(
                 f"unknown {self.what} {name!r}{nearest_name(name, entries) or '.'} Known: {known}"

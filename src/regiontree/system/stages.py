@@ -23,13 +23,14 @@ regiontree.errors.SettingsError: sigma must be a number in [0.1, 10], got 20
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import yaml
 
-from regiontree.errors import SettingsError, check_number
+from regiontree.errors import SettingsError, check_number, plain_value
 
 __all__ = [
     "Key",
@@ -132,13 +133,17 @@ class Key:
     def checked(self, value: Any) -> Any:
         """The value in its one form.
 
+        Numbers and texts of NumPy and torch become those of Python, and a path becomes text where
+        the setting is text. So settings compare equal and can be written as JSON.
+
         Raises
         ------
         SettingsError
             The value is of the wrong kind or outside the range; the message starts with the name.
         """
-        if hasattr(value, "item") and getattr(value, "shape", None) == ():
-            value = value.item()  # a number of NumPy is treated as a number of Python
+        value = plain_value(value)
+        if isinstance(value, os.PathLike) and isinstance(self.default, str):
+            value = os.fsdecode(value)
         if value is None:
             if self.none is None:
                 raise SettingsError(f"{self.name} must be {self._wanted}, got None")
@@ -147,10 +152,14 @@ class Key:
         elif self.parse is not None:
             value = self.parse(value)
         elif self.choices:
-            if value not in self.choices:
+            same = [choice for choice in self.choices if _is_same(value, choice)]
+            if not same:
                 raise SettingsError(f"{self.name} must be {self._wanted}, got {value!r}")
+            value = same[0]
         elif self.low is not None and self.high is not None:
-            check_number(self.name, value, self.low, self.high, whole=self.whole, below=self.below)
+            value = check_number(
+                self.name, value, self.low, self.high, whole=self.whole, below=self.below
+            )
         elif isinstance(self.default, bool):
             if not isinstance(value, bool):
                 raise SettingsError(f"{self.name} must be true or false, got {value!r}")
@@ -268,6 +277,11 @@ def unused_keys(record: Any) -> dict[str, str]:
     """The settings that have no effect in this record: name -> when it would have one."""
     conditions = {name: key.only_if for name, key in keys_of(record).items() if key.only_if}
     return {name: only.text for name, only in conditions.items() if not only.holds(record)}
+
+
+def _is_same(value: Any, choice: Any) -> bool:
+    """Whether a value is that choice. An array is none, and has no truth value to compare by."""
+    return isinstance(value, type(choice)) and bool(value == choice)
 
 
 def _fields(record: Any) -> list[tuple[dataclasses.Field[Any], Any]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import operator
+import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from regiontree.errors import TreeError
+from regiontree import errors
+from regiontree.errors import TreeError, plain_value
+from regiontree.system.arrays import as_array
 from regiontree.tree.kernel import is_inner
 from regiontree.tree.stop import StopReason
 
@@ -56,10 +58,7 @@ def checked_array(
     TreeError
         Wrong shape or type, or values that do not fit `dtype` or are not finite.
     """
-    try:
-        array = np.asarray(value)
-    except ValueError as error:  # rows of unequal length
-        raise TreeError(f"{name} is not an array: {error}") from error
+    array = as_array(name, value, TreeError)
     if array.ndim != ndim or array.dtype.kind not in kinds:
         what = {"iu": "integers", "fiu": "numbers", "f": "floats"}[kinds]
         raise TreeError(f"{name} must be {ndim}-D {what}, got shape {array.shape} of {array.dtype}")
@@ -77,20 +76,26 @@ def checked_array(
 
 
 def whole_number(name: str, value: Any) -> int:
-    """`value` as an int. A float is refused, so that 1.5 does not pass for 1."""
+    """`value` as an int of Python: a number of Python, NumPy or torch.
+
+    A float is refused, so that 1.5 does not pass for 1. So are True and False.
+    """
     try:
-        return operator.index(value)
+        return errors.whole_number(value)
     except TypeError:
         raise TreeError(f"{name} must be a whole number, got {value!r}") from None
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a real number. True and False are not."""
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    """Whether `value` is a real number of Python, NumPy or torch. True and False are not."""
+    number = plain_value(value)
+    return isinstance(number, int | float) and not isinstance(number, bool)
 
 
 def json_copy(meta: Any) -> dict[str, Any]:
     """A copy of `meta` as JSON would give it back.
+
+    Numbers and arrays of NumPy and torch become numbers and lists, and paths become text.
 
     Raises
     ------
@@ -98,10 +103,21 @@ def json_copy(meta: Any) -> dict[str, Any]:
         `meta` is not a mapping, or holds something that JSON does not know.
     """
     try:
-        copy = json.loads(json.dumps(dict(meta), allow_nan=False))
+        copy = json.loads(json.dumps(dict(meta), allow_nan=False, default=_json_value))
     except (TypeError, ValueError, RecursionError) as error:
         raise TreeError(f"meta must be a mapping of JSON values: {error}") from error
     return dict(copy)
+
+
+def _json_value(value: Any) -> Any:
+    """What JSON writes for a value that it does not know."""
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    if getattr(value, "shape", None) == ():
+        return plain_value(value)
+    if hasattr(value, "tolist"):
+        return [plain_value(entry) for entry in value]
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
 # -- arrays of a tree -----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontree.errors import TreeError
+from regiontree.errors import TreeError, plain_value
 from regiontree.tree import kernel
 from regiontree.tree.checks import is_number
 
@@ -45,6 +45,7 @@ def cut_criterion(natural_height: Any, **given: float | None) -> tuple[str, floa
             + ", ".join(name for name, _ in found)
         )
     name, value = found[0] if found else ("height", natural_height)
+    value = plain_value(value)
     least = 1 if name == "n_regions" else 0
     if not (is_number(value) and value >= least):
         raise TreeError(f"cut: {name} must be a number of at least {least}, got {value!r}")

@@ -30,7 +30,7 @@ from regiontree.system.paths import path_problem
 from regiontree.tree.file import FORMAT
 from regiontree.tree.region_tree import RegionTree
 
-__all__ = ["TREE_SUFFIXES", "read_any_tree"]
+__all__ = ["TREE_SUFFIXES", "holds_tree", "may_be_tree", "read_any_tree"]
 
 # What NumPy, zipfile and its decompressors, Pillow and JSON raise on damaged or hostile files.
 _DAMAGE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, EOFError,
@@ -42,7 +42,24 @@ TREE_SUFFIXES = (".npz", ".npy", ".png", ".tif", ".tiff")
 """Endings of files that may hold a tree of any program."""
 
 
-def read_any_tree(path: Path) -> RegionTree:
+def may_be_tree(path: Path) -> bool:
+    """Whether a file with a tree's suffix is an archive, or has the JSON file of a label map."""
+    return path.suffix.lower() == ".npz" or path.with_suffix(".json").is_file()
+
+
+def holds_tree(path: Path) -> bool:
+    """Whether a file has the parents of a tree, as far as it can be told without the labels."""
+    try:
+        if path.suffix.lower() == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                return {"labels.npy", "parents.npy"} <= set(archive.namelist())
+        links = json.loads(path.with_suffix(".json").read_bytes())
+        return isinstance(links, dict) and "parents" in links
+    except (*_DAMAGE, RecursionError):
+        return False
+
+
+def read_any_tree(path: str | Path) -> RegionTree:
     """A tree of this package, or of any program in one of the forms above.
 
     Raises
@@ -50,12 +67,14 @@ def read_any_tree(path: Path) -> RegionTree:
     TreeFileError
         Naming the file and what is wrong with it.
     """
+    path = Path(path)
     if problem := path_problem(path, "file"):
         raise TreeFileError(f"{path}: {problem}")
-    if path.suffix == ".npz" and _is_ours(path):
+    suffix = path.suffix.lower()
+    if suffix == ".npz" and _is_ours(path):
         return RegionTree.load(path)
     try:
-        if path.suffix == ".npz":
+        if suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 _check_size(arrays)
                 missing = {"labels", "parents"} - set(arrays.files)
@@ -63,9 +82,7 @@ def read_any_tree(path: Path) -> RegionTree:
                     raise TreeFileError(f"{path}: has no array {min(missing)!r}; a tree needs both")
                 height = arrays["height"] if "height" in arrays.files else None
                 return RegionTree.from_parents(arrays["labels"], arrays["parents"], height)
-        labels = (
-            np.load(path, allow_pickle=False) if path.suffix == ".npy" else _label_picture(path)
-        )
+        labels = np.load(path, allow_pickle=False) if suffix == ".npy" else _label_picture(path)
         beside = path.with_suffix(".json")
         links = json.loads(beside.read_bytes())
         if not isinstance(links, dict) or not {"parents"} <= links.keys() <= {"parents", "height"}:

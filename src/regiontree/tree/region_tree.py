@@ -39,7 +39,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from regiontree.errors import TreeError, TreeFileError
+from regiontree.errors import TreeError, TreeFileError, plain_value
 from regiontree.system.lazy import lazy
 from regiontree.tree import checks, cuts, kernel
 from regiontree.tree.doors import TreeDoors
@@ -382,7 +382,8 @@ class RegionTree(TreeDoors):
         elif not (checks.is_number(min_area) and min_area >= 1):
             raise TreeError(f"prune: min_area must be at least 1 pixel, got {min_area!r}")
         else:
-            leaves = cuts.nodes_without_small_children(self.parents, self.area, min_area)
+            least = plain_value(min_area)
+            leaves = cuts.nodes_without_small_children(self.parents, self.area, least)
         keep = np.zeros(self.n_nodes, dtype=bool)
         keep[leaves] = True
         return self._of(kernel.accumulate_any(self.parents, keep))
@@ -443,7 +444,7 @@ class RegionTree(TreeDoors):
         """
         ends = np.zeros(self.n_nodes, dtype=bool)
         if max_depth is not None:
-            ends |= self.level >= max_depth
+            ends |= self.level >= checks.whole_number("max_depth", max_depth)
         if n_regions is not None:
             ends[self.cut_nodes(n_regions=n_regions)] = True
         lines = node_lines(self.parents, self.area, self.level, self.height, self.stop, ends)

@@ -88,7 +88,7 @@ def view(
     RegionTreeError
         There is nothing to show, or it cannot be shown.
     """
-    check_number("longest", longest, 1, 65_535, whole=True)
+    longest = check_number("longest", longest, 1, 65_535, whole=True)
     if html is None:
         check_installed()
     elif os.path.isdir(html) or (os.path.lexists(html) and not overwrite):
@@ -175,7 +175,7 @@ def gallery(
     RegionTreeError
         There is nothing to show, or `out` contains something other than a gallery.
     """
-    check_number("longest", longest, 1, 65_535, whole=True)
+    longest = check_number("longest", longest, 1, 65_535, whole=True)
     site = Gallery(out)
     with interruptible() as check, tempfile.TemporaryDirectory(prefix="regiontree-") as folder:
         try:

@@ -137,7 +137,7 @@ def payload(source: Source, *, longest: int = 1600, links: Links = Links()) -> d
         - ``colors``, its colour among the hierarchy; ``means``, its mean colour in the photograph,
           None without a photograph. Both have six hexadecimal digits a node, in one text.
     """
-    check_number("longest", longest, 1, _MAX_SIDE, whole=True)
+    longest = check_number("longest", longest, 1, _MAX_SIDE, whole=True)
     tree, notices = source.tree, []
     if source.notice:
         notices.append(source.notice)

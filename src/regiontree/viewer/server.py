@@ -51,7 +51,7 @@ def listen(host: str, port: int) -> socket.socket:
     ViewError
         The address cannot be bound; the message names it.
     """
-    check_number("port", port, 0, 65_535, whole=True)
+    port = check_number("port", port, 0, 65_535, whole=True)
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address, family=family)

@@ -21,7 +21,6 @@ from regiontree.display.pictures import (
 from regiontree.display.plot.axes import FONT, HEAD, add_panel, figure_of, new_figure, set_title
 from regiontree.display.plot.borders import borders_between, moved
 from regiontree.display.plot.scene import Pixels, Scene, top_height
-from regiontree.errors import SettingsError
 from regiontree.tree import RegionTree
 
 __all__ = ["MAP_PIXELS", "draw_panel", "granularity_strip", "hierarchy_map"]
@@ -74,8 +73,6 @@ def granularity_strip(
 
     Titles give the number of regions of each cut. It can be below the number asked for.
     """
-    if not granularities:
-        raise SettingsError("granularities is empty: name at least one number of regions")
     scene = Scene.of(tree, image, _PIXELS)
     counts = distinct_cuts(tree, granularities)
     panels = counts if scene.photo is None else [None, *counts]
