@@ -77,7 +77,8 @@ class LoadedImage:
     digest : str
         sha256 of the file's bytes, or of the pixels if there is no file.
     valid : (h, w) bool or None
-        Which pixels hold data, at the scale of `rgb`. None: all of them.
+        Which pixels hold data, at the scale of `rgb`. None: all of them. An array that leaves no
+        pixel out becomes None.
     facts : mapping
         How the pixels were made of the file, as JSON values for ``meta["image"]``: the stretch, for
         example.
@@ -90,10 +91,17 @@ class LoadedImage:
     valid: NDArray[np.bool_] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.valid is not None and self.valid.all():
+            object.__setattr__(self, "valid", None)
+
     @property
     def is_uniform(self) -> bool:
-        """Whether all pixels have the same colour."""
-        return bool((self.rgb == self.rgb[:1, :1]).all())
+        """Whether all pixels that hold data have the same colour, or no pixel holds data."""
+        if self.valid is None:
+            return bool((self.rgb == self.rgb[:1, :1]).all())
+        first = self.rgb.reshape(-1, 3)[int(self.valid.argmax())]
+        return bool(((self.rgb == first).all(axis=2) | ~self.valid).all())
 
 
 Photo = str | Path | Image.Image | NDArray[Any] | LoadedImage

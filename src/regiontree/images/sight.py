@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from regiontree.images.grid import Size, fitted, grid_of, to_pixels
-from regiontree.images.load import MAX_PIXELS, LoadedImage, Photo, load_image
+from regiontree.images.load import MAX_PIXELS, LoadedImage, Photo
+from regiontree.images.masks import Masked, load_masked
+from regiontree.images.valid import resized
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,7 +64,7 @@ class Sight:
     borders: Borders | None = None
     max_pixels: int = MAX_PIXELS
 
-    def load(self, photo: Photo) -> LoadedImage:
+    def load(self, photo: Photo | Masked) -> LoadedImage:
         """The photograph, decoded as finely as the network needs it.
 
         Raises
@@ -71,7 +72,7 @@ class Sight:
         ImageError
             The photograph cannot be read.
         """
-        return load_image(photo, max_pixels=self.max_pixels, cover=self._network_cover())
+        return load_masked(photo, max_pixels=self.max_pixels, cover=self._network_cover())
 
     def seen_size(self, own: tuple[int, int]) -> Size:
         """The size at which a photograph of (H, W) pixels is seen, in tiles if there are any."""
@@ -82,22 +83,30 @@ class Sight:
     def network_input(self, image: LoadedImage, patch: int) -> Tensor:
         """What a network with such patches sees: (3, h * patch, w * patch).
 
-        Values are float32 in [0, 1]; with tiles they are uint8, in a quarter of the memory.
+        Pixels that are not there have the colours around them. Values are float32 in [0, 1]; with
+        tiles they are uint8, in a quarter of the memory.
         """
         grid = grid_of(image.size, self.seen_size(image.size), patch)
-        return to_pixels(image.rgb, grid, patch, floating=self.tiles is None)
+        rgb = image.rgb
+        if image.valid is not None:
+            rgb = resized(rgb, (grid[0] * patch, grid[1] * patch), image.valid)
+        return to_pixels(rgb, grid, patch, floating=self.tiles is None)
 
-    def pixels(self, photo: Photo) -> NDArray[np.uint8]:
-        """The photograph as the network sees it, (H, W, 3) uint8, sides not rounded to patches."""
-        image = load_image(photo, max_pixels=self.max_pixels, cover=self._cover())
+    def pixels(self, photo: Photo | Masked) -> NDArray[np.uint8]:
+        """The photograph as the network sees it, (H, W, 3) uint8, sides not rounded to patches.
+
+        Pixels that are not there have the colours around them.
+        """
+        image = load_masked(photo, max_pixels=self.max_pixels, cover=self._cover())
         return _resized(image, self._seen(image))
 
-    def border_pixels(self, photo: Photo) -> NDArray[np.uint8]:
+    def border_pixels(self, photo: Photo | Masked) -> NDArray[np.uint8]:
         """The photograph as fine as borders are drawn on it, (H, W, 3) uint8.
 
         Without a refinement it is as fine as the default one wants it, for the colours of patches.
+        Pixels that are not there have the colours around them.
         """
-        image = load_image(photo, max_pixels=self.max_pixels, cover=self._cover())
+        image = load_masked(photo, max_pixels=self.max_pixels, cover=self._cover())
         seen = self._seen(image)
         if self.borders is None:
             return _resized(image, fitted(seen, max(*seen, _DECODED)))
@@ -134,5 +143,4 @@ class Sight:
 
 
 def _resized(image: LoadedImage, size: tuple[int, int]) -> NDArray[np.uint8]:
-    resized = Image.fromarray(image.rgb).resize(size[::-1], Image.Resampling.BILINEAR)
-    return np.asarray(resized)
+    return resized(image.rgb, size, image.valid)
