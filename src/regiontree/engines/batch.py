@@ -34,6 +34,7 @@ from regiontree.errors import (
     TreeFileError,
 )
 from regiontree.images import grid_of, image_size, image_suffixes
+from regiontree.images.masks import Masked, digest_of_mask
 from regiontree.parser import RegionParser
 from regiontree.settings import record_differences
 from regiontree.spectral.graph import MAX_PARTS
@@ -56,11 +57,19 @@ class Job:
         The tree file to write. None if there is an error.
     error : str or None
         Why the photograph cannot be processed.
+    mask : Path or None
+        The mask of the photograph, if it has one.
     """
 
     source: Path
     output: Path | None = None
     error: str | None = None
+    mask: Path | None = None
+
+    @property
+    def photo(self) -> Path | Masked:
+        """The photograph, with its mask."""
+        return self.source if self.mask is None else Masked(self.source, self.mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,10 +311,10 @@ def _outcomes(
     """The results of the jobs, in their order."""
     started: deque[tuple[Job, Outcome | None]] = deque()
 
-    def photos() -> Iterator[Path | None]:
+    def photos() -> Iterator[Path | Masked | None]:
         for job in jobs:
             started.append((job, _known_outcome(job, parser, overwrite)))
-            yield None if started[-1][1] else job.source
+            yield None if started[-1][1] else job.photo
 
     # Building a tree takes longer than a batch of the network could save.
     with closing(feed(parser, photos(), batch=1)) as feeding:
@@ -334,7 +343,7 @@ def _done(job: Job, parser: RegionParser, fed: Fed, pictures: bool) -> Outcome:
     try:
         if not isinstance(fed.features, Features):
             raise fed.features or FeatureError(f"{source}: has no features; run the batch again")
-        tree = parser.build(fed.features, rgb=parser.pixels(job.source, decoded=fed.image))
+        tree = parser.build(fed.features, rgb=parser.pixels(job.photo, decoded=fed.image))
         tree.save(job.output)
         if pictures:
             photo = None if parser.settings.backbone.name == "precomputed" else job.source
@@ -371,6 +380,9 @@ def _is_finished(job: Job, parser: RegionParser) -> bool:
     image = meta.get("image", {})
     if image.get("sha256") != sha256_of(job.source):
         return False  # another photograph with the same name
+    mask = None if job.mask is None else digest_of_mask(job.mask, parser.sight.max_pixels)
+    if image.get("mask_sha256") != mask:
+        return False  # another mask of the same photograph
     folder = parser.settings.backbone.folder
     if folder is not None:
         features = find_features(folder, job.source)

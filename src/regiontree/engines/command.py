@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from regiontree.engines.batch import Job, Outcome, Summary, largest, plan, segment, suffixes_for
+from regiontree.engines.masking import with_masks
 from regiontree.parser import RegionParser
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
@@ -26,15 +27,21 @@ def run(
     overwrite: bool,
     pictures: bool,
     as_json: bool,
+    mask: Path | None = None,
 ) -> int:
     """Parse photographs behind a progress bar on standard error; the exit code.
+
+    `mask` is a mask of the only photograph, or a folder of masks.
 
     Raises
     ------
     RegionTreeError
         Nothing can be done: there is no input, say, or the network cannot be loaded.
     """
-    jobs = plan(paths, out, suffixes_for(parser), pictures=pictures)
+    suffixes = suffixes_for(parser)
+    jobs = plan(paths, out, suffixes, pictures=pictures)
+    if mask is not None:
+        jobs = with_masks(jobs, mask, paths, suffixes, out)
     if said := largest(parser, (job.source for job in jobs)):
         _say(said)
     summary = _parsed(parser, jobs, out, overwrite=overwrite, pictures=pictures)

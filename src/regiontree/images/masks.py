@@ -21,7 +21,15 @@ from regiontree.images.grid import Size, nearest
 from regiontree.images.load import MAX_PIXELS, LoadedImage, Photo, load_image
 from regiontree.images.valid import check_valid, mask_digest
 
-__all__ = ["MASK_SUFFIXES", "Masked", "load_masked", "mask_of", "masked", "read_mask"]
+__all__ = [
+    "MASK_SUFFIXES",
+    "Masked",
+    "digest_of_mask",
+    "load_masked",
+    "mask_of",
+    "masked",
+    "read_mask",
+]
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".pbm", ".npy")
 """Endings of files that are taken for masks in a folder."""
@@ -109,6 +117,19 @@ def mask_of(
     except ImageError as error:
         said = str(error)
         raise ImageError(said if str(given) in said else f"{given}: {said}") from error
+
+
+def digest_of_mask(path: Path, max_pixels: int = MAX_PIXELS) -> str | None:
+    """The digest that trees record of the mask in a file; None if it leaves nothing out.
+
+    Raises
+    ------
+    ImageError
+        As :func:`read_mask`.
+    """
+    array = read_mask(path, max_pixels)
+    height, width = (*array.shape, 1, 1)[:2]
+    return mask_digest(check_valid(array, (height, width), str(path)))
 
 
 def read_mask(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
