@@ -4,7 +4,8 @@ Colours show where a region is in the tree. The root owns the whole colour circl
 an arc of it, which its children divide among them. A node's hue is the middle of its arc. So nodes
 with near colours are near in the tree, a region keeps its family of hues when it is divided, and it
 has the same colour in every picture. Siblings also differ in lightness, because their arcs can be
-narrow. Pixels without data are dark grey and own no hue. Colours are spaced in OKLCH, where equal steps look equal (Ottosson, 2020).
+narrow. Pixels without data are dark grey and own no hue. Colours are spaced in OKLCH, where equal
+steps look equal (Ottosson, 2020).
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ def with_masks(
     if not mask.is_dir():
         if len(jobs) != 1:
             raise SettingsError(
-                f"--mask {mask} is one mask for {len(jobs)} photographs; name a folder of masks, in "
-                "which each has the name of its photograph"
+                f"--mask {mask} is one mask for {len(jobs)} photographs; name a folder of masks, "
+                "in which each has the name of its photograph"
             )
         return [replace(jobs[0], mask=mask)]
     masks = Path(os.path.abspath(mask))

@@ -5,8 +5,8 @@ run lengths down the columns, in COCO's own compressed text. An annotation has C
 place in the tree: ``node`` (its number there), ``parent_id`` (the annotation of the smallest
 written node around it, or null), and ``level``, ``height``, ``ncut`` and ``stop`` of the tree.
 
-Pixels without data get no annotation. One pass over the image encodes all leaves. The run lengths of every other node are merged from its
-children's, so no mask is made.
+Pixels without data get no annotation. One pass over the image encodes all leaves. The run lengths
+of every other node are merged from its children's, so no mask is made.
 """
 
 from __future__ import annotations

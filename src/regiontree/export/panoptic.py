@@ -5,7 +5,8 @@ The format is that of cocodataset.org/#format-data. The number of a pixel's segm
 cut. Number 0 means no segment. So a segment has the number of its node plus one, and a region that
 is in two cuts has the same number in both.
 
-Pixels without data belong to no segment. Every segment has the one category "region". It is a thing, because an image has many.
+Pixels without data belong to no segment. Every segment has the one category "region". It is a
+thing, because an image has many.
 """
 
 from __future__ import annotations
