@@ -440,6 +440,11 @@ def test_a_scan_of_nothing(tmp_path, fill):
         (np.full((2, 3, 3), (0.0, 0.5, 1.0), np.float32), (0, 128, 255)),
         (np.full((2, 3, 3), (0.0, 0.5, 1.0), np.float64), (0, 128, 255)),
         (np.full((2, 3, 4), (0.0, 0.5, 1.0, 1.0), np.float32), (0, 128, 255)),
+        (np.full((2, 3, 3), (0.0, 0.5, 1.0000001), np.float64), (0, 128, 255)),
+        (np.full((2, 3, 3), (0.0, 128.0, 255.0), np.float32), (0, 128, 255)),
+        (np.full((2, 3, 3), (0, 128, 255), np.int64), (0, 128, 255)),
+        (np.zeros((2, 3, 3), int), (0, 0, 0)),
+        (np.full((2, 3, 3), -50.0), (127, 127, 127)),
     ],
 )
 def test_arrays_of_every_kind(array, pixel):
@@ -475,11 +480,8 @@ def test_views_are_read_as_they_look():
         (np.zeros((2, 3), complex), "hold numbers, got complex128"),
         (np.full((2, 3), "a"), "hold numbers, got <U1"),
         (np.full((2, 3), None), "hold numbers, got object"),
-        (np.zeros((2, 3, 3), int), r"uint8, uint16 or float in \[0, 1\], got int64"),
-        (np.full((2, 3, 3), 255.0), r"in \[0, 1\].*255 to 255.*divide"),
-        (np.full((2, 3, 3), -0.5), r"in \[0, 1\].*-0.5 to -0.5"),
-        (np.full((2, 3, 3), np.nan), "must be finite.*NaN or infinity"),
-        (np.full((2, 3, 3), np.inf), "must be finite.*NaN or infinity"),
+        (np.full((2, 3, 3), np.nan), "no finite value.*NaN or infinity"),
+        (np.full((2, 3, 3), np.inf), "no finite value.*NaN or infinity"),
     ],
 )
 def test_arrays_that_are_no_image(array, message):

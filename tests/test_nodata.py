@@ -22,7 +22,8 @@ from regiontree.export.coco import chosen_nodes
 from regiontree.export.labelstudio import to_label_studio
 from regiontree.export.panoptic import to_panoptic
 from regiontree.images import load_image
-from regiontree.images.masks import Masked, read_mask
+from regiontree.images.maskfiles import read_mask
+from regiontree.images.masks import Masked
 from regiontree.images.valid import filled, resized, valid_at, valid_patches
 from regiontree.refine.regions import keep_leaves
 from regiontree.spectral.smooth import smooth_features
@@ -121,6 +122,25 @@ def test_the_same_with_the_real_network(embedded_installed):
     rgb, valid = scene(), gap()
     one, other = (made.parse(with_junk(rgb, valid, seed), valid=valid) for seed in (1, 2))
     assert_same(one, other)
+
+
+@pytest.mark.parametrize("kind", ["deep colour", "deep grey", "float", "file"])
+def test_no_value_that_is_masked_changes_the_stretch(kind, tmp_path):
+    valid, rgb = gap(), scene().astype(np.float64)
+    trees = []
+    for junk in (0.0, 60_000.0):
+        if kind == "deep colour":
+            photo = np.where(valid[:, :, None], rgb * 4, junk).astype(np.uint16)
+        elif kind == "float":
+            photo = np.where(valid, rgb[:, :, 0] - 1000, junk)
+        else:
+            photo = np.where(valid, rgb[:, :, 0] * 8, junk).astype(np.uint16)
+        if kind == "file":
+            Image.fromarray(photo).save(tmp_path / "a.png")
+            photo = tmp_path / "a.png"
+        trees.append(parser().parse(photo, valid=valid))
+    assert_same(*trees)
+    assert trees[0].meta["image"]["stretch"] == trees[1].meta["image"]["stretch"]
 
 
 def test_parts_of_the_scene_keep_apart_around_a_gap():
@@ -456,7 +476,7 @@ def mask_files(folder: Path, valid: np.ndarray) -> list[Path]:
 
 def test_masks_in_files(tmp_path):
     for path in mask_files(tmp_path, gap()):
-        assert np.array_equal(read_mask(path) != 0, gap()), path.name
+        assert np.array_equal(read_mask(path, 10**6) != 0, gap()), path.name
     tree = parser().parse(scene(), valid=tmp_path / "grey.png")
     assert tree == parser().parse(scene(), valid=gap())
 

@@ -53,6 +53,16 @@ Preset = Annotated[
         "[default: default]"
     ),
 ]
+Bands = Annotated[
+    str | None,
+    typer.Option(
+        help="Bands of the files to show, counted from 1: one, or red, green and blue, like 4,3,2."
+    ),
+]
+Page = Annotated[
+    int | None,
+    typer.Option(help="Page or frame of the files to show, counted from 0.  [default: the first]"),
+]
 Refine = Annotated[
     str | None,
     typer.Option(
@@ -198,6 +208,8 @@ def segment(
             "there becomes one leaf below the root."
         ),
     ] = None,
+    bands: Bands = None,
+    page: Page = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Do finished images again.")
     ] = False,
@@ -228,8 +240,9 @@ def segment(
 
         given = given_settings(options, preset=preset, config=config, assignments=set_ or ())
         parser = RegionParser(
-            device=device, max_pixels=max_pixels or MAX_PIXELS, compile=compile, **given
-        )
+            device=device, max_pixels=max_pixels or MAX_PIXELS, bands=bands, page=page,
+            compile=compile, **given,
+        )  # fmt: skip
         code = command.run(
             parser, paths, out, overwrite=overwrite, pictures=pictures, as_json=as_json, mask=mask
         )
@@ -308,6 +321,8 @@ def view(
     config: Config = None,
     set_: Set = None,
     refine: Refine = None,
+    bands: Bands = None,
+    page: Page = None,
     device: Device = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the page if it exists.")
@@ -324,7 +339,7 @@ def view(
         code = command.view(
             paths, images=images or (), html=html, host=host, port=port, open_browser=browser,
             longest=longest, overwrite=overwrite,
-            parser_options={"device": device, **given},
+            parser_options={"device": device, "bands": bands, "page": page, **given},
         )  # fmt: skip
     raise typer.Exit(code)
 
@@ -340,6 +355,8 @@ def gallery(
     config: Config = None,
     set_: Set = None,
     refine: Refine = None,
+    bands: Bands = None,
+    page: Page = None,
     device: Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make every page again.")] = False,
 ) -> None:
@@ -354,7 +371,7 @@ def gallery(
         given = _given(_options(refine=refine), preset, config, set_)
         code = command.gallery(
             paths, out, images=images or (), title=title, longest=longest, overwrite=overwrite,
-            parser_options={"device": device, **given},
+            parser_options={"device": device, "bands": bands, "page": page, **given},
         )  # fmt: skip
     raise typer.Exit(code)
 

@@ -42,9 +42,10 @@ from regiontree.backbones.unfold import Unfolded
 from regiontree.backbones.views import Views
 from regiontree.errors import FeatureError, SettingsError
 from regiontree.hierarchy import Hierarchy, PartGraph
-from regiontree.images import MAX_PIXELS, LoadedImage, Photo, nearest
+from regiontree.images import MAX_PIXELS, Bands, Choice, LoadedImage, Photo, nearest
 from regiontree.images.colours import patch_colours
-from regiontree.images.masks import Masked, mask_of, masked
+from regiontree.images.maskfiles import mask_for
+from regiontree.images.masks import Masked, masked
 from regiontree.images.sight import Sight
 from regiontree.images.superpixels import check_installed
 from regiontree.images.valid import (
@@ -85,6 +86,11 @@ class RegionParser:
         auto, cpu, cuda, cuda:N or mps.
     max_pixels : int
         Photographs with more pixels than this are refused.
+    bands : str, int or sequence of int, optional
+        The one or three bands of a file to show, counted from 1: ``(4, 3, 2)``. None: the colours
+        of a photograph, or the first bands of an image with many.
+    page : int or None
+        The page or frame of a file to show, counted from 0. None: the first.
     compile : bool
         Whether torch compiles the network, which makes it faster. The first photograph then takes a
         minute or more, so this pays for many photographs.
@@ -122,6 +128,8 @@ class RegionParser:
         backbone: str | Mapping[str, Any] | Backbone | None = None,
         device: str = "auto",
         max_pixels: int = MAX_PIXELS,
+        bands: Bands | None = None,
+        page: int | None = None,
         compile: bool = False,
         **changes: Any,
     ) -> None:
@@ -144,7 +152,13 @@ class RegionParser:
         self.device = self._own.device if self._own else pick_device(device)
         self.compile = compile
         view = settings.view
-        self.sight = Sight(view.size, view.tiles, settings.refine, max_pixels)
+        choice = Choice.of(bands, page)
+        if choice.as_dict() and settings.backbone.name == "precomputed":
+            raise SettingsError(
+                "bands and page choose from photographs, and backbone 'precomputed' reads only "
+                "features; leave them out"
+            )
+        self.sight = Sight(view.size, view.tiles, settings.refine, max_pixels, choice)
         if settings.needs_pixels:
             check_installed(settings.parts.name)  # before the network runs
 
@@ -254,7 +268,8 @@ class RegionParser:
             if there is not None:
                 there = valid_patches(there, grid)
             if isinstance(photo, Masked):
-                own = mask_of(photo, grid, f"the patch grid of {file}", self.sight.max_pixels)
+                of = f"the patch grid of {file}"
+                own = mask_for(photo.valid, grid, of, self.sight.max_pixels)
                 if own is not None:
                     source["mask_sha256"] = mask_digest(own)
                 there = both(there, own)
@@ -508,19 +523,19 @@ def parse(photo: Photo, valid: Any = None, **options: Any) -> RegionTree:
     """
     fresh, model = RegionParser(**options), options.get("backbone")
     own = None if isinstance(model, str | Mapping) else model
-    max_pixels = fresh.sight.max_pixels
-    return _kept(fresh.settings, own, str(fresh.device), max_pixels, fresh.compile).parse(
-        photo, valid
-    )
+    sight, device = fresh.sight, str(fresh.device)
+    kept = _kept(fresh.settings, own, device, sight.max_pixels, sight.choice, fresh.compile)
+    return kept.parse(photo, valid)
 
 
 @lru_cache(maxsize=4)
 def _kept(
-    settings: Settings, own: Any, device: str, max_pixels: int, compile: bool
+    settings: Settings, own: Any, device: str, max_pixels: int, choice: Choice, compile: bool
 ) -> RegionParser:
     return RegionParser(
-        settings=settings, backbone=own, device=device, max_pixels=max_pixels, compile=compile
-    )
+        settings=settings, backbone=own, device=device, max_pixels=max_pixels,
+        bands=choice.bands, page=choice.page, compile=compile,
+    )  # fmt: skip
 
 
 def _of_own_model(

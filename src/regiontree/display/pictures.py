@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from regiontree.images import load_image, nearest
+from regiontree.images import load_again, nearest
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree, kernel
 from regiontree.tree.cuts import node_of_leaf
@@ -103,7 +103,7 @@ def cut_picture(
     """
     size = fitted_size(tree.shape, width)
     nodes = nodes_of_leaves(tree, tree.cut_nodes(n_regions=n_regions))[nearest(tree.labels, size)]
-    return overlay(hierarchy_colors(tree)[nodes], nodes, photo_pixels(image, size))
+    return overlay(hierarchy_colors(tree)[nodes], nodes, photo_pixels(image, size, tree))
 
 
 def cut_strip(
@@ -119,7 +119,9 @@ def cut_strip(
     """
     size = fitted_size(tree.shape, width)
     panels = (
-        [(Image.fromarray(photo_pixels(image, size)), "photograph")] if image is not None else []
+        [(Image.fromarray(photo_pixels(image, size, tree)), "photograph")]
+        if image is not None
+        else []
     )
     for count in distinct_cuts(tree, granularities):
         found = len(tree.cut_nodes(n_regions=count))
@@ -148,7 +150,7 @@ def hierarchy_picture(
     size = fitted_size(tree.shape, width)
     labels = nearest(tree.labels, size)
     colors = hierarchy_colors(tree)
-    photo = photo_pixels(image, size)
+    photo = photo_pixels(image, size, tree)
     leaves = overlay(colors[labels], labels, photo, tint=0.72, strength=_border_strength(tree))
     shown = f"{region_count(tree.n_leaves)}, {tree.n_nodes} nodes"
     if tree is not whole:
@@ -230,11 +232,14 @@ def fitted_size(shape: tuple[int, int], longest: int) -> tuple[int, int]:
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
-def photo_pixels(image: Any, size: tuple[int, int]) -> Rgb:
-    """The photograph as (height, width, 3) uint8 of that size; white if it is None."""
+def photo_pixels(image: Any, size: tuple[int, int], tree: RegionTree) -> Rgb:
+    """The photograph of a tree as (height, width, 3) uint8 of that size; white if it is None.
+
+    The bands and the page are those that the tree was made from.
+    """
     if image is None:
         return np.full((*size, 3), 255, np.uint8)
-    rgb = load_image(image, cover=size).rgb
+    rgb = load_again(image, tree.meta, shape=tree.shape, cover=size).rgb
     pixels = Image.fromarray(rgb).resize(size[::-1], Image.Resampling.LANCZOS)
     return np.asarray(pixels)
 

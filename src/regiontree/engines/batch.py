@@ -33,8 +33,10 @@ from regiontree.errors import (
     SettingsError,
     TreeFileError,
 )
-from regiontree.images import grid_of, image_size, image_suffixes
-from regiontree.images.masks import Masked, digest_of_mask
+from regiontree.images import Choice, grid_of, image_size, image_suffixes
+from regiontree.images.choice import notice_of
+from regiontree.images.maskfiles import digest_of_mask
+from regiontree.images.masks import Masked
 from regiontree.parser import RegionParser
 from regiontree.settings import record_differences
 from regiontree.spectral.graph import MAX_PARTS
@@ -90,6 +92,8 @@ class Outcome:
         Time that the photograph took. Only if it is done.
     error : str or None
         Why the job failed.
+    notice : str or None
+        What the tree shows of a file with more bands or pages than a photograph.
     """
 
     source: str
@@ -99,6 +103,7 @@ class Outcome:
     leaves: int | None = None
     seconds: float | None = None
     error: str | None = None
+    notice: str | None = None
 
 
 @dataclass(slots=True)
@@ -354,7 +359,17 @@ def _done(job: Job, parser: RegionParser, fed: Fed, pictures: bool) -> Outcome:
         message = message if source in message else f"{source}: {message}"
         return Outcome(source, "failed", error=message)
     seconds = round(fed.seconds + time.perf_counter() - start, 3)
-    return Outcome(source, "done", str(job.output), tree.n_nodes, tree.n_leaves, seconds)
+    notice = notice_of(tree.meta.get("image", {}))
+    return Outcome(
+        source, "done", str(job.output), tree.n_nodes, tree.n_leaves, seconds, notice=notice
+    )
+
+
+def _chosen(choice: Choice) -> str:
+    """A choice of bands and page in words."""
+    chosen = choice.as_dict()
+    said = {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in chosen.items()}
+    return " and ".join(f"{k} {v}" for k, v in said.items()) or "the usual bands and page"
 
 
 def _is_finished(job: Job, parser: RegionParser) -> bool:
@@ -388,6 +403,12 @@ def _is_finished(job: Job, parser: RegionParser) -> bool:
         features = find_features(folder, job.source)
         if image.get("features_sha256") != sha256_of(features):
             return False  # other features of the same photograph
+    read, asked = Choice.of_meta(meta), parser.sight.choice
+    if read != asked:
+        raise TreeFileError(
+            f"{job.output} was made from {_chosen(read)}, not {_chosen(asked)}; choose another "
+            "output folder or pass --overwrite"
+        )
     changed = record_differences(meta.get("settings", {}), parser.settings.as_dict())
     if changed:
         differences = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in changed.items())

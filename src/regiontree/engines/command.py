@@ -64,6 +64,8 @@ def _parsed(
                 done.append(outcome.seconds)
             rate = f"{len(done) / sum(done):.2f} images/s" if sum(done) else "- images/s"
             said = f"failed: {outcome.error}" if outcome.status == "failed" else None
+            if outcome.notice is not None:
+                said = f"{outcome.source}: {outcome.notice}"
             bar.reach(bar.reached + 1, said, rate=rate)
             check()
 

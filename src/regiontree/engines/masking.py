@@ -10,7 +10,7 @@ from pathlib import Path
 
 from regiontree.engines.batch import Job
 from regiontree.errors import SettingsError
-from regiontree.images.masks import MASK_SUFFIXES
+from regiontree.images.maskfiles import MASK_SUFFIXES
 from regiontree.system.inputs import find_files
 
 __all__ = ["with_masks"]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regiontree.errors import TreeError, TreeFileError
-from regiontree.images import MAX_PIXELS, load_image
+from regiontree.images import load_again
 from regiontree.system.files import sha256_of
 from regiontree.system.inputs import SUMMARY_NAME, find_files
 from regiontree.tree import RegionTree
@@ -89,9 +89,7 @@ class Source:
             size = tuple(max(1, round(side * longest / max(size))) for side in size)  # type: ignore[assignment]
         if self.photo is None:
             return np.full((*size, 3), 255, np.uint8)
-        image = load_image(
-            self.photo, max_pixels=max(MAX_PIXELS, self.tree.labels.size), cover=size
-        )
+        image = load_again(self.photo, self.tree.meta, shape=self.tree.shape, cover=size)
         if image.rgb.shape[:2] == size:
             return image.rgb
         resized = Image.fromarray(image.rgb).resize(size[::-1], Image.Resampling.LANCZOS)

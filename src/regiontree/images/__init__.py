@@ -1,20 +1,31 @@
 """Readers of photographs, patch grids, colours, and superpixels of the photograph."""
 
+from regiontree.images.choice import Bands, Choice
 from regiontree.images.grid import Size, fitted, grid_of, nearest, parse_size, to_pixels
 from regiontree.images.load import (
-    IMAGE_SUFFIXES,
     MAX_PIXELS,
     LoadedImage,
     Photo,
     image_size,
+    load_again,
     load_image,
 )
-from regiontree.images.readers import READERS, ImageReader, ImageRequest, image_suffixes
+from regiontree.images.pillow import IMAGE_SUFFIXES
+from regiontree.images.readers import (
+    READERS,
+    Decoded,
+    ImageReader,
+    ImageRequest,
+    image_suffixes,
+)
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "READERS",
+    "Bands",
+    "Choice",
+    "Decoded",
     "ImageReader",
     "ImageRequest",
     "LoadedImage",
@@ -24,6 +35,7 @@ __all__ = [
     "grid_of",
     "image_size",
     "image_suffixes",
+    "load_again",
     "load_image",
     "nearest",
     "parse_size",

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from regiontree.images.choice import Choice
 from regiontree.images.grid import Size, fitted, grid_of, to_pixels
-from regiontree.images.load import MAX_PIXELS, LoadedImage, Photo
-from regiontree.images.masks import Masked, load_masked
+from regiontree.images.load import MAX_PIXELS, LoadedImage, Photo, load_image
+from regiontree.images.masks import Masked
 from regiontree.images.valid import resized
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ __all__ = ["Borders", "Sight"]
 # Long side in pixels that photographs are decoded at for a network that sees them smaller. The
 # default refinement asks for it, so one decoding serves both.
 _DECODED = 840
+
+
+_EVERYTHING = Choice()
 
 
 class Borders(Protocol):
@@ -57,12 +61,15 @@ class Sight:
         What draws borders on the photograph.
     max_pixels : int
         Larger photographs are refused.
+    choice : Choice
+        Which bands and which page of a file are shown.
     """
 
     size: Size
     tiles: int | Literal["own"] | None = None
     borders: Borders | None = None
     max_pixels: int = MAX_PIXELS
+    choice: Choice = _EVERYTHING
 
     def load(self, photo: Photo | Masked) -> LoadedImage:
         """The photograph, decoded as finely as the network needs it.
@@ -72,7 +79,7 @@ class Sight:
         ImageError
             The photograph cannot be read.
         """
-        return load_masked(photo, max_pixels=self.max_pixels, cover=self._network_cover())
+        return self._loaded(photo, self._network_cover())
 
     def seen_size(self, own: tuple[int, int]) -> Size:
         """The size at which a photograph of (H, W) pixels is seen, in tiles if there are any."""
@@ -97,7 +104,7 @@ class Sight:
 
         Pixels that are not there have the colours around them.
         """
-        image = load_masked(photo, max_pixels=self.max_pixels, cover=self._cover())
+        image = self._loaded(photo, self._cover())
         return _resized(image, self._seen(image))
 
     def border_pixels(self, photo: Photo | Masked) -> NDArray[np.uint8]:
@@ -106,7 +113,7 @@ class Sight:
         Without a refinement it is as fine as the default one wants it, for the colours of patches.
         Pixels that are not there have the colours around them.
         """
-        image = load_masked(photo, max_pixels=self.max_pixels, cover=self._cover())
+        image = self._loaded(photo, self._cover())
         seen = self._seen(image)
         if self.borders is None:
             return _resized(image, fitted(seen, max(*seen, _DECODED)))
@@ -116,6 +123,18 @@ class Sight:
     def is_one_decoding(self) -> bool:
         """Whether :meth:`load` decodes finely enough for borders, too."""
         return self._border_cover() is None
+
+    def _loaded(self, photo: Photo | Masked, cover: Size | None) -> LoadedImage:
+        chosen = self.choice
+        source, valid = (photo.photo, photo.valid) if isinstance(photo, Masked) else (photo, None)
+        return load_image(
+            source,
+            max_pixels=self.max_pixels,
+            cover=cover,
+            bands=chosen.bands,
+            page=chosen.page,
+            valid=valid,
+        )
 
     def _seen(self, image: LoadedImage) -> tuple[int, int]:
         size = self.seen_size(image.size)

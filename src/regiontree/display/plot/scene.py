@@ -48,7 +48,7 @@ class Scene:
         # No finer than the image, but labels of patches are enlarged.
         """A tree and its photograph, drawn with at most `longest` pixels on the longer side."""
         size = drawn_size(tree.shape, min(longest, max(*tree.shape, 640)))
-        photo = None if image is None else photo_pixels(image, size)
+        photo = None if image is None else photo_pixels(image, size, tree)
         grey = (
             Image.new("L", size[::-1], 128)
             if photo is None

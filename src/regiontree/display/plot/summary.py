@@ -12,7 +12,7 @@ from regiontree.display.plot.cards import CARD_PIXELS
 from regiontree.display.plot.maps import MAP_PIXELS, draw_panel, hierarchy_map
 from regiontree.display.plot.scene import Scene
 from regiontree.display.plot.trees import tree_figure
-from regiontree.images import load_image
+from regiontree.images import load_again
 from regiontree.tree import RegionTree
 
 __all__ = ["overview"]
@@ -21,7 +21,8 @@ __all__ = ["overview"]
 def overview(tree: RegionTree, image: Any = None, *, n_regions: int = 16) -> Figure:
     """Photograph, cut, hierarchy, and the tree down to the cut: the figure of ``tree.show()``."""
     if image is not None:  # read once, for all panels
-        image = load_image(image, cover=drawn_size(tree.shape, CARD_PIXELS)).rgb
+        size = drawn_size(tree.shape, CARD_PIXELS)
+        image = load_again(image, tree.meta, shape=tree.shape, cover=size).rgb
     scene = Scene.of(tree, image, MAP_PIXELS)
     panels = [n_regions] if scene.photo is None else [None, n_regions]
     width, high = scene.inches(area=5.5)
