@@ -237,6 +237,8 @@ def test_masks_of_any_numbers(dtype):
     wanted = parser().parse(rgb, valid=valid)
     assert parser().parse(rgb, valid=valid.astype(dtype) * dtype(1)) == wanted
     assert parser().parse(rgb, valid=valid.tolist()) == wanted
+    masked = np.ma.masked_array(np.ones((60, 90), dtype), mask=~valid)
+    assert parser().parse(rgb, valid=masked) == wanted
 
 
 def test_where_nothing_is_there_the_tree_is_one_leaf_and_no_network_runs():
@@ -448,6 +450,8 @@ def test_a_mask_of_another_size_is_refused():
         parser().parse(scene(), valid=np.full((60, 90), np.nan))
     with refused(ImageError, "numbers"):
         parser().parse(scene(), valid=np.full((60, 90), "x"))
+    with refused(ImageError, "valid", "array"):
+        parser().parse(scene(), valid=[[1, 0], [1]])
     with refused(ImageError, "8 x 9", "8 x 8"):
         RegionParser(backbone="precomputed", device="cpu").build(
             blocks(8, 8), valid=np.ones((8, 9))
@@ -535,6 +539,18 @@ def test_a_mask_of_one_photograph(features):
     assert "no_data" not in read_meta(features / "out/a.npz")["image"]
     for arguments in ((features / "in", "--mask", mask), (one, "--mask", features / "no.png")):
         assert segment(features, *arguments)[0] == 2
+
+
+def test_a_mask_beside_features_of_a_folder(features):
+    Image.fromarray(scene()).save(features / "a.png")
+    Image.fromarray(gap()).save(features / "mask.png")
+    backbone = ("--backbone", f"precomputed:{features / 'in'}", "--device", "cpu", "--json")
+    arguments = ("segment", features / "a.png", "-o", features / "out", "--mask",
+                 features / "mask.png", *backbone)  # fmt: skip
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.exit_code == 0, done.output
+    tree = RegionTree.load(features / "out/a.npz")
+    assert np.array_equal(tree.stop[tree.labels] == StopReason.NO_DATA, ~gap())
 
 
 def test_a_folder_of_masks(features):

@@ -54,7 +54,8 @@ def check_valid(valid: Any, size: tuple[int, int], of: str = "the photograph") -
     Parameters
     ----------
     valid
-        (H, W) numbers or bool; a pixel whose value is not 0 is there.
+        (H, W) numbers or bool; a pixel whose value is not 0 is there. Masked entries of a masked
+        array are not.
     size
         (H, W) of the photograph in pixels, upright.
     of
@@ -65,7 +66,10 @@ def check_valid(valid: Any, size: tuple[int, int], of: str = "the photograph") -
     ImageError
         `valid` has another shape, or holds no numbers.
     """
-    array = np.asarray(valid)
+    try:
+        array = np.asarray(valid.filled(0) if isinstance(valid, np.ma.MaskedArray) else valid)
+    except (TypeError, ValueError) as error:  # rows of different lengths, memory of a GPU
+        raise ImageError(f"valid must be an array (H, W) of bool or numbers ({error})") from error
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.dtype.kind not in "buif":
