@@ -87,6 +87,8 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "way", "leaves", "time_seconds:.3f", "least_time_seconds:.3f", "most_time_seconds:.3f",
         "memory_megabytes",
     ],
+    # nodata.py
+    "nodata": ["gap", "colours", "images", "nm_percent", "nh_percent"],
     # crf.py
     "crf": [
         "size_pixels", "labels", "way", "cpu_time_seconds:.1f",

@@ -282,7 +282,8 @@ def built(
     """The tree of patch features, not refined, and what the parser would give a refinement."""
     tree = parser.build(features, rgb=rgb)
     unit = unit_rows(features.flatten(0, 1)).view(features.shape)
-    smooth = parser._smoothed(unit, rgb)
+    grid = (features.shape[0], features.shape[1])
+    smooth = parser._smoothed(unit.flatten(0, 1), grid, rgb, None, None).view(features.shape)
     embedding = tree.embedding[: tree.n_leaves].astype(np.float32)
     leaves = PatchLeaves(
         tree.labels,

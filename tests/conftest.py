@@ -74,9 +74,9 @@ def blurs(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     seen = []
     real = guided.edge_height
 
-    def watched(colours: np.ndarray, blur: float) -> np.ndarray:
+    def watched(colours: np.ndarray, blur: float, valid: np.ndarray | None) -> np.ndarray:
         seen.append(blur)
-        return real(colours, blur)
+        return real(colours, blur, valid)
 
     monkeypatch.setattr(guided, "edge_height", watched)
     return seen

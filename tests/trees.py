@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from regiontree.tree import RegionTree
 from regiontree.tree.stop import StopReason
 
-LEAF_REASONS = [reason for reason in StopReason if reason != StopReason.INNER]
+# A leaf without data lies nowhere but below the root.
+LEAF_REASONS = [reason for reason in StopReason if reason.name not in ("INNER", "NO_DATA")]
 
 Pixels = frozenset[int]
 

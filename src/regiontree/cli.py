@@ -216,6 +216,14 @@ def segment(
         int | None,
         typer.Option(help="Images with more pixels than this are refused.  [default: 150000000]"),
     ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            help="Which pixels are there: a mask image of the image's size, black where nothing "
+            "is; or a folder of masks, each with the path and the name of its image. What is not "
+            "there becomes one leaf below the root."
+        ),
+    ] = None,
     bands: Bands = None,
     page: Page = None,
     overwrite: Annotated[
@@ -252,7 +260,7 @@ def segment(
             compile=compile, **given,
         )  # fmt: skip
         code = command.run(
-            parser, paths, out, overwrite=overwrite, pictures=pictures, as_json=as_json
+            parser, paths, out, overwrite=overwrite, pictures=pictures, as_json=as_json, mask=mask
         )
     raise typer.Exit(code)
 

@@ -28,7 +28,12 @@ from torch import Tensor
 from regiontree._version import __version__
 from regiontree.backbones import Backbone, load_backbone, pick_device, pick_dtype
 from regiontree.backbones.compiler import compiled
-from regiontree.backbones.featurefile import Features, overlap_of, read_features_meta
+from regiontree.backbones.featurefile import (
+    Features,
+    load_valid,
+    overlap_of,
+    read_features_meta,
+)
 from regiontree.backbones.featurefolder import Owners, check_source, find_features
 from regiontree.backbones.layout import check_grid, check_pixels, shape_hint
 from regiontree.backbones.own import OwnModel
@@ -49,9 +54,21 @@ from regiontree.hierarchy import Hierarchy, PartGraph
 from regiontree.images import MAX_PIXELS, Bands, Choice, LoadedImage, Photo, load_image, nearest
 from regiontree.images.colours import patch_colours
 from regiontree.images.given import as_given
+from regiontree.images.maskfiles import mask_for
+from regiontree.images.masks import Masked, masked
 from regiontree.images.sight import Sight
 from regiontree.images.superpixels import check_installed
+from regiontree.images.valid import (
+    PatchGaps,
+    both,
+    check_valid,
+    filled,
+    mask_digest,
+    valid_at,
+    valid_patches,
+)
 from regiontree.refine import PatchLeaves
+from regiontree.refine.regions import keep_leaves
 from regiontree.settings import BackboneSettings, Settings
 from regiontree.spectral.affinity import EQUAL, make_affinity, max_cosine_distance, unit_rows
 from regiontree.spectral.graph import part_graph
@@ -61,6 +78,7 @@ from regiontree.system.arrays import as_array
 from regiontree.system.locks import Lock
 from regiontree.system.threads import threads_after_fork
 from regiontree.tree import RegionTree, StopReason
+from regiontree.tree.nodata import with_no_data
 from regiontree.tree.paths import sum_in_order
 
 __all__ = ["Photo", "RegionParser", "parse"]
@@ -222,12 +240,22 @@ class RegionParser:
             "dtype": str(network.dtype).removeprefix("torch."),
         }
 
-    def parse(self, photo: Photo) -> RegionTree:
+    def parse(self, photo: Photo | Masked, valid: Any = None) -> RegionTree:
         """The region tree of a photograph, with leaves at the resolution of the photograph.
 
         With backbone ``precomputed``, `photo` is a feature file, and the tree is on its patch grid.
         With ``precomputed:FOLDER``, the features come from the file in FOLDER that has the name of
         the photograph.
+
+        Parameters
+        ----------
+        photo
+        valid
+            Which pixels are there: (H, W) bool or numbers, where 0 is not there, of the
+            photograph's upright size; or the path of a mask image. The rest, and what the
+            photograph itself declares as no data, becomes one leaf below the root, whose ``stop``
+            is :attr:`StopReason.NO_DATA`. Nothing depends on the values of these pixels. None: all
+            that the photograph has.
 
         Raises
         ------
@@ -235,23 +263,30 @@ class RegionParser:
             A subclass whose message says what is wrong with the photograph, the features or the
             settings.
         """
-        photo = as_given(photo)
+        photo = masked(as_given(photo), valid)
         image = None if self.settings.is_precomputed else self.sight.load(photo)
         features = self.extract(photo if image is None else image)
         return self.build(features, rgb=self.pixels(photo, decoded=image))
 
-    def features(self, photo: Photo) -> Tensor:
-        """Patch features of a photograph: (h, w, d) float32 on the parser's device."""
-        return self._read(photo)[0] if self._reads_photo else self._forward(self.sight.load(photo))
+    def features(self, photo: Photo | Masked, valid: Any = None) -> Tensor:
+        """Patch features of a photograph: (h, w, d) float32 on the parser's device.
 
-    def extract(self, photo: Photo, *, patches: Tensor | None = None) -> Features:
+        `valid` as for `parse`. Features of patches that are not there have no meaning.
+        """
+        if self._reads_photo:
+            return self._read(photo.photo if isinstance(photo, Masked) else photo)[0]
+        return self._forward(self.sight.load(masked(photo, valid)))
+
+    def extract(
+        self, photo: Photo | Masked, *, patches: Tensor | None = None, valid: Any = None
+    ) -> Features:
         """Patch features of a photograph with all that `build` needs to know about them.
 
         :func:`regiontree.backbones.featurefile.save_features` writes them to a file.
 
         Parameters
         ----------
-        photo
+        photo, valid
             As for `parse`.
         patches
             (h, w, d): features of the photograph that the network computed before, for example in a
@@ -262,43 +297,58 @@ class RegionParser:
         RegionTreeError
             As for `parse`.
         """
-        given: Any = as_given(photo)
+        photo = masked(as_given(photo), valid)
+        given: Any = photo.photo if isinstance(photo, Masked) else photo
+        given = as_given(given)
         if self._reads_photo:
-            features, digest, overlap = self._read(given)
+            features, digest, overlap, there = self._read(given)
             grid = (features.shape[0], features.shape[1])
             check_grid(str(given), features.shape, None)
             source: dict[str, Any] = {"name": given.name, "sha256": digest}
-            return Features(features, grid, source, self.describe(), overlap)
-        image = self.sight.load(given)
+            if there is not None:
+                there = valid_patches(there, grid)
+            if isinstance(photo, Masked):
+                of = f"the patch grid of {given}"
+                own = mask_for(photo.valid, grid, of, self.sight.max_pixels)
+                if own is not None:
+                    source["mask_sha256"] = mask_digest(own)
+                there = both(there, own)
+            return Features(features, grid, source, self.describe(), overlap, there)
+        image = self.sight.load(photo)
+        there = None if image.valid is None else nearest(image.valid, image.size)
         source = {"name": image.name, "sha256": image.digest, **image.facts}
         folder = self.settings.backbone.folder
         if folder is not None:
             if not isinstance(given, Path):
                 raise FeatureError(f"{self.settings.backbone.name} needs the photograph's path")
-            file = find_features(folder, given)
-            features, digest, overlap = self._read(file)
-            is_sure = check_source(file, given, image.digest)
-            self._owners.claim(file, digest, given, image.digest)
+            path = find_features(folder, given)
+            features, digest, overlap, seen = self._read(path)
+            is_sure = check_source(path, given, image.digest)
+            self._owners.claim(path, digest, given, image.digest)
             if self._keeps_proportions and not is_sure:
-                check_grid(str(file), features.shape, image.size, strict=True)
+                check_grid(str(path), features.shape, image.size, strict=True)
             source["features_sha256"] = digest
-            return Features(features, image.size, source, self.describe(), overlap)
+            if seen is not None and seen.shape == image.size:
+                there = both(there, seen)
+            return Features(features, image.size, source, self.describe(), overlap, there)
         backbone = self.describe()  # loads the network, even if the photograph does not need it
         if patches is None:  # a photograph of one colour is one region, so the network is not run
             one = torch.ones(1, 1, 1, dtype=torch.float32, device="cpu")
             patches = one if image.is_uniform else self._forward(image)
-        return Features(patches, image.size, source, backbone, self.settings.overlap)
+        return Features(patches, image.size, source, backbone, self.settings.overlap, there)
 
     def pixels(
-        self, photo: Photo, *, decoded: LoadedImage | None = None
+        self, photo: Photo | Masked, *, decoded: LoadedImage | None = None, valid: Any = None
     ) -> NDArray[np.uint8] | None:
         """The photograph as `build` needs it, (H, W, 3) uint8, or None if `build` does not use it.
 
         No network is needed. So `build` makes the same tree of stored features as `parse` does.
+        Pixels that are not there have the colours around them.
 
         Parameters
         ----------
-        photo
+        photo, valid
+            As for `parse`.
         decoded
             The photograph as ``sight.load`` gave it. If it is large enough, the photograph is not
             decoded again.
@@ -310,6 +360,7 @@ class RegionParser:
                 f"overclustering {self.settings.parts.name!r} needs the photograph, and backbone "
                 "'precomputed' has only features; use precomputed:FOLDER"
             )
+        photo = masked(photo, valid)
         if decoded is not None and self.sight.is_one_decoding:
             photo = decoded
         if needed:
@@ -328,6 +379,7 @@ class RegionParser:
         source: dict[str, Any] | None = None,
         backbone: dict[str, Any] | None = None,
         overlap: float | None = None,
+        valid: Any = None,
     ) -> RegionTree:
         """The region tree of patch features.
 
@@ -350,6 +402,9 @@ class RegionParser:
         overlap
             Number of grid patches along the side of one network patch. If None, the settings give
             it.
+        valid
+            (H, W) bool or numbers: which pixels of the photograph are there, at `image_size`. A
+            patch is there if at least half of it is. Features of other patches have no effect.
 
         Raises
         ------
@@ -358,7 +413,7 @@ class RegionParser:
             proportions (:mod:`regiontree.backbones.layout`); or `image_size` and `rgb` contradict
             each other.
         ImageError
-            `rgb` is not a photograph.
+            `rgb` is not a photograph, or `valid` has another shape or holds no numbers.
         """
         fits = image_size is None and isinstance(features, Features)  # as `extract` knows
         if isinstance(features, Features):
@@ -366,6 +421,7 @@ class RegionParser:
             source = features.source if source is None else source
             backbone = features.backbone if backbone is None else backbone
             overlap = features.overlap if overlap is None else overlap
+            valid = features.valid if valid is None else valid
             features = features.patches
         for name, facts in (("source", source), ("backbone", backbone)):
             if facts is not None and not isinstance(facts, Mapping):
@@ -389,28 +445,38 @@ class RegionParser:
         if size[0] < h or size[1] < w:
             raise FeatureError(f"an image of {size} pixels cannot have a grid of {(h, w)} patches")
         rgb = self._pixels_given(rgb, size, (h, w))
+        there = None if valid is None else check_valid(valid, size, "the image")
         # If the image has the size of the patch grid, there are no finer borders to find.
         refinement = None if rgb is None or size == (h, w) else settings.refine
         meta = self._meta(size, (h, w), source, backbone)
         meta["smoothed"] = self._smoothing_said(rgb)
         meta["refined"] = "none" if refinement is None else refinement.name
+        if there is not None:
+            meta["image"]["no_data"] = int(there.size - there.sum())
+            if not there.any():
+                return RegionTree(**_whole(size, StopReason.NO_DATA), meta=meta)
+            rgb = None if rgb is None else filled(rgb, there)
+        gaps = None if there is None else PatchGaps.of(there, (h, w))
 
         # The spectra need float64. Apple's MPS has none, so the tree is then built on the CPU.
         device = "cpu" if self.device.type == "mps" else self.device
-        unit = unit_rows(features.reshape(h * w, d).to(device))
+        rows = features.reshape(h * w, d)
+        unit = unit_rows((rows if gaps is None else rows[torch.from_numpy(gaps.index)]).to(device))
         if settings.smooth.steps:
-            unit = self._smoothed(unit.reshape(h, w, d), rgb).reshape(h * w, d)
+            unit = self._smoothed(unit, (h, w), rgb, there, gaps)
         largest = max_cosine_distance(unit)
         if largest < EQUAL:
-            return _whole(size, meta)
+            return _finished(_whole(size, StopReason.UNIFORM), there, meta)
         affinity = make_affinity(unit, settings.affinity, largest)
-        patches = PatchGraph(unit, affinity, settings.affinity, (h, w))
+        seen = None if gaps is None else gaps.there
+        patches = PatchGraph(unit, affinity, settings.affinity, (h, w), seen)
         parts = settings.parts.group(patches, rgb, seed=settings.seed)
         graph = part_graph(unit, affinity, parts)
         hierarchy = settings.tree.build(graph, seed=settings.seed)
 
         embedding = _node_embeddings(hierarchy, graph)
-        leaf_of_patch = hierarchy.leaf_of_part[parts.cpu().numpy()].reshape(h, w).astype(np.int32)
+        leaf_of_row = hierarchy.leaf_of_part[parts.cpu().numpy()].astype(np.int32)
+        leaf_of_patch = (leaf_of_row if gaps is None else leaf_of_row[gaps.nearest]).reshape(h, w)
         if refinement is None or rgb is None:
             labels = nearest(leaf_of_patch, size)
         else:
@@ -418,20 +484,24 @@ class RegionParser:
                 leaf_of_patch,
                 hierarchy.parents.astype(np.int32),
                 hierarchy.height.astype(np.float32),
-                unit.reshape(h, w, d).float(),
+                _on_grid(unit, gaps).reshape(h, w, d).float(),
                 torch.from_numpy(embedding[: leaf_of_patch.max() + 1]).to(unit.device).float(),
                 settings.overlap if overlap is None else overlap,
+                seen,
+                there,
             )
             labels = refinement.refine(leaves, rgb, size)
-        return RegionTree(
-            labels=labels,
-            parents=hierarchy.parents,
-            height=hierarchy.height,
-            ncut=hierarchy.ncut,
-            stop=hierarchy.stop,
-            embedding=embedding,
-            meta=meta,
-        )
+        arrays = {
+            "labels": labels,
+            "parents": hierarchy.parents,
+            "height": hierarchy.height,
+            "ncut": hierarchy.ncut,
+            "stop": hierarchy.stop,
+            "embedding": embedding,
+        }
+        if there is not None:
+            arrays["labels"] = keep_leaves(labels, leaf_of_patch, hierarchy.parents, there)
+        return _finished(arrays, there, meta)
 
     # -- steps of the path ------------------------------------------------------------------------
 
@@ -440,17 +510,19 @@ class RegionParser:
         """Whether `photo` is a feature file."""
         return self.settings.backbone.name == "precomputed"
 
-    def _read(self, photo: Photo) -> tuple[Tensor, str, float]:
-        """The features of a file, its sha256, and the overlap of its patches."""
+    def _read(self, photo: Photo) -> tuple[Tensor, str, float, NDArray[np.bool_] | None]:
+        """The features of a file, its sha256, the overlap of its patches, and its valid pixels."""
         photo = as_given(photo)
         if not isinstance(photo, Path):
             raise FeatureError("the precomputed backbone needs a path; pass arrays to build()")
         features, digest = read_features(photo)
+        overlap, there = 1.0, None
         try:
             overlap = overlap_of(read_features_meta(photo))
+            there = load_valid(photo)
         except FeatureError:  # another program wrote the file
-            overlap = 1.0
-        return torch.from_numpy(np.ascontiguousarray(features)), digest, overlap
+            pass
+        return torch.from_numpy(np.ascontiguousarray(features)), digest, overlap, there
 
     @property
     def _keeps_proportions(self) -> bool:
@@ -493,13 +565,29 @@ class RegionParser:
             "features" if rgb is None or not self.settings.uses_colours else "features and colours"
         )
 
-    def _smoothed(self, unit: Tensor, rgb: NDArray[np.uint8] | None) -> Tensor:
+    def _smoothed(
+        self,
+        unit: Tensor,
+        grid: tuple[int, int],
+        rgb: NDArray[np.uint8] | None,
+        valid: NDArray[np.bool_] | None,
+        gaps: PatchGaps | None,
+    ) -> Tensor:
+        """The rows of the patches that are there, smoothed over the grid."""
         steps, contrast = self.settings.smooth.steps, self.settings.smooth.contrast
+        features = _on_grid(unit, gaps).reshape(*grid, -1)
+        there = None if gaps is None else torch.from_numpy(gaps.there).to(unit.device)
         if rgb is None or contrast is None:
-            return smooth_features(unit, steps=steps)
-        colours = torch.from_numpy(patch_colours(rgb, (unit.shape[0], unit.shape[1])))
-        colours = colours.permute(1, 2, 0).to(unit.device)
-        return smooth_features(unit, steps=steps, colours=colours, contrast=contrast)
+            smooth = smooth_features(features, steps=steps, there=there)
+        else:
+            seen = None if valid is None else valid_at(valid, rgb.shape[:2])
+            colours = torch.from_numpy(patch_colours(rgb, grid, seen))
+            colours = colours.permute(1, 2, 0).to(unit.device)
+            smooth = smooth_features(
+                features, steps=steps, colours=colours, contrast=contrast, there=there
+            )
+        rows = smooth.reshape(unit.shape[0] if gaps is None else -1, unit.shape[1])
+        return rows if gaps is None else rows[torch.from_numpy(gaps.index).to(unit.device)]
 
     def _meta(
         self,
@@ -519,14 +607,14 @@ class RegionParser:
         }
 
 
-def parse(photo: Photo, **options: Any) -> RegionTree:
-    """The region tree of a photograph: ``RegionParser(**options).parse(photo)``.
+def parse(photo: Photo, valid: Any = None, **options: Any) -> RegionTree:
+    """The region tree of a photograph: ``RegionParser(**options).parse(photo, valid)``.
 
     The parser of the last call is kept with its network, so a second photograph with the same
     options is parsed at once. One network is kept at most: a call with other options drops the old
     one before it loads its own. For two networks in turn, make two parsers.
     """
-    return _parser_of(options).parse(photo)
+    return _parser_of(options).parse(photo, valid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -609,15 +697,28 @@ def _of_own_model(
     return dataclasses.replace(settings, backbone=backbone)
 
 
-def _whole(size: tuple[int, int], meta: dict[str, Any]) -> RegionTree:
-    """A tree of one region, for an image whose patches are all equal."""
-    return RegionTree(
-        labels=np.zeros(size, np.int32),
-        parents=np.zeros(1, np.int32),
-        height=np.zeros(1, np.float32),
-        stop=np.array([StopReason.UNIFORM], np.uint8),
-        meta=meta,
-    )
+def _on_grid(unit: Tensor, gaps: PatchGaps | None) -> Tensor:
+    """A row for each patch of the grid; a patch that is not there has that of the nearest."""
+    return unit if gaps is None else unit[torch.from_numpy(gaps.nearest).to(unit.device)]
+
+
+def _whole(size: tuple[int, int], stop: StopReason) -> dict[str, Any]:
+    """The arrays of a tree of one region, for an image whose patches are all equal or missing."""
+    return {
+        "labels": np.zeros(size, np.int32),
+        "parents": np.zeros(1, np.int32),
+        "height": np.zeros(1, np.float32),
+        "ncut": np.zeros(1, np.float32),
+        "stop": np.array([stop], np.uint8),
+        "embedding": None,
+    }
+
+
+def _finished(
+    arrays: dict[str, Any], valid: NDArray[np.bool_] | None, meta: dict[str, Any]
+) -> RegionTree:
+    """The tree, with a leaf for the pixels that are not there."""
+    return RegionTree(**(arrays if valid is None else with_no_data(~valid, **arrays)), meta=meta)
 
 
 def _image_size(given: Sequence[int] | None) -> tuple[int, int] | None:

@@ -1,6 +1,7 @@
 """Patch features on disk: computed once per photograph and network, used by every later tree.
 
-A feature file is one ``.safetensors`` with a tensor ``features`` (h, w, d), float16. The header
+A feature file is one ``.safetensors`` with a tensor ``features`` (h, w, d), float16. If pixels of
+the photograph are not there, a tensor ``valid`` says which, one bit a pixel, row by row. The header
 names, as JSON text, the photograph (size, sha256), the network (name, sha256 of its weights,
 precision) and the settings that shaped the features. All of that is compared when the file is
 used. So features of another photograph, network or size are never used by mistake. The features of
@@ -20,8 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -34,6 +37,7 @@ __all__ = [
     "FORMAT",
     "Features",
     "load_features",
+    "load_valid",
     "overlap_of",
     "read_features_meta",
     "save_features",
@@ -56,6 +60,7 @@ class Features:
     source : name and sha256 of the photograph
     backbone : name, sha256 and dtype of the network
     overlap : number of grid patches along one side of a network patch
+    valid : (H, W) bool, which pixels of the photograph have data; None: all of them
     """
 
     patches: Tensor
@@ -63,6 +68,7 @@ class Features:
     source: dict[str, Any]
     backbone: dict[str, Any]
     overlap: float = 1.0
+    valid: NDArray[np.bool_] | None = None
 
 
 def save_features(path: str | Path, features: Features, settings: Mapping[str, Any]) -> None:
@@ -88,7 +94,10 @@ def save_features(path: str | Path, features: Features, settings: Mapping[str, A
         "backbone": features.backbone,
         "settings": {name: plain_value(value) for name, value in settings.items()},
     }
-    data = save_tensors({"features": half}, {"meta": json.dumps(meta, sort_keys=True)})
+    tensors = {"features": half}
+    if features.valid is not None:
+        tensors["valid"] = torch.from_numpy(np.packbits(features.valid, axis=1))
+    data = save_tensors(tensors, {"meta": json.dumps(meta, sort_keys=True)})
     with atomic_write(path) as file:
         file.write(data)
 
@@ -113,7 +122,8 @@ def read_features_meta(path: str | Path) -> dict[str, Any]:
             meta = json.loads(header["__metadata__"]["meta"])
             tensor = header["features"]
             right = tensor["dtype"] == "F16" and len(tensor["shape"]) == 3
-            whole = path.stat().st_size == 8 + length + tensor["data_offsets"][1]
+            ends = [entry["data_offsets"][1] for key, entry in header.items() if key[:2] != "__"]
+            whole = path.stat().st_size == 8 + length + max(ends)
     except OSError as error:
         raise FeatureError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
@@ -141,15 +151,46 @@ def load_features(path: str | Path) -> Features:
     path = Path(path)
     meta = read_features_meta(path)
     try:
-        patches = load_tensors(path.read_bytes())["features"]
-        height, width = meta["image_size"]
+        tensors = load_tensors(path.read_bytes())
+        patches = tensors["features"]
+        height, width = map(int, meta["image_size"])
+        valid = _unpacked(tensors.get("valid"), (height, width))
         source, backbone = dict(meta["source"]), dict(meta["backbone"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise FeatureError(f"{path}: damaged or not a feature file; delete it") from error
     if not torch.isfinite(patches).all():
         raise FeatureError(f"{path}: holds values that are not finite; delete it")
     overlap = overlap_of(meta)
-    return Features(patches, (int(height), int(width)), source, backbone, overlap)
+    return Features(patches, (height, width), source, backbone, overlap, valid)
+
+
+def load_valid(path: Path) -> NDArray[np.bool_] | None:
+    """Which pixels of its photograph have data, (H, W) bool, without the features of the file.
+
+    The result is None if all have.
+
+    Raises
+    ------
+    FeatureError
+        As :func:`read_features_meta`.
+    """
+    meta = read_features_meta(path)
+    try:
+        with safe_open(path, "pt") as file:
+            bits = file.get_tensor("valid") if "valid" in file.keys() else None  # noqa: SIM118
+        height, width = map(int, meta["image_size"])
+        return _unpacked(bits, (height, width))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise FeatureError(f"{path}: damaged or not a feature file; delete it") from error
+
+
+def _unpacked(bits: Tensor | None, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """The mask (H, W) bool of its packed rows; a ValueError if they have another shape."""
+    if bits is None:
+        return None
+    if bits.dtype != torch.uint8 or tuple(bits.shape) != (size[0], -(-size[1] // 8)):
+        raise ValueError(f"valid is {tuple(bits.shape)} {bits.dtype}")
+    return np.unpackbits(bits.numpy(), axis=1, count=size[1]).astype(bool)
 
 
 def overlap_of(meta: Mapping[str, Any]) -> float:

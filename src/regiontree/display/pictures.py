@@ -4,7 +4,8 @@ Colours show where a region is in the tree. The root owns the whole colour circl
 an arc of it, which its children divide among them. A node's hue is the middle of its arc. So nodes
 with near colours are near in the tree, a region keeps its family of hues when it is divided, and it
 has the same colour in every picture. Siblings also differ in lightness, because their arcs can be
-narrow. Colours are spaced in OKLCH, where equal steps look equal (Ottosson, 2020).
+narrow. Pixels without data are dark grey and own no hue. Colours are spaced in OKLCH, where equal
+steps look equal (Ottosson, 2020).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from regiontree.system.files import atomic_write
 from regiontree.system.paths import fitted_name
 from regiontree.tree import RegionTree, kernel
 from regiontree.tree.cuts import node_of_leaf
+from regiontree.tree.nodata import no_data_nodes, not_regions
 from regiontree.tree.paths import lowest_common_ancestor
 from regiontree.tree.stop import StopReason
 
@@ -59,19 +61,23 @@ Rgb = NDArray[np.uint8]
 def hierarchy_colors(tree: RegionTree) -> Rgb:
     """A colour for each node, (N, 3) uint8: near colours are near in the tree."""
     n = tree.n_nodes
+    absent, apart = no_data_nodes(tree.stop), not_regions(tree.parents, tree.stop)
+    scene = apart & ~absent  # beside what is not there: it owns the whole circle, as the root does
+    level = np.maximum(tree.level - int(scene.any()), 0)
     first, children = kernel.children(tree.parents, tree.area)
     parent, ways = tree.parents[children], np.diff(first)
     number = np.arange(n - 1) - first[parent]  # among its siblings
     # What each child gets of its parent's arc, by the square root of its area, and where. Seams
     # keep neighbours under different parents further apart than siblings.
-    seams = np.where(parent == tree.root, 0.3, 0.2)
+    seams = np.where((parent == tree.root) | scene[parent], 0.3, 0.2)
     root_area = np.sqrt(tree.area[children].astype(float))
+    root_area[absent[children]] = 0.0
     before = np.cumsum(root_area) - root_area
     before -= before[first[parent]]
-    total = np.bincount(parent, root_area, minlength=n)[parent]
+    total = np.maximum(np.bincount(parent, root_area, minlength=n)[parent], 1e-12)
     share = (1 - seams) * root_area / total
     offset = (1 - seams) * before / total + seams * number / ways[parent]
-    step = np.where(number % 2 == 0, 0.075, -0.075) * 0.8 ** tree.level[parent]
+    step = np.where(number % 2 == 0, 0.075, -0.075) * 0.8 ** level[parent]
 
     start, width, light = np.full(n, 20.0), np.full(n, 360.0), np.full(n, 0.74)
     by_level = np.argsort(tree.level[children], kind="stable")
@@ -80,8 +86,10 @@ def hierarchy_colors(tree: RegionTree) -> Rgb:
         start[child] = start[above] + width[above] * offset[own]
         width[child] = width[above] * share[own]
         light[child] = np.clip(light[above] + step[own], 0.52, 0.88)
+        start[scene], width[scene], light[scene] = 20.0, 360.0, 0.74
+    light[absent] = 0.38
     hue = np.deg2rad(start + width / 2)
-    chroma = np.where(np.arange(n) == tree.root, 0.0, 0.135)
+    chroma = np.where((np.arange(n) == tree.root) | apart, 0.0, 0.135)
     return _oklch_to_srgb(light, chroma, hue)
 
 

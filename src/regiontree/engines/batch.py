@@ -32,6 +32,7 @@ from regiontree.forest.sources import TREE_SUFFIX
 from regiontree.forest.summary import write_summary
 from regiontree.images import grid_of, image_size, image_suffixes
 from regiontree.images.choice import notice_of
+from regiontree.images.masks import Masked
 from regiontree.parser import RegionParser
 from regiontree.spectral.graph import MAX_PARTS
 from regiontree.system.faults import attempt, fault_text
@@ -311,13 +312,13 @@ def _outcomes(
     if folder is not None:
         shared = shared_features(folder, [job.source for job in jobs if job.error is None])
 
-    def photos() -> Iterator[Path | None]:
+    def photos() -> Iterator[Path | Masked | None]:
         for job in jobs:
             if said := shared.get(job.source):
                 job = replace(job, output=None, error=said)
             known = None if overwrite and not job.error else _known_outcome(job, parser, pictures)
             started.append((job, known))
-            yield None if known else job.source
+            yield None if known else job.photo
 
     # Building a tree takes longer than a batch of the network could save.
     with closing(feed(parser, photos(), batch=1)) as feeding:
@@ -356,7 +357,7 @@ def _done(
     def work() -> tuple[RegionTree, bool]:
         if not isinstance(fed.features, Features):
             raise fed.features or FeatureError(f"{source}: has no features; run the batch again")
-        tree = parser.build(fed.features, rgb=parser.pixels(job.source, decoded=fed.image))
+        tree = parser.build(fed.features, rgb=parser.pixels(job.photo, decoded=fed.image))
         output, is_new = save_tree(tree, job, parser, out, overwrite=overwrite)
         written.append(output)
         if pictures and is_new:

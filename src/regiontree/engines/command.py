@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from regiontree.engines.batch import Outcome, Summary, largest, plan, segment, suffixes_for
+from regiontree.engines.masking import with_masks
 from regiontree.parser import RegionParser
 from regiontree.system.inputs import search
 from regiontree.system.paths import require_writable
@@ -30,8 +31,11 @@ def run(
     overwrite: bool,
     pictures: bool,
     as_json: bool,
+    mask: Path | None = None,
 ) -> int:
     """Parse photographs behind a progress bar on standard error; the exit code.
+
+    `mask` is a mask of the only photograph, or a folder of masks.
 
     Raises
     ------
@@ -41,6 +45,8 @@ def run(
     suffixes = suffixes_for(parser)
     found = search(paths, suffixes, out)
     jobs = plan(paths, out, suffixes, pictures=pictures, found=found)
+    if mask is not None:
+        jobs = with_masks(jobs, mask, paths, suffixes, out)
     require_writable(out)
     if found.left_out_text:
         say(found.left_out_text)

@@ -28,6 +28,7 @@ from regiontree.backbones.featurefile import Features
 from regiontree.backbones.run import run_batch
 from regiontree.errors import ImageError, check_number
 from regiontree.images import LoadedImage, Photo
+from regiontree.images.masks import Masked
 from regiontree.parser import RegionParser
 from regiontree.system.faults import attempt
 from regiontree.system.threads import threads_after_fork
@@ -54,7 +55,7 @@ class Fed:
         Time spent waiting for the decoding, plus this photograph's share of the time of its batch.
     """
 
-    photo: Photo | None
+    photo: Photo | Masked | None
     _decoding: Future[tuple[LoadedImage | None, Tensor | Features]] | None
     _pixels: Tensor | None = None
     image: LoadedImage | None = None
@@ -87,8 +88,12 @@ class Fed:
 
 
 def extract_many(
-    parser: RegionParser, photos: Iterable[Photo], *, batch: int | None = None, ahead: int = 2
-) -> Iterator[tuple[Photo, Features | Exception]]:
+    parser: RegionParser,
+    photos: Iterable[Photo | Masked],
+    *,
+    batch: int | None = None,
+    ahead: int = 2,
+) -> Iterator[tuple[Photo | Masked, Features | Exception]]:
     """Each photograph with its features, or with the error that it raised, in their order.
 
     With a batch of 1, the features equal those of
@@ -100,7 +105,8 @@ def extract_many(
     parser
         Holds the network.
     photos
-        Paths, Pillow images or arrays. They are read a few batches ahead of the results.
+        Paths, Pillow images or arrays, or :class:`~regiontree.images.masks.Masked` ones. They are
+        read a few batches ahead of the results.
     batch
         Number of photographs that run together, 1 to 4096. They must have the same grid and be near
         each other in the order. If memory runs out, fewer run together. None: 8 on CUDA, else 1.
@@ -121,12 +127,12 @@ def extract_many(
             missing = ImageError(
                 "a photograph must be a path, a Pillow image or an array, got None"
             )
-            yield cast(Photo, fed.photo), fed.features or missing
+            yield cast("Photo | Masked", fed.photo), fed.features or missing
 
 
 def feed(
     parser: RegionParser,
-    photos: Iterable[Photo | None],
+    photos: Iterable[Photo | Masked | None],
     *,
     batch: int | None = None,
     ahead: int | None = None,
@@ -191,7 +197,9 @@ def _at_once(work: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
 
 
 @threads_after_fork()
-def _decoded(parser: RegionParser, photo: Photo) -> tuple[LoadedImage | None, Tensor | Features]:
+def _decoded(
+    parser: RegionParser, photo: Photo | Masked
+) -> tuple[LoadedImage | None, Tensor | Features]:
     """The image and the network's input, or the features if no network is needed."""
     if parser.settings.is_precomputed:
         return None, parser.extract(photo)

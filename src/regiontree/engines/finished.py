@@ -14,6 +14,8 @@ from regiontree.engines.names import Owner, Tree, names_for, owner_of
 from regiontree.errors import TreeFileError
 from regiontree.forest.origin import path_between
 from regiontree.images import Choice
+from regiontree.images.maskfiles import digest_of_mask
+from regiontree.images.masks import Masked
 from regiontree.parser import RegionParser
 from regiontree.settings import record_differences
 from regiontree.system.files import locked, sha256_of
@@ -38,6 +40,8 @@ class Job:
     root : Path or None
         The folder that the photograph was found from. It gives the tree another name if another
         process takes the name of `output`. None: the tree has this name only.
+    mask : Path or None
+        The mask of the photograph, if it has one.
     is_users : bool
         Whether the tree file belongs to the user. If not, it belongs to the site of a gallery or to
         a server: it is replaced when its photograph changes, and does not say where the photograph
@@ -49,6 +53,12 @@ class Job:
     error: str | None = None
     root: Path | None = None
     is_users: bool = True
+    mask: Path | None = None
+
+    @property
+    def photo(self) -> Path | Masked:
+        """The photograph, with its mask."""
+        return self.source if self.mask is None else Masked(self.source, self.mask)
 
 
 def is_finished(job: Job, parser: RegionParser, output: Path | None = None) -> bool:
@@ -100,6 +110,9 @@ def _changed(job: Job, parser: RegionParser, meta: dict[str, Any]) -> str | None
     image = meta.get("image", {})
     if image.get("sha256") != sha256_of(job.source):
         return "has changed"
+    mask = None if job.mask is None else digest_of_mask(job.mask, parser.sight.max_pixels)
+    if image.get("mask_sha256") != mask:
+        return "has another mask"
     folder = parser.settings.backbone.folder
     if folder is not None:
         features = find_features(folder, job.source)

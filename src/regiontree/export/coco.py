@@ -5,8 +5,8 @@ run lengths down the columns, in COCO's own compressed text. An annotation has C
 place in the tree: ``node`` (its number there), ``parent_id`` (the annotation of the smallest
 written node around it, or null), and ``level``, ``height``, ``ncut`` and ``stop`` of the tree.
 
-One pass over the image encodes all leaves. The run lengths of every other node are merged from its
-children's, so no mask is made.
+Pixels without data get no annotation. One pass over the image encodes all leaves. The run lengths
+of every other node are merged from its children's, so no mask is made.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from regiontree.forest.sources import Source
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
 from regiontree.tree.kernel import accumulate_any, nearest_marked
+from regiontree.tree.nodata import no_data_nodes
 
 __all__ = [
     "CATEGORY",
@@ -186,7 +187,8 @@ def chosen_nodes(
     """The nodes to write: the regions of a cut, ascending; by default those of the natural cut.
 
     With `all_nodes`, the nodes above the cut are written, too, except the root; without a cut, all
-    nodes except the root. With `salient`, that many salient nodes, the most salient first.
+    nodes except the root. With `salient`, that many salient nodes, the most salient first. The leaf
+    of pixels without data is never written, since it is no object.
 
     Raises
     ------
@@ -200,13 +202,15 @@ def chosen_nodes(
         if all_nodes or not no_cut:
             raise ExportError("salient chooses the nodes by itself; give no cut and no all_nodes")
         return tree.salient(salient)
-    if all_nodes and no_cut:
-        return list(range(tree.root))
     chosen = np.zeros(tree.n_nodes, dtype=bool)
-    chosen[tree.cut_nodes(n_regions=n_regions, height=height, depth=depth)] = True
-    if all_nodes:
-        chosen = accumulate_any(tree.parents, chosen)
-        chosen[tree.root] = False
+    if all_nodes and no_cut:
+        chosen[: tree.root] = True
+    else:
+        chosen[tree.cut_nodes(n_regions=n_regions, height=height, depth=depth)] = True
+        if all_nodes:
+            chosen = accumulate_any(tree.parents, chosen)
+            chosen[tree.root] = False
+    chosen &= ~no_data_nodes(tree.stop)
     nodes: list[int] = np.flatnonzero(chosen).tolist()
     return nodes
 

@@ -4,7 +4,8 @@ This is the most widely read form of a segmentation: scikit-image, napari, Image
 CellProfiler and any PNG reader take it. Regions are numbered from 1, because 0 is background in
 nearly all of these tools. A region 0 would be left out of measurements and drawn transparent. Every
 pixel belongs to a region of a cut, so no pixel is 0. Numbers are 16-bit unsigned integers, which
-all these tools read. :func:`write_label_image` writes PNG or TIFF.
+all these tools read. Pixels without data are a region, too: that of the node whose ``stop`` says
+so. :func:`write_label_image` writes PNG or TIFF.
 
 A stack holds several cuts of one tree from coarse to fine. Every region of a page lies inside one
 region of the page before. :func:`write_label_stack` writes a TIFF that ImageJ and napari open with

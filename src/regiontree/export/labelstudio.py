@@ -3,8 +3,8 @@
 The file is a list of tasks (labelstud.io/guide/predictions). Each task has the photograph's URL and
 one prediction. The prediction's results are regions of type ``brushlabels`` with the label
 "region". If all nodes of a tree are written, ``parentID`` nests them, and the list of regions shows
-the tree. :data:`LABELS` is the labelling interface of the project. Add labels to it to say what the
-regions are.
+the tree. Pixels without data are no region. :data:`LABELS` is the labelling interface of the
+project. Add labels to it to say what the regions are.
 
 A mask is an RGBA picture, row by row, with 255 inside and 0 outside. It is packed into the run
 lengths of ``@thi.ng/rle-pack``, a stream of bits, the highest first:

@@ -1,10 +1,10 @@
 """A folder of masks: one PNG a node, and the tree beside them as JSON.
 
-Any program can read this format, but it needs more space and time than others. ``0007.png`` is
-node 7: white inside, black outside, 1 bit a pixel. All numbers have as many digits as the root's.
+Any program can read this format, but it needs more space and time than others. ``0007.png`` is node
+7: white inside, black outside, 1 bit a pixel. All numbers have as many digits as the root's.
 ``tree.json`` holds ``image`` (from the tree's meta, or null), ``size`` ([height, width] in pixels),
-and lists of N numbers: ``parents`` (the root is its own), ``height``, ``area`` (pixels) and
-``level`` (0 at the root).
+and lists of N values: ``parents`` (the root is its own), ``height``, ``area`` (pixels), ``level``
+(0 at the root) and ``stop`` (why a leaf was not divided; ``no_data`` for pixels without data).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def write_masks(tree: RegionTree, path: str | Path) -> Path:
         "image": tree.meta.get("image"),
         "size": list(tree.shape),
         "parents": tree.parents.tolist(),
-        **{key: [row[key] for row in rows] for key in ("height", "area", "level")},
+        **{key: [row[key] for row in rows] for key in ("height", "area", "level", "stop")},
     }
     digits = len(str(tree.root))
     with atomic_folder(path) as folder:

@@ -5,7 +5,8 @@ The format is that of cocodataset.org/#format-data. The number of a pixel's segm
 cut. Number 0 means no segment. So a segment has the number of its node plus one, and a region that
 is in two cuts has the same number in both.
 
-Every segment has the one category "region". It is a thing, because an image has many.
+Pixels without data belong to no segment. Every segment has the one category "region". It is a
+thing, because an image has many.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from regiontree.export.coco import CATEGORY, INFO, photo_name, write_data_set
 from regiontree.images import image_suffixes
 from regiontree.system.files import atomic_folder, atomic_write
 from regiontree.tree import RegionTree
+from regiontree.tree.nodata import no_data_nodes
 
 __all__ = ["to_panoptic", "write_panoptic"]
 
@@ -75,6 +77,7 @@ def to_panoptic(
     """
     nodes = tree.cut_nodes(n_regions=n_regions, height=height, depth=depth)
     regions = tree.cut(n_regions=n_regions, height=height, depth=depth)
+    there = ~no_data_nodes(tree.stop)[nodes]
     segments = [
         {
             "id": node + 1,
@@ -83,9 +86,12 @@ def to_panoptic(
             "bbox": [x.start, y.start, x.stop - x.start, y.stop - y.start],
             "iscrowd": 0,
         }
-        for node, (y, x) in zip(nodes.tolist(), find_objects(regions + 1), strict=True)
+        for node, (y, x), known in zip(
+            nodes.tolist(), find_objects(regions + 1), there.tolist(), strict=True
+        )
+        if known
     ]
-    colours = (nodes[:, None] + 1 >> [0, 8, 16]).astype(np.uint8)
+    colours = (np.where(there, nodes + 1, 0)[:, None] >> [0, 8, 16]).astype(np.uint8)
     rows, columns = tree.shape
     photo = photo_name(tree, name)
     # The end of a name such as scan.v2 is no suffix.

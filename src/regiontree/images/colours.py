@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from regiontree.images.valid import resized
+
 __all__ = ["lab_colours", "patch_colours"]
 
 
-def patch_colours(rgb: NDArray[np.uint8], grid: tuple[int, int]) -> NDArray[np.float32]:
+def patch_colours(
+    rgb: NDArray[np.uint8], grid: tuple[int, int], valid: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
     """The mean colour of each patch in CIE L*a*b*, (3, h, w) float32.
 
     Parameters
@@ -22,9 +26,10 @@ def patch_colours(rgb: NDArray[np.uint8], grid: tuple[int, int]) -> NDArray[np.f
         (H, W, 3) uint8 sRGB. The mean over a patch is taken in sRGB.
     grid
         (h, w), rows and columns of patches.
+    valid
+        (H, W) bool, which pixels are there. A patch has the mean of those. None: all of them.
     """
-    means = Image.fromarray(rgb).resize(grid[::-1], Image.Resampling.BOX)
-    return lab_colours(np.asarray(means))
+    return lab_colours(resized(rgb, grid, valid, how=Image.Resampling.BOX))
 
 
 def lab_colours(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -19,9 +19,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -33,7 +33,8 @@ from regiontree.errors import ImageError
 from regiontree.images.arrays import from_array
 from regiontree.images.choice import Bands, Choice
 from regiontree.images.given import Encoded, as_given
-from regiontree.images.grid import Size
+from regiontree.images.grid import Size, nearest
+from regiontree.images.maskfiles import mask_for
 from regiontree.images.pillow import DAMAGE, PillowReader, from_pillow
 from regiontree.images.readers import (
     FIRST_BYTES,
@@ -46,6 +47,7 @@ from regiontree.images.readers import (
 )
 from regiontree.images.refused import refuse
 from regiontree.images.stretch import Rendered, rendered
+from regiontree.images.valid import both, mask_digest
 from regiontree.system.files import read_whole
 from regiontree.system.paths import path_problem
 
@@ -75,7 +77,8 @@ class LoadedImage:
     digest : str
         sha256 of the file's bytes, or of the pixels if there is no file.
     valid : (h, w) bool or None
-        Which pixels hold data, at the scale of `rgb`. None: all of them.
+        Which pixels hold data, at the scale of `rgb`. None: all of them. An array that leaves no
+        pixel out becomes None.
     facts : mapping
         How the pixels were made of the file, as JSON values for ``meta["image"]``: the stretch, for
         example.
@@ -88,12 +91,21 @@ class LoadedImage:
     valid: NDArray[np.bool_] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.valid is not None and self.valid.all():
+            object.__setattr__(self, "valid", None)
+
     @property
     def is_uniform(self) -> bool:
-        """Whether all pixels have the same colour."""
-        return bool((self.rgb == self.rgb[:1, :1]).all())
+        """Whether all pixels that hold data have the same colour, or no pixel holds data."""
+        if self.valid is None:
+            return bool((self.rgb == self.rgb[:1, :1]).all())
+        first = self.rgb.reshape(-1, 3)[int(self.valid.argmax())]
+        return bool(((self.rgb == first).all(axis=2) | ~self.valid).all())
 
 
+# From (H, W) of a photograph and its name to the user's mask; None if there is none.
+_MaskOf = Callable[[tuple[int, int], str], NDArray[np.bool_] | None]
 Photo: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | IO[bytes] | Encoded | Image.Image | NDArray[Any]"
     " | Tensor | LoadedImage"
@@ -112,6 +124,7 @@ def load_image(
     cover: Size | None = None,
     bands: Bands | None = None,
     page: int | None = None,
+    valid: Any = None,
 ) -> LoadedImage:
     """The pixels of a photograph.
 
@@ -135,6 +148,11 @@ def load_image(
         photograph. Of an image with more, the first three; of one with two, the first.
     page
         Page or frame of a file with several, counted from 0. None: the first.
+    valid
+        A mask of pixels that are there, beside what the photograph itself declares: (H, W) bool or
+        numbers, 0 where nothing is there, or the path of a mask image. The photograph is then
+        decoded at full size, and ``facts`` have the digest of the mask as ``mask_sha256``. A mask
+        that leaves nothing out changes nothing. None: no mask.
 
     Raises
     ------
@@ -143,25 +161,32 @@ def load_image(
         shape, dtype or range. The message names the file.
     """
     source = as_given(source)
+
+    def mask_of(size: tuple[int, int], name: str) -> NDArray[np.bool_] | None:
+        return None if valid is None else mask_for(valid, size, name, max_pixels)
+
     if isinstance(source, LoadedImage):
-        return source
+        return _masked(source, mask_of(source.size, source.name or "the photograph"))
     choice = Choice.of(bands, page)
-    if isinstance(source, Path):
-        data, name, title = _bytes_of(source), source.name, str(source)
-        return _from_bytes(data, name, title, max_pixels, cover, choice)
-    if isinstance(source, Encoded):
-        return _from_bytes(source.data, source.name, source.title, max_pixels, cover, choice)
+    if isinstance(source, Path | Encoded):
+        data, name, title = _bytes_of(source)
+        if valid is None:
+            return _from_bytes(data, name, title, max_pixels, cover, choice)
+        found = _from_bytes(data, name, title, max_pixels, None, choice, mask_of)
+        if cover is None or "mask_sha256" in found.facts:
+            return found
+        return _from_bytes(data, name, title, max_pixels, cover, choice)  # as without a mask
     if isinstance(source, Image.Image):
         check_pixels("the image", source.size[::-1], max_pixels)
         with _decoding("the image"):
             decoded = _of_open_file(source, max_pixels, choice)
             if decoded is None:
                 decoded = from_pillow(source, "the image", choice.bands, choice.page)
-        return _without_file(decoded, "the image", choice)
+        return _without_file(decoded, "the image", choice, mask_of)
     if isinstance(source, np.ndarray):
         decoded = from_array(source, max_pixels, choice.bands)
         check_page("the image array", choice.page or 0, 1)
-        return _without_file(decoded, "the image array", choice)
+        return _without_file(decoded, "the image array", choice, mask_of)
     raise ImageError(
         "an image must be a path, an open file, bytes, a Pillow image or an array, got "
         f"{type(source).__name__}"
@@ -242,17 +267,37 @@ def _of_open_file(image: Image.Image, max_pixels: int, choice: Choice) -> Decode
     return _of_reader(reader, request)
 
 
-def _without_file(decoded: Decoded, name: str, choice: Choice) -> LoadedImage:
+def _masked(image: LoadedImage, mask: NDArray[np.bool_] | None) -> LoadedImage:
+    """A decoded photograph without the pixels that a mask (H, W) of its own size leaves out."""
+    if mask is None:
+        return image
+    valid = both(image.valid, nearest(mask, image.rgb.shape[:2]))
+    return replace(image, valid=valid, facts={**image.facts, "mask_sha256": mask_digest(mask)})
+
+
+def _without_masked(decoded: Decoded, name: str, mask_of: _MaskOf) -> Decoded:
+    """The samples without the pixels that the user's mask leaves out, before their stretch."""
+    mask = mask_of(decoded.size, name)
+    if mask is None:
+        return decoded
+    valid = both(decoded.valid, nearest(mask, decoded.samples.shape[:2]))
+    return replace(decoded, valid=valid, facts={**decoded.facts, "mask_sha256": mask_digest(mask)})
+
+
+def _without_file(decoded: Decoded, name: str, choice: Choice, mask_of: _MaskOf) -> LoadedImage:
     """The image of samples that did not come from a file."""
-    shown = rendered(decoded, name)
+    shown = rendered(_without_masked(decoded, name, mask_of), name)
     facts = _recorded(shown, choice)
     return LoadedImage(shown.rgb, decoded.size, None, _digest(shown.rgb), shown.valid, facts)
 
 
-def _bytes_of(path: Path) -> bytes:
-    """The bytes of an image file."""
+def _bytes_of(source: Path | Encoded) -> tuple[bytes, str | None, str]:
+    """The bytes of an image file, its name, and what messages call it."""
+    if isinstance(source, Encoded):
+        return source.data, source.name, source.title
+    path = source
     try:
-        return read_whole(path)
+        return read_whole(path), path.name, str(path)
     except FileNotFoundError:
         raise ImageError(f"{path}: {path_problem(path, 'file; check the path')}") from None
     except IsADirectoryError:
@@ -269,6 +314,7 @@ def _from_bytes(
     max_pixels: int,
     cover: Size | None,
     choice: Choice,
+    mask_of: _MaskOf = lambda size, name: None,
 ) -> LoadedImage:
     """The image in the bytes of a file: see :func:`load_image`. Messages call it `title`."""
     if not data:
@@ -280,7 +326,7 @@ def _from_bytes(
         if not isinstance(reader, PillowReader):  # which checks the size as it decodes
             _checked_size(reader, request)
             request.file.seek(0)
-        decoded = _of_reader(reader, request)
+        decoded = _without_masked(_of_reader(reader, request), title, mask_of)
         shown = rendered(decoded, title)
     digest = hashlib.sha256(data).hexdigest()
     facts = _recorded(shown, choice)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from regiontree.images.choice import Choice
 from regiontree.images.grid import Size, fitted, grid_of, to_pixels
 from regiontree.images.load import MAX_PIXELS, LoadedImage, Photo, load_image
+from regiontree.images.masks import Masked
+from regiontree.images.valid import resized
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +71,7 @@ class Sight:
     max_pixels: int = MAX_PIXELS
     choice: Choice = _EVERYTHING
 
-    def load(self, photo: Photo) -> LoadedImage:
+    def load(self, photo: Photo | Masked) -> LoadedImage:
         """The photograph, decoded as finely as the network needs it.
 
         Raises
@@ -89,20 +90,28 @@ class Sight:
     def network_input(self, image: LoadedImage, patch: int) -> Tensor:
         """What a network with such patches sees: (3, h * patch, w * patch).
 
-        Values are float32 in [0, 1]; with tiles they are uint8, in a quarter of the memory.
+        Pixels that are not there have the colours around them. Values are float32 in [0, 1]; with
+        tiles they are uint8, in a quarter of the memory.
         """
         grid = grid_of(image.size, self.seen_size(image.size), patch)
-        return to_pixels(image.rgb, grid, patch, floating=self.tiles is None)
+        rgb = image.rgb
+        if image.valid is not None:
+            rgb = resized(rgb, (grid[0] * patch, grid[1] * patch), image.valid)
+        return to_pixels(rgb, grid, patch, floating=self.tiles is None)
 
-    def pixels(self, photo: Photo) -> NDArray[np.uint8]:
-        """The photograph as the network sees it, (H, W, 3) uint8, sides not rounded to patches."""
+    def pixels(self, photo: Photo | Masked) -> NDArray[np.uint8]:
+        """The photograph as the network sees it, (H, W, 3) uint8, sides not rounded to patches.
+
+        Pixels that are not there have the colours around them.
+        """
         image = self._loaded(photo, self._cover())
         return _resized(image, self._seen(image))
 
-    def border_pixels(self, photo: Photo) -> NDArray[np.uint8]:
+    def border_pixels(self, photo: Photo | Masked) -> NDArray[np.uint8]:
         """The photograph as fine as borders are drawn on it, (H, W, 3) uint8.
 
         Without a refinement it is as fine as the default one wants it, for the colours of patches.
+        Pixels that are not there have the colours around them.
         """
         image = self._loaded(photo, self._cover())
         seen = self._seen(image)
@@ -115,10 +124,16 @@ class Sight:
         """Whether :meth:`load` decodes finely enough for borders, too."""
         return self._border_cover() is None
 
-    def _loaded(self, photo: Photo, cover: Size | None) -> LoadedImage:
+    def _loaded(self, photo: Photo | Masked, cover: Size | None) -> LoadedImage:
         chosen = self.choice
+        source, valid = (photo.photo, photo.valid) if isinstance(photo, Masked) else (photo, None)
         return load_image(
-            photo, max_pixels=self.max_pixels, cover=cover, bands=chosen.bands, page=chosen.page
+            source,
+            max_pixels=self.max_pixels,
+            cover=cover,
+            bands=chosen.bands,
+            page=chosen.page,
+            valid=valid,
         )
 
     def _seen(self, image: LoadedImage) -> tuple[int, int]:
@@ -147,5 +162,4 @@ class Sight:
 
 
 def _resized(image: LoadedImage, size: tuple[int, int]) -> NDArray[np.uint8]:
-    resized = Image.fromarray(image.rgb).resize(size[::-1], Image.Resampling.BILINEAR)
-    return np.asarray(resized)
+    return resized(image.rgb, size, image.valid)

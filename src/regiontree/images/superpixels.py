@@ -2,7 +2,8 @@
 
 The image is divided at its own resolution. Each patch then takes the segment that contains its
 centre pixel (nearest neighbour), as in the paper. A segment that contains no patch centre is
-dropped.
+dropped. So are segments of patches that are not there; methods that aim at a number of parts then
+make more segments, so that as many are left.
 
 =============  ===================================================================================
 colours        k-means on the RGB colours of the pixels, without their positions
@@ -88,8 +89,11 @@ def image_parts(
     parts: int,
     seed: int,
     restarts: int = 1,
+    there: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
     """The part of each patch, (h, w) int64. Parts are numbered 0 to k - 1, and none is empty.
+
+    A patch that is not there has -1.
 
     Parameters
     ----------
@@ -105,6 +109,10 @@ def image_parts(
         Seed of colours and quickshift. The other methods draw no random numbers.
     restarts
         Restarts of the k-means of colours. The other methods ignore it.
+    there
+        (h, w) bool, which patches have data, at least one; None: all of them. `parts` is the number
+        aimed at among them. The pixels of the others need colours that make no edge, such as those
+        of :func:`regiontree.images.valid.filled`.
 
     Raises
     ------
@@ -136,10 +144,17 @@ def image_parts(
         raise SettingsError(f"method must be one of {', '.join(IMAGE_METHODS)}, got {method!r}")
     check_installed(method)
     if method == "colours":
-        labels = _colours(rgb, nearest(rgb, grid), parts, seed, restarts)
+        pixels = rgb.reshape(-1, 3) if there is None else rgb[nearest(there, rgb.shape[:2])]
+        labels = _colours(pixels, nearest(rgb, grid), parts, seed, restarts)
     else:
+        if there is not None:  # the segments of what is not there are dropped
+            parts = min(round(parts * there.size / int(there.sum())), max(parts, there.size))
         labels = nearest(_segments(rgb, grid, method, parts, seed), grid)
-    return np.unique(labels, return_inverse=True)[1].reshape(grid).astype(np.int64)
+    if there is None:
+        return np.unique(labels, return_inverse=True)[1].reshape(grid).astype(np.int64)
+    found = np.full(grid, -1, np.int64)
+    found[there] = np.unique(labels.reshape(grid)[there], return_inverse=True)[1]
+    return found
 
 
 class _OfPhotograph:
@@ -214,20 +229,31 @@ def _grouped(
             f"overclustering {method!r} divides the photograph: pass it as rgb, or use "
             "simultaneous, features or none"
         )
-    found = image_parts(rgb, patches.grid, method, parts=count, seed=seed, restarts=restarts)
+    found = image_parts(
+        rgb,
+        patches.grid,
+        method,
+        parts=count,
+        seed=seed,
+        restarts=restarts,
+        there=patches.there,
+    )
     if found.max() >= MAX_PARTS:
         raise SettingsError(
             f"overclustering {method!r} divides the photograph into {found.max() + 1} parts; at "
             f"most {MAX_PARTS} fit; use a smaller size or another overclustering"
         )
-    return torch.from_numpy(found.reshape(-1)).to(patches.unit.device)
+    own = found.reshape(-1) if patches.there is None else found[patches.there]
+    return torch.from_numpy(own).to(patches.unit.device)
 
 
 def _colours(
-    rgb: NDArray[np.uint8], centres: NDArray[np.uint8], parts: int, seed: int, restarts: int
+    pixels: NDArray[np.uint8], centres: NDArray[np.uint8], parts: int, seed: int, restarts: int
 ) -> NDArray[np.int64]:
-    """For each patch, the k-means centre nearest to the colour of its centre pixel: (n,)."""
-    pixels = rgb.reshape(-1, 3)
+    """For each patch, the k-means centre nearest to the colour of its centre pixel: (n,).
+
+    `pixels` is (m, 3), the colours that are clustered.
+    """
     if len(pixels) > _SAMPLE:
         chosen = np.random.default_rng(seed).choice(len(pixels), _SAMPLE, replace=False)
         pixels = pixels[chosen]

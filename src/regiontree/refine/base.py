@@ -38,6 +38,12 @@ class PatchLeaves:
         Number of grid patches along a side of one of the network's patches. It is 2 where several
         views make the grid twice as fine. Each feature still describes an area as large as the
         network's patch.
+    there : (h, w) bool or None
+        Which patches have data. The others have the leaf and the feature of the nearest one that
+        has. None: all of them.
+    valid : (H, W) bool or None
+        Which pixels of the result have data. What a refinement gives the others has no effect, and
+        they must not influence it. None: all of them.
     """
 
     leaf: NDArray[np.int32]
@@ -46,6 +52,8 @@ class PatchLeaves:
     features: Tensor
     embedding: Tensor
     overlap: float = 1.0
+    there: NDArray[np.bool_] | None = None
+    valid: NDArray[np.bool_] | None = None
 
 
 class Refinement(Borders, Protocol):
@@ -65,7 +73,8 @@ class Refinement(Borders, Protocol):
         leaves
             The tree's leaves on the patch grid.
         rgb
-            (H', W', 3) uint8, the photograph, with at least as many pixels a side as patches.
+            (H', W', 3) uint8, the photograph, with at least as many pixels a side as patches. Its
+            pixels without data have the colours around them.
         size
             (H, W) of the result, in pixels.
         """

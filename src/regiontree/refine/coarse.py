@@ -82,6 +82,8 @@ def halved(leaves: PatchLeaves, shape: tuple[int, int]) -> PatchLeaves:
         leaves.features,
         leaves.embedding,
         2 * leaves.overlap,
+        None if leaves.there is None else leaves.there.repeat(2, 0).repeat(2, 1),
+        leaves.valid,
     )
 
 
@@ -123,7 +125,7 @@ def moved_patches(
     if not before.any():
         return leaves.leaf
     with one_thread():  # more are no faster here, and far slower on a busy machine
-        after = _agreed(leaves.features, before, rgb, trust)
+        after = _agreed(leaves, before, rgb, trust)
     moved = after != before
     leaf = leaves.leaf.copy()
     for region in np.unique(after[moved]).tolist():
@@ -137,8 +139,12 @@ def moved_patches(
     return leaf
 
 
-def _agreed(features: Tensor, region: Labels, rgb: NDArray[np.uint8], trust: float) -> Labels:
-    """The region that the CRF finds for each patch, (h, w) int32."""
+def _agreed(leaves: PatchLeaves, region: Labels, rgb: NDArray[np.uint8], trust: float) -> Labels:
+    """The region that the CRF finds for each patch, (h, w) int32.
+
+    A patch that is not there keeps its region.
+    """
+    features, there = leaves.features, leaves.there
     h, w = region.shape
     shape = (_SIDE * h, _SIDE * w)
     picture = np.asarray(Image.fromarray(rgb).resize(shape[::-1], Image.Resampling.BOX))
@@ -147,14 +153,18 @@ def _agreed(features: Tensor, region: Labels, rgb: NDArray[np.uint8], trust: flo
         smooth_weight=0, edge_xy=_EDGE_XY * scale, steps=_STEPS, precision="single",
         memory_limit=1e15,
     )  # fmt: skip
-    means = _means(features, region)
+    means = _means(features, region, there)
+    # The pixels of whole patches: a finer mask would change hardly any vote.
+    valid = None if there is None else there.repeat(_SIDE, 0).repeat(_SIDE, 1)
     if h * w <= _WHOLE or features.shape[:2] != region.shape:
-        return most_in_patches(_field(features, region, means, picture, trust, settings), region)
+        found = _field(features, region, means, picture, trust, settings, valid)
+        return most_in_patches(found, region)
     agreed = np.empty_like(region)
     for window in windows((h, w), shape, _WINDOW, _MARGIN):
         before = region[window.cells]
         pixels = picture[window.pixels]
-        found = _field(features[window.cells], before, means, pixels, trust, settings)
+        seen = None if valid is None else valid[window.pixels]
+        found = _field(features[window.cells], before, means, pixels, trust, settings, seen)
         core, inner = (
             tuple(slice(side.start // _SIDE, side.stop // _SIDE) for side in area)
             for area in (window.core, window.inner)
@@ -170,24 +180,34 @@ def _field(
     picture: NDArray[np.uint8],
     trust: float,
     settings: CrfSettings,
+    valid: NDArray[np.bool_] | None,
 ) -> Labels:
-    """The region that the CRF finds for each pixel of the small picture, (H, W) int32."""
+    """The region that the CRF finds for each pixel of the small picture, (H, W) int32.
+
+    A pixel that is not valid is left out of the CRF and keeps its region.
+    """
     shape = picture.shape[0], picture.shape[1]
     energies = energies_of(features, means, shape, _TEMPERATURE)
     own = torch.from_numpy(region.repeat(_SIDE, 0).repeat(_SIDE, 1)).to(energies.device).long()
     energies.permute(1, 2, 0).scatter_add_(
         2, own[:, :, None], energies.new_full((*shape, 1), -trust)
     )
-    return crf(energies, picture, settings)
+    found = crf(energies, picture, settings, valid)
+    if valid is not None:
+        found = np.where(valid, found, region.repeat(_SIDE, 0).repeat(_SIDE, 1))
+    return found
 
 
-def _means(features: Tensor, region: Labels) -> Tensor:
-    """Mean feature of each region, (n, d), of unit length."""
+def _means(features: Tensor, region: Labels, there: NDArray[np.bool_] | None) -> Tensor:
+    """Mean feature of each region over the patches that are there, (n, d), of unit length."""
     h, w, d = features.shape
     finer = region.shape[0] // h, region.shape[1] // w
     index = torch.from_numpy(region[:: finer[0], :: finer[1]].copy()).to(features.device).long()
-    sums = sum_by_group(features.reshape(-1, d), index.reshape(-1), int(region.max()) + 1)
-    return normalize(sums, dim=1)
+    rows, groups = features.reshape(-1, d), index.reshape(-1)
+    if there is not None:
+        known = torch.from_numpy(there[:: finer[0], :: finer[1]].copy()).to(rows.device).reshape(-1)
+        rows, groups = rows[known], groups[known]
+    return normalize(sum_by_group(rows, groups, int(region.max()) + 1), dim=1)
 
 
 def most_in_patches(label: Labels, before: Labels) -> Labels:

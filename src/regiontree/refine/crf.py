@@ -94,6 +94,7 @@ def crf(
     unary: NDArray[np.float32] | Tensor,
     rgb: NDArray[np.uint8],
     settings: CrfSettings | None = None,
+    valid: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int32]:
     """The likeliest label of each pixel, (H, W) int32; on a tie, the lowest label.
 
@@ -110,10 +111,12 @@ def crf(
         (H, W, 3) uint8, the photograph.
     settings
         The published settings if None.
+    valid
+        (H, W) bool, the pixels of the field. The others are left out of it. None: all of them.
 
     Returns
     -------
-    (H, W) int32, labels from 0 to n_labels - 1.
+    (H, W) int32, labels from 0 to n_labels - 1; -1 for a pixel that is left out.
 
     Raises
     ------
@@ -140,10 +143,17 @@ def crf(
     [0 0 1 0 0]
     """
     energies, shape = _checked(unary, rgb)
+    if valid is not None:
+        energies = energies[torch.from_numpy(valid.reshape(-1)).to(energies.device)]
     labels = torch.empty(len(energies), dtype=torch.int32, device="cpu")
-    for pixels, logits in _mean_field(energies, rgb, settings or CrfSettings()):
-        labels[pixels] = logits.argmax(1)
-    found: NDArray[np.int32] = labels.view(shape).numpy()
+    if len(energies):
+        for pixels, logits in _mean_field(energies, rgb, settings or CrfSettings(), valid):
+            labels[pixels] = logits.argmax(1)
+    if valid is None:
+        found: NDArray[np.int32] = labels.view(shape).numpy()
+        return found
+    found = np.full(shape, -1, np.int32)
+    found[valid] = labels.numpy()
     return found
 
 
@@ -230,11 +240,15 @@ def _kernels(settings: CrfSettings) -> list[tuple[int, float]]:
 
 
 def _mean_field(
-    energies: Tensor, rgb: NDArray[np.uint8], settings: CrfSettings
+    energies: Tensor,
+    rgb: NDArray[np.uint8],
+    settings: CrfSettings,
+    valid: NDArray[np.bool_] | None = None,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Tiles of pixels, each with the logarithms of its marginals, (pixels, n_labels).
 
-    A constant for each pixel may be added to its logarithms, so a softmax gives the marginals.
+    A constant for each pixel may be added to its logarithms, so a softmax gives the marginals. The
+    rows of `energies` are the valid pixels, row by row.
     """
     n, n_labels = energies.shape
     height, width = rgb.shape[:2]
@@ -255,7 +269,11 @@ def _mean_field(
     if steps:
         dtype = torch.float16 if settings.precision == "half" else torch.float32
         probability = torch.empty(n, n_labels, dtype=dtype, device=energies.device)
-        lattices = [_normalised(_positions(rgb, d, settings, energies.device)) for d, _ in kernels]
+        places = [_positions(rgb, d, settings, energies.device) for d, _ in kernels]
+        if valid is not None:
+            inside = torch.from_numpy(valid.reshape(-1)).to(energies.device)
+            places = [place[inside] for place in places]
+        lattices = [_normalised(place) for place in places]
         scratch = probability.new_empty(max(each.scratch_size(n_labels) for each in lattices))
         for step in range(steps):
             for pixels in tiles:

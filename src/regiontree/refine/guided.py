@@ -42,9 +42,11 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from regiontree.errors import FeatureError
 from regiontree.images import fitted, nearest
 from regiontree.images.colours import lab_colours
+from regiontree.images.valid import valid_at
 from regiontree.refine.base import PatchLeaves
 from regiontree.refine.blocks import Window, merge_specks_within, windows
 from regiontree.refine.coarse import halved, moved_patches
+from regiontree.refine.gaps import Gaps
 from regiontree.refine.regions import Labels, keep_leaves, merge_specks, patch_centres, trim_threads
 from regiontree.system.stages import check_settings, setting
 
@@ -126,7 +128,10 @@ class Guided:
         if self.regions > 1:
             finer = halved(leaves, rgb.shape[:2])
             springs = moved_patches(finer, rgb, regions=self.regions, trust=self.trust)
-        labels = _drawn(springs, leaves.parents, rgb, finer.overlap, self)
+        gaps = None
+        if finer.there is not None and leaves.valid is not None:
+            gaps = Gaps.of(finer.there, valid_at(leaves.valid, rgb.shape[:2]))
+        labels = _drawn(springs, leaves.parents, rgb, finer.overlap, self, gaps)
         return _of_size(labels, size, leaves.leaf, leaves.parents)
 
 
@@ -211,6 +216,7 @@ def _drawn(
     rgb: NDArray[np.uint8],
     overlap: float,
     settings: Guided,
+    gaps: Gaps | None = None,
 ) -> Labels:
     """The leaf of each pixel of the photograph, from the leaf of each patch."""
     shape = rgb.shape[0], rgb.shape[1]
@@ -220,7 +226,7 @@ def _drawn(
     merge = merge_specks if whole else merge_specks_within
     labels = np.empty(shape, np.int32)
     for window in windows((springs.shape[0], springs.shape[1]), shape, side, _MARGIN):
-        found = _flooded(springs, rgb, window, overlap, settings)
+        found = _flooded(springs, rgb, window, overlap, settings, gaps)
         found = trim_threads(found, round(settings.threads * patch))
         found = merge(found, parents, round(settings.specks * patch**2))
         labels[window.core] = found[window.inner]
@@ -228,21 +234,34 @@ def _drawn(
 
 
 def _flooded(
-    leaf: Labels, rgb: NDArray[np.uint8], window: Window, overlap: float, settings: Guided
+    leaf: Labels,
+    rgb: NDArray[np.uint8],
+    window: Window,
+    overlap: float,
+    settings: Guided,
+    gaps: Gaps | None,
 ) -> Labels:
     """The leaf of each pixel of a window, by the watershed of its landscape."""
     shape = rgb.shape[:2]
     patch = (shape[0] * shape[1] / leaf.size) ** 0.5
     colours = lab_colours(rgb[window.pixels])
-    height = edge_height(colours, settings.coarse * overlap * patch)
+    valid = None if gaps is None else gaps.valid[window.pixels]
+    height = edge_height(colours, settings.coarse * overlap * patch, valid)
     if settings.detail:
-        height += settings.detail * edge_height(colours, settings.fine * patch)
+        height += settings.detail * edge_height(colours, settings.fine * patch, valid)
     rows, columns = (
         # Square of the distance to the spring, 1 at the rim.
         (((2 * np.arange(pixels) + 1) * cells / pixels % 2 - 1) ** 2).astype(np.float32)[own]
         for cells, pixels, own in zip(leaf.shape, shape, window.pixels, strict=True)
     )
     height += settings.bowl * (rows[:, None] + columns)
+    if gaps is not None:
+        height[~gaps.valid[window.pixels]] += 1 + 2 * height.max()
+        cells, springs = gaps.springs(window)
+        if not len(cells):
+            return nearest(leaf[window.cells], (height.shape[0], height.shape[1]))
+        walled: Labels = leaf[window.cells].reshape(-1)[cells][watershed(height, springs)]
+        return walled
     y, x = (
         at[cells] - own.start
         for at, cells, own in zip(
@@ -254,7 +273,9 @@ def _flooded(
     return flooded
 
 
-def edge_height(colours: FloatImage, blur: float) -> FloatImage:
+def edge_height(
+    colours: FloatImage, blur: float, valid: NDArray[np.bool_] | None = None
+) -> FloatImage:
     """Length of the colour gradient after a Gaussian blur, (H, W) float32.
 
     Parameters
@@ -263,20 +284,32 @@ def edge_height(colours: FloatImage, blur: float) -> FloatImage:
         (3, H, W) float32.
     blur
         Standard deviation of the Gaussian in pixels, >= 0; 0 leaves it out.
+    valid
+        (H, W) bool, the pixels that the Gaussian takes its mean of. None: all of them.
 
     Returns
     -------
     (H, W) float32, >= 0, as a difference of colours over two pixels.
     """
     squares = np.zeros(colours.shape[1:], np.float32)
+    share = None if valid is None or not blur else _blurred(valid.astype(np.float32), blur)
     for channel in colours:
-        smooth = channel
-        for axis in (0, 1):
-            if blur:
-                smooth = gaussian_filter1d(smooth, blur, axis=axis, mode="nearest", truncate=2.5)
+        if share is None or valid is None:
+            smooth = _blurred(channel, blur)
+        else:
+            smooth = _blurred(np.where(valid, channel, np.float32(0)), blur)
+            smooth = np.where(share > 1e-6, smooth / np.maximum(share, 1e-6), channel)
         squares[1:-1] += (smooth[2:] - smooth[:-2]) ** 2
         squares[:, 1:-1] += (smooth[:, 2:] - smooth[:, :-2]) ** 2
     return np.sqrt(squares, out=squares)
+
+
+def _blurred(values: FloatImage, blur: float) -> FloatImage:
+    smooth = values
+    for axis in (0, 1):
+        if blur:
+            smooth = gaussian_filter1d(smooth, blur, axis=axis, mode="nearest", truncate=2.5)
+    return smooth
 
 
 def watershed(height: FloatImage, springs: NDArray[np.integer]) -> NDArray[np.int64]:

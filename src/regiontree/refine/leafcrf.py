@@ -24,9 +24,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from regiontree.images import fitted, nearest
+from regiontree.images.valid import valid_at
 from regiontree.refine.base import PatchLeaves
 from regiontree.refine.crf import CrfSettings, check_memory, crf, memory_needed
-from regiontree.refine.regions import keep_leaves, merge_specks
+from regiontree.refine.regions import extended, keep_leaves, merge_specks
 from regiontree.system.stages import check_settings, setting
 
 __all__ = ["LeafCrf", "energies_of", "leaf_energies"]
@@ -82,7 +83,10 @@ class LeafCrf:
         rgb = self._fitting(rgb, leaves.leaf.shape, len(leaves.embedding))
         shape = rgb.shape[0], rgb.shape[1]
         check_memory(shape, len(leaves.embedding), self.settings)
-        labels = crf(leaf_energies(leaves, shape, self.temperature), rgb, self.settings)
+        valid = None if leaves.valid is None else valid_at(leaves.valid, shape)
+        labels = crf(leaf_energies(leaves, shape, self.temperature), rgb, self.settings, valid)
+        if valid is not None:  # specks are judged as if the nearest region went on
+            labels = extended(labels, valid) if valid.any() else nearest(leaves.leaf, shape)
         patch = shape[0] * shape[1] / leaves.leaf.size
         labels = merge_specks(labels, leaves.parents, round(self.specks * patch))
         return keep_leaves(nearest(labels, size), leaves.leaf, leaves.parents)

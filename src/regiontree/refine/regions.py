@@ -21,6 +21,7 @@ from regiontree.tree.paths import lowest_common_ancestor
 
 __all__ = [
     "components",
+    "extended",
     "keep_leaves",
     "lowest_above",
     "merge_specks",
@@ -161,6 +162,26 @@ def trim_threads(labels: Labels, width: int) -> Labels:
     return trimmed
 
 
+def extended(labels: Labels, valid: NDArray[np.bool_]) -> Labels:
+    """Labels in which a pixel that is not valid has the label of the nearest valid one: a copy.
+
+    Parameters
+    ----------
+    labels
+        (H, W) integers.
+    valid
+        (H, W) bool, true somewhere.
+
+    Examples
+    --------
+    >>> extended(np.array([[1, 9, 9, 9, 2]], np.int32), np.array([[1, 0, 0, 0, 1]], bool)).tolist()
+    [[1, 1, 1, 2, 2]]
+    """
+    near = distance_transform_edt(~valid, return_distances=False, return_indices=True)
+    continued: Labels = labels[tuple(near)]
+    return continued
+
+
 def _windows(true: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
     """Whether each window is all true, (H - height + 1, W - width + 1), by its top left corner."""
     rows, columns = true.shape[0] - height + 1, true.shape[1] - width + 1
@@ -173,7 +194,12 @@ def _windows(true: NDArray[np.bool_], height: int, width: int) -> NDArray[np.boo
     return every
 
 
-def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integer]) -> Labels:
+def keep_leaves(
+    labels: Labels,
+    leaf_of_patch: Labels,
+    parents: NDArray[np.integer],
+    valid: NDArray[np.bool_] | None = None,
+) -> Labels:
     """Labels with at least one pixel for every leaf, (H, W) int32.
 
     A leaf without a pixel gets one pixel back, inside its nearest relative. The nearest relatives
@@ -191,6 +217,8 @@ def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integ
         (h, w) int32, the leaf of each patch.
     parents
         (N,) integers as in :class:`~regiontree.tree.RegionTree`.
+    valid
+        (H, W) bool, which pixels count; at least as many as there are leaves. None: all of them.
 
     Returns
     -------
@@ -204,11 +232,17 @@ def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integ
     """
     parents = np.asarray(parents)
     wanted = np.unique(leaf_of_patch)
-    count = _counts(labels, int(wanted[-1]))
+    kept, absent = labels, None
+    if valid is not None:  # pixels that do not count get a label of their own
+        absent = 1 + max(int(wanted[-1]), int(labels.max()))
+        kept = np.where(valid, labels, np.int32(absent))
+    count = _counts(kept, int(wanted[-1]))
+    if absent is not None:
+        count[absent:] = 0
     missing = wanted[count[wanted] == 0]
     if not len(missing):
         return labels
-    kept = labels.copy()
+    kept = kept.copy()
     rows, columns = patch_centres(leaf_of_patch.shape, labels.shape)
     centres = kept[np.ix_(rows, columns)]
     back: dict[int, tuple[int, int]] = {}
@@ -236,7 +270,7 @@ def keep_leaves(labels: Labels, leaf_of_patch: Labels, parents: NDArray[np.integ
         kept[at] = leaf
         back[leaf] = at
         centres[np.ix_(rows == at[0], columns == at[1])] = leaf
-    return kept
+    return kept if valid is None else np.where(valid, kept, labels)
 
 
 def _beside(at: tuple[int, int], labels: Labels, count: NDArray[np.int64]) -> tuple[int, int]:

@@ -54,13 +54,16 @@ class PatchGraph:
     settings : AffinitySettings
         What the affinity was made with.
     grid : (int, int)
-        Rows and columns of patches; their product is n.
+        Rows and columns of patches. Their product is n, unless patches are missing.
+    there : (h, w) bool or None
+        Which patches of the grid have data; these are the n, row by row. None: all of them.
     """
 
     unit: Tensor
     affinity: Affinity
     settings: AffinitySettings
     grid: tuple[int, int]
+    there: NDArray[np.bool_] | None = None
 
 
 class Oversegmentation(Protocol):
@@ -83,7 +86,8 @@ class Oversegmentation(Protocol):
         ----------
         patches
         rgb
-            (H, W, 3), the photograph, for methods that divide it.
+            (H, W, 3), the photograph, for methods that divide it. Where patches are missing, it has
+            the colours around them.
         seed
             Of every random step.
 

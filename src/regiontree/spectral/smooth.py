@@ -14,7 +14,8 @@ near a border, and a filter on features alone blurs the border more. Colours cha
 border, so they keep the filter from crossing it. Trees over smoothed features follow objects better
 at every size (docs/trees.md). Smoothing takes a few milliseconds.
 
-Without colours the weight depends on the features alone, with a lower temperature.
+Without colours the weight depends on the features alone, with a lower temperature. A patch that is
+not there has the weight 0 for its neighbours.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def smooth_features(
     steps: int,
     colours: Tensor | None = None,
     contrast: float = 20.0,
+    there: Tensor | None = None,
 ) -> Tensor:
     """Features smoothed over the patch grid.
 
@@ -53,6 +55,8 @@ def smooth_features(
     contrast
         Difference of colours, in units of L*a*b*, at which the weight of a neighbour falls to 1/e.
         It must be above 0.
+    there
+        (h, w) bool, which patches have data. The others do not influence them. None: all of them.
 
     Returns
     -------
@@ -71,7 +75,8 @@ def smooth_features(
                 above = smooth[top + rows - 1 : top + rows].clone()
                 first = min(top, 1)
                 near = edges and [edge[top - first :] for edge in edges]
-                smooth[top : top + rows] = _smoothed(block, near)[first : first + rows]
+                known = None if there is None else there[top - first :]
+                smooth[top : top + rows] = _smoothed(block, near, known)[first : first + rows]
     return smooth
 
 
@@ -90,20 +95,23 @@ def _edges(colours: Tensor) -> list[Tensor]:
     return found
 
 
-def _smoothed(features: Tensor, edges: list[Tensor] | None) -> Tensor:
-    """The features (h, w, d) after one step; `edges` may have rows below the last row."""
+def _smoothed(features: Tensor, edges: list[Tensor] | None, there: Tensor | None) -> Tensor:
+    """The features (h, w, d) after one step; `edges`, `there` may have rows below the last row."""
     total = features.clone()
     # Each pair of neighbours is visited once, and its weight is used for both patches.
     for i, (dy, dx) in enumerate(_PAIRS):
-        here, there = _pair(dy, dx)
-        a, b = features[here], features[there]
+        here, beside = _pair(dy, dx)
+        a, b = features[here], features[beside]
         drop = torch.linalg.vecdot(a, b) - 1
         if edges is None:
             weight = (drop / _TEMPERATURE_ALONE).exp()
         else:
             weight = (drop / _TEMPERATURE_WITH_COLOURS - edges[i][: len(a)]).exp()
+        if there is not None:
+            known = there[: len(features)]
+            weight = weight * (known[here] & known[beside])
         total[here].addcmul_(weight[:, :, None], b)
-        total[there].addcmul_(weight[:, :, None], a)
+        total[beside].addcmul_(weight[:, :, None], a)
     return torch.nn.functional.normalize(total, dim=-1)
 
 

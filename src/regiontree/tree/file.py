@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from regiontree.errors import RegionTreeError, TreeError, TreeFileError
 from regiontree.system.files import atomic_write
 from regiontree.system.paths import path_problem
+from regiontree.tree.stop import StopReason
 
 __all__ = [
     "ARRAYS",
@@ -46,8 +47,12 @@ __all__ = [
 
 FORMAT = "regiontree"
 """What a tree file calls its format."""
-FORMAT_VERSION = 1
-"""The version of the format that this package writes; later ones are refused."""
+FORMAT_VERSION = 2
+"""The last version of the format that this package reads; later ones are refused.
+
+Version 2 is version 1 with :attr:`StopReason.NO_DATA <regiontree.tree.stop.StopReason.NO_DATA>`
+among the stop reasons. Every other tree is written as version 1, which older programs read too.
+"""
 MAX_BYTES = 4 << 30  # of all arrays together; labels of a 1,000-megapixel image
 _MAX_META_BYTES = 16 << 20
 
@@ -105,7 +110,9 @@ def write_tree_file(
     path = Path(path)
     if path.suffix.lower() != ".npz":
         path = path.with_name(path.name + ".npz")
-    own = {"format": FORMAT, "format_version": FORMAT_VERSION}
+    stop = arrays["stop"]
+    has_gaps = stop is not None and bool((stop == StopReason.NO_DATA).any())
+    own = {"format": FORMAT, "format_version": FORMAT_VERSION if has_gaps else 1}
     if taken := sorted(own.keys() & meta.keys()):
         raise TreeError(f"meta key {taken[0]!r} belongs to the file format; rename it")
     text = json.dumps({**own, **meta}, sort_keys=True, ensure_ascii=True, allow_nan=False)

@@ -44,6 +44,7 @@ from regiontree.system.lazy import lazy
 from regiontree.tree import checks, cuts, kernel
 from regiontree.tree.doors import TreeDoors
 from regiontree.tree.file import ARRAYS, read_tree_file, read_tree_structure, write_tree_file
+from regiontree.tree.nodata import no_data_nodes, not_regions
 from regiontree.tree.paths import Paths, heavy_paths
 from regiontree.tree.prune import kept_arrays, kept_within
 from regiontree.tree.renumber import renumbered
@@ -368,7 +369,8 @@ class RegionTree(TreeDoors):
         n_regions, height, depth
             As :meth:`cut_nodes`.
         min_area
-            Instead of a cut: undo every division that made a child smaller than so many pixels.
+            Instead of a cut: undo every division that made a child smaller than so many pixels. The
+            division of pixels without data from the others stays.
 
         Raises
         ------
@@ -382,8 +384,10 @@ class RegionTree(TreeDoors):
         elif not (checks.is_number(min_area) and min_area >= 1):
             raise TreeError(f"prune: min_area must be at least 1 pixel, got {min_area!r}")
         else:
-            least = plain_value(min_area)
-            leaves = cuts.nodes_without_small_children(self.parents, self.area, least)
+            # The leaf of what is not there is no region that could be too small.
+            area = np.where(not_regions(self.parents, self.stop), self.area[-1], self.area)
+            least = min(plain_value(min_area), int(self.area[-1]))
+            leaves = cuts.nodes_without_small_children(self.parents, area, least)
         keep = np.zeros(self.n_nodes, dtype=bool)
         keep[leaves] = True
         return self._of(kernel.accumulate_any(self.parents, keep))
@@ -393,7 +397,8 @@ class RegionTree(TreeDoors):
 
         Nodes are taken in the order of :meth:`salient` while they fit. Each is put under the lowest
         taken node that holds it. What the children leave of a node becomes one more leaf, which
-        counts as well; its ``stop`` is :attr:`StopReason.REST`.
+        counts as well; its ``stop`` is :attr:`StopReason.REST`. The leaf of pixels without data is
+        taken first, so it stays apart from two nodes on.
 
         A cut spends half its nodes on the divisions between; this tree has only what stands out. It
         is the better choice when nodes are few, as in a figure or a set of masks. Measured in
@@ -407,7 +412,8 @@ class RegionTree(TreeDoors):
         n_nodes = checks.whole_number("n_nodes", n_nodes)
         if n_nodes < 1:
             raise TreeError(f"condense: n_nodes must be at least 1, got {n_nodes}")
-        return self._of(kept_within(self.parents, self.n_leaves, self.salient(n_nodes), n_nodes))
+        nodes = [*np.flatnonzero(no_data_nodes(self.stop[:-1])).tolist(), *self.salient(n_nodes)]
+        return self._of(kept_within(self.parents, self.n_leaves, nodes, n_nodes))
 
     def _of(self, keep: NDArray[np.bool_]) -> RegionTree:
         """The tree of some nodes, the root among them; see :mod:`regiontree.tree.prune`."""
@@ -420,7 +426,8 @@ class RegionTree(TreeDoors):
 
         These nodes hold together over the longest stretch of heights, less what the nodes before
         them cover already: see :mod:`regiontree.tree.salience`. A smaller k gives the first of
-        them. A smaller tree gives fewer. The root never is one: it has no siblings.
+        them. A smaller tree gives fewer. The root never is one: it has no siblings. Nor is the leaf
+        of pixels without data, nor the node beside it, which holds all the others.
 
         Raises
         ------
@@ -430,7 +437,9 @@ class RegionTree(TreeDoors):
         k = checks.whole_number("k", k)
         if k < 1:
             raise TreeError(f"salient: k must be at least 1, got {k}")
-        return salient_nodes(self.parents, self.area, self.height, k)
+        absent = not_regions(self.parents, self.stop)
+        ignored = absent if absent.any() else None
+        return salient_nodes(self.parents, self.area, self.height, k, ignored)
 
     # -- showing and saving -----------------------------------------------------------------------
 

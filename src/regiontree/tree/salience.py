@@ -41,7 +41,11 @@ Numbers = NDArray[np.float64]
 
 
 def salient_nodes(
-    parents: NDArray[np.integer], area: NDArray[np.integer], height: NDArray[np.floating], k: int
+    parents: NDArray[np.integer],
+    area: NDArray[np.integer],
+    height: NDArray[np.floating],
+    k: int,
+    ignored: NDArray[np.bool_] | None = None,
 ) -> list[int]:
     """The `k` most salient nodes, the most salient first.
 
@@ -51,6 +55,8 @@ def salient_nodes(
         (N,) as in :class:`~regiontree.tree.RegionTree`.
     k
         At least 0. A tree with fewer nodes gives all but the root. The root is never among them.
+    ignored
+        (N,) bool: nodes that nobody has in mind and that are never chosen. None: the root alone.
 
     Examples
     --------
@@ -72,6 +78,8 @@ def salient_nodes(
     size = walk.size[order]
     square = height.astype(np.float64) ** 2
     wanted = (square[parents] - square)[order]
+    if ignored is not None:
+        wanted[ignored[order]] = 0.0
     wanted /= max(float(wanted.max()), 1e-300)
     extent = area.astype(np.float64)[order]
     covered = np.zeros(n)  # best IoU of each node with those taken
@@ -94,6 +102,8 @@ def salient_nodes(
     # Of equals the larger comes first, then the lower number. Place 0 is the root.
     keys = zip((-first.round(_DIGITS)).tolist(), (-extent).tolist(), order.tolist(), strict=True)
     waiting = list(keys)[1:]
+    if ignored is not None:
+        waiting = [key for key in waiting if not ignored[key[2]]]
     heapq.heapify(waiting)
     taken: list[int] = []
     while waiting and len(taken) < k:

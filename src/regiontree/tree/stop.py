@@ -31,6 +31,9 @@ class StopReason(IntEnum):
     REST = 9
     """In a condensed tree: the part of its parent that the other children do not hold."""
 
+    NO_DATA = 10
+    """It is not there: the file declares no data, or the user masked it."""
+
     @property
     def sentence(self) -> str:
         """The reason in words."""
@@ -48,4 +51,5 @@ _SENTENCES = {
     StopReason.PRUNED: "pruned",
     StopReason.UNKNOWN: "not recorded",
     StopReason.REST: "the rest of its parent",
+    StopReason.NO_DATA: "no data",
 }
