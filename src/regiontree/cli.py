@@ -227,11 +227,20 @@ def segment(
     bands: Bands = None,
     page: Page = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Do finished images again.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Do finished images again, also those that have changed. Trees of other images "
+            "stay.",
+        ),
     ] = False,
     pictures: Annotated[
         bool,
-        typer.Option("--pictures", help="Also write PNG pictures of each tree, beside the tree."),
+        typer.Option(
+            "--pictures",
+            help="Also write PNG pictures of each tree, beside the tree. Finished trees get those "
+            "that they lack.",
+        ),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
@@ -239,8 +248,9 @@ def segment(
 ) -> None:
     """Parse photographs into region trees, one .npz each.
 
-    A second run skips finished images. An image that fails is reported at the end, and the others
-    are still done. Exit code: 0 all done, 1 some failed, 2 nothing could be done, 130 interrupted.
+    A second run skips finished images. An image that has changed since fails, unless --overwrite is
+    given. An image that fails is reported at the end, and the others are still done. Exit code: 0
+    all done, 1 some failed, 2 nothing could be done, 130 interrupted.
     """
     options = _options(
         backbone=backbone, size=size, views=views, tiles=tiles, kernel=kernel, stride=stride,

@@ -35,6 +35,7 @@ from regiontree.engines.feeding import Fed, feed
 from regiontree.errors import DataError, FeatureError, RegionTreeError, TreeFileError
 from regiontree.experiments.config import Experiment
 from regiontree.experiments.scoring import Scoring
+from regiontree.forest.origin import path_between
 from regiontree.parser import RegionParser
 from regiontree.settings import UNRECORDED
 from regiontree.system.faults import attempt, fault_text
@@ -246,7 +247,10 @@ class Pipeline:
                     f"{source}: features of {', '.join(changed)}; schedule extract_features too"
                 )
             kept = load_features(source)
-            kept = replace(kept, source={**kept.source, "features_sha256": digest})
+            source_facts = {**kept.source, "features_sha256": digest}
+            if (place := path_between(path, sample.image)) is not None:
+                source_facts["path"] = place
+            kept = replace(kept, source=source_facts)
             rgb = self.parser.pixels(sample.image, decoded=fed.image)
             self.parser.build(kept, rgb=rgb).save(path)
         strip = self.strip_path(sample)
