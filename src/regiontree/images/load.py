@@ -199,9 +199,9 @@ def _of_open_file(image: Image.Image, max_pixels: int, choice: Choice) -> Decode
     """
     file = getattr(image, "fp", None)
     if image.format not in _DEEP_FORMATS or not getattr(image, "tile", None) or file is None:
-        if image.format == "TIFF" and max(getattr(image, "tag_v2", {}).get(258, (8,))) > 8:
-            if image.mode in ("RGB", "RGBA", "RGBX", "CMYK"):
-                raise ImageError("the image was cut to 8 bits by Pillow; pass the path of its file")
+        bits = getattr(image, "tag_v2", {}).get(258, (8,)) if image.format == "TIFF" else (8,)
+        if max(bits) > 8 and image.mode in ("RGB", "RGBA", "RGBX", "CMYK"):
+            raise ImageError("the image was cut to 8 bits by Pillow; pass the path of its file")
         return None
     before = file.tell()
     file.seek(0)
