@@ -144,9 +144,7 @@ def _stretched(
         table = _scaled(every, low, high)
     for rows in _blocks(samples):
         if table is not None:
-            eight[rows] = table[
-                samples[rows].astype(samples.dtype.newbyteorder("=")).view(np.uint16)
-            ]
+            eight[rows] = table[samples[rows].view(np.uint16)]
         else:
             eight[rows] = _scaled(np.where(_as(there[rows], samples), samples[rows], 0), low, high)
         if decoded.inverted:

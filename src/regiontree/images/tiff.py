@@ -42,6 +42,7 @@ _LAB = (8, 9, 10)
 _CAMERA_RAW = (32803, 34892)
 _LOG = (32844, 32845)
 _JPEG = (6, 7, 33007, 34892)
+_OLD_JPEG = 6
 # Smaller copies in a file are used only if the whole image has more pixels than this. Their pixels
 # may have been picked, not averaged.
 _MANY_PIXELS = 25_000_000
@@ -164,9 +165,10 @@ def _check_kind(page: tifffile.TiffPage, name: str) -> None:
 
 
 def _is_for_pillow(page: tifffile.TiffPage) -> bool:
-    """Whether the page holds colours that tifffile leaves as they are, at 8 bits."""
+    """Whether the page is of 8 bits, and tifffile would leave its colours or cannot unpack it."""
     coded = page.photometric == _YCBCR and page.compression not in _JPEG
-    return page.dtype == np.uint8 and (coded or page.photometric in _LAB)
+    packed = page.compression == _OLD_JPEG or page.compression not in tifffile.TIFF.DECOMPRESSORS
+    return page.dtype == np.uint8 and (coded or packed or page.photometric in _LAB)
 
 
 class _Samples:
