@@ -391,7 +391,7 @@ def _is_finished(job: Job, parser: RegionParser) -> bool:
         if image.get("features_sha256") != sha256_of(features):
             return False  # other features of the same photograph
     read, asked = Choice.of_meta(meta), parser.sight.choice
-    if read != asked:
+    if (read.bands, read.page or 0) != (asked.bands, asked.page or 0):
         raise TreeFileError(
             f"{job.output} was made from {_chosen(read)}, not {_chosen(asked)}; choose another "
             "output folder or pass --overwrite"
