@@ -153,6 +153,18 @@ def test_frames_of_a_film(tmp_path):
         load_image(PHOTO, page=1)
 
 
+def test_frames_of_jpeg_xl(tmp_path):
+    film = imagecodecs.jpegxl_encode(
+        np.stack([PHOTO, 255 - PHOTO]), photometric="rgb", lossless=True
+    )
+    path = written(tmp_path, film)
+    assert off(load_image(path).rgb) == 0
+    assert off(load_image(path, page=1).rgb, 255 - PHOTO) == 0
+    for data in (film, KINDS["jxl"]):
+        with refused(ImageError, "photo.bin", "got page 2"):
+            load_image(written(tmp_path, data), page=2)
+
+
 def test_bands_of_a_photograph(tmp_path):
     path = tmp_path / "photo.png"
     Image.fromarray(PHOTO).save(path)

@@ -123,7 +123,7 @@ def _changed(job: Job, parser: RegionParser, meta: dict[str, Any]) -> str | None
 
 def _require_settings(path: Path, meta: dict[str, Any], parser: RegionParser) -> None:
     read, asked = Choice.of_meta(meta), parser.sight.choice
-    if read != asked:
+    if (read.bands, read.page or 0) != (asked.bands, asked.page or 0):
         raise TreeFileError(
             f"{path} was made from {_chosen(read)}, not {_chosen(asked)}; choose another output "
             "folder or pass --overwrite"

@@ -36,8 +36,7 @@ class _CodecReader(ImageReader):
         if size is None:
             raise ImageError(f"{request.name}: is damaged or cut short (its header is wrong)")
         check_pixels(request.name, size, request.max_pixels)
-        check_page(request.name, request.page or 0, 1)
-        samples = self.unpack(data)
+        samples = self.unpack(data, request)
         if samples.ndim not in (2, 3):
             raise ImageError(f"{request.name}: holds an image of shape {samples.shape}")
         alpha = samples.shape[2] - 1 if samples.ndim == 3 and samples.shape[2] in (2, 4) else None
@@ -47,8 +46,8 @@ class _CodecReader(ImageReader):
         """(H, W) by the header; None if it is damaged."""
         raise NotImplementedError
 
-    def unpack(self, data: bytes) -> NDArray[Any]:
-        """The decoded channels, (h, w) or (h, w, c)."""
+    def unpack(self, data: bytes, request: ImageRequest) -> NDArray[Any]:
+        """The decoded channels of the page that is asked for, (h, w) or (h, w, c)."""
         raise NotImplementedError
 
 
@@ -58,8 +57,13 @@ class JpegXlReader(_CodecReader):
     suffixes = frozenset({".jxl"})
     starts = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 
-    def unpack(self, data: bytes) -> NDArray[Any]:
-        return imagecodecs.jpegxl_decode(data)
+    def unpack(self, data: bytes, request: ImageRequest) -> NDArray[Any]:
+        if not request.page:
+            return imagecodecs.jpegxl_decode(data, index=0)
+        frames = imagecodecs.jpegxl_decode(data)
+        check_page(request.name, request.page, len(frames) if frames.ndim == 4 else 1)
+        frame: NDArray[Any] = frames[request.page]
+        return frame
 
     def claimed(self, data: bytes) -> tuple[int, int] | None:
         if not data.startswith(b"\xff\x0a"):
@@ -99,7 +103,8 @@ class QoiReader(_CodecReader):
     suffixes = frozenset({".qoi"})
     starts = (b"qoif",)
 
-    def unpack(self, data: bytes) -> NDArray[Any]:
+    def unpack(self, data: bytes, request: ImageRequest) -> NDArray[Any]:
+        check_page(request.name, request.page or 0, 1)
         return imagecodecs.qoi_decode(data)
 
     def claimed(self, data: bytes) -> tuple[int, int] | None:
@@ -114,7 +119,8 @@ class RadianceReader(_CodecReader):
     suffixes = frozenset({".rgbe"})
     starts = (b"#?RADIANCE", b"#?RGBE")
 
-    def unpack(self, data: bytes) -> NDArray[Any]:
+    def unpack(self, data: bytes, request: ImageRequest) -> NDArray[Any]:
+        check_page(request.name, request.page or 0, 1)
         light = imagecodecs.rgbe_decode(data)
         curved: NDArray[Any] = np.maximum(light, 0) ** np.float32(1 / 2.2)
         return curved

@@ -247,12 +247,8 @@ def _of_open_file(image: Image.Image, max_pixels: int, choice: Choice) -> Decode
     """
     file = getattr(image, "fp", None)
     if image.format not in _DEEP_FORMATS or not getattr(image, "tile", None) or file is None:
-        was_cut = (
-            image.format == "TIFF"
-            and image.mode in ("RGB", "RGBA", "RGBX", "CMYK")
-            and max(getattr(image, "tag_v2", {}).get(258, (8,))) > 8
-        )
-        if was_cut:
+        bits = getattr(image, "tag_v2", {}).get(258, (8,)) if image.format == "TIFF" else (8,)
+        if max(bits) > 8 and image.mode in ("RGB", "RGBA", "RGBX", "CMYK"):
             raise ImageError("the image was cut to 8 bits by Pillow; pass the path of its file")
         return None
     before = file.tell()

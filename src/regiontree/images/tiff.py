@@ -42,6 +42,7 @@ _LAB = (8, 9, 10)
 _CAMERA_RAW = (32803, 34892)
 _LOG = (32844, 32845)
 _JPEG = (6, 7, 33007, 34892)
+_OLD_JPEG = 6
 # Smaller copies in a file are used only if the whole image has more pixels than this. Their pixels
 # may have been picked, not averaged.
 _MANY_PIXELS = 25_000_000
@@ -164,9 +165,10 @@ def _check_kind(page: tifffile.TiffPage, name: str) -> None:
 
 
 def _is_for_pillow(page: tifffile.TiffPage) -> bool:
-    """Whether the page holds colours that tifffile leaves as they are, at 8 bits."""
+    """Whether the page is of 8 bits, and tifffile would leave its colours or cannot unpack it."""
     coded = page.photometric == _YCBCR and page.compression not in _JPEG
-    return page.dtype == np.uint8 and (coded or page.photometric in _LAB)
+    packed = page.compression == _OLD_JPEG or page.compression not in tifffile.TIFF.DECOMPRESSORS
+    return page.dtype == np.uint8 and (coded or packed or page.photometric in _LAB)
 
 
 class _Samples:
@@ -328,8 +330,8 @@ def _nodata(page: tifffile.TiffPage) -> float | None:
 def _there(samples: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
     """Which pixels hold data, (h, w).
 
-    A deep pixel holds none if one band has the no-data value. At 8 bits the value is also a common
-    colour, so all bands must have it.
+    0 and the values of unsigned types are colours, too, so all bands must have them. A value like
+    -9999 is none, so one band is enough.
     """
     if np.isnan(nodata):
         gone = np.isnan(samples) if samples.dtype.kind == "f" else np.zeros(samples.shape, bool)
@@ -340,7 +342,7 @@ def _there(samples: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
         gone = np.isclose(samples, nodata, rtol=rtol, atol=0.0)
     else:
         gone = samples == nodata
-    combined = np.all if samples.dtype == np.uint8 else np.any
+    combined = np.all if samples.dtype.kind == "u" or nodata == 0 else np.any
     there: NDArray[np.bool_] = ~combined(gone, axis=2)
     return there
 
