@@ -136,6 +136,16 @@ def test_bands_of_an_array():
         load_image(many, bands=8)
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, ">u2", np.int32, np.float32])
+def test_a_large_image_is_made_block_by_block(monkeypatch, dtype):
+    scene = (PHOTO.astype(np.float64) * 40).astype(dtype)
+    whole = load_image(np.ma.masked_equal(scene, scene[9, 9, 0]))
+    monkeypatch.setattr("regiontree.images.stretch._BLOCK", 1000)
+    parts = load_image(np.ma.masked_equal(scene, scene[9, 9, 0]))
+    assert np.array_equal(parts.rgb, whole.rgb)
+    assert np.array_equal(parts.valid, whole.valid)
+
+
 def test_limits_of_the_file_hold_and_inverted_grey_is_turned():
     values = np.array([[0.0, 50.0, 100.0, 200.0]])
     shown = rendered(Decoded(values, (1, 4), limits=(50.0, 150.0)), "a slice")

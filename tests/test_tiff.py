@@ -145,13 +145,15 @@ def test_no_data_of_few_digits_of_nan_and_of_a_whole_number_type(tif):
     assert image.valid is None
 
 
-def test_no_data_of_eight_bits_means_all_bands(tif):
+def test_no_data_that_is_a_colour_means_all_bands(tif):
     scene = np.maximum(PHOTO, 1)
     scene[:, :30] = 0
     scene[40, 50] = (0, 9, 9)  # a dark pixel, not a hole
     image = load_image(tif(scene, **RGB, **with_tag("0")))
     assert np.array_equal(image.valid, (scene > 0).any(axis=2))
-    # Of deep samples one band is enough: -9999 is no colour.
+    image = load_image(tif(scene.astype(np.uint16) * 16, **RGB, **with_tag("0")))
+    assert np.array_equal(image.valid, (scene > 0).any(axis=2))
+    # One band is enough for -9999, which is no colour.
     deep = scene.astype(np.float32)
     deep[40, 50, 0] = -9999
     image = load_image(tif(deep, **RGB, **with_tag("-9999")))

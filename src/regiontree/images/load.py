@@ -51,6 +51,8 @@ __all__ = ["MAX_PIXELS", "LoadedImage", "Photo", "image_size", "load_again", "lo
 
 MAX_PIXELS = 150_000_000
 """Larger photographs are refused unless more is asked for."""
+# Formats of Pillow that can be deeper than 8 bits.
+_DEEP_FORMATS = ("TIFF", "PNG", "JPEG2000", "PPM")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,9 @@ def load_image(
     if isinstance(source, Image.Image):
         check_pixels("the image", source.size[::-1], max_pixels)
         with _decoding("the image"):
-            decoded = from_pillow(source, "the image", choice.bands, choice.page)
+            decoded = _of_open_file(source, max_pixels, choice)
+            if decoded is None:
+                decoded = from_pillow(source, "the image", choice.bands, choice.page)
         return _without_file(decoded, "the image", choice, mask_of)
     if isinstance(source, np.ndarray):
         decoded = from_array(source, max_pixels, choice.bands)
@@ -200,7 +204,7 @@ def load_again(
 def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(H, W) of an image file in pixels, as stored, before the EXIF orientation is applied.
 
-    Only the header of the file is read.
+    No pixel is decoded.
 
     Raises
     ------
@@ -230,6 +234,29 @@ def _without_masked(decoded: Decoded, name: str, mask_of: _MaskOf) -> Decoded:
         return decoded
     valid = both(decoded.valid, nearest(mask, decoded.samples.shape[:2]))
     return replace(decoded, valid=valid, facts={**decoded.facts, "mask_sha256": mask_digest(mask)})
+
+
+def _of_open_file(image: Image.Image, max_pixels: int, choice: Choice) -> Decoded | None:
+    """The samples in the file of an image that Pillow has opened and not decoded yet.
+
+    None if Pillow is the right reader, or has decoded it. Pillow would cut deep colour to 8 bits.
+    """
+    file = getattr(image, "fp", None)
+    if image.format not in _DEEP_FORMATS or not getattr(image, "tile", None) or file is None:
+        bits = getattr(image, "tag_v2", {}).get(258, (8,)) if image.format == "TIFF" else (8,)
+        if max(bits) > 8 and image.mode in ("RGB", "RGBA", "RGBX", "CMYK"):
+            raise ImageError("the image was cut to 8 bits by Pillow; pass the path of its file")
+        return None
+    before = file.tell()
+    file.seek(0)
+    data = file.read()
+    file.seek(before)
+    page = image.tell() or None if choice.page is None else choice.page
+    reader = find_reader("", data[:FIRST_BYTES])
+    if type(reader) is PillowReader:
+        return None
+    request = ImageRequest(io.BytesIO(data), "the image", max_pixels, None, choice.bands, page)
+    return _of_reader(reader, request)
 
 
 def _without_file(decoded: Decoded, name: str, choice: Choice, mask_of: _MaskOf) -> LoadedImage:

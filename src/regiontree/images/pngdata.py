@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import imagecodecs
-import numpy as np
 from PIL import Image
 
 from regiontree.images.channels import picture_of
@@ -58,16 +57,11 @@ def _deep(data: bytes, request: ImageRequest) -> Decoded:
     width, height = struct.unpack_from(">II", data, 16)
     check_pixels(request.name, (height, width), request.max_pixels)
     check_page(request.name, request.page or 0, 1)
-    samples = imagecodecs.png_decode(data)
+    samples = imagecodecs.png_decode(data)  # a transparent colour becomes an opacity
     chunks = {kind: (start, length) for kind, start, length in _chunks(data)}
-    valid = None
-    if b"tRNS" in chunks:  # a colour that is transparent
-        start, length = chunks[b"tRNS"]
-        key = np.frombuffer(data, ">u2", length // 2, start)
-        valid = ~np.atleast_3d(samples == key).all(axis=2)
     profile = _profile(data, *chunks[b"iCCP"]) if b"iCCP" in chunks else None
     alpha = samples.shape[2] - 1 if samples.ndim == 3 and samples.shape[2] in (2, 4) else None
-    found = picture_of(samples, request, alpha=alpha, valid=valid, profile=profile)
+    found = picture_of(samples, request, alpha=alpha, profile=profile)
     turned = _orientation(data, *chunks[b"eXIf"]) if b"eXIf" in chunks else 1
     samples = upright(found.samples, turned)
     return replace(

@@ -35,9 +35,11 @@ _DEPTHS = {255.0: 0.5, 1023.0: 0.8, 4095.0: 0.8, 16383.0: 0.8, 65535.0: 0.5}
 _FLOAT_RANGES = {1.0: 0.5, 255.0: 0.5}
 # Rounding and sharpening push values of a float photograph beyond its range by about this share.
 _BEYOND = 0.02
+# Samples that are floating point at a time.
+_BLOCK = 1 << 24
 _NONE = {"f": 3.4028e38, "d": 1.7976e308}
 # Percentiles of more samples than this are taken of every second, third, ... sample.
-_SAMPLED = 1 << 24
+_SAMPLED = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,58 +128,103 @@ def _stretched(
 
     There are no such values if no pixel holds data.
     """
-    # Values of eight bytes stay float64: in float32, 1e300 would become infinity.
-    wide = samples.dtype.itemsize > 4
-    values: NDArray[Any] = samples.astype(np.float64 if wide else np.float32)
-    # The largest float is no measurement: programs write it where there is none.
-    beyond = np.abs(values) >= _NONE.get(samples.dtype.char, np.inf)
-    finite = ~(np.isnan(values) | beyond)
-    finite = finite if finite.ndim == 2 else finite.all(axis=2)
+    finite = np.concatenate([_measured(samples[rows]) for rows in _blocks(samples)])
     if not finite.any():
         raise ImageError(f"{name}: the image holds no finite value, only NaN or infinity")
     there = finite if decoded.valid is None else finite & decoded.valid
     if decoded.alpha is not None:
         there = there & (decoded.alpha > 0)
-    if decoded.limits is not None:
-        low, high = decoded.limits
-    else:
-        known = values[there]
-        if not known.size:
-            return np.zeros(values.shape, np.uint8), finite, None
-        low, high = _limits(known, decoded, samples.dtype)
-    if not there.all():
-        values[~there] = low
-    if high <= low:
-        eight = np.full(values.shape, 127, np.uint8)
-    else:
-        scaled = np.clip((values - low) / (high - low), 0.0, 1.0)
-        eight = (scaled * 255 + 0.5).astype(np.uint8)
-    if decoded.inverted:
-        eight = np.uint8(255) - eight
-    if not there.all():
-        eight[~there] = 0
+    eight = np.zeros(samples.shape, np.uint8)
+    if not there.any():
+        return eight, finite, None
+    low, high = decoded.limits or _limits(samples, there, decoded.white)
+    table = None
+    if samples.dtype in (np.uint16, np.int16):  # each of the 65,536 values is scaled once
+        every = np.arange(1 << 16, dtype=np.uint16).view(samples.dtype)
+        table = _scaled(every, low, high)
+    for rows in _blocks(samples):
+        if table is not None:
+            eight[rows] = table[
+                samples[rows].astype(samples.dtype.newbyteorder("=")).view(np.uint16)
+            ]
+        else:
+            eight[rows] = _scaled(np.where(_as(there[rows], samples), samples[rows], 0), low, high)
+        if decoded.inverted:
+            eight[rows] = np.uint8(255) - eight[rows]
+        eight[rows][~there[rows]] = 0
     return eight, finite, (float(low), float(high))
 
 
+def _scaled(samples: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """0 to 255 from `low` to `high`; 127 if they are the same."""
+    if high <= low:
+        return np.full(samples.shape, 127, np.uint8)
+    share = np.clip((_floats(samples) - low) / (high - low), 0.0, 1.0)
+    return (share * 255 + 0.5).astype(np.uint8)
+
+
+def _as(there: NDArray[np.bool_], samples: NDArray[Any]) -> NDArray[np.bool_]:
+    """(h, w), or (h, w, 1) for colours."""
+    return there if samples.ndim == 2 else there[:, :, None]
+
+
+def _blocks(samples: NDArray[Any]) -> list[slice]:
+    """Rows in blocks, so that a large image is not floating point as a whole."""
+    step = max(1, _BLOCK // max(1, samples[0].size))
+    return [slice(start, start + step) for start in range(0, len(samples), step)]
+
+
+def _floats(samples: NDArray[Any]) -> NDArray[Any]:
+    # Values of eight bytes stay float64: in float32, 1e300 would become infinity.
+    return samples.astype(np.float64 if samples.dtype.itemsize > 4 else np.float32)
+
+
+def _measured(samples: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which pixels are finite in every channel.
+
+    The largest float is no measurement: programs write it where there is none.
+    """
+    if samples.dtype.kind != "f":
+        return np.ones(samples.shape[:2], np.bool_)
+    largest = _NONE.get(samples.dtype.newbyteorder("=").char, np.inf)
+    finite: NDArray[np.bool_] = np.abs(samples) < largest  # false for NaN
+    return finite if finite.ndim == 2 else np.logical_and.reduce(finite, axis=2)
+
+
 def _limits(
-    known: NDArray[np.floating[Any]], decoded: Decoded, dtype: np.dtype[Any]
+    samples: NDArray[Any], there: NDArray[np.bool_], declared: float | None
 ) -> tuple[float, float]:
-    """The values that become black and white. `known`: (n,) or (n, 3), what holds data."""
-    flat = known.reshape(-1)
-    low, high = np.percentile(flat[:: 1 + flat.size // _SAMPLED], _PERCENTILES)
-    if decoded.samples.ndim == 3:
-        floating = dtype.kind == "f"
+    """The values that become black and white.
+
+    Parameters
+    ----------
+    samples
+        (h, w) or (h, w, 3).
+    there
+        (h, w), which pixels hold data; at least one does.
+    declared
+        The largest value by the file's own account.
+    """
+    pixels = samples.reshape(there.size, -1)
+    every = 1 + samples.size // _SAMPLED
+    known = _floats(pixels[::every][there.reshape(-1)[::every]])
+    if not known.size:
+        known = _floats(samples[there])
+    low, high = np.percentile(known, _PERCENTILES)
+    least, most = known.min(), known.max()
+    if samples.ndim == 3:
+        floating = samples.dtype.kind == "f"
         ranges = _FLOAT_RANGES if floating else _DEPTHS
-        if decoded.white is not None:
-            ranges = {decoded.white: 0.5, **ranges}
+        if declared is not None:
+            ranges = {declared: 0.5, **ranges}
         beyond = _BEYOND if floating else 0.0
         for white, share in ranges.items():
             if low >= -beyond * white and high <= (1 + beyond) * white:
-                if high - low >= share * white or flat.min() == flat.max():
+                if high - low >= share * white or least == most:
                     return 0.0, white
                 break
     if high <= low:
-        low, high = flat.min(), flat.max()
+        low, high = least, most
     return float(low), float(high)
 
 

@@ -328,8 +328,8 @@ def _nodata(page: tifffile.TiffPage) -> float | None:
 def _there(samples: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
     """Which pixels hold data, (h, w).
 
-    A deep pixel holds none if one band has the no-data value. At 8 bits the value is also a common
-    colour, so all bands must have it.
+    0 and the values of unsigned types are colours, too, so all bands must have them. A value like
+    -9999 is none, so one band is enough.
     """
     if np.isnan(nodata):
         gone = np.isnan(samples) if samples.dtype.kind == "f" else np.zeros(samples.shape, bool)
@@ -340,7 +340,7 @@ def _there(samples: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
         gone = np.isclose(samples, nodata, rtol=rtol, atol=0.0)
     else:
         gone = samples == nodata
-    combined = np.all if samples.dtype == np.uint8 else np.any
+    combined = np.all if samples.dtype.kind == "u" or nodata == 0 else np.any
     there: NDArray[np.bool_] = ~combined(gone, axis=2)
     return there
 
