@@ -145,7 +145,7 @@ def scored(
 
 def main() -> None:
     options = arguments(__doc__)
-    options.add_argument("--images", type=int, default=4, help="of each data set, at most")
+    options.add_argument("--images", type=int, default=6, help="of each data set, at most  [6]")
     options.add_argument("--preset", default="fast", help="of the trees  [fast]")
     given = options.parse_args()
     print_heading(__file__)
