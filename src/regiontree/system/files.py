@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from regiontree.system.temporary import temporary_file, temporary_folder
 
 __all__ = ["atomic_folder", "atomic_write", "sha256_of"]
 
@@ -29,18 +29,12 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # 40 characters are at most 160 bytes, so the temporary name is short enough for a file system.
-    # The name is known before the file exists, so the file is removed after any interruption.
-    temporary = path.parent / f".{path.name[:40]}.{secrets.token_hex(8)}.tmp"
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+    with temporary_file(path) as (file, temporary):
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()  # Windows renames no open file
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 @contextmanager
@@ -50,9 +44,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Missing parent folders are made. A folder of the same name stays until then and is then removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name[:40]}.", dir=path.parent) as workplace:
-        new, old = Path(workplace) / "new", Path(workplace) / "old"
-        new.mkdir()  # has the usual permissions; a temporary folder has stricter ones
+    with temporary_folder(path) as workplace:
+        new, old = workplace / "new", workplace / "old"
+        new.mkdir()
         yield new
         try:
             if path.exists():

@@ -1,0 +1,102 @@
+"""The commands that are tortured: what lies there before, and what is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+__all__ = ["COMMANDS", "Command"]
+
+GRID, PATCH = 6, 4
+LABELS = """\
+animal
+\tcat\t1\t0
+\tdog\t2\t0
+background\t0\t1
+void\t255\t2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command.
+
+    Attributes
+    ----------
+    prepare : callable
+        Makes its inputs in an empty folder.
+    argv : list of str, or a function with its arguments
+        See :meth:`machine.Machine.run`.
+    finished : tuple of str
+        Patterns of files that no later run may touch once they are there.
+    """
+
+    prepare: Callable[[Path], None]
+    argv: list[str] | dict[str, Any]
+    finished: tuple[str, ...]
+
+
+def _photographs(folder: Path, count: int = 3) -> None:
+    """Small photographs with features beside them, of a cat and a dog."""
+    rng = np.random.default_rng(0)
+    kinds = np.linalg.qr(rng.normal(size=(16, 3)))[0].T
+    for name in ("images", "masks", "features"):
+        (folder / name).mkdir()
+    for i in range(count):
+        truth = np.zeros((GRID, GRID), np.uint8)
+        truth[1:5, 1:3], truth[1:5, 3 : 5 + i % 2] = 1, 2
+        features = kinds[truth] + 0.05 * rng.normal(size=(GRID, GRID, 16))
+        np.save(folder / f"features/p{i}.npy", features.astype(np.float32))
+        mask = truth.repeat(PATCH, 0).repeat(PATCH, 1)
+        rgb = np.stack([mask * 80, 255 - mask * 60, rng.integers(0, 255, mask.shape)], -1)
+        Image.fromarray(rgb.astype(np.uint8)).save(folder / f"images/p{i}.png")
+        Image.fromarray(mask).save(folder / f"masks/p{i}.png")
+
+
+def _experiment(folder: Path) -> None:
+    _photographs(folder)
+    (folder / "labels.txt").write_text(LABELS)
+    (folder / "pets.yaml").write_text(yaml.safe_dump({
+        "dataset": {"name": "pets", "images": "images", "masks": "masks", "labels": "labels.txt"},
+        "root": ".", "output": "out", "budgets": [2, 4],
+        "settings": {"backbone": "precomputed:features", "parts": 8},
+    }))  # fmt: skip
+
+
+def _trees(folder: Path) -> None:
+    """Trees made without regiontree's batch work, each beside its photograph."""
+    from regiontree.parser import RegionParser
+    from regiontree.system.files import sha256_of
+
+    _photographs(folder)
+    parser = RegionParser(backbone="precomputed", parts=8, refine="none")
+    for photo in sorted((folder / "images").glob("*.png")):
+        features = np.load(folder / f"features/{photo.stem}.npy")
+        source = {"name": photo.name, "sha256": sha256_of(photo)}
+        side = GRID * PATCH
+        tree = parser.build(features, image_size=(side, side), source=source)
+        tree.save(photo.with_suffix(".npz"))
+
+
+SEGMENT = ["segment", "images", "-o", "out", "--backbone", "precomputed:features", "--set",
+           "parts.count=8", "--set", "seed=1", "--pictures"]  # fmt: skip
+
+COMMANDS = {
+    "segment": Command(_photographs, SEGMENT, ("out/*.npz", "out/*.png")),
+    "run": Command(_experiment, ["run", "pets.yaml"], ("out/**/*.npz",)),
+    "gallery": Command(_trees, ["gallery", "images", "-o", "site"], ("site/pages/*",)),
+    "export masks": Command(
+        _trees, ["export", "images", "--to", "masks", "-o", "out"], ("out/**/*.png",)
+    ),
+    "export coco": Command(_trees, ["export", "images", "--to", "coco", "-o", "out"], ()),
+    "export geojson": Command(
+        _trees, ["export", "images", "--to", "geojson", "-o", "out"], ("out/*.geojson",)
+    ),
+}
+"""By name, as tests show it."""
