@@ -172,7 +172,7 @@ def test_bad_files_are_recorded_and_the_rest_is_done(tmp_path):
     assert sorted(p.name for p in out.iterdir()) == ["0.npz", "1.npz", "summary.json"]
 
 
-def test_running_again_skips_what_is_finished_and_redoes_what_changed(tmp_path):
+def test_running_again_skips_what_is_finished_and_tells_what_changed(tmp_path):
     for i in range(3):
         feature_file(tmp_path / f"in/{i}.npy", seed=i)
     out = tmp_path / "out"
@@ -182,12 +182,16 @@ def test_running_again_skips_what_is_finished_and_redoes_what_changed(tmp_path):
     feature_file(tmp_path / "in/1.npy", seed=9)  # another image under the old name
     (out / "2.npz").write_bytes(before["2.npz"][:100])  # a damaged result
     done, summary = segment_features([tmp_path / "in"], out)
-    assert done.returncode == 0
-    assert (summary["done"], summary["skipped"]) == (2, 1)
+    assert done.returncode == 1
+    assert [file["status"] for file in summary["files"]] == ["skipped", "failed", "done"]
+    assert "1.npy: has changed since" in summary["files"][1]["error"]
+    assert "--overwrite" in summary["files"][1]["error"]
+    assert {p.name: p.read_bytes() for p in out.glob("*.npz")} == before
+    done, summary = segment_features([tmp_path / "in/1.npy"], out, "--overwrite")
+    assert summary["done"] == 1
     after = {p.name: p.read_bytes() for p in out.glob("*.npz")}
-    assert after["0.npz"] == before["0.npz"]
     assert after["1.npz"] != before["1.npz"]
-    assert after["2.npz"] == before["2.npz"]
+    assert {**after, "1.npz": b""} == {**before, "1.npz": b""}
 
 
 def test_results_of_other_settings_are_neither_trusted_nor_overwritten_unasked(tmp_path):
@@ -357,7 +361,8 @@ def test_photographs_with_their_own_features(tmp_path):
     again = ("segment", photo, "-o", tmp_path / "out", "--backbone", features, "--parts", 12)
     assert "0 done, 1 skipped" in run(*again).stderr
     feature_file(tmp_path / "features/photo.npy", seed=3)  # new features: the tree is stale
-    assert "1 done, 0 skipped" in run(*again).stderr
+    assert "its features in" in run(*again).stderr
+    assert "1 done, 0 skipped" in run(*again, "--overwrite").stderr
 
 
 # -- with the next photographs decoded meanwhile, as beside a GPU ---------------------------------
@@ -407,7 +412,8 @@ def test_decoding_ahead_changes_neither_order_nor_trees(folder, ahead):
             alone.parse(folder / f"in/{i}.png"),
         )
         assert np.array_equal(tree.labels, expected.labels)
-        assert tree.meta == expected.meta
+        image = {**expected.meta["image"], "path": f"../in/{i}.png"}
+        assert tree.meta == {**expected.meta, "image": image}
     (folder / "out/3.npz").unlink()
     again = in_process(folder)
     assert [o.status for o in again.outcomes] == ["skipped", "failed", "skipped", "done", "skipped"]

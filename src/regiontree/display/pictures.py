@@ -9,13 +9,15 @@ narrow. Colours are spaced in OKLCH, where equal steps look equal (Ottosson, 202
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from regiontree.images import load_image, nearest
 from regiontree.system.files import atomic_write
@@ -37,6 +39,7 @@ __all__ = [
     "nodes_of_leaves",
     "overlay",
     "photo_pixels",
+    "picture_names",
     "region_count",
     "save_pictures",
 ]
@@ -155,30 +158,56 @@ def hierarchy_picture(
     return _in_a_row(panels)
 
 
+def picture_names(
+    tree: RegionTree, granularities: Sequence[int] = GRANULARITIES
+) -> dict[str, int | None]:
+    """The pictures of a tree by name, ``cut-004`` for example, with the regions asked for.
+
+    The pixels of the tree are not used, so :meth:`RegionTree.load_structure` is enough.
+    """
+    names: dict[str, int | None] = {"hierarchy": None, "cuts": None}
+    for count in distinct_cuts(tree, granularities):
+        names[f"cut-{len(tree.cut_nodes(n_regions=count)):03}"] = count
+    return names
+
+
 def save_pictures(
     tree: RegionTree,
     image: Any,
     stem: Path,
     *,
     granularities: Sequence[int] = GRANULARITIES,
+    only: Collection[str] | None = None,
+    texts: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Path]:
     """Write the hierarchy, the row of cuts and each cut as PNG files named after `stem`.
 
     ``photo`` gives photo.hierarchy.png, photo.cuts.png, and for each cut, named by its number of
     regions, photo.cut-004.png and so on.
+
+    Parameters
+    ----------
+    only
+        The :func:`picture_names` to draw. None: all.
+    texts
+        Texts to put into each PNG, by their keys.
     """
-    pictures = {
-        "hierarchy": hierarchy_picture(tree, image),
-        "cuts": cut_strip(tree, image, granularities=granularities),
-    }
-    for count in distinct_cuts(tree, granularities):
-        found = len(tree.cut_nodes(n_regions=count))
-        pictures[f"cut-{found:03}"] = cut_picture(tree, image, n_regions=count, width=1024)
+    info = PngInfo()
+    for key, text in texts.items():
+        info.add_text(key, text)
     written = []
-    for name, picture in pictures.items():
+    for name, count in picture_names(tree, granularities).items():
+        if only is not None and name not in only:
+            continue
+        if count is not None:
+            picture = cut_picture(tree, image, n_regions=count, width=1024)
+        elif name == "cuts":
+            picture = cut_strip(tree, image, granularities=granularities)
+        else:
+            picture = hierarchy_picture(tree, image)
         path = stem.with_name(f"{stem.name}.{name}.png")
         with atomic_write(path) as file:
-            picture.save(file, format="PNG")
+            picture.save(file, format="PNG", pnginfo=info)
         written.append(path)
     return written
 

@@ -2,19 +2,18 @@
 
 A photograph is finished if its tree file exists and was made from the same bytes with the same
 settings. A run skips finished photographs, records files that cannot be read, and goes on with the
-rest. A tree file gets its name only when it is complete. So an interruption loses at most the
-photograph in work, and the next run does the rest. With a GPU, the next photographs are decoded
-while a tree is built.
+rest. It replaces no tree unless the user asks for it. A tree file gets its name only when it is
+complete. So an interruption loses at most the photograph in work, and the next run does the rest.
+With a GPU, the next photographs are decoded while a tree is built. Several processes can work on
+one folder.
 """
 
 from __future__ import annotations
 
 import glob
-import json
 import os
 import time
-import zipfile
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
@@ -22,45 +21,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from regiontree.backbones.featurefile import Features
-from regiontree.backbones.precomputed import FEATURE_SUFFIXES, find_features
+from regiontree.backbones.precomputed import FEATURE_SUFFIXES
 from regiontree.backbones.tiles import Tiled, memory_needed
-from regiontree.display.pictures import save_pictures
+from regiontree.display.drawn import draw, draw_missing
 from regiontree.engines.feeding import Fed, feed
-from regiontree.errors import (
-    FeatureError,
-    ImageError,
-    RegionTreeError,
-    SettingsError,
-    TreeFileError,
-)
+from regiontree.engines.finished import Job, is_finished, save_tree
+from regiontree.engines.names import name_trees
+from regiontree.errors import FeatureError, ImageError, RegionTreeError, SettingsError
+from regiontree.forest.summary import write_summary
 from regiontree.images import grid_of, image_size, image_suffixes
 from regiontree.parser import RegionParser
-from regiontree.settings import record_differences
 from regiontree.spectral.graph import MAX_PARTS
-from regiontree.system.files import atomic_write, sha256_of
-from regiontree.system.inputs import SUMMARY_NAME, find_files
-from regiontree.tree.file import read_meta
+from regiontree.system.inputs import Found, search
 
 __all__ = ["Job", "Outcome", "Summary", "largest", "plan", "segment", "suffixes_for"]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A photograph to process.
-
-    Attributes
-    ----------
-    source : Path
-        The photograph.
-    output : Path or None
-        The tree file to write. None if there is an error.
-    error : str or None
-        Why the photograph cannot be processed.
-    """
-
-    source: Path
-    output: Path | None = None
-    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +46,14 @@ class Outcome:
     source : str
         The photograph.
     status : {"done", "skipped", "failed"}
-        ``skipped`` means that the tree was finished before.
+        ``skipped`` means that the tree was finished before, with its pictures if they are asked
+        for. ``done`` means that the tree or some of its pictures were made now.
     output : str or None
-        The tree file.
+        The tree file. A job may fail after its tree was written, because a picture fails.
     nodes, leaves : int or None
-        Numbers of nodes and leaves of the tree. Only if it is done.
+        Numbers of nodes and leaves of the tree. Only if it was made now.
     seconds : float or None
-        Time that the photograph took. Only if it is done.
+        Time that the photograph took. Only if its tree was made now.
     error : str or None
         Why the job failed.
     """
@@ -106,12 +81,18 @@ class Summary:
         Whether the user stopped the batch.
     planned : int
         Number of jobs.
+    folder : Path or None
+        The output folder.
+    found : Found or None
+        What the inputs name. It tells what was left out.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
     seconds: float = 0.0
     interrupted: bool = False
     planned: int = 0
+    folder: Path | None = None
+    found: Found | None = None
 
     def count(self, status: str) -> int:
         """Number of jobs with this status."""
@@ -120,7 +101,7 @@ class Summary:
     @property
     def images_per_second(self) -> float:
         """Photographs done in a second; 0 if none is done."""
-        done = self.count("done")
+        done = sum(outcome.seconds is not None for outcome in self.outcomes)
         return done / self.seconds if done and self.seconds > 0 else 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -131,18 +112,25 @@ class Summary:
             "interrupted": self.interrupted,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 4),
+            "folder": None if self.folder is None else os.path.abspath(self.folder),
+            "left_out": {} if self.found is None else dict(sorted(self.found.left_out.items())),
             "files": [asdict(outcome) for outcome in self.outcomes],
         }
 
 
 def plan(
-    paths: Sequence[str | Path], out: Path, suffixes: frozenset[str], *, pictures: bool = False
+    paths: Sequence[str | Path],
+    out: Path,
+    suffixes: frozenset[str],
+    *,
+    pictures: bool = False,
+    found: Found | None = None,
 ) -> list[Job]:
     """One job for each photograph. No two jobs have the same output.
 
-    The tree of ``a/b/photo.jpg`` from the folder ``a`` goes to ``out/b/photo.npz``. If two outputs
-    would be the same, both keep their suffix (``photo.jpg.npz``). If that is not enough, both also
-    keep their folders.
+    The tree of ``a/b/photo.jpg`` from the folder ``a`` goes to ``out/b/photo.npz``, unless that is
+    the tree of another photograph: see :mod:`regiontree.engines.names`. A photograph that has a
+    tree in `out` keeps its file.
 
     Parameters
     ----------
@@ -154,65 +142,47 @@ def plan(
         Suffixes of the files that count as input in a folder.
     pictures
         Whether pictures are also drawn into `out`.
+    found
+        What the paths name, if they were searched before.
 
     Raises
     ------
     SettingsError
         There is no input, `out` is a file, or pictures would be drawn into an input folder.
     """
-    photos = find_files(paths, suffixes, out)
-    if not photos:
+    found = found or search(paths, suffixes, out)
+    if not found.files:
         raise SettingsError("no input: name at least one file, folder or pattern")
     if out.is_file():
         raise SettingsError(f"output folder {out} is a file; choose another name")
-    here = os.path.abspath(out)
-    if pictures and any(Path(p).is_dir() and os.path.abspath(p) == here for p in paths):
+    here = os.path.realpath(out)
+    if pictures and any(Path(p).is_dir() and os.path.realpath(p) == here for p in paths):
         raise SettingsError(
             f"the next run would read the pictures in {out} as photographs; choose an output "
             "folder that is not an input folder"
         )
-    folders = [os.path.dirname(os.path.abspath(file)) for file, _ in photos]
-    try:
-        common = os.path.commonpath(folders)
-    except ValueError:  # the files lie on different drives
-        common = ""
-    names: list[Path] = []
-    for level in range(3):
-        taken = Counter(os.path.normcase(name) for name in names) if names else None
-        proposed = []
-        for i, (file, root) in enumerate(photos):
-            if taken is not None and taken[os.path.normcase(names[i])] == 1:
-                proposed.append(names[i])
-                continue
-            below = file.relative_to(root)
-            if level == 2:
-                below = Path(os.path.relpath(os.path.abspath(file), common)) if common else below
-            proposed.append(
-                below.with_suffix(".npz") if level == 0 else below.with_name(below.name + ".npz")
-            )
-        names = proposed
+    errors = {file: _problem(file, found, suffixes) for file, _ in found.files}
+    photos = [(file, root) for file, root in found.files if errors[file] is None]
+    named = dict(zip([file for file, _ in photos], name_trees(photos, out), strict=True))
+    inputs = {os.path.normcase(os.path.abspath(file)) for file in named}
     jobs = []
-    taken = Counter(os.path.normcase(name) for name in names)
-    inputs = {os.path.normcase(os.path.abspath(file)) for file, _ in photos}
-    for (file, _), name in zip(photos, names, strict=True):
-        error = None
-        if not file.exists():
-            what = (
-                "no file matches this pattern"
-                if glob.has_magic(str(file))
-                else "no such file or folder"
-            )
-            error = f"{file}: {what}"
-        elif file.is_dir():
-            error = f"{file}: holds no images ({', '.join(sorted(suffixes))})"
-        elif os.path.normcase(os.path.abspath(out / name)) in inputs:
-            error = (
-                f"{file}: its tree would overwrite the input {out / name}; choose another folder"
-            )
-        elif taken[os.path.normcase(name)] > 1:
-            error = f"{file}: another input would also be written to {out / name}"
-        jobs.append(Job(file, error=error) if error else Job(file, out / name))
+    for file, root in found.files:
+        output, error = named.get(file), errors[file]
+        if output is not None and os.path.normcase(os.path.abspath(output)) in inputs:
+            error = f"{file}: its tree would overwrite the input {output}; choose another folder"
+        jobs.append(Job(file, error=error) if error else Job(file, output, root=root))
     return jobs
+
+
+def _problem(file: Path, found: Found, suffixes: frozenset[str]) -> str | None:
+    """Why an input is no photograph that can be processed."""
+    if file in found.problems:
+        return f"{file}: {found.problems[file]}"
+    if not file.exists():
+        is_pattern = glob.has_magic(str(file))
+        what = "no file matches this pattern" if is_pattern else "no such file or folder"
+        return f"{file}: {what}"
+    return f"{file}: holds no images ({', '.join(sorted(suffixes))})" if file.is_dir() else None
 
 
 def suffixes_for(parser: RegionParser) -> frozenset[str]:
@@ -253,6 +223,7 @@ def segment(
     *,
     overwrite: bool = False,
     pictures: bool = False,
+    found: Found | None = None,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Summary:
     """The summary of a batch, which is also written to ``summary.json`` in `out`.
@@ -270,7 +241,9 @@ def segment(
     overwrite
         Whether finished trees are made again.
     pictures
-        Whether pictures of each tree are drawn beside it.
+        Whether pictures of each tree are drawn beside it, also of a finished tree that lacks some.
+    found
+        What the inputs name, for the summary.
     on_outcome
         Called with the result of each job.
 
@@ -279,10 +252,10 @@ def segment(
     BackboneError
         The backbone cannot be loaded, so no photograph can be processed.
     """
-    summary = Summary(planned=len(jobs))
+    summary = Summary(planned=len(jobs), folder=out, found=found)
     start = time.perf_counter()
     try:
-        with closing(_outcomes(parser, jobs, overwrite, pictures)) as outcomes:
+        with closing(_outcomes(parser, jobs, out, overwrite, pictures)) as outcomes:
             for outcome in outcomes:
                 summary.outcomes.append(outcome)
                 on_outcome(outcome)
@@ -291,96 +264,75 @@ def segment(
     finally:
         summary.seconds = time.perf_counter() - start
         if summary.outcomes:
-            with atomic_write(out / SUMMARY_NAME) as file:
-                file.write(json.dumps(summary.as_dict(), indent=1).encode())
+            write_summary(out, summary.as_dict())
     return summary
 
 
 def _outcomes(
-    parser: RegionParser, jobs: Sequence[Job], overwrite: bool, pictures: bool
+    parser: RegionParser, jobs: Sequence[Job], out: Path, overwrite: bool, pictures: bool
 ) -> Generator[Outcome, None, None]:
     """The results of the jobs, in their order."""
     started: deque[tuple[Job, Outcome | None]] = deque()
 
     def photos() -> Iterator[Path | None]:
         for job in jobs:
-            started.append((job, _known_outcome(job, parser, overwrite)))
-            yield None if started[-1][1] else job.source
+            known = None if overwrite and not job.error else _known_outcome(job, parser, pictures)
+            started.append((job, known))
+            yield None if known else job.source
 
     # Building a tree takes longer than a batch of the network could save.
     with closing(feed(parser, photos(), batch=1)) as feeding:
         for fed in feeding:
             job, known = started.popleft()
-            yield known or _done(job, parser, fed, pictures)
+            yield known or _done(job, parser, fed, out, overwrite=overwrite, pictures=pictures)
 
 
-def _known_outcome(job: Job, parser: RegionParser, overwrite: bool) -> Outcome | None:
-    """The result of a job that needs no work: failed or finished before. Otherwise None."""
+def _known_outcome(job: Job, parser: RegionParser, pictures: bool) -> Outcome | None:
+    """The result of a job that needs no tree: failed or finished before. Otherwise None."""
     source = str(job.source)
     if job.output is None:
         return Outcome(source, "failed", error=job.error)
+    output = str(job.output)
     try:
-        if not overwrite and _is_finished(job, parser):
-            return Outcome(source, "skipped", str(job.output))
-    except (RegionTreeError, OSError) as error:
-        return Outcome(source, "failed", str(job.output), error=str(error))
-    return None
+        if not is_finished(job, parser):
+            return None
+        drawn = pictures and draw_missing(job.output, _shown(job, parser))
+    except (RegionTreeError, OSError, MemoryError) as error:
+        return Outcome(source, "failed", output, error=_said(error, job))
+    return Outcome(source, "done" if drawn else "skipped", output)
 
 
-def _done(job: Job, parser: RegionParser, fed: Fed, pictures: bool) -> Outcome:
+def _done(
+    job: Job, parser: RegionParser, fed: Fed, out: Path, *, overwrite: bool, pictures: bool
+) -> Outcome:
     """Build and save the tree of a job from its features; the result of the job."""
     assert job.output is not None
-    source, start = str(job.source), time.perf_counter()
+    source, start, output = str(job.source), time.perf_counter(), None
     try:
         if not isinstance(fed.features, Features):
             raise fed.features or FeatureError(f"{source}: has no features; run the batch again")
         tree = parser.build(fed.features, rgb=parser.pixels(job.source, decoded=fed.image))
-        tree.save(job.output)
-        if pictures:
-            photo = None if parser.settings.backbone.name == "precomputed" else job.source
-            save_pictures(tree, photo, job.output.with_suffix(""))
+        output, is_new = save_tree(tree, job, parser, out, overwrite=overwrite)
+        if pictures and is_new:
+            draw(tree, output, _shown(job, parser))
+        elif pictures:
+            draw_missing(output, _shown(job, parser))
     except (RegionTreeError, OSError, MemoryError, RuntimeError, ValueError) as error:
         # torch raises RuntimeError if it cannot process one image, mostly for lack of memory.
-        message = str(error) if isinstance(error, RegionTreeError) else f"{job.source}: {error!r}"
-        message = message if source in message else f"{source}: {message}"
-        return Outcome(source, "failed", error=message)
+        written = None if output is None else str(output)
+        return Outcome(source, "failed", written, error=_said(error, job))
+    if not is_new:
+        return Outcome(source, "skipped", str(output))
     seconds = round(fed.seconds + time.perf_counter() - start, 3)
-    return Outcome(source, "done", str(job.output), tree.n_nodes, tree.n_leaves, seconds)
+    return Outcome(source, "done", str(output), tree.n_nodes, tree.n_leaves, seconds)
 
 
-def _is_finished(job: Job, parser: RegionParser) -> bool:
-    """Whether the tree of a job exists and was made from these bytes with these settings.
+def _shown(job: Job, parser: RegionParser) -> Path | None:
+    """The photograph in pictures; None if the tree was made from features alone."""
+    return None if parser.settings.backbone.name == "precomputed" else job.source
 
-    Raises
-    ------
-    TreeFileError
-        The tree was made with other settings, or another kind of file has its name. The user must
-        decide whether to overwrite it.
-    """
-    assert job.output is not None
-    if not job.output.exists():
-        return False
-    try:
-        meta = read_meta(job.output)
-    except TreeFileError as error:
-        if zipfile.is_zipfile(job.output):  # an undamaged file that is not a tree: keep it
-            raise TreeFileError(
-                f"{error}; the file has the name of this tree: move it or pass --overwrite"
-            ) from error
-        return False  # a damaged file: make the tree again
-    image = meta.get("image", {})
-    if image.get("sha256") != sha256_of(job.source):
-        return False  # another photograph with the same name
-    folder = parser.settings.backbone.folder
-    if folder is not None:
-        features = find_features(folder, job.source)
-        if image.get("features_sha256") != sha256_of(features):
-            return False  # other features of the same photograph
-    changed = record_differences(meta.get("settings", {}), parser.settings.as_dict())
-    if changed:
-        differences = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in changed.items())
-        raise TreeFileError(
-            f"{job.output} was made with other settings ({differences}); choose another output "
-            "folder or pass --overwrite"
-        )
-    return True
+
+def _said(error: Exception, job: Job) -> str:
+    """An error as a sentence that names the photograph."""
+    message = str(error) if isinstance(error, RegionTreeError) else f"{job.source}: {error!r}"
+    return message if str(job.source) in message else f"{job.source}: {message}"

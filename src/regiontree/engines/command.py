@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from regiontree.engines.batch import Job, Outcome, Summary, largest, plan, segment, suffixes_for
+from regiontree.engines.batch import Outcome, Summary, largest, plan, segment, suffixes_for
 from regiontree.parser import RegionParser
+from regiontree.system.inputs import search
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
 
@@ -34,10 +36,17 @@ def run(
     RegionTreeError
         Nothing can be done: there is no input, say, or the network cannot be loaded.
     """
-    jobs = plan(paths, out, suffixes_for(parser), pictures=pictures)
+    suffixes = suffixes_for(parser)
+    found = search(paths, suffixes, out)
+    jobs = plan(paths, out, suffixes, pictures=pictures, found=found)
+    if found.left_out_text:
+        _say(found.left_out_text)
     if said := largest(parser, (job.source for job in jobs)):
         _say(said)
-    summary = _parsed(parser, jobs, out, overwrite=overwrite, pictures=pictures)
+    work = partial(
+        segment, parser, jobs, out, overwrite=overwrite, pictures=pictures, found=found
+    )
+    summary = _behind_a_bar(work, len(jobs))
     _report(summary, out)
     if as_json:
         print(json.dumps(summary.as_dict(), indent=1))
@@ -46,11 +55,9 @@ def run(
     return EXIT_FAILED if summary.count("failed") else 0
 
 
-def _parsed(
-    parser: RegionParser, jobs: list[Job], out: Path, *, overwrite: bool, pictures: bool
-) -> Summary:
+def _behind_a_bar(work: Callable[..., Summary], planned: int) -> Summary:
     done: list[float] = []
-    with interruptible() as check, progress_bar("parsing", len(jobs)) as bar:
+    with interruptible() as check, progress_bar("parsing", planned) as bar:
 
         def advance(outcome: Outcome) -> None:
             if outcome.seconds is not None:
@@ -60,9 +67,7 @@ def _parsed(
             bar.reach(bar.reached + 1, said, rate=rate)
             check()
 
-        return segment(
-            parser, jobs, out, overwrite=overwrite, pictures=pictures, on_outcome=advance
-        )
+        return work(on_outcome=advance)
 
 
 def _report(summary: Summary, out: Path) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from filelock import FileLock
+
 from regiontree.system.temporary import temporary_file, temporary_folder
 
-__all__ = ["atomic_folder", "atomic_write", "sha256_of"]
+if os.name == "posix":
+    import fcntl
+
+__all__ = ["atomic_folder", "atomic_write", "locked", "sha256_of"]
 
 
 def sha256_of(path: Path) -> str:
@@ -21,11 +26,24 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: str | Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
     """A new binary file that gets its name only if the block ends without an error.
 
     Missing parent folders are made. A file of the same name stays until then and is then replaced.
-    After an error, no temporary file remains.
+    After an error, no temporary file remains. What a killed process leaves is removed by a later
+    one: see :mod:`regiontree.system.temporary`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    replace
+        Whether a file of the same name is replaced.
+
+    Raises
+    ------
+    FileExistsError
+        `replace` is False and a file has the name, which another process may have just written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +52,49 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
         file.flush()
         os.fsync(file.fileno())
         file.close()  # Windows renames no open file
-        temporary.replace(path)
+        if replace:
+            temporary.replace(path)
+        else:
+            _name_first(temporary, path)
+
+
+def _name_first(temporary: Path, path: Path) -> None:
+    """Give a file its name unless another file has it. The temporary name may stay beside it.
+
+    Raises
+    ------
+    FileExistsError
+        Another file has the name.
+    """
+    try:
+        os.link(temporary, path)  # unlike a renaming, it never replaces a file
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):  # the file system has no links: USB sticks, for example
+        with locked(path.parent):
+            if os.path.lexists(path):
+                raise FileExistsError(f"{path}: exists") from None
+            temporary.replace(path)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes that lock the same folder waiting during the block.
+
+    No file remains, and the lock ends with the process, however it ends. Some network drives have
+    no locks. The block then runs without one.
+    """
+    if os.name != "posix":
+        with FileLock(folder / ".regiontree.lock"):  # Windows removes it when it is released
+            yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -42,17 +102,19 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """A new folder that gets its name only if the block ends without an error.
 
     Missing parent folders are made. A folder of the same name stays until then and is then removed.
+    If several processes write the same folder, the last one's stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(path) as workplace:
         new, old = workplace / "new", workplace / "old"
         new.mkdir()
         yield new
-        try:
-            if path.exists():
-                path.rename(old)
-            new.rename(path)
-        except BaseException:
-            if old.exists() and not path.exists():
-                old.rename(path)
-            raise
+        with locked(path.parent):
+            try:
+                if path.exists():
+                    path.rename(old)
+                new.rename(path)
+            except BaseException:
+                if old.exists() and not path.exists():
+                    old.rename(path)
+                raise

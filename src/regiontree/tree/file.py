@@ -71,7 +71,11 @@ _DAMAGE = (*_BAD_HEADER, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.
 
 
 def write_tree_file(
-    path: str | Path, arrays: Mapping[str, NDArray[Any] | None], meta: Mapping[str, Any]
+    path: str | Path,
+    arrays: Mapping[str, NDArray[Any] | None],
+    meta: Mapping[str, Any],
+    *,
+    replace: bool = True,
 ) -> Path:
     """Write a tree's arrays to `path`; ``.npz`` is added if it is missing. Returns that path.
 
@@ -84,6 +88,8 @@ def write_tree_file(
         :class:`~regiontree.tree.RegionTree`. ``embedding`` may be None.
     meta
         JSON values.
+    replace
+        Whether a file of the same name is replaced.
 
     Raises
     ------
@@ -91,6 +97,8 @@ def write_tree_file(
         `meta` uses a key that the format needs.
     OSError
         The file cannot be written. An older file of that name is then unchanged.
+    FileExistsError
+        `replace` is False and a file has the name.
     """
     path = Path(path)
     if path.suffix.lower() != ".npz":
@@ -99,7 +107,7 @@ def write_tree_file(
     if taken := sorted(own.keys() & meta.keys()):
         raise TreeError(f"meta key {taken[0]!r} belongs to the file format; rename it")
     text = json.dumps({**own, **meta}, sort_keys=True, ensure_ascii=True, allow_nan=False)
-    with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with atomic_write(path, replace=replace) as file, zipfile.ZipFile(file, "w") as archive:
         for name in ARRAYS:
             array = arrays[name]
             if array is not None:

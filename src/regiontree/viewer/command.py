@@ -330,7 +330,7 @@ class _Inputs:
         from regiontree.engines.batch import Job, Outcome, segment
         from regiontree.parser import RegionParser
 
-        jobs = [Job(photo, tree) for photo, tree in outputs.items()]
+        jobs = [Job(photo, tree, is_users=False) for photo, tree in outputs.items()]
         try:
             parser = RegionParser(**options)
             with progress_bar("parsing", len(jobs)) as bar:
