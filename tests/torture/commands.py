@@ -35,11 +35,14 @@ class Command:
         See :meth:`machine.Machine.run`.
     finished : tuple of str
         Patterns of files that no later run may touch once they are there.
+    document : str or None
+        The one file that the command writes, if it refuses to run where this file is.
     """
 
     prepare: Callable[[Path], None]
     argv: list[str] | dict[str, Any]
     finished: tuple[str, ...]
+    document: str | None = None
 
 
 def _photographs(folder: Path, count: int = 3) -> None:
@@ -94,7 +97,12 @@ COMMANDS = {
     "export masks": Command(
         _trees, ["export", "images", "--to", "masks", "-o", "out"], ("out/**/*.png",)
     ),
-    "export coco": Command(_trees, ["export", "images", "--to", "coco", "-o", "out"], ()),
+    "export coco": Command(
+        _trees,
+        ["export", "images", "--to", "coco", "-o", "out"],
+        ("out/coco.json",),
+        "out/coco.json",
+    ),
     "export geojson": Command(
         _trees, ["export", "images", "--to", "geojson", "-o", "out"], ("out/*.geojson",)
     ),

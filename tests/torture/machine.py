@@ -138,8 +138,8 @@ def contents(folder: Path) -> dict[str, bytes]:
         data = file.read_bytes()
         if file.name.startswith("summary") and file.suffix == ".json":
             data = json.dumps(_timeless(json.loads(data)), sort_keys=True).encode()
-        elif file.name.startswith("summary"):
-            continue  # the same figures as in the JSON file, with times, for readers
+        elif file.name.startswith("summary") or file.suffix == ".jsonl":
+            continue  # figures of the JSON file again, with times; a log of all runs
         found[name] = data
     return found
 
