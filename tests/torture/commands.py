@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +17,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-__all__ = ["COMMANDS", "Command"]
+__all__ = ["COMMANDS", "Command", "download", "serving"]
 
 GRID, PATCH = 6, 4
 LABELS = """\
@@ -37,12 +43,18 @@ class Command:
         Patterns of files that no later run may touch once they are there.
     document : str or None
         The one file that the command writes, if it refuses to run where this file is.
+    kills : int or None
+        Number of accidents, if the command takes too long for all of them.
+    is_cache : bool
+        Whether it only keeps a copy, so that a full disk is no error.
     """
 
     prepare: Callable[[Path], None]
     argv: list[str] | dict[str, Any]
     finished: tuple[str, ...]
     document: str | None = None
+    kills: int | None = None
+    is_cache: bool = False
 
 
 def _photographs(folder: Path, count: int = 3) -> None:
@@ -87,6 +99,56 @@ def _trees(folder: Path) -> None:
         tree.save(photo.with_suffix(".npz"))
 
 
+DOWNLOAD = os.urandom(1 << 20)
+
+
+class _SlowServer(BaseHTTPRequestHandler):
+    """Sends the file in small pieces, from the byte on that is asked for."""
+
+    def do_GET(self) -> None:
+        given = self.headers.get("Range")
+        start = 0 if given is None else int(given.removeprefix("bytes=").rstrip("-"))
+        self.send_response(200 if given is None else 206)
+        if given is not None:
+            self.send_header("Content-Range", f"bytes {start}-{len(DOWNLOAD) - 1}/{len(DOWNLOAD)}")
+        self.send_header("Content-Length", str(len(DOWNLOAD) - start))
+        self.send_header("ETag", '"one"')
+        self.end_headers()
+        with suppress(OSError):  # the other side was killed
+            for at in range(start, len(DOWNLOAD), 1 << 15):
+                self.wfile.write(DOWNLOAD[at : at + (1 << 15)])
+                time.sleep(0.002)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serving() -> Iterator[int]:
+    """The port of a server on this machine that has the file of the download."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _SlowServer) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def download(port: int) -> Command:
+    """A download from that server."""
+    return Command(
+        lambda folder: None,
+        {
+            "function": "regiontree.backbones.address:fetch_file",
+            "arguments": {
+                "url": f"http://127.0.0.1:{port}/weights.bin", "target": "cache/weights.bin",
+                "sha256": hashlib.sha256(DOWNLOAD).hexdigest(), "progress": False,
+                "plain_http": True,
+            },
+            "paths": ["target"],
+        },
+        ("cache/weights.bin",),
+    )  # fmt: skip
+
+
 SEGMENT = ["segment", "images", "-o", "out", "--backbone", "precomputed:features", "--set",
            "parts.count=8", "--set", "seed=1", "--pictures"]  # fmt: skip
 
@@ -106,5 +168,12 @@ COMMANDS = {
     "export geojson": Command(
         _trees, ["export", "images", "--to", "geojson", "-o", "out"], ("out/*.geojson",)
     ),
+    "weights": Command(
+        lambda folder: None,
+        {"function": "nursery:load_weights", "arguments": {}},
+        ("cache/*.safetensors",),
+        kills=5,
+        is_cache=True,
+    ),
 }
-"""By name, as tests show it."""
+"""By name, as tests show it. The download comes with its server."""

@@ -33,6 +33,15 @@ def import_everything() -> None:
     torch.set_num_threads(1)
 
 
+def load_weights() -> None:
+    """Load the embedded network, which keeps its weights in the cache folder."""
+    import torch
+
+    from regiontree.backbones import load_backbone
+
+    load_backbone("embedded", torch.device("cpu"), torch.float32)
+
+
 def work(request: dict[str, Any]) -> int:
     """Do what a request asks for, in this process; the exit code."""
     if "function" in request:

@@ -72,9 +72,7 @@ def draw_missing(file: Path, photo: Any) -> bool:
         name for name in names if not _shows(stem.with_name(f"{stem.name}.{name}.png"), digest)
     ]
     if missing:
-        save_pictures(
-            RegionTree.load(file), photo, stem, only=missing, texts={MARK: digest}
-        )
+        save_pictures(RegionTree.load(file), photo, stem, only=missing, texts={MARK: digest})
     return bool(missing)
 
 

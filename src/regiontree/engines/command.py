@@ -43,9 +43,7 @@ def run(
         _say(found.left_out_text)
     if said := largest(parser, (job.source for job in jobs)):
         _say(said)
-    work = partial(
-        segment, parser, jobs, out, overwrite=overwrite, pictures=pictures, found=found
-    )
+    work = partial(segment, parser, jobs, out, overwrite=overwrite, pictures=pictures, found=found)
     summary = _behind_a_bar(work, len(jobs))
     _report(summary, out)
     if as_json:

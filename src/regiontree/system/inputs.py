@@ -92,9 +92,7 @@ def find_files(
     return search(paths, suffixes, out).files
 
 
-def search(
-    paths: Sequence[str | Path], suffixes: frozenset[str], out: Path | None = None
-) -> Found:
+def search(paths: Sequence[str | Path], suffixes: frozenset[str], out: Path | None = None) -> Found:
     """What the paths name, and what their folders hold besides; see :func:`find_files`."""
     found = Found()
     given_files: dict[Path, Path] = {}
