@@ -1,6 +1,7 @@
 # make demo       parse a photograph and draw its tree   (PHOTO=path for your own)
 # make test       lint, types and every test but the slow ones
 # make test-slow  the slow tests
+# make torture    kills, full disks and several processes at once (needs Linux and a C compiler)
 # make docs       the documentation site, in site/
 # make lint-js    lint, types and tests of the viewer's JavaScript (needs node and npm)
 PYTHON ?= python3
@@ -9,7 +10,7 @@ PHOTO ?= examples/astronaut.jpg
 OUT ?= demo
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow docs install lint lint-js clean
+.PHONY: demo test test-slow torture docs install lint lint-js clean
 
 install: $(VENV)/installed
 
@@ -47,10 +48,13 @@ node_modules/installed: package.json package-lock.json .npmrc
 
 # One thread each: two workers with two threads each would wait for one another.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow and not torture"
 
 test-slow: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
+
+torture: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile tests/torture
 
 # Names without a docstring, links that lead nowhere and notebooks with errors are failures.
 docs: $(VENV)/installed-dev

@@ -27,6 +27,7 @@ from regiontree.backbones.cache import cache_folder
 from regiontree.backbones.vit import VisionTransformer, VitShape, check_size
 from regiontree.errors import BackboneError, MissingExtraError
 from regiontree.system.files import atomic_write, sha256_of
+from regiontree.system.temporary import remove_leftovers
 
 __all__ = ["EmbeddedBackbone", "content_digest", "load_embedded"]
 
@@ -138,6 +139,7 @@ def _weights() -> dict[str, Tensor]:
     from safetensors.torch import load_file, save
 
     cached = cache_folder() / f"embedded-{WEIGHTS_SHA256[:16]}.safetensors"
+    remove_leftovers(cached.parent)  # each may have 88 MB
     if cached.is_file():
         try:
             weights = load_file(cached)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import IO
 from filelock import FileLock
 
 from regiontree.system.paths import path_problem
+from regiontree.system.temporary import temporary_file, temporary_folder
 
 if os.name == "posix":
     import fcntl
@@ -58,7 +57,8 @@ def atomic_write(path: str | Path, *, replace: bool = True) -> Iterator[IO[bytes
     """A new binary file that gets its name only if the block ends without an error.
 
     Missing parent folders are made. A file of the same name stays until then and is then replaced.
-    After an error, no temporary file remains.
+    After an error, no temporary file remains. What a killed process leaves is removed by a later
+    one: see :mod:`regiontree.system.temporary`.
 
     Parameters
     ----------
@@ -74,31 +74,25 @@ def atomic_write(path: str | Path, *, replace: bool = True) -> Iterator[IO[bytes
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # 40 characters are at most 160 bytes, so the temporary name is short enough for a file system.
-    # The name is known before the file exists, so the file is removed after any interruption.
-    temporary = path.parent / f".{path.name[:40]}.{secrets.token_hex(8)}.tmp"
-    try:
-        with temporary.open("xb") as file:
+    with temporary_file(path) as (file, temporary):
+        try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if replace:
-            temporary.replace(path)
-        else:
-            _name_first(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if error.filename is None or str(error.filename) == str(temporary):
-            error.filename = str(path)  # a full disk is told without a name
-            error.filename2 = None
-        raise
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+            file.close()  # Windows renames no open file
+            if replace:
+                temporary.replace(path)
+            else:
+                _name_first(temporary, path)
+        except OSError as error:
+            if error.filename is None or str(error.filename) == str(temporary):
+                error.filename = str(path)  # a full disk is told without a name
+                error.filename2 = None
+            raise
 
 
 def _name_first(temporary: Path, path: Path) -> None:
-    """Give a file its name unless another file has it.
+    """Give a file its name unless another file has it. The temporary name may stay beside it.
 
     Raises
     ------
@@ -114,8 +108,6 @@ def _name_first(temporary: Path, path: Path) -> None:
             if os.path.lexists(path):
                 raise FileExistsError(f"{path}: exists") from None
             temporary.replace(path)
-    else:
-        temporary.unlink()
 
 
 @contextmanager
@@ -143,17 +135,19 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """A new folder that gets its name only if the block ends without an error.
 
     Missing parent folders are made. A folder of the same name stays until then and is then removed.
+    If several processes write the same folder, the last one's stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name[:40]}.", dir=path.parent) as workplace:
-        new, old = Path(workplace) / "new", Path(workplace) / "old"
-        new.mkdir()  # has the usual permissions; a temporary folder has stricter ones
+    with temporary_folder(path) as workplace:
+        new, old = workplace / "new", workplace / "old"
+        new.mkdir()
         yield new
-        try:
-            if path.exists():
-                path.rename(old)
-            new.rename(path)
-        except BaseException:
-            if old.exists() and not path.exists():
-                old.rename(path)
-            raise
+        with locked(path.parent):
+            try:
+                if path.exists():
+                    path.rename(old)
+                new.rename(path)
+            except BaseException:
+                if old.exists() and not path.exists():
+                    old.rename(path)
+                raise
