@@ -195,7 +195,7 @@ def _by_atheris(bench: Bench, target: Target, seeds: list[bytes], folder: Path) 
 
     flags = {"runs": bench.cases - bench.done, "seed": SEED, "max_len": LONGEST, "len_control": 0,
              "timeout": 0, "rss_limit_mb": 0, "print_final_stats": 0, "verbosity": 0,
-             "detect_leaks": 0}  # fmt: skip
+             "detect_leaks": 0, "artifact_prefix": f"{folder}/"}  # fmt: skip
     atheris.Setup(
         ["fuzz", *(f"-{name}={value}" for name, value in flags.items()), str(corpus)],
         run,

@@ -119,7 +119,14 @@ def _seeds_of(text: bytes, folder: str = "", suffix: str = "*.yaml") -> Callable
         import yaml
 
         files = sorted((_ROOT / folder).glob(suffix))[:4] if folder else []
-        return [text, json.dumps(yaml.safe_load(text)).encode(), *(f.read_bytes() for f in files)]
+        laughs = (b"&%c [*%c, *%c]" % (c + 1, c, c) for c in range(97, 122))  # 2^25 values
+        bomb = b"x: [&a [1], " + b", ".join(laughs) + b"]"
+        return [
+            text,
+            bomb,
+            json.dumps(yaml.safe_load(text)).encode(),
+            *(f.read_bytes() for f in files),
+        ]
 
     return seeds
 

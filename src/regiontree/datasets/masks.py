@@ -37,6 +37,7 @@ from scipy.io.matlab import MatReadError
 
 from regiontree.datasets.labels import Kind, Label, LabelTree
 from regiontree.errors import DataError
+from regiontree.system.damage import plain_reason
 
 __all__ = ["Ids", "read_bsds", "read_categories", "read_colours", "read_index", "read_panoptic",
            "read_pascal_part", "read_red", "read_segments"]  # fmt: skip
@@ -46,8 +47,7 @@ Ids = NDArray[np.int32]
 
 # What Pillow's and SciPy's readers raise on damaged files.
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError,
-           AttributeError, NotImplementedError, MatReadError, struct.error, zlib.error,
-           Image.DecompressionBombError)  # fmt: skip
+           AttributeError, RuntimeError, MatReadError, struct.error, zlib.error)  # fmt: skip
 _INDEX_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -60,12 +60,15 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the data set's folders") from None
+    except (Image.DecompressionBombError, MemoryError) as error:
+        raise DataError(f"{path}: is too large to read ({plain_reason(error)})") from None
+    except RecursionError:
+        raise DataError(f"{path}: is nested too deeply; no mask needs that") from None
     except UnidentifiedImageError:
         raise DataError(f"{path}: is not an image, so not a mask; replace the file") from None
     except _DAMAGE as error:
-        what = str(error) or type(error).__name__
         raise DataError(
-            f"{path}: is damaged or cut short ({what}); download the file again"
+            f"{path}: is damaged or cut short ({plain_reason(error)}); download the file again"
         ) from None
 
 

@@ -308,7 +308,7 @@ class Pipeline:
             try:
                 entry = json.loads(line)
                 latest.setdefault(entry["image"], {}).update(entry["seconds"])
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue  # a line that was cut off when the machine stopped
         return {
             stage: float(np.median([times[stage] for times in latest.values() if stage in times]))
@@ -357,7 +357,7 @@ def read_records(pipeline: Pipeline, failed: Collection[str]) -> list[dict[str, 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     right = isinstance(record, dict) and record.get("format") == _RECORD_FORMAT
     return record if right else {}

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.errors import RegionTreeError, TreeError, TreeFileError
+from regiontree.system.damage import plain_reason
 from regiontree.system.files import atomic_write
 
 __all__ = [
@@ -134,7 +135,7 @@ def read_tree_file(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str,
         sizes = {info.filename: info.file_size for info in archive.infolist()}
         # A damaged name must not look like an optional array that is missing.
         if unknown := sizes.keys() - {f"{name}.npy" for name in (*_MEMBERS, "meta")}:
-            raise TreeFileError(f"{path}: not a region tree: it holds {min(unknown)!r}")
+            raise TreeFileError(f"{path}: not a region tree: it holds {min(unknown)[:60]!r}")
         if len(sizes) != len(archive.infolist()):
             raise TreeFileError(f"{path}: damaged: it holds an array twice")
         total = sum(sizes.values())
@@ -186,8 +187,8 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except (FileNotFoundError, PermissionError) as error:
         raise TreeFileError(f"{path}: cannot be read ({error.strerror})") from error
     except _DAMAGE as error:
-        what = str(error) or type(error).__name__
-        raise TreeFileError(f"{path}: damaged or not a region tree ({what})") from error
+        said = plain_reason(error)
+        raise TreeFileError(f"{path}: damaged or not a region tree ({said})") from error
 
 
 def _read_meta(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
@@ -197,7 +198,7 @@ def _read_meta(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     try:
         meta = json.loads(str(text), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise TreeFileError(f"{path}: meta is not JSON ({error})") from error
+        raise TreeFileError(f"{path}: meta is not JSON ({plain_reason(error)})") from error
     if not isinstance(meta, dict) or meta.pop("format", None) != FORMAT:
         raise TreeFileError(f"{path}: not a region tree: meta does not name the format {FORMAT!r}")
     version = meta.pop("format_version", None)
@@ -228,7 +229,7 @@ def _read_array(
                 raise ValueError(f".npy version {version}")
             shape, fortran, found = np.lib.format.read_array_header_1_0(member)
         except _BAD_HEADER as error:
-            raise TreeFileError(f"{path}: array {name!r} has a bad header ({error})") from error
+            raise TreeFileError(f"{path}: array {name!r} has a bad header") from error
         expected = found.str if dtype == "str" and found.kind == "U" else dtype
         right = found == np.dtype(expected).newbyteorder("<")
         if not right or fortran or len(shape) != ndim:
