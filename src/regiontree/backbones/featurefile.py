@@ -14,6 +14,7 @@ docs/decisions.md.
 from __future__ import annotations
 
 import json
+import operator
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -139,14 +140,16 @@ def load_features(path: Path) -> Features:
     meta = read_features_meta(path)
     try:
         patches = load_tensors(path.read_bytes())["features"]
-        height, width = meta["image_size"]
+        height, width = (operator.index(side) for side in meta["image_size"])
+        if height < 1 or width < 1 or 0 in patches.shape:
+            raise ValueError("no pixels or no patches")
         source, backbone = dict(meta["source"]), dict(meta["backbone"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise FeatureError(f"{path}: damaged or not a feature file; delete it") from error
     if not torch.isfinite(patches).all():
         raise FeatureError(f"{path}: holds values that are not finite; delete it")
     overlap = overlap_of(meta)
-    return Features(patches, (int(height), int(width)), source, backbone, overlap)
+    return Features(patches, (height, width), source, backbone, overlap)
 
 
 def overlap_of(meta: Mapping[str, Any]) -> float:

@@ -300,7 +300,7 @@ def _open(path: Path, device: torch.device) -> Any:
     options.log_severity_level = 4  # errors are raised as exceptions; onnxruntime prints nothing
     options.intra_op_num_threads = torch.get_num_threads()
     try:
-        # On the CPU its second attempt would only print. On CUDA it makes the message below possible.
+        # On the CPU a second attempt would only print. On CUDA it leads to the message below.
         session = onnxruntime.InferenceSession(
             str(path), options, providers=providers, enable_fallback=int(device.type == "cuda")
         )

@@ -6,6 +6,7 @@ Here the claim is compared with the bytes that are there.
 
 from __future__ import annotations
 
+import io
 import os
 import tokenize
 import zipfile
@@ -14,11 +15,13 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BAD_HEADER", "read_npy", "read_npz"]
+__all__ = ["read_header", "read_npy", "read_npz"]
 
-BAD_HEADER = (ValueError, TypeError, LookupError, OverflowError, SyntaxError, RecursionError,
-              MemoryError, tokenize.TokenError)  # fmt: skip
-"""What NumPy's header parser raises on damaged or hostile files."""
+_MAX_HEADER = 1 << 16  # bytes; NumPy itself refuses more than 10,000
+
+# What NumPy's header parser raises on damaged or hostile files.
+_BAD_HEADER = (ValueError, TypeError, LookupError, OverflowError, SyntaxError, RecursionError,
+               MemoryError, tokenize.TokenError)  # fmt: skip
 
 
 def read_npy(file: IO[bytes], length: int) -> NDArray[Any]:
@@ -36,16 +39,7 @@ def read_npy(file: IO[bytes], length: int) -> NDArray[Any]:
     ValueError
         The file is damaged, holds Python objects, or is not as long as its header says.
     """
-    try:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran, kind = np.lib.format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, fortran, kind = np.lib.format.read_array_header_2_0(file)
-        else:
-            raise ValueError(f"its version is {version[0]}.{version[1]}")
-    except BAD_HEADER as error:
-        raise ValueError("the array's header is damaged") from error
+    shape, fortran, kind = read_header(file)
     if kind.hasobject:
         raise ValueError("it holds Python objects, which could run code; save numbers only")
     size = kind.itemsize
@@ -58,6 +52,27 @@ def read_npy(file: IO[bytes], length: int) -> NDArray[Any]:
         raise ValueError("it is cut short")
     array: NDArray[Any] = np.frombuffer(data, kind) if size else np.zeros(0, kind)
     return array.reshape(shape, order="F" if fortran else "C")
+
+
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, Fortran order and type in the header of a ``.npy`` file; the array follows in `file`.
+
+    Raises
+    ------
+    ValueError
+        The header is damaged, or of a version that numbers do not need.
+    """
+    try:
+        version = np.lib.format.read_magic(file)
+        width = {(1, 0): 2, (2, 0): 4}[version]
+        length = file.read(width)
+        header = file.read(min(int.from_bytes(length, "little"), _MAX_HEADER))
+        if b"\\" in header:  # Python's parser would print a warning; no header needs one
+            raise ValueError("a backslash")
+        parse = {2: np.lib.format.read_array_header_1_0, 4: np.lib.format.read_array_header_2_0}
+        return parse[width](io.BytesIO(length + header))
+    except _BAD_HEADER as error:
+        raise ValueError("the array's header is damaged") from error
 
 
 def read_npz(file: IO[bytes] | str | os.PathLike[str], names: set[str]) -> dict[str, NDArray[Any]]:

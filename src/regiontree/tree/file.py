@@ -18,7 +18,6 @@ import json
 import lzma
 import struct
 import sys
-import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -32,6 +31,7 @@ from numpy.typing import NDArray
 from regiontree.errors import RegionTreeError, TreeError, TreeFileError
 from regiontree.system.damage import plain_reason
 from regiontree.system.files import atomic_write
+from regiontree.system.npyfile import read_header
 
 __all__ = [
     "ARRAYS",
@@ -64,10 +64,9 @@ _MEMBERS: dict[str, tuple[str, int]] = {
 ARRAYS = tuple(_MEMBERS)
 """The arrays of a tree file, in the order in which they are written."""
 _OPTIONAL = {"embedding"}
-# What NumPy's header parser, then zipfile and its decompressors raise on damaged or hostile files.
-_BAD_HEADER = (ValueError, TypeError, LookupError, OverflowError, SyntaxError, RecursionError,
-               MemoryError, tokenize.TokenError)  # fmt: skip
-_DAMAGE = (*_BAD_HEADER, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError,
+# What zipfile and its decompressors raise on damaged or hostile files.
+_DAMAGE = (ValueError, TypeError, LookupError, OverflowError, SyntaxError, RecursionError,
+           MemoryError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError,
            EOFError, RuntimeError)  # fmt: skip
 
 
@@ -224,11 +223,8 @@ def _read_array(
         raise TreeFileError(f"{path}: not a region tree: it has no array {name!r}") from None
     with archive.open(info) as member:
         try:
-            version = np.lib.format.read_magic(member)
-            if version != (1, 0):
-                raise ValueError(f".npy version {version}")
-            shape, fortran, found = np.lib.format.read_array_header_1_0(member)
-        except _BAD_HEADER as error:
+            shape, fortran, found = read_header(member)
+        except ValueError as error:
             raise TreeFileError(f"{path}: array {name!r} has a bad header") from error
         expected = found.str if dtype == "str" and found.kind == "U" else dtype
         right = found == np.dtype(expected).newbyteorder("<")
