@@ -127,12 +127,14 @@ class Judge:
             fault = Fault(kind, _where(error), f"{type(error).__name__}: {str(error)[:300]}")
         finally:
             faulthandler.cancel_dump_traceback_later()
-        fault = fault or self._side_effects(box, warned, printed, before)
+        fault = fault or self._side_effects(box, warned, printed, before, loud=target.loud)
         self._clean()
         return fault
 
-    def _side_effects(self, box: Box, warned: Any, printed: int, before: int) -> Fault | None:
-        if _printed() != printed:
+    def _side_effects(
+        self, box: Box, warned: Any, printed: int, before: int, *, loud: bool
+    ) -> Fault | None:
+        if _printed() != printed and not loud:
             return Fault("printed", "", "text on standard output or standard error")
         # Those of Pillow and torch tell a program about the file. A library must not silence them.
         if own := [one for one in warned if not _LIBRARIES.search(one.filename)]:

@@ -52,6 +52,8 @@ class Target:
         Makes a hypothesis strategy of well-formed inputs with arbitrary content, if there is one.
     names
         Texts of which an error message must hold at least one, such as the file's name.
+    loud
+        Whether a library in C may print: libtiff does, and nothing stops it.
     share
         Weight of this target among those of its kind.
     """
@@ -62,6 +64,7 @@ class Target:
     mutators: tuple[Mutator, ...] = ()
     strategy: Callable[[], SearchStrategy[bytes]] | None = None
     names: tuple[str, ...] = ("case",)
+    loud: bool = False
     share: float = 1.0
 
     @property

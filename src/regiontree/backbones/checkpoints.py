@@ -105,7 +105,8 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise BackboneError(
             f"{path}: is no checkpoint of DINO, DINOv2, MoCo v3, MAE or DeiT, whose tensors have "
             "names like blocks.0.attn.qkv.weight or layer1.0.conv1.weight, but has "
-            f"{', '.join(sorted(tensors)[:3]) or 'none'}; give a folder with config.json instead"
+            f"{', '.join(map(_shown, sorted(tensors)[:3])) or 'none'}; give a folder with "
+            "config.json instead"
         )
     names = _DINOV2 if "blocks.0.ls1.gamma" in tensors else _VIT
     return _vit_config(path, tensors, moco), _renamed(path, tensors, names)
@@ -142,6 +143,11 @@ def _encoder(path: Path) -> tuple[dict[str, Tensor], bool]:
     return kept, prefix == _MOCO
 
 
+def _shown(name: str) -> str:
+    """The name of a tensor for a message: short, and without control characters."""
+    return (name if name.isprintable() else ascii(name))[:80]
+
+
 class _Bounded(io.BufferedReader):
     """A file that is never asked for more than it has: a pickle can claim gigabytes of text."""
 
@@ -165,7 +171,7 @@ def _renamed(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) -> d
         key = layer.replace(number[0], ".*.", 1) if number else layer
         if key not in names:
             raise BackboneError(
-                f"{path}: nothing is known of its tensor {name}; download the file again"
+                f"{path}: nothing is known of its tensor {_shown(name)}; download the file again"
             )
         parts = names[key].split()
         pieces = tensor.chunk(len(parts)) if len(parts) > 1 else [tensor]

@@ -51,6 +51,7 @@ from regiontree.system.files import sha256_of
 __all__ = ["OnnxBackbone", "load_onnx"]
 
 _PROBE = 224  # pixels a side: a multiple of the patches in use, 7, 8, 14, 16, 28 and 32
+_LARGEST_INPUT = 4096  # pixels a side of a fixed input; trying it takes 200 MB
 _LARGEST_PATCH = 64
 _LARGEST_PREFIX = 16  # a longer prefix is more likely a wrong guess of the grid
 _DTYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
@@ -334,6 +335,12 @@ def _check_input(
     if batch not in (None, 1) or channels not in (None, 3):
         raise BackboneError(
             f"{path}: must have {wanted}, B being any or 1; it has {told}; export it so"
+        )
+    tall, wide = (side or 1 for side in sides)
+    if max(tall, wide, tall * wide // _LARGEST_INPUT) > _LARGEST_INPUT:
+        raise BackboneError(
+            f"{path}: takes images of {tall}x{wide} pixels, which no network sees at once; export "
+            "it for any size"
         )
     return inputs[0].name, (sides[0], sides[1]), batch == 1, _DTYPES[inputs[0].type]
 

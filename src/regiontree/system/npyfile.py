@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tokenize
 import zipfile
 from typing import IO, Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 __all__ = ["read_header", "read_npy", "read_npz"]
 
+_LONG = re.compile(rb"(\d)L\b")
 _MAX_HEADER = 1 << 16  # bytes; NumPy itself refuses more than 10,000
 
 # What NumPy's header parser raises on damaged or hostile files.
@@ -66,9 +68,14 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         version = np.lib.format.read_magic(file)
         width = {(1, 0): 2, (2, 0): 4}[version]
         length = file.read(width)
-        header = file.read(min(int.from_bytes(length, "little"), _MAX_HEADER))
+        claimed = int.from_bytes(length, "little")
+        header = file.read(min(claimed, _MAX_HEADER))
+        if len(header) != claimed:
+            raise ValueError("cut short")
         if b"\\" in header:  # Python's parser would print a warning; no header needs one
             raise ValueError("a backslash")
+        header = _LONG.sub(rb"\1", header)  # Python 2 wrote 3L for 3
+        length = len(header).to_bytes(width, "little")
         parse = {2: np.lib.format.read_array_header_1_0, 4: np.lib.format.read_array_header_2_0}
         return parse[width](io.BytesIO(length + header))
     except _BAD_HEADER as error:
