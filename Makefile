@@ -2,6 +2,7 @@
 # make test       lint, types and every test but the slow ones
 # make test-slow  the slow tests
 # make torture    kills, full disks and several processes at once (needs Linux and a C compiler)
+# make fuzz       10,000 bad inputs of each kind for everything that reads foreign files
 # make docs       the documentation site, in site/
 # make lint-js    lint, types and tests of the viewer's JavaScript (needs node and npm)
 PYTHON ?= python3
@@ -10,7 +11,7 @@ PHOTO ?= examples/astronaut.jpg
 OUT ?= demo
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow torture docs install lint lint-js clean
+.PHONY: demo test test-slow torture fuzz docs install lint lint-js clean
 
 install: $(VENV)/installed
 
@@ -55,6 +56,11 @@ test-slow: $(VENV)/installed-dev
 
 torture: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile tests/torture
+
+# atheris has no builds for some platforms. Then the cases are made without it, and the run says so.
+fuzz: $(VENV)/installed-dev
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m fuzz --jobs 2
 
 # Names without a docstring, links that lead nowhere and notebooks with errors are failures.
 docs: $(VENV)/installed-dev

@@ -371,7 +371,7 @@ def test_json_is_read_too(write):
         ("labels:\n  a: 3..1", 2, "is not a series"),
         ("labels:", 1, "labels must be names .*ids, or .* file"),
         ("source: me\nlabels: none.yaml", 2, "labels: there is no file 'none.yaml'"),
-        ('labels: "\\0"', 1, "labels: there is no file"),
+        ('labels: "\\0"', 1, "which is no text"),
         ("labels: [a, b]", 1, "labels must be names .*ids, or .* file"),
         ("a text", None, "holds 'a text'; a label tree has keys and values"),
         ("- a\n- list", None, "holds a list; a label tree has keys and values"),

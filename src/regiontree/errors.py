@@ -224,5 +224,7 @@ def nearest_name(name: object, known: Iterable[str], *, cutoff: float = 0.6) -> 
     >>> nearest_name("part", ["parts", "refine"]), nearest_name("colour", ["parts", "refine"])
     ("; did you mean 'parts'?", '')
     """
-    near = get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
+    # A list or mapping is no name, and with YAML's aliases its text can be endless.
+    text = str(name) if isinstance(name, str | int | float) else ""
+    near = get_close_matches(text[:100], list(known), n=1, cutoff=cutoff)
     return f"; did you mean {near[0]!r}?" if near else ""

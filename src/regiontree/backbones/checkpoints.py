@@ -20,8 +20,10 @@ ICCV 2021; He et al. (MAE), CVPR 2022; Touvron et al. (DeiT), ICML 2021.
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,11 @@ from torch import Tensor
 from regiontree.errors import BackboneError
 
 __all__ = ["is_checkpoint", "load_checkpoint"]
+
+# What torch's loader raises on damaged or hostile files.
+_DAMAGE = (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError,
+           AttributeError, AssertionError, MemoryError, struct.error, pickle.UnpicklingError,
+           zipfile.BadZipFile)  # fmt: skip
 
 HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1536: 24}  # by width
 HEADS_OF_MOCO = HEADS | {384: 12}
@@ -98,7 +105,8 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise BackboneError(
             f"{path}: is no checkpoint of DINO, DINOv2, MoCo v3, MAE or DeiT, whose tensors have "
             "names like blocks.0.attn.qkv.weight or layer1.0.conv1.weight, but has "
-            f"{', '.join(sorted(tensors)[:3]) or 'none'}; give a folder with config.json instead"
+            f"{', '.join(map(_shown, sorted(tensors)[:3])) or 'none'}; give a folder with "
+            "config.json instead"
         )
     names = _DINOV2 if "blocks.0.ls1.gamma" in tensors else _VIT
     return _vit_config(path, tensors, moco), _renamed(path, tensors, names)
@@ -107,9 +115,13 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _encoder(path: Path) -> tuple[dict[str, Tensor], bool]:
     """The encoder's tensors under their published names, and whether the file is MoCo v3's."""
     try:
-        # Memory mapping: the parts not needed (optimiser, momentum encoder, heads) are never read.
-        stored = torch.load(path, "cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError):
+        if zipfile.is_zipfile(path):
+            # Memory mapping: what is not needed (optimiser, momentum encoder, heads) is never read.
+            stored = torch.load(path, "cpu", weights_only=True, mmap=True)
+        else:
+            with _Bounded(path) as file:
+                stored = torch.load(file, "cpu", weights_only=True)
+    except _DAMAGE:
         raise BackboneError(
             f"{path}: is damaged, or holds more than tensors and numbers, which could run code; "
             "download it again from its authors"
@@ -131,6 +143,23 @@ def _encoder(path: Path) -> tuple[dict[str, Tensor], bool]:
     return kept, prefix == _MOCO
 
 
+def _shown(name: str) -> str:
+    """The name of a tensor for a message: short, and without control characters."""
+    return (name if name.isprintable() else ascii(name))[:80]
+
+
+class _Bounded(io.BufferedReader):
+    """A file that is never asked for more than it has: a pickle can claim gigabytes of text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._length = path.stat().st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file."""
+        return super().read(size if size is None else min(size, self._length))
+
+
 def _renamed(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -142,7 +171,7 @@ def _renamed(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) -> d
         key = layer.replace(number[0], ".*.", 1) if number else layer
         if key not in names:
             raise BackboneError(
-                f"{path}: nothing is known of its tensor {name}; download the file again"
+                f"{path}: nothing is known of its tensor {_shown(name)}; download the file again"
             )
         parts = names[key].split()
         pieces = tensor.chunk(len(parts)) if len(parts) > 1 else [tensor]

@@ -15,6 +15,7 @@ docs/decisions.md.
 from __future__ import annotations
 
 import json
+import operator
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -153,7 +154,9 @@ def load_features(path: str | Path) -> Features:
     try:
         tensors = load_tensors(path.read_bytes())
         patches = tensors["features"]
-        height, width = map(int, meta["image_size"])
+        height, width = (operator.index(side) for side in meta["image_size"])
+        if height < 1 or width < 1 or 0 in patches.shape:
+            raise ValueError("no pixels or no patches")
         valid = _unpacked(tensors.get("valid"), (height, width))
         source, backbone = dict(meta["source"]), dict(meta["backbone"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -46,12 +46,14 @@ from torch import Tensor
 from regiontree.backbones.base import FeatureSpec
 from regiontree.backbones.embedded import IMAGENET_DEVIATION, IMAGENET_MEAN
 from regiontree.errors import BackboneError, MissingExtraError, SettingsError
+from regiontree.system.damage import plain_reason
 from regiontree.system.files import sha256_of
 from regiontree.system.paths import path_problem
 
 __all__ = ["OnnxBackbone", "load_onnx"]
 
 _PROBE = 224  # pixels a side: a multiple of the patches in use, 7, 8, 14, 16, 28 and 32
+_LARGEST_INPUT = 4096  # pixels a side of a fixed input; trying it takes 200 MB
 _LARGEST_PATCH = 64
 _LARGEST_PREFIX = 16  # a longer prefix is more likely a wrong guess of the grid
 _DTYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
@@ -109,7 +111,12 @@ class OnnxBackbone:
         self._path = path
         self._session = _open(path, device)
         self._input, self._sides, self._one_by_one, self.dtype = _check_input(path, self._session)
-        said: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        try:
+            said: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError as error:
+            raise BackboneError(
+                f"{path}: its metadata is not text in UTF-8; export it again"
+            ) from error
         self._mean, self._deviation = (
             torch.tensor(
                 _numbers(path, said, f"regiontree.{key}", usual), dtype=torch.float32, device="cpu"
@@ -192,7 +199,7 @@ class OnnxBackbone:
         if named is not None and named not in names:
             raise BackboneError(
                 f"{self._path}: has no output {named!r}, which regiontree.output in its metadata "
-                f"names; it has {', '.join(names)}"
+                f"names; it has {_printable(', '.join(names))}"
             )
         wanted = [named] if named is not None else names
         if "last_hidden_state" in wanted:
@@ -214,7 +221,9 @@ class OnnxBackbone:
                 return found
         raise BackboneError(
             f"{self._path}: holds no patch features: on {height}x{width} pixels it gives "
-            + ", ".join(f"{name} {out.shape}" for name, out in zip(wanted, ran[0], strict=True))
+            + ", ".join(
+                f"{_printable(name)} {out.shape}" for name, out in zip(wanted, ran[0], strict=True)
+            )
             + "; export the tokens (B, tokens, d) or a map (B, d, h, w) of the last block, with "
             "regiontree.patch and regiontree.prefix in its metadata if they are unusual"
         )
@@ -299,7 +308,10 @@ def _open(path: Path, device: torch.device) -> Any:
     options.log_severity_level = 4  # errors are raised as exceptions; onnxruntime prints nothing
     options.intra_op_num_threads = torch.get_num_threads()
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        # On the CPU a second attempt would only print. On CUDA it leads to the message below.
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=providers, enable_fallback=int(device.type == "cuda")
+        )
     except _runtime_errors() as error:
         with path.open("rb") as file:
             start = file.read(8)
@@ -320,7 +332,7 @@ def _check_input(
 ) -> tuple[str, tuple[int | None, int | None], bool, torch.dtype]:
     """The input's name, its fixed (height, width), whether it takes one image only, its dtype."""
     inputs = session.get_inputs()
-    told = ", ".join(f"{given.name} {given.type} {given.shape}" for given in inputs)
+    told = ", ".join(f"{_printable(given.name)} {given.type} {given.shape}" for given in inputs)
     wanted = "one input of pixels (B, 3, H, W), float32 or float16"
     if len(inputs) != 1 or inputs[0].type not in _DTYPES or len(inputs[0].shape) != 4:
         raise BackboneError(f"{path}: must have {wanted}; it has {told}; export it so")
@@ -330,6 +342,12 @@ def _check_input(
     if batch not in (None, 1) or channels not in (None, 3):
         raise BackboneError(
             f"{path}: must have {wanted}, B being any or 1; it has {told}; export it so"
+        )
+    tall, wide = (side or 1 for side in sides)
+    if max(tall, wide, tall * wide // _LARGEST_INPUT) > _LARGEST_INPUT:
+        raise BackboneError(
+            f"{path}: takes images of {tall}x{wide} pixels, which no network sees at once; export "
+            "it for any size"
         )
     return inputs[0].name, (sides[0], sides[1]), batch == 1, _DTYPES[inputs[0].type]
 
@@ -347,7 +365,7 @@ def _numbers(
     if len(numbers) != 3 or not np.isfinite(numbers).all():
         raise BackboneError(
             f"{path}: {key} in its metadata must be three numbers like 0.5,0.5,0.5, got "
-            f"{said[key]!r}"
+            f"{said[key][:80]!r}"
         )
     return numbers
 
@@ -357,9 +375,9 @@ def _whole(path: Path, said: Mapping[str, str], key: str) -> int | None:
     text = said.get(key)
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and int(text) <= 1024):
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text) <= 1024):
         raise BackboneError(
-            f"{path}: {key} in its metadata must be a whole number up to 1024, got {text!r}"
+            f"{path}: {key} in its metadata must be a whole number up to 1024, got {text[:40]!r}"
         )
     return int(text)
 
@@ -409,5 +427,12 @@ def _quiet_run() -> Any:
 
 def _brief(error: Exception) -> str:
     """The last part of onnxruntime's message, in one line."""
-    text = " ".join(str(error).split())
+    if isinstance(error, UnicodeError):
+        return plain_reason(error)
+    text = _printable(str(error))
     return text if len(text) <= 200 else f"...{text[-200:]}"
+
+
+def _printable(text: str) -> str:
+    """Text from a file in one line, without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -16,6 +16,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +27,8 @@ from safetensors import SafetensorError, safe_open
 
 from regiontree.backbones.layout import shape_hint
 from regiontree.errors import FeatureError
+from regiontree.system.damage import plain_reason
+from regiontree.system.npyfile import read_npy, read_npz
 from regiontree.system.paths import path_problem
 
 __all__ = ["check_features", "read_features"]
@@ -64,7 +67,7 @@ def read_features(path: str | os.PathLike[str]) -> tuple[NDArray[np.floating[Any
     except FeatureError:
         raise
     except _DAMAGE as error:
-        raise FeatureError(f"{path}: cannot be read as features ({error})") from error
+        raise FeatureError(f"{path}: cannot be read as features ({plain_reason(error)})") from error
     return check_features(features, str(path)), digest
 
 
@@ -73,7 +76,7 @@ def _read_tensor(path: Path) -> NDArray[Any]:
         names = file.keys()
         if "features" not in names and len(names) != 1:
             raise FeatureError(
-                f"{path}: has no tensor 'features' (it has {', '.join(names) or 'none'}); write it "
+                f"{path}: has no tensor 'features' (it has {_listed(names)}); write it "
                 "with safetensors.torch.save_file({'features': ...}, path)"
             )
         tensor = file.get_tensor("features" if "features" in names else names[0])
@@ -92,18 +95,26 @@ def _read_array(file: IO[bytes], name: str) -> Any:
         raise FeatureError(
             f"{name}: is not a NumPy file (it starts with {start!r}); write it with numpy.save"
         )
-    loaded = np.load(file, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded:
-        if "features" not in loaded and {"labels", "parents"} <= set(loaded):
+    if start == _NUMPY[0]:
+        return read_npy(file, os.fstat(file.fileno()).st_size)
+    arrays = read_npz(file, {"features"})
+    if "features" not in arrays:
+        with zipfile.ZipFile(file) as archive:
+            there = [member.removesuffix(".npy") for member in archive.namelist()]
+        if {"labels", "parents"} <= set(there):
             raise FeatureError(f"{name}: is a region tree and holds no features")
-        if "features" not in loaded:
-            raise FeatureError(
-                f"{name}: has no array 'features' (it has {', '.join(loaded) or 'none'}); "
-                "write it with numpy.savez(path, features=...)"
-            )
-        return loaded["features"]
+        raise FeatureError(
+            f"{name}: has no array 'features' (it has {_listed(there)}); "
+            "write it with numpy.savez(path, features=...)"
+        )
+    return arrays["features"]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names in a file, without control characters, for a message."""
+    shown = [name if name.isprintable() else ascii(name) for name in names[:8]]
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(one[:60] for one in shown) + more or "none"
 
 
 def check_features(features: Any, name: str) -> NDArray[np.floating[Any]]:

@@ -154,7 +154,7 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path}: cannot be read ({error.strerror}); a backbone's folder holds config.json and "
             "the weights, model.safetensors"
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise BackboneError(f"{path}: is damaged or not JSON; download it again")
@@ -175,7 +175,7 @@ def pixel_statistics(
         both = [said.get("image_mean", mean), said.get("image_std", deviation)]
         found = torch.tensor(both, dtype=torch.float32, device="cpu")
         right = found.shape == (2, 3) and bool(found.isfinite().all() and (found[1] > 0).all())
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         right = False
     if not right:
         raise BackboneError(

@@ -67,7 +67,7 @@ def shards_of(index: Path) -> list[str]:
     try:
         shards = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
         good = all(Path(shard).name == shard and shard.endswith(ending) for shard in shards)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         shards, good = [], False
     if not shards or not good:
         raise BackboneError(f"{index} is not an index of weight files; get it again")
@@ -95,7 +95,7 @@ def check_whole(file: Path) -> None:
         try:
             header = json.loads(stream.read(min(length, size)))
             ends = [what["data_offsets"][1] for name, what in header.items() if name[:2] != "__"]
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             raise BackboneError(f"{file} is damaged or cut short; get it again") from None
     expected = 8 + length + max(ends, default=0)
     if size != expected:

@@ -305,7 +305,7 @@ def _usual_commit(hub_id: str, repository: Path) -> str | None:
 def _is_backbone(config: Path) -> bool:
     try:
         settings = json.loads(config.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(settings, dict) and settings.get("model_type") in {*ARCHITECTURES, "resnet"}
 
@@ -325,7 +325,7 @@ def _read_record(path: Path) -> dict[str, Any] | None:
         record = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         record = None
     match record:
         case {"commit": str() | None, "files": dict()}:
@@ -351,7 +351,7 @@ def _sha256(file: Path) -> str:
     memory = cache_folder() / "digests.json"
     try:
         known = json.loads(memory.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         known = None
     known = known if isinstance(known, dict) else {}
     match known.get(str(path)):

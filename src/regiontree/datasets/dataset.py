@@ -346,7 +346,8 @@ def _reason(error: OSError | ValueError) -> str:
 def _report(problems: list[str], names: Collection[str], total: int, what: str) -> None:
     """Add one sentence about `names` to `problems`, with the first three of them."""
     if names:
-        listed = ", ".join(sorted(names)[:3])
+        shown = [n if n.isprintable() else ascii(n) for n in sorted(names)[:3]]
+        listed = ", ".join(n if len(n) <= 80 else f"{n[:80]}..." for n in shown)
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         problems.append(f"{len(names)} of {total} {what}: {listed}{more}")
 

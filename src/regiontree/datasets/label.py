@@ -75,10 +75,15 @@ def first_clash(labels: Sequence[Label]) -> tuple[int, str] | None:
     """The index of the first label that contradicts an earlier one, and a sentence that says how.
 
     Two labels contradict each other if they share an id, or if both are foreground and share a
-    path. None: no label contradicts another.
+    path. Two groups or labels whose names would be the same in tables contradict each other, too:
+    ``a--b`` and ``b`` in ``a``, or a foreground group called ``background`` beside background
+    labels. None: no label contradicts another.
     """
     ids: dict[int, Label] = {}
     paths: dict[Names, Label] = {}
+    nodes: dict[str, Names] = {}
+    if any(label.kind == Kind.BACKGROUND for label in labels):
+        nodes["background"] = ()
     for k, label in enumerate(labels):
         if label.id in ids:
             earlier = ids[label.id].name
@@ -88,4 +93,8 @@ def first_clash(labels: Sequence[Label]) -> tuple[int, str] | None:
             if label.path in paths:
                 return k, f"{label.name!r} has both id {paths[label.path].id} and id {label.id}"
             paths[label.path] = label
+            for node in prefixes(label.path):
+                name = "--".join(node)
+                if nodes.setdefault(name, node) != node:
+                    return k, f"{name!r} is the name of two classes; rename one of them"
     return None

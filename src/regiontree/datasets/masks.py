@@ -37,6 +37,7 @@ from scipy.io.matlab import MatReadError
 from regiontree.datasets.labels import Kind, Label, LabelTree
 from regiontree.datasets.matfile import load_mat
 from regiontree.errors import DataError
+from regiontree.system.damage import plain_reason
 from regiontree.system.paths import path_problem
 from regiontree.system.reading import shown
 
@@ -64,16 +65,14 @@ def _reading(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the data set's folders") from None
     except (Image.DecompressionBombError, MemoryError) as error:
-        what = str(error) or type(error).__name__
-        raise DataError(f"{path}: is too large to read ({what})") from None
+        raise DataError(f"{path}: is too large to read ({plain_reason(error)})") from None
     except RecursionError:
         raise DataError(f"{path}: is nested too deeply; no mask needs that") from None
     except UnidentifiedImageError:
         raise DataError(f"{path}: is not an image, so not a mask; replace the file") from None
     except _DAMAGE as error:
-        what = str(error) or type(error).__name__
         raise DataError(
-            f"{path}: is damaged or cut short ({what}); download the file again"
+            f"{path}: is damaged or cut short ({plain_reason(error)}); download the file again"
         ) from None
 
 

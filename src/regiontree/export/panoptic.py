@@ -151,7 +151,7 @@ def _check_replaceable(folder: Path, path: Path) -> None:
     """
     try:
         listed = {one["file_name"] for one in json.loads(path.read_bytes())["annotations"]}
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         listed = set()
     for file in folder.rglob("*"):
         if file.is_file() and file.relative_to(folder).as_posix() not in listed:

@@ -12,6 +12,7 @@ their own messages lack (docs/dependencies.md).
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import reprlib
@@ -33,7 +34,10 @@ __all__ = ["Listed", "Place", "Section", "nearest", "read_mapping", "read_nodes"
 MAX_BYTES = 16 << 20  # a config has some 10 kB; a file named by mistake may have gigabytes
 
 MAX_VALUES = 1_000_000  # in one file, each counted as often as aliases repeat it
+MAX_YAML = 1 << 20  # PyYAML takes some 10 s for a MB
 
+_MAX_DEPTH = 100  # brackets in brackets; no file of ours has more than 5
+_BRACKETS = re.compile(r"[][{}]")
 _NOT_TEXT = re.compile("[^\t\n -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # What PyYAML's constructors and Python's number parsing raise on values that they cannot read.
 _BAD_TEXT = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
@@ -78,8 +82,14 @@ def read_mapping(path: Path, what: str = "a config") -> dict[str, Any]:
     """
     text = read_text(path, what)
     is_json = _is_json(path, text)
+    if not is_json:
+        _check_yaml(path, text, what, ConfigError)
     with _parsing(path, ConfigError, is_json=is_json):
         value = _from_json(text) if is_json else yaml.load(text, _Loader)
+        if _written_out(value, {}) > MAX_BYTES:
+            raise ValueError("its aliases stand for more values than memory holds")
+    if (found := _not_text_in(value)) is not None:
+        raise ConfigError(f"{path}: holds {found[0][:40]!r}, which is no text; remove it")
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: {_other(value)}; {what} has keys and values")
     return value
@@ -97,11 +107,15 @@ def read_nodes(path: Path, what: str, error: type[RegionTreeError]) -> yaml.Mapp
     """
     text = read_text(path, what, error)
     is_json = _is_json(path, text)
+    _check_yaml(path, text, what, error)
     with _parsing(path, error, is_json=is_json):
         if is_json:
             json.loads(text, parse_constant=_no_constant)  # which says better what is wrong
             text = text.replace("\t", " ")  # between tokens, the only place where JSON has them
         root = yaml.compose(text, _Loader)
+    if (found := _not_text_in(root)) is not None:
+        odd, line = found
+        raise error(f"{path}, line {line}: holds {odd[:40]!r}, which is no text; remove it")
     if not isinstance(root, yaml.MappingNode):
         value = [] if isinstance(root, yaml.SequenceNode) else root and root.value
         raise error(f"{path}: {_other(value)}; {what} has keys and values")
@@ -146,6 +160,47 @@ def read_text(path: Path, what: str, error: type[RegionTreeError] = ConfigError)
 def _is_json(path: Path, text: str) -> bool:
     suffix = path.suffix.lower()
     return suffix == ".json" or (suffix not in (".yaml", ".yml") and text.lstrip().startswith("{"))
+
+
+def _check_yaml(path: Path, text: str, what: str, error: type[RegionTreeError]) -> None:
+    """Refuse what PyYAML would read for minutes: its time grows with length times depth."""
+    if len(text) > MAX_YAML:
+        raise error(f"{path}: more than {MAX_YAML >> 20} MB of YAML; this is not {what}")
+    depth = 0
+    for bracket in _BRACKETS.findall(text):
+        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+        if depth > _MAX_DEPTH:
+            raise error(f"{path}: nested too deeply; nothing here needs that")
+
+
+def _written_out(value: object, known: dict[int, float]) -> float:
+    """How many values there would be without YAML's aliases; infinite if a value holds itself."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = math.inf  # until it is counted
+        inside = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_written_out(one, known) for one in inside)
+    return known[id(value)]
+
+
+def _not_text_in(value: object) -> tuple[str, int] | None:
+    """A text in a parsed value that no file has, and its line if the value is a node.
+
+    An escape such as ``"\\e"`` can stand for a control character.
+    """
+    seen: set[int] = set()  # YAML's aliases may name one value a million times
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        text = one.value if isinstance(one, yaml.ScalarNode) else one
+        if isinstance(text, str) and _NOT_TEXT.search(text):
+            return text, one.start_mark.line + 1 if isinstance(one, yaml.ScalarNode) else 0
+        if isinstance(one, dict | list | tuple | yaml.CollectionNode) and id(one) not in seen:
+            seen.add(id(one))
+            inside = one.value if isinstance(one, yaml.CollectionNode) else one
+            waiting += (*inside, *inside.values()) if isinstance(inside, dict) else inside
+    return None
 
 
 @contextmanager

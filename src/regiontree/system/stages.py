@@ -253,7 +253,7 @@ def value_of_text(key: Key, text: str) -> Any:
         return None if key.none else "none"
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # dates and numbers that cannot be
         return text
     return value if isinstance(value, int | float | list) else text
 

@@ -19,7 +19,6 @@ import lzma
 import os
 import struct
 import sys
-import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -31,7 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.errors import RegionTreeError, TreeError, TreeFileError
+from regiontree.system.damage import plain_reason
 from regiontree.system.files import atomic_write
+from regiontree.system.npyfile import read_header
 from regiontree.system.paths import path_problem
 from regiontree.tree.stop import StopReason
 
@@ -70,10 +71,9 @@ _MEMBERS: dict[str, tuple[str, int]] = {
 ARRAYS = tuple(_MEMBERS)
 """The arrays of a tree file, in the order in which they are written."""
 _OPTIONAL = {"embedding"}
-# What NumPy's header parser, then zipfile and its decompressors raise on damaged or hostile files.
-_BAD_HEADER = (ValueError, TypeError, LookupError, OverflowError, SyntaxError, RecursionError,
-               MemoryError, tokenize.TokenError)  # fmt: skip
-_DAMAGE = (*_BAD_HEADER, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError,
+# What zipfile and its decompressors raise on damaged or hostile files.
+_DAMAGE = (ValueError, TypeError, LookupError, OverflowError, SyntaxError, RecursionError,
+           MemoryError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError,
            EOFError, RuntimeError)  # fmt: skip
 
 
@@ -151,7 +151,7 @@ def read_tree_file(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str,
         sizes = {info.filename: info.file_size for info in archive.infolist()}
         # A damaged name must not look like an optional array that is missing.
         if unknown := sizes.keys() - {f"{name}.npy" for name in (*_MEMBERS, "meta")}:
-            raise TreeFileError(f"{path}: not a region tree: it holds {min(unknown)!r}")
+            raise TreeFileError(f"{path}: not a region tree: it holds {min(unknown)[:60]!r}")
         if len(sizes) != len(archive.infolist()):
             raise TreeFileError(f"{path}: damaged: it holds an array twice")
         total = sum(sizes.values())
@@ -203,8 +203,8 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except (FileNotFoundError, PermissionError) as error:
         raise TreeFileError(f"{path}: cannot be read ({error.strerror})") from error
     except _DAMAGE as error:
-        what = str(error) or type(error).__name__
-        raise TreeFileError(f"{path}: damaged or not a region tree ({what})") from error
+        said = plain_reason(error)
+        raise TreeFileError(f"{path}: damaged or not a region tree ({said})") from error
 
 
 def _read_meta(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def _read_meta(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     try:
         meta = json.loads(str(text), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise TreeFileError(f"{path}: meta is not JSON ({error})") from error
+        raise TreeFileError(f"{path}: meta is not JSON ({plain_reason(error)})") from error
     if not isinstance(meta, dict) or meta.pop("format", None) != FORMAT:
         raise TreeFileError(f"{path}: not a region tree: meta does not name the format {FORMAT!r}")
     version = meta.pop("format_version", None)
@@ -240,12 +240,9 @@ def _read_array(
         raise TreeFileError(f"{path}: not a region tree: it has no array {name!r}") from None
     with archive.open(info) as member:
         try:
-            version = np.lib.format.read_magic(member)
-            if version != (1, 0):
-                raise ValueError(f".npy version {version}")
-            shape, fortran, found = np.lib.format.read_array_header_1_0(member)
-        except _BAD_HEADER as error:
-            raise TreeFileError(f"{path}: array {name!r} has a bad header ({error})") from error
+            shape, fortran, found = read_header(member)
+        except ValueError as error:
+            raise TreeFileError(f"{path}: array {name!r} has a bad header") from error
         expected = found.str if dtype == "str" and found.kind == "U" else dtype
         right = found == np.dtype(expected).newbyteorder("<")
         if not right or fortran or len(shape) != ndim:

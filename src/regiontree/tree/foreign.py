@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regiontree.errors import TreeError, TreeFileError
+from regiontree.system.damage import plain_reason
+from regiontree.system.npyfile import read_npy, read_npz
 from regiontree.system.paths import path_problem
 from regiontree.tree.file import FORMAT
 from regiontree.tree.region_tree import RegionTree
@@ -36,7 +38,6 @@ __all__ = ["TREE_SUFFIXES", "holds_tree", "may_be_tree", "read_any_tree"]
 _DAMAGE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, EOFError,
            MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
            tokenize.TokenError, Image.DecompressionBombError)  # fmt: skip
-_MAX_BYTES = 4 << 30  # of all arrays of an archive together: labels of a 1,000-megapixel image
 
 TREE_SUFFIXES = (".npz", ".npy", ".png", ".tif", ".tiff")
 """Endings of files that may hold a tree of any program."""
@@ -75,14 +76,13 @@ def read_any_tree(path: str | Path) -> RegionTree:
         return RegionTree.load(path)
     try:
         if suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                _check_size(arrays)
-                missing = {"labels", "parents"} - set(arrays.files)
-                if missing:
-                    raise TreeFileError(f"{path}: has no array {min(missing)!r}; a tree needs both")
-                height = arrays["height"] if "height" in arrays.files else None
-                return RegionTree.from_parents(arrays["labels"], arrays["parents"], height)
-        labels = np.load(path, allow_pickle=False) if suffix == ".npy" else _label_picture(path)
+            arrays = read_npz(path, {"labels", "parents", "height"})
+            if missing := {"labels", "parents"} - arrays.keys():
+                raise TreeFileError(f"{path}: has no array {min(missing)!r}; a tree needs both")
+            return RegionTree.from_parents(
+                arrays["labels"], arrays["parents"], arrays.get("height")
+            )
+        labels = _label_array(path) if suffix == ".npy" else _label_picture(path)
         beside = path.with_suffix(".json")
         links = json.loads(beside.read_bytes())
         if not isinstance(links, dict) or not {"parents"} <= links.keys() <= {"parents", "height"}:
@@ -95,23 +95,20 @@ def read_any_tree(path: str | Path) -> RegionTree:
     except FileNotFoundError as error:
         raise TreeFileError(f"{error.filename}: no such file; {path} needs it") from error
     except _DAMAGE as error:
-        raise TreeFileError(f"{path}: cannot be read as a tree ({error})") from error
+        raise TreeFileError(f"{path}: cannot be read as a tree ({plain_reason(error)})") from error
 
 
 def _is_ours(path: Path) -> bool:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            _check_size(arrays)
-            return "meta" in arrays.files and f'"{FORMAT}"' in str(arrays["meta"])
-    except (*_DAMAGE, KeyError):
+        meta = read_npz(path, {"meta"}).get("meta")
+        return meta is not None and f'"{FORMAT}"' in str(meta)
+    except _DAMAGE:
         return True  # RegionTree.load says exactly what is wrong
 
 
-def _check_size(arrays: Any) -> None:
-    """Raise a ValueError if the arrays of an ``.npz`` would fill the memory."""
-    total = sum(info.file_size for info in arrays.zip.infolist())
-    if total > _MAX_BYTES:
-        raise ValueError(f"arrays of {total / 1e9:.1f} GB; at most {_MAX_BYTES / 1e9:.1f} are read")
+def _label_array(path: Path) -> NDArray[Any]:
+    with path.open("rb") as file:
+        return read_npy(file, path.stat().st_size)
 
 
 def _label_picture(path: Path) -> NDArray[Any]:

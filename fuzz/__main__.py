@@ -1,0 +1,186 @@
+"""``python -m fuzz``: fuzz all targets, or those that are named, and say what was found.
+
+Exit code: 0 no fault, 1 faults (their inputs lie in the folder that is printed), 2 usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fuzz.target import Target
+from fuzz.targets import KINDS, cases_of
+from fuzz.worker import CURRENT, current_input, prepare, work
+
+__all__ = ["main"]
+
+_LIMIT = 900  # seconds for one target
+
+
+@dataclass
+class Result:
+    """What a worker did."""
+
+    target: str
+    cases: int = 0
+    seconds: float = 0.0
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    broken: str = ""
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
+    parser.add_argument("targets", nargs="*", help="KIND or KIND.READER; default: all")
+    parser.add_argument("--cases", type=int, default=10_000, help="cases for each kind")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
+    parser.add_argument("--out", type=Path, default=Path("fuzz-found"), help="for inputs of faults")
+    parser.add_argument("--csv", type=Path, help="write a table of counts")
+    parser.add_argument("--try", dest="tried", type=Path, help="run one input of the target again")
+    given = parser.parse_args()
+    if os.environ.get("PYTHONHASHSEED") != "0":  # for equal cases in every run
+        environment = {**os.environ, "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
+        os.execve(sys.executable, [sys.executable, "-m", "fuzz", *sys.argv[1:]], environment)
+    began = time.monotonic()
+    targets, guided = prepare()
+    if not guided:
+        print("atheris is not installed: inputs are changed without guidance by coverage")
+    names = given.targets or KINDS
+    if unknown := set(names) - {*KINDS, *targets}:
+        parser.error(f"no target {min(unknown)!r}; there are {', '.join(targets)}")
+    chosen = [one for one in targets.values() if {one.name, one.kind} & set(names)]
+    if given.tried is not None:
+        if len(chosen) != 1:
+            parser.error("--try needs exactly one target")
+        return _try(chosen[0], given.tried)
+    plan = [(target, cases_of(target, targets, given.cases)) for target in chosen]
+    plan.sort(key=lambda entry: -entry[1])
+    results = _all(plan, given.jobs, guided)
+    return _told(results, given.out, given.csv, time.monotonic() - began)
+
+
+def _all(plan: list[tuple[Target, int]], jobs: int, guided: bool) -> list[Result]:
+    """Fuzz each target in a copy of this process, `jobs` at a time."""
+    waiting, running, results = list(plan), dict[int, _Running](), []
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            one = _started(*waiting.pop(0), guided)
+            running[one.process] = one
+        ended, status = os.waitpid(-1, os.WNOHANG)
+        if ended:
+            results.append(_result(running.pop(ended), status))
+            continue
+        for one in running.values():
+            if time.monotonic() - one.began > _LIMIT:
+                os.kill(one.process, signal.SIGKILL)
+        time.sleep(0.05)
+    return results
+
+
+@dataclass
+class _Running:
+    """A process at work."""
+
+    target: Target
+    process: int
+    folder: Path
+    began: float
+
+
+def _started(target: Target, cases: int, guided: bool) -> _Running:
+    memory = Path("/dev/shm")
+    there = memory if os.access(memory, os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=there))
+    sys.stdout.flush()
+    process = os.fork()
+    if process:
+        return _Running(target, process, folder, time.monotonic())
+    said = os.open(folder / "said", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    try:
+        work(target, cases, folder, folder / "report", guided=guided)
+    except BaseException:  # noqa: BLE001 this copy must end here, whatever happened
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _result(one: _Running, status: int) -> Result:
+    """What an ended process has done and found."""
+    folder, report = one.folder, one.folder / "report"
+    result = Result(one.target.name, seconds=time.monotonic() - one.began)
+    text = report.read_text() if report.exists() else ""
+    lines = [json.loads(line) for line in text.splitlines()]
+    result.faults = [line for line in lines if "data" in line]
+    begun = (folder / CURRENT).exists()
+    if begun:
+        result.cases, current = current_input(folder)
+    if not any("done" in line for line in lines):
+        said = (folder / "said").read_text(errors="replace").splitlines()[-40:]
+        what = f"ended with status {status} after {result.cases} cases"
+        result.broken = "\n".join([what, *said])
+        if begun:
+            crash = {"kind": "crash", "where": "", "detail": what, "data": current.hex()}
+            result.faults.append(crash)
+    shutil.rmtree(folder, ignore_errors=True)
+    mark = f", {len(result.faults)} FAULTS" if result.faults or result.broken else ""
+    print(f"{result.target}: {result.cases} cases in {result.seconds:.0f} s{mark}", flush=True)
+    return result
+
+
+def _told(results: list[Result], out: Path, table: Path | None, seconds: float) -> int:
+    bad = False
+    for result in results:
+        if result.broken:
+            bad = True
+            print(f"\n{result.target}: {result.broken}")
+        for fault in result.faults:
+            bad = True
+            data = bytes.fromhex(fault["data"])
+            folder = out / result.target
+            folder.mkdir(parents=True, exist_ok=True)
+            file = folder / f"{hashlib.sha256(data).hexdigest()[:12]}.bin"
+            file.write_bytes(data)
+            print(f"\n{file}\n  {fault['kind']} in {fault['where']}\n  {fault['detail']}")
+    if table is not None:
+        with table.open("w", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(["target", "cases", "seconds", "faults"])
+            for r in sorted(results, key=lambda r: r.target):
+                rows.writerow([r.target, r.cases, round(r.seconds), len(r.faults)])
+    count = sum(len(result.faults) for result in results)
+    cases = sum(result.cases for result in results)
+    print(f"\n{cases:,} cases of {len(results)} targets in {seconds:.0f} s: {count} faults")
+    return 1 if bad else 0
+
+
+def _try(target: Target, file: Path) -> int:
+    """Run one input in this process, so that a debugger can be used."""
+    from fuzz.case import Judge
+
+    with tempfile.TemporaryDirectory() as folder:
+        fault = Judge(Path(folder)).verdict(target, file.read_bytes())
+    if fault is None:
+        print("passed")
+        return 0
+    print(f"{fault.kind} in {fault.where}\n{fault.detail}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Where a photograph lies on the Earth: tags of GeoTIFF, and world files."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fuzz.containers import bundle, bundle_mutator, change_tiff, unbundle
+from fuzz.mutate import change_text
+from fuzz.target import Box, Target
+from fuzz.targets.images import photo, tiff
+from fuzz.targets.trees import LABELS, PARENTS
+from regiontree.export.geojson import georeference, to_geojson
+from regiontree.tree import RegionTree
+
+__all__ = ["TARGETS"]
+
+
+def _place(box: Box, data: bytes) -> None:
+    picture, world = unbundle(data, 2)
+    path = box.write("case.tif", picture)
+    if world:
+        box.write("case.tfw", world)
+    found = georeference(path)
+    if found is None:
+        return
+    made = to_geojson(RegionTree.from_parents(LABELS, PARENTS), transform=found[0], crs=found[1])
+    for feature in made["features"]:
+        for x, y in _points(feature["geometry"]["coordinates"]):
+            assert math.isfinite(x), "a place that is no number"
+            assert math.isfinite(y), "a place that is no number"
+
+
+def _points(inside: Any) -> list[tuple[float, float]]:
+    if isinstance(inside, tuple):
+        return [inside]  # type: ignore[list-item]
+    return [point for one in inside for point in _points(one)]
+
+
+def _seeds() -> list[bytes]:
+    keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32633)
+    tags = [
+        (33550, "d", 3, (10.0, 10.0, 0.0), True),
+        (33922, "d", 6, (0.0, 0.0, 0.0, 500000.0, 5400000.0, 0.0), True),
+        (34735, "H", len(keys), keys, True),
+    ]
+    affine = [
+        (34264, "d", 16, (10.0, 0, 0, 5e5, 0, -10.0, 0, 5.4e6, *[0.0] * 7, 1.0), True),
+        tags[2],
+    ]
+    rgb: dict[str, Any] = {"photometric": "rgb"}
+    tied = (0.0, 0, 0, 5e5, 5e6, 0, 2, 0, 0, 6e5, 5e6, 0, 0, 2, 0, 5e5, 4e6, 0)
+    points = [(33922, "d", 18, tied, True),
+              tags[2]]  # fmt: skip
+    wide = photo(2, 4)
+    turned = [*tags, (274, "H", 1, 3, True)]
+    return [
+        bundle(tiff(wide, extratags=tags, **rgb), b""),
+        bundle(tiff(wide, extratags=affine, **rgb), b""),
+        bundle(tiff(wide, extratags=points, **rgb), b""),
+        bundle(tiff(wide, extratags=turned, **rgb), b""),
+        bundle(tiff(wide, **rgb), b"10\n0\n0\n-10\n500000\n5400000\n"),
+        bundle(tiff(np.zeros((2, 4), np.float32)), b""),
+    ]
+
+
+TARGETS = (
+    Target("places.tiff", _place, _seeds, (bundle_mutator(change_tiff, change_text),) * 2,
+           names=("case", "crs", "transform")),
+)  # fmt: skip
