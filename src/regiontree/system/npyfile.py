@@ -76,7 +76,7 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         if b"\\" in header:  # Python's parser would print a warning; no header needs one
             raise ValueError("a backslash")
         header = _LONG.sub(rb"\1", header)  # Python 2 wrote 3L for 3
-        ast.literal_eval(header.decode("latin-1").strip())  # NumPy would warn, and try once more
+        ast.literal_eval(header.decode("latin-1"))  # NumPy would warn, and try once more
         length = len(header).to_bytes(width, "little")
         parse = {2: np.lib.format.read_array_header_1_0, 4: np.lib.format.read_array_header_2_0}
         return parse[width](io.BytesIO(length + header))
