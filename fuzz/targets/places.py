@@ -12,7 +12,8 @@ from fuzz.mutate import change_text
 from fuzz.target import Box, Target
 from fuzz.targets.images import photo, tiff
 from fuzz.targets.trees import LABELS, PARENTS
-from regiontree.export.geojson import georeference, to_geojson
+from regiontree.export.geojson import to_geojson
+from regiontree.export.georeference import georeference
 from regiontree.tree import RegionTree
 
 __all__ = ["TARGETS"]
