@@ -158,3 +158,14 @@ def test_limits_of_the_file_hold_and_inverted_grey_is_turned():
 def test_samples_that_are_no_colours_are_refused():
     with refused(ImageError, "radar", "complex64", "magnitude"):
         rendered(Decoded(np.zeros((2, 2), np.complex64), (2, 2)), "radar")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offset"),
+    [(np.uint32, 4_000_000_000), (np.int32, 2_000_000_000), (np.int64, 1 << 40)],
+)
+@pytest.mark.parametrize("truth", [PHOTO, GREY])
+def test_small_differences_of_large_numbers_are_seen(dtype, offset, truth):
+    image = load_image(truth.astype(dtype) + dtype(offset))
+    shown = image.rgb if truth.ndim == 3 else image.rgb[:, :, 0]
+    assert off(shown, truth) <= 8

@@ -259,6 +259,20 @@ def test_bands_that_gdal_names_red_green_and_blue(tif):
     assert image.facts["bands"] == [3, 2, 1]
 
 
+def test_what_gdal_says_of_bands_overrules_the_tags(tif):
+    # GDAL writes four bands of 8 bits as RGB with opacity before it is told what they are.
+    said = "".join(
+        f'<Item name="COLORINTERP" sample="{i}" role="colorinterp">{role}</Item>'
+        for i, role in enumerate(["Blue", "Green", "Red", "Undefined"])
+    )
+    tag = (42112, 2, 0, f"<GDALMetadata>{said}</GDALMetadata>", True)
+    stored = np.dstack([PHOTO[:, :, ::-1], np.zeros_like(GREY)])
+    image = load_image(tif(stored, extrasamples=["unassalpha"], extratags=[tag], **RGB))
+    assert off(image.rgb) == 0
+    assert image.valid is None
+    assert image.facts["bands"] == [3, 2, 1]
+
+
 def test_pages_are_counted_from_nought(tif):
     path = tif(np.stack([PHOTO, 255 - PHOTO]), **RGB)
     first, second = load_image(path), load_image(path, page=1)

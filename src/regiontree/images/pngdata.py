@@ -57,7 +57,7 @@ def _deep(data: bytes, request: ImageRequest) -> Decoded:
     width, height = struct.unpack_from(">II", data, 16)
     check_pixels(request.name, (height, width), request.max_pixels)
     check_page(request.name, request.page or 0, 1)
-    samples = imagecodecs.png_decode(data)  # a transparent colour becomes an opacity
+    samples = imagecodecs.png_decode(_bare(data))  # a transparent colour becomes an opacity
     chunks = {kind: (start, length) for kind, start, length in _chunks(data)}
     profile = _profile(data, *chunks[b"iCCP"]) if b"iCCP" in chunks else None
     alpha = samples.shape[2] - 1 if samples.ndim == 3 and samples.shape[2] in (2, 4) else None
@@ -73,6 +73,16 @@ def _deep(data: bytes, request: ImageRequest) -> Decoded:
     )
 
 
+def _bare(data: bytes) -> bytes:
+    """The file without what is no pixel: libpng warns of odd texts and profiles on the terminal."""
+    cut = [
+        (start - 8, start + length + 4)
+        for kind, start, length in _chunks(data)
+        if kind[0] & 32 and kind != b"tRNS"  # a small first letter: not needed for the pixels
+    ]
+    return _without(data, cut)
+
+
 def _slim(data: bytes) -> tuple[bytes, bytes | None]:
     """The file without large texts and without a large profile; and that profile."""
     cut: list[tuple[int, int]] = []
@@ -86,13 +96,16 @@ def _slim(data: bytes) -> tuple[bytes, bytes | None]:
         elif kind == b"iCCP" and _unpacked(data, start, length) > _SMALL_TEXT:
             cut.append((start - 8, start + length + 4))
             profile = _profile(data, start, length)
-    if not cut:
-        return data, None
+    return _without(data, cut), profile
+
+
+def _without(data: bytes, cut: list[tuple[int, int]]) -> bytes:
+    """The file without some spans of bytes, which are in order."""
     kept, at = [], 0
     for start, end in cut:
         kept.append(data[at:start])
         at = end
-    return b"".join([*kept, data[at:]]), profile
+    return b"".join([*kept, data[at:]]) if cut else data
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -173,8 +173,9 @@ def _blocks(samples: NDArray[Any]) -> list[slice]:
 
 
 def _floats(samples: NDArray[Any]) -> NDArray[Any]:
-    # Values of eight bytes stay float64: in float32, 1e300 would become infinity.
-    return samples.astype(np.float64 if samples.dtype.itemsize > 4 else np.float32)
+    # float32 holds 24 bits: it would merge the values around 4,000,000,000, and 1e300 is infinity.
+    wide = samples.dtype.itemsize > (4 if samples.dtype.kind == "f" else 2)
+    return samples.astype(np.float64 if wide else np.float32)
 
 
 def _measured(samples: NDArray[Any]) -> NDArray[np.bool_]:
