@@ -183,7 +183,7 @@ def found(folder: Path, files: list[str], ids: list[str], ending: str = ".png") 
         else:
             path.write_bytes(b"")
     samples = [Sample(one, Path("photos") / f"{one}{ending}") for one in ids]
-    matches = _matches(_find_trees([folder]), samples)
+    matches = _matches(_find_trees([folder])[0], samples)
     return {
         one: match.relative_to(folder).as_posix() if isinstance(match, Path) else str(match)
         for one, match in matches.items()
