@@ -39,11 +39,11 @@ def find_features(folder: str | Path, image: str | Path) -> Path:
     stem = Path(name).stem
     for start in range(len(above) + 1):
         place = folder.joinpath(*above[start:])
-        if not place.is_dir():
+        if not os.path.isdir(place):
             continue
         for known in dict.fromkeys((name, stem)):
             paths = [place / f"{known}{suffix}" for suffix in sorted(FEATURE_SUFFIXES)]
-            there = [path for path in paths if path.is_file()]
+            there = [path for path in paths if os.path.isfile(path)]  # no error for long names
             found = [path for path in there if not is_tree_file(path)]
             trees += [path for path in there if path not in found]
             if len(found) > 1:
@@ -55,7 +55,7 @@ def find_features(folder: str | Path, image: str | Path) -> Path:
                 return found[0]
     if trees:
         raise FeatureError(f"{trees[0]}: is a region tree and holds no features for {image}")
-    what = "holds no" if folder.is_dir() else "is not a folder, so it has no"
+    what = "holds no" if os.path.isdir(folder) else "is not a folder, so it has no"
     raise FeatureError(f"{folder}: {what} {stem}.npy, .npz or .safetensors for {image}")
 
 
