@@ -36,6 +36,7 @@ class Result:
     target: str
     cases: int = 0
     seconds: float = 0.0
+    cpu: float = 0.0
     faults: list[dict[str, Any]] = field(default_factory=list)
     broken: str = ""
 
@@ -78,9 +79,10 @@ def _all(plan: list[tuple[Target, int]], jobs: int, guided: bool) -> list[Result
         while waiting and len(running) < jobs:
             one = _started(*waiting.pop(0), guided)
             running[one.process] = one
-        ended, status = os.waitpid(-1, os.WNOHANG)
+        ended, status, used = os.wait4(-1, os.WNOHANG)
         if ended:
-            results.append(_result(running.pop(ended), status))
+            cpu = used.ru_utime + used.ru_stime
+            results.append(_result(running.pop(ended), status, cpu))
             continue
         for one in running.values():
             if time.monotonic() - one.began > _LIMIT:
@@ -120,10 +122,10 @@ def _started(target: Target, cases: int, guided: bool) -> _Running:
         os._exit(0)
 
 
-def _result(one: _Running, status: int) -> Result:
+def _result(one: _Running, status: int, cpu: float) -> Result:
     """What an ended process has done and found."""
     folder, report = one.folder, one.folder / "report"
-    result = Result(one.target.name, seconds=time.monotonic() - one.began)
+    result = Result(one.target.name, seconds=time.monotonic() - one.began, cpu=cpu)
     text = report.read_text() if report.exists() else ""
     lines = [json.loads(line) for line in text.splitlines()]
     result.faults = [line for line in lines if "data" in line]
@@ -139,7 +141,10 @@ def _result(one: _Running, status: int) -> Result:
             result.faults.append(crash)
     shutil.rmtree(folder, ignore_errors=True)
     mark = f", {len(result.faults)} FAULTS" if result.faults or result.broken else ""
-    print(f"{result.target}: {result.cases} cases in {result.seconds:.0f} s{mark}", flush=True)
+    print(
+        f"{result.target}: {result.cases} cases in {result.seconds:.0f} s, {cpu:.0f} of CPU{mark}",
+        flush=True,
+    )
     return result
 
 
@@ -160,12 +165,16 @@ def _told(results: list[Result], out: Path, table: Path | None, seconds: float) 
     if table is not None:
         with table.open("w", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(["target", "cases", "seconds", "faults"])
+            rows.writerow(["target", "cases", "seconds", "cpu_seconds", "faults"])
             for r in sorted(results, key=lambda r: r.target):
-                rows.writerow([r.target, r.cases, round(r.seconds), len(r.faults)])
+                counts = r.cases, round(r.seconds), round(r.cpu), len(r.faults)
+                rows.writerow([r.target, *counts])
     count = sum(len(result.faults) for result in results)
     cases = sum(result.cases for result in results)
-    print(f"\n{cases:,} cases of {len(results)} targets in {seconds:.0f} s: {count} faults")
+    cpu = sum(result.cpu for result in results)
+    print(
+        f"\n{cases:,} cases of {len(results)} targets in {seconds:.0f} s, {cpu:.0f} of CPU: {count} faults"
+    )
     return 1 if bad else 0
 
 

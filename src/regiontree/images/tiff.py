@@ -30,9 +30,10 @@ from regiontree.images.readers import (
     check_page,
     check_pixels,
 )
-from regiontree.images.tiffdata import page_at, read_bands
+from regiontree.images.tiffdata import open_tiff, page_at, read_bands
 from regiontree.images.tifflayout import Directory, Layout, Page, layout_of
 from regiontree.images.turn import upright, upright_size
+from regiontree.system.damage import plain_reason
 
 __all__ = ["TiffReader"]
 
@@ -81,9 +82,9 @@ def _again(request: ImageRequest) -> ImageRequest:
 
 def _opened(data: bytes, name: str) -> tifffile.TiffFile:
     try:
-        return tifffile.TiffFile(io.BytesIO(data), _multifile=False)
+        return open_tiff(io.BytesIO(data))
     except (tifffile.TiffFileError, RecursionError) as error:
-        raise ImageError(f"{name}: is damaged or cut short ({error})") from error
+        raise ImageError(f"{name}: is damaged or cut short ({plain_reason(error)})") from error
 
 
 def _description(tif: tifffile.TiffFile) -> str:
