@@ -141,10 +141,8 @@ def _result(one: _Running, status: int, cpu: float) -> Result:
             result.faults.append(crash)
     shutil.rmtree(folder, ignore_errors=True)
     mark = f", {len(result.faults)} FAULTS" if result.faults or result.broken else ""
-    print(
-        f"{result.target}: {result.cases} cases in {result.seconds:.0f} s, {cpu:.0f} of CPU{mark}",
-        flush=True,
-    )
+    spent = f"{result.seconds:.0f} s, {cpu:.0f} of CPU"
+    print(f"{result.target}: {result.cases} cases in {spent}{mark}", flush=True)
     return result
 
 
@@ -172,9 +170,8 @@ def _told(results: list[Result], out: Path, table: Path | None, seconds: float) 
     count = sum(len(result.faults) for result in results)
     cases = sum(result.cases for result in results)
     cpu = sum(result.cpu for result in results)
-    print(
-        f"\n{cases:,} cases of {len(results)} targets in {seconds:.0f} s, {cpu:.0f} of CPU: {count} faults"
-    )
+    spent = f"{seconds:.0f} s, {cpu:.0f} of CPU"
+    print(f"\n{cases:,} cases of {len(results)} targets in {spent}: {count} faults")
     return 1 if bad else 0
 
 

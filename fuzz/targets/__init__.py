@@ -9,7 +9,7 @@ from fuzz.target import Target
 __all__ = ["KINDS", "MODULES", "all_targets", "cases_of"]
 
 MODULES = ("trees", "features", "settings", "labels", "masks", "published", "images", "networks",
-           "server", "places", "words")  # fmt: skip
+           "server", "places", "words", "records")  # fmt: skip
 """The files of targets, one a kind."""
 KINDS = MODULES
 

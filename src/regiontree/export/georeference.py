@@ -251,8 +251,8 @@ def _tiff_header(path: Path, page: int) -> _Header:
             )
     except (TiffFileError, *DAMAGE) as error:
         raise ImageError(
-            f"{path}: the tags of page {page} cannot be read ({plain_reason(error)}); copy the file again, or "
-            "give --transform none for pixels"
+            f"{path}: the tags of page {page} cannot be read ({plain_reason(error)}); copy the "
+            "file again, or give --transform none for pixels"
         ) from error
 
 
