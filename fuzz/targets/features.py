@@ -24,9 +24,15 @@ _META = {
 _VALUES = np.linspace(-1, 1, 24, dtype=np.float16).reshape(2, 3, 4)
 
 
-def kept_bytes() -> bytes:
+def kept_bytes(sha256: str = "0" * 64) -> bytes:
+    """A feature file of this package, made from a photograph with this sha256."""
     one = {"dtype": "F16", "shape": [2, 3, 4], "data_offsets": [0, 48]}
-    header = {"__metadata__": {"meta": json.dumps(_META)}, "features": one}
+    header = {
+        "__metadata__": {
+            "meta": json.dumps({**_META, "source": {"name": "photo.png", "sha256": sha256}})
+        },
+        "features": one,
+    }
     return safetensors(header, _VALUES.tobytes())
 
 

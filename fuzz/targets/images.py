@@ -222,8 +222,11 @@ def _reader(suffix: str, *, sized: bool = True) -> Callable[[Box, bytes], None]:
         json.dumps(dict(image.facts), allow_nan=False)
         covered = load_image(path, max_pixels=MOST, cover=4)
         assert covered.size == image.size
-        bands = (1,) if len(data) % 2 else (3, 2, 1)
-        chosen = load_image(path, max_pixels=MOST, bands=bands, page=len(data) // 2 % 2)
+        grey = (rgb == rgb[..., :1]).all()
+        bands = (1,) if grey or len(data) % 2 else (3, 2, 1)
+        chosen = load_image(path, max_pixels=MOST, bands=bands, page=0)
+        if chosen.facts.get("pages", 1) > 1:
+            chosen = load_image(path, max_pixels=MOST, bands=bands, page=1)
         assert chosen.rgb.dtype == np.uint8
         assert 0 < chosen.rgb.shape[0] * chosen.rgb.shape[1] <= MOST
         json.dumps(dict(chosen.facts), allow_nan=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -199,7 +200,11 @@ def _features(box: Box, data: bytes) -> None:
 
 
 def _feature_seeds() -> list[bytes]:
-    return [bundle(b"photo", kept_bytes()), bundle(b"a", tree_bytes()), bundle(b"b.png", b"")]
+    return [
+        bundle(b"photo", kept_bytes(hashlib.sha256(b"photo").hexdigest())),
+        bundle(b"a", tree_bytes()),
+        bundle(b"b.png", b""),
+    ]
 
 
 TARGETS = (

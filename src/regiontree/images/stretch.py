@@ -157,11 +157,12 @@ def _scaled(samples: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]
     """0 to 255 from `low` to `high`; 127 if they are the same."""
     if high <= low:
         return np.full(samples.shape, 127, np.uint8)
-    values = np.clip(_floats(samples), low, high)
+    values: NDArray[Any] = np.clip(_floats(samples), low, high)
     if high - low > float(np.finfo(values.dtype).max) / 2:  # a fourth of each has the same shares
         values, low, high = values / 4, low / 4, high / 4
     share = np.clip((values - low) / (high - low), 0.0, 1.0)
-    return (share * 255 + 0.5).astype(np.uint8)
+    eight: NDArray[np.uint8] = (share * 255 + 0.5).astype(np.uint8)
+    return eight
 
 
 def _as(there: NDArray[np.bool_], samples: NDArray[Any]) -> NDArray[np.bool_]:
