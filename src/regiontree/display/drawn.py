@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from regiontree.display.pictures import picture_names, picture_path, save_pictures
+from regiontree.images.pillow import DAMAGE
 from regiontree.system.files import sha256_of
 from regiontree.tree import RegionTree
 
@@ -20,8 +21,6 @@ __all__ = ["draw", "draw_missing"]
 
 MARK = "regiontree"
 """Key of the text in a PNG that holds the sha256 of the tree's file."""
-# What Pillow raises on files that are no pictures.
-_DAMAGE = (OSError, SyntaxError, ValueError)
 
 
 def draw(tree: RegionTree, file: Path, photo: Any) -> None:
@@ -84,7 +83,7 @@ def _text(picture: Path, otherwise: str | None = None) -> str | None:
     try:
         with Image.open(picture) as opened:
             text = opened.info.get(MARK)
-    except _DAMAGE:
+    except (Image.DecompressionBombError, *DAMAGE):
         return otherwise
     return text if isinstance(text, str) else None
 

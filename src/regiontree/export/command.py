@@ -233,7 +233,7 @@ def _options(
         if read is None and name in ("transform", "crs"):
             read = "none"  # which is not the default: that comes from the photograph
         if given.setdefault(name, read) != read:
-            raise ExportError(f"--option {text} contradicts {given[name]!r}; give one of them")
+            raise ExportError(f"--option {text!r} contradicts {given[name]!r}; give one of them")
     if images and not form.finds_photo:
         users = ", ".join(name for name in FORMATS if find_format(name).finds_photo)
         raise ExportError(
