@@ -533,7 +533,7 @@ def test_a_mask_of_one_photograph(features):
     assert tree.meta["image"]["no_data"] == 30
     assert segment(features, one, "--mask", mask)[1]["skipped"] == 1
     mask_file(mask, slice(0, 4))
-    code, done = segment(features, one, "--mask", mask)
+    code, done, *_ = segment(features, one, "--mask", mask)
     assert (code, done["failed"]) == (2, 1)
     assert "another mask" in done["files"][0]["error"]
     assert segment(features, one, "--mask", mask, "--overwrite")[1]["done"] == 1
