@@ -520,6 +520,10 @@ def test_pictures_that_are_missing_are_drawn_without_the_network(folder, ahead, 
     }
     drawn = {p.name for p in after if after[p][1] != before[p][1]}
     assert drawn == {"0.cuts.png", "2.hierarchy.png"}
+    cut_off = out / "3.cuts.png"
+    cut_off.write_bytes(cut_off.read_bytes()[:-20])
+    assert in_process(folder, pictures=True).outcomes[3].status == "done"
+    assert cut_off.read_bytes() == before[cut_off][0]
 
 
 def test_a_picture_that_fails_fails_the_job_and_the_next_run_draws_it(folder, ahead):

@@ -541,7 +541,8 @@ def test_a_mask_of_one_photograph(features):
     assert segment(features, one)[1]["failed"] == 1  # without a mask
     assert segment(features, one, "--overwrite")[1]["done"] == 1
     assert "no_data" not in read_meta(features / "out/a.npz")["image"]
-    for arguments in ((features / "in", "--mask", mask), (one, "--mask", features / "no.png")):
+    for arguments in ((features / "in", "--mask", mask), (one, "--mask", features / "no.png"),
+                      (one, "--mask", "m" * 300)):  # fmt: skip
         assert segment(features, *arguments)[0] == 2
 
 
@@ -560,10 +561,12 @@ def test_a_mask_beside_features_of_a_folder(features):
 def test_a_folder_of_masks(features):
     mask_file(features / "masks/a.png")
     mask_file(features / "masks/deep/b.tif", slice(2, 4))
-    code, said, _ = segment(features, features / "in", "--mask", features / "masks")
+    long = features / ("x" * 300)  # as every other input, it fails alone
+    code, said, _ = segment(features, features / "in", long, "--mask", features / "masks")
     assert code == 1
     assert said["done"] == 2
-    (failed,) = (file for file in said["files"] if file["status"] == "failed")
+    failed, too_long = (file for file in said["files"] if file["status"] == "failed")
+    assert too_long["source"] == str(long)
     assert "c.npy" in failed["source"]
     assert "no mask deep/c.png" in failed["error"]
     assert read_meta(features / "out/deep/b.npz")["image"]["no_data"] == 20

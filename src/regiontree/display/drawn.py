@@ -7,6 +7,7 @@ one of this tree.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ __all__ = ["draw", "draw_missing"]
 
 MARK = "regiontree"
 """Key of the text in a PNG that holds the sha256 of the tree's file."""
+# What Pillow raises on files that are no pictures.
+_DAMAGE = (OSError, SyntaxError, ValueError)
+_END = b"IEND\xaeB`\x82"  # the last chunk of every PNG, with its checksum
 
 
 def draw(tree: RegionTree, file: Path, photo: Any) -> None:
@@ -75,7 +79,21 @@ def draw_missing(file: Path, photo: Any) -> bool:
 
 def _shows(picture: Path, digest: str) -> bool:
     """Whether a picture is there and shows the tree."""
-    return picture.is_file() and _text(picture, otherwise="") in (None, digest)
+    return (
+        os.path.isfile(picture)
+        and _is_whole(picture)
+        and _text(picture, otherwise="") in (None, digest)
+    )
+
+
+def _is_whole(picture: Path) -> bool:
+    """Whether the end of a PNG is there: the copy of a full disk or of a broken line has none."""
+    try:
+        with picture.open("rb") as file:
+            file.seek(-len(_END), os.SEEK_END)
+            return file.read() == _END
+    except OSError:
+        return False
 
 
 def _text(picture: Path, otherwise: str | None = None) -> str | None:
