@@ -109,7 +109,7 @@ def test_crops_need_both_of_their_options() -> None:
 
 DEFAULTS = {
     "--size": "view.size", "--views": "view.views", "--facet": "backbone.features.facet",
-    "--positions": "backbone.features.positions", "--dtype": "backbone.dtype", 
+    "--positions": "backbone.features.positions", "--dtype": "backbone.dtype",
     "--parts": "parts.count", "--seed": "seed", "--backbone": "backbone.name",
 }  # fmt: skip
 RECURSIVE = {
