@@ -18,7 +18,7 @@ from regiontree.cli import app
 from regiontree.export import labelmap
 from regiontree.images import MAX_PIXELS, tiff
 from regiontree.system.inputs import find_files
-from regiontree.viewer import answers, application
+from regiontree.viewer import answers, application, index
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -78,16 +78,14 @@ def test_reading_images_needs_no_extra():
 
 
 def test_limits_are_those_of_the_pages():
-    images, viewer, export = (page(f"docs/{n}.md") for n in ("images", "viewer", "export"))
+    images, viewer = page("docs/images.md"), page("docs/viewer.md")
     assert f"more than {MAX_PIXELS // 10**6} megapixels" in images
     assert f"more than {tiff._MANY_PIXELS // 10**6} megapixels" in images
     assert f"{answers._MAX_KEPT >> 20} MB of finished answers" in viewer
     assert f"{application._MAX_OPEN >> 20} MB of open trees" in viewer
-    options = {
-        max(one.opts, key=len): one for one in typer_command("gallery").params
-    }  # of which the page names one
-    assert f"at `--longest` pixels ({options['--longest'].default})" in viewer
-    assert "label-studio" in export
+    assert f"with at most {index._REGIONS} regions" in viewer
+    (longest,) = (one for one in typer_command("gallery").params if "--longest" in one.opts)
+    assert f"at `--longest` pixels ({longest.default})" in viewer
     granularities = next(
         one for one in typer_command("export").params if "--granularities" in one.opts
     )
