@@ -57,6 +57,15 @@ def test_the_same_tables_as_the_run_that_made_them(made: tuple[Path, Path]) -> N
     assert found["tables"] == json.loads(summary.read_text())["tables"]
 
 
+def test_the_summary_is_written_where_it_is_asked_for(
+    made: tuple[Path, Path], tmp_path: Path
+) -> None:
+    dataset, trees = made
+    found, _, _ = evaluate(trees, dataset, "-o", str(tmp_path / "out"))
+    assert json.loads((tmp_path / "out/summary.json").read_text())["tables"] == found["tables"]
+    assert "NMCovering" in (tmp_path / "out/summary.md").read_text()
+
+
 def test_anybodys_trees_are_scored_by_the_formulas(made: tuple[Path, Path], tmp_path: Path) -> None:
     dataset, _ = made
     labels = load_label_tree(dataset.parent / "labels.txt")
