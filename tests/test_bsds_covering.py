@@ -91,6 +91,15 @@ def test_two_people_by_hand():
     assert (scores.images, scores.nodes, scores.leaves) == (1, 6, 4)
 
 
+def test_images_weigh_the_same_whatever_their_number_of_people():
+    whole, halves = np.full((2, 4), 3), np.array([[5, 5, 9, 9], [5, 5, 9, 9]])
+    one = metric_of({"a": (hand_tree(), [whole])}, scales=(1,)).compute().ods
+    other = metric_of({"a": (hand_tree(), [halves])}, scales=(1,)).compute().ods
+    both = {"a": (hand_tree(), [whole]), "b": (hand_tree(), [halves] * 3)}
+    assert one != other
+    assert metric_of(both, scales=(1,)).compute().ods == (one + other) / 2
+
+
 def test_regions_weigh_by_their_pixels():
     # 1 of 4 pixels is apart: the whole image covers 3 pixels by 3/4 and 1 by 1/4.
     tree = RegionTree(labels=[[0, 1, 1, 1]], parents=[2, 2, 2], height=[0, 0, 1])

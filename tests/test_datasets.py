@@ -16,6 +16,7 @@ from PIL import Image
 from test_masks import box, png, save_bsds, save_pascal_part
 
 from regiontree.datasets.catalog import CATALOGUE, check_dataset, entry, open_dataset, spec_of
+from regiontree.datasets.labels import load_label_tree
 from regiontree.datasets.published import published_dataset
 from regiontree.datasets.spec import DatasetSpec
 from regiontree.errors import ConfigError, DataError
@@ -576,6 +577,31 @@ def test_published(voc, tmp_path):
     (tmp_path / "work/labels/voc12.txt").write_text("thing\t1\t0\nrest\t0\t1\n")
     dataset, remarks = published_dataset(file, "mine", "val", search=search)
     assert (remarks, dataset.labels.names) == ([], {1: "thing", 0: "rest"})
+
+
+def test_classes_of_voc_2010_have_their_names():
+    published, own = load_label_tree("voc10").names, load_label_tree("voc12").names
+    assert published[18] == "table"
+    assert own[11] == "dining-table"
+    for number in range(11, 17):  # in the other order they are one later
+        assert published[number][:4] == own[number + 1][:4]
+    assert spec_of("voc10", "val").labels == "voc12"
+
+
+def test_an_entry_tells_layout_licence_and_downloads():
+    found = entry("voc12")
+    assert "JPEGImages" in found.layout
+    assert found.licence
+    assert found.download[0].url.startswith("http")
+
+
+def test_masks_without_labels_tell_regions_apart(tmp_path):
+    fill(tmp_path / "photos", "a.jpg")
+    fill(tmp_path / "masks", "a.png", array=IDS)
+    (tmp_path / "mine.yaml").write_text("images: photos\nmasks: masks\n")
+    dataset = open_dataset(tmp_path / "mine.yaml")
+    assert dataset.labels is None
+    assert np.array_equal(dataset.truth(dataset.samples[0]), IDS)
 
 
 def test_published_dry_run(tmp_path):

@@ -147,6 +147,26 @@ def test_any_format_takes_the_condensed_tree(folder, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_an_option_of_a_format_may_be_an_assignment(folder, tmp_path):
+    one = folder / "one.npz"
+    run([one], "labels-png", tmp_path / "a.png", n_regions=3)
+    run([one], "labels-png", tmp_path / "b.png", assignments=["n_regions=3"])
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_python_writes_what_the_command_writes(folder, tmp_path):
+    one, options = folder / "one.npz", {"n_regions": 3}
+    for to, suffix in (("geojson", "geojson"), ("labels-tiff", "tif")):
+        run([one], to, tmp_path / f"a.{suffix}", **options)
+        RegionTree.load(one).export(to, tmp_path / f"b.{suffix}", **options)
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+
+def test_a_tree_that_is_not_condensed_is_copied(folder, tmp_path):
+    run([folder / "one.npz"], "tree", tmp_path)
+    assert (tmp_path / "one.npz").read_bytes() == (folder / "one.npz").read_bytes()
+
+
 @pytest.mark.parametrize("given", ["2,3", (2, 3)])
 def test_granularities_as_text_and_as_numbers(given, folder, tmp_path):
     tifffile = pytest.importorskip("tifffile")

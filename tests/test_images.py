@@ -362,6 +362,16 @@ def test_every_mode_of_pillow_becomes_rgb(mode):
     assert (image.rgb.shape, image.rgb.dtype) == ((2, 3, 3), np.uint8)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TGA", "TIFF", "PPM", "GIF", "WEBP", "JPEG2000"])
+def test_ordinary_formats_without_loss_are_the_photograph(kind, tmp_path):
+    array = picture(24, 30) // 64 * 64  # few colours, for a palette
+    lossless = {"lossless": True} if kind == "WEBP" else {}
+    image = Image.fromarray(array)
+    image = image.quantize(64, dither=Image.Dither.NONE) if kind == "GIF" else image
+    image.save(tmp_path / "photo.bin", format=kind, **lossless)
+    assert np.array_equal(load_image(tmp_path / "photo.bin").rgb, np.asarray(image.convert("RGB")))
+
+
 def test_black_and_white(tmp_path):
     bits = np.array([[True, False], [False, False]])
     expected = (bits * 255)[:, :, None].repeat(3, axis=2)

@@ -377,6 +377,27 @@ def test_annotations_leave_the_leaf_out():
     assert len(data["annotations"][0]["segments_info"]) == 3
 
 
+def test_label_images_and_masks_keep_the_leaf(tmp_path):
+    tree = parser().parse(scene(), valid=gap())
+    leaf = int(np.argmax(tree.stop == StopReason.NO_DATA))
+    cut = tree.cut_nodes(n_regions=4)
+    value = cut.tolist().index(leaf) + 1
+    assert np.array_equal(tree.to_label_image(n_regions=4) == value, ~gap())
+    tree.export("masks", tmp_path / "x.masks")
+    (file,) = (each for each in (tmp_path / "x.masks").glob("*.png") if int(each.stem) == leaf)
+    with Image.open(file) as mask:
+        assert np.array_equal(np.asarray(mask), ~gap())
+
+
+def test_a_tree_records_which_mask_it_had(tmp_path):
+    digests = [
+        parser().parse(scene(), valid=valid).meta["image"]["mask_sha256"]
+        for valid in (gap(), gap(), gap()[::-1])
+    ]
+    assert digests[0] == digests[1] != digests[2]
+    assert all(len(one) == 64 for one in digests)
+
+
 def test_geojson_says_no_data():
     tree = parser().parse(scene(), valid=gap())
     said = [f["properties"]["stop"] for f in tree.to_geojson(n_regions=4)["features"]]
@@ -470,12 +491,14 @@ def mask_files(folder: Path, valid: np.ndarray) -> list[Path]:
         "grey.png": grey, "bits.png": grey.convert("1"), "palette.png": palette,
         "inverse.png": inverse, "alpha.png": alpha, "colour.png": grey.convert("RGB"),
         "ones.png": Image.fromarray(valid.astype(np.uint8)), "grey.tif": grey, "grey.bmp": grey,
-        "deep.png": Image.fromarray(valid.astype(np.uint16) * 300),
+        "deep.png": Image.fromarray(valid.astype(np.uint16) * 300), "grey.gif": grey,
+        "grey.pgm": grey, "bits.pbm": grey.convert("1"),
     }  # fmt: skip
     for name, form in forms.items():
         form.save(folder / name)
+    grey.convert("RGB").save(folder / "grey.webp", lossless=True)
     np.save(folder / "array.npy", valid)
-    return [*(folder / name for name in forms), folder / "array.npy"]
+    return [*(folder / name for name in forms), folder / "grey.webp", folder / "array.npy"]
 
 
 def test_masks_in_files(tmp_path):
@@ -532,12 +555,18 @@ def test_a_mask_of_one_photograph(features):
     tree = RegionTree.load(features / "out/a.npz")
     assert tree.meta["image"]["no_data"] == 30
     assert segment(features, one, "--mask", mask)[1]["skipped"] == 1
-    mask_file(mask, slice(0, 4))  # another mask: the tree is made again
-    assert segment(features, one, "--mask", mask)[1]["done"] == 1
+    mask_file(mask, slice(0, 4))  # another mask: the tree stays unless it is asked for
+    for more in (("--mask", mask), ()):  # and so without one
+        code, said, output = segment(features, one, *more)
+        assert (code, said["failed"]) == (2, 1)
+        assert "another mask" in output
+        assert "--overwrite" in output
+    assert segment(features, one, "--mask", mask, "--overwrite")[1]["done"] == 1
     assert read_meta(features / "out/a.npz")["image"]["no_data"] == 40
-    assert segment(features, one)[1]["done"] == 1  # and without one
+    assert segment(features, one, "--overwrite")[1]["done"] == 1
     assert "no_data" not in read_meta(features / "out/a.npz")["image"]
-    for arguments in ((features / "in", "--mask", mask), (one, "--mask", features / "no.png")):
+    for arguments in ((features / "in", "--mask", mask), (one, "--mask", features / "no.png"),
+                      (one, "--mask", "m" * 300)):  # fmt: skip
         assert segment(features, *arguments)[0] == 2
 
 
@@ -556,10 +585,12 @@ def test_a_mask_beside_features_of_a_folder(features):
 def test_a_folder_of_masks(features):
     mask_file(features / "masks/a.png")
     mask_file(features / "masks/deep/b.tif", slice(2, 4))
-    code, said, _ = segment(features, features / "in", "--mask", features / "masks")
+    long = features / ("x" * 300)  # as every other input, it fails alone
+    code, said, _ = segment(features, features / "in", long, "--mask", features / "masks")
     assert code == 1
     assert said["done"] == 2
-    (failed,) = (file for file in said["files"] if file["status"] == "failed")
+    failed, too_long = (file for file in said["files"] if file["status"] == "failed")
+    assert too_long["source"] == str(long)
     assert "c.npy" in failed["source"]
     assert "no mask deep/c.png" in failed["error"]
     assert read_meta(features / "out/deep/b.npz")["image"]["no_data"] == 20

@@ -257,6 +257,20 @@ def test_a_missing_extra_is_told_of_before_anything_is_parsed(photos, parsed, mo
     assert parsed == []
 
 
+def test_files_need_no_server(photos, options, site, tmp_path):
+    tree_of(photos / "a.png", photos / "a.npz")
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(('starlette', 'uvicorn', 'anyio')))\n"  # not installed
+        "from pathlib import Path\n"
+        "from regiontree.viewer import command\n"
+        "file, page, site = map(Path, sys.argv[1:])\n"
+        "sys.exit(command.view([file], html=page) or command.gallery([file], site))"
+    )
+    made = [photos / "a.npz", tmp_path / "page.html", site]
+    assert subprocess.run([sys.executable, "-c", code, *map(str, made)]).returncode == 0
+
+
 def test_a_port_in_use_is_told_of_before_anything_is_parsed(photos, parsed, served):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -414,6 +428,9 @@ def test_an_input_that_fails_this_time_keeps_its_page(photos, options, site):
 def test_two_photographs_of_one_name(photos, options, site):
     (photos / "more").mkdir()
     shutil.copy(photos / "b.png", photos / "more" / "a.png")
+    features = Path(options["backbone"].removeprefix("precomputed:"))
+    (features / "more").mkdir()
+    shutil.copy(features / "b.npy", features / "more" / "a.npy")
     assert gallery([photos], site, options) == 0
     assert sorted(files(site / "pages")) == ["a-2.html", "a.html", "b.html", "c.html"]
     first, second = (

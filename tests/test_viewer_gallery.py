@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
+import io
 import json
 import re
 from collections.abc import Callable
@@ -241,6 +244,26 @@ def test_no_page_is_made_without_the_photograph_that_the_tree_names(sources, out
     assert "bee.png was not found" in said
     assert "--images FOLDER" in said
     assert not (out / "pages/bee.html").exists()
+
+
+def test_pages_have_no_metadata_of_the_photograph(tmp_path, out):
+    exif = Image.Exif()
+    exif[0x010E] = "taken at home"  # ImageDescription
+    Image.new("RGB", (12, 9), "teal").save(tmp_path / "a.jpg", exif=exif)
+    assert b"taken at home" in (tmp_path / "a.jpg").read_bytes()
+    digest = hashlib.sha256((tmp_path / "a.jpg").read_bytes()).hexdigest()
+    meta = {"image": {"name": "a.jpg", "size": [9, 12], "sha256": digest}}
+    labels = np.arange(108).reshape(9, 12) // 54
+    RegionTree(labels, np.array([2, 2, 2]), np.array([0, 0, 1]), meta=meta).save(tmp_path / "a.npz")
+    assert write(tmp_path, out, "a").failed == []
+    page = (out / "pages/a.html").read_text()
+    pictures = re.findall(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)", page)
+    files = [base64.b64decode(one) for one in pictures] + [
+        each.read_bytes() for each in out.rglob("*.jpg")
+    ]
+    assert files
+    for data in files:
+        assert not Image.open(io.BytesIO(data)).getexif()
 
 
 def test_the_trees_of_a_site_name_no_folder(sources, out):

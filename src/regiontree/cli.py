@@ -124,8 +124,8 @@ def segment(
         typer.Option(
             help="The network: a name from 'regiontree backbones', owner/model on the hub, the "
             "folder of a model, or onnx:FILE. With precomputed, the inputs are feature files. With "
-            "precomputed:FOLDER, the features of each image are read from the file of the same "
-            "name in FOLDER.  [default: embedded]"
+            "precomputed:FOLDER, the features of each image are read from the file in FOLDER that "
+            "has its path and name.  [default: embedded]"
         ),
     ] = None,
     size: Annotated[
@@ -166,7 +166,10 @@ def segment(
     ] = None,
     facet: Annotated[
         str | None,
-        typer.Option(help="Features of the block: token, key, query or value.  [default: value]"),
+        typer.Option(
+            help="Features of the block: token, key, query, value or auto (value, but token for a "
+            "network without attention).  [default: auto]"
+        ),
     ] = None,
     positions: Annotated[
         str | None,
@@ -266,8 +269,8 @@ def segment(
 
         given = given_settings(options, preset=preset, config=config, assignments=set_ or ())
         parser = RegionParser(
-            device=device, max_pixels=max_pixels or MAX_PIXELS, bands=bands, page=page,
-            compile=compile, **given,
+            device=device, max_pixels=MAX_PIXELS if max_pixels is None else max_pixels, bands=bands,
+            page=page, compile=compile, **given,
         )  # fmt: skip
         code = command.run(
             parser, paths, out, overwrite=overwrite, pictures=pictures, as_json=as_json, mask=mask
@@ -313,9 +316,10 @@ def show(
 
         if figure is not None:
             from regiontree.display.plot.save import check_figure_file, save_tree_figure
-            from regiontree.forest.sources import open_source
+            from regiontree.forest.sources import open_source, require_images
 
             check_figure_file(figure, overwrite=overwrite)
+            require_images(images or ())
             source = open_source(tree, images=images or ())
             if source.lack:  # the figure would show a white picture, or another one
                 raise ExportError(source.lack)

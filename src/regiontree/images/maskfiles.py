@@ -7,6 +7,7 @@ A mask is a lossless picture that one of the readers reads, or a NumPy array in 
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from regiontree.images.readers import (
 )
 from regiontree.images.refused import refuse
 from regiontree.images.valid import check_valid, mask_digest
+from regiontree.system.damage import plain_reason
 from regiontree.system.files import read_whole
+from regiontree.system.npyfile import read_npy
 
 __all__ = ["MASK_SUFFIXES", "digest_of_mask", "mask_for", "read_mask"]
 
@@ -88,8 +91,8 @@ def read_mask(path: Path, max_pixels: int) -> NDArray[Any]:
     """
     try:
         if path.suffix.lower() == ".npy":
-            array: NDArray[Any] = np.load(path, allow_pickle=False)
-            return array
+            with path.open("rb") as file:
+                return read_npy(file, os.fstat(file.fileno()).st_size)
         data = read_whole(path)
         if data.startswith(_JPEG):
             raise ImageError(
@@ -104,7 +107,7 @@ def read_mask(path: Path, max_pixels: int) -> NDArray[Any]:
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: Pillow refuses it as too large ({error})") from None
     except (*DAMAGE, MemoryError) as error:
-        raise ImageError(f"{path}: cannot be read as a mask ({error})") from error
+        raise ImageError(f"{path}: cannot be read as a mask ({plain_reason(error)})") from error
 
 
 def _decoded(path: Path, data: bytes, max_pixels: int) -> Decoded:

@@ -74,13 +74,14 @@ def _deep(data: bytes, request: ImageRequest) -> Decoded:
 
 
 def _bare(data: bytes) -> bytes:
-    """The file without what is no pixel: libpng warns of odd texts and profiles on the terminal."""
-    cut = [
-        (start - 8, start + length + 4)
-        for kind, start, length in _chunks(data)
-        if kind[0] & 32 and kind != b"tRNS"  # a small first letter: not needed for the pixels
-    ]
-    return _without(data, cut)
+    """The file with the chunks of its pixels only. libpng prints about other ones with damage."""
+    kept = [_SIGNATURE]
+    for kind, start, length in _chunks(data):
+        whole = data[start - 8 : start + length + 4]
+        is_whole = zlib.crc32(whole[4:-4]) == int.from_bytes(whole[-4:], "big")
+        if kind[0] & 32 == 0 or (kind == b"tRNS" and is_whole):  # a capital letter: needed
+            kept.append(whole)
+    return b"".join(kept)
 
 
 def _slim(data: bytes) -> tuple[bytes, bytes | None]:
