@@ -123,12 +123,12 @@ def work(
     warnings.simplefilter("ignore")  # mutators may warn; within a case, warnings are faults
     judge = Judge(folder)
     seeds = target.seeds()
-    for seed in seeds:  # what readers import late is not a case's memory or time
-        judge.verdict(target, seed)
+    for valid in seeds:  # what readers import late is not a case's memory or time
+        judge.verdict(target, valid)
     judge.limit_memory()
     bench = Bench(target, judge, folder, report, cases)
-    for seed in seeds[:cases]:
-        bench.case(seed)
+    for valid in seeds[:cases]:
+        bench.case(valid)
     if target.strategy is not None:
         _by_hypothesis(bench, target, int(cases * HYPOTHESIS), seed)
     if bench.done == cases:
@@ -188,8 +188,8 @@ def _by_atheris(
 
     corpus = folder / "corpus"
     corpus.mkdir()
-    for i, seed in enumerate(seeds):
-        (corpus / str(i)).write_bytes(seed)
+    for i, valid in enumerate(seeds):
+        (corpus / str(i)).write_bytes(valid)
     change = _changes(target)
 
     def mutate(data: bytes, longest: int, seed: int) -> bytes:
