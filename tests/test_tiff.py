@@ -398,6 +398,20 @@ def test_hostile_headers_end_soon_and_clearly(tmp_path, data):
         assert load_image(path, max_pixels=10**6).rgb.shape == (8, 8, 3)
 
 
+def test_of_a_tag_that_comes_twice_the_first_counts(tmp_path):
+    path = tmp_path / "f.tif"
+    path.write_bytes(hostile([*SQUARE[:2], (256, 4, 1, 5), *SQUARE[2:]]))
+    found = load_image(path)
+    assert found.size == found.rgb.shape[:2] == (8, 8)
+
+
+def test_millions_of_bands_are_refused_at_once(tmp_path):
+    path = tmp_path / "f.tif"
+    path.write_bytes(hostile([*SQUARE[:6], (277, 4, 1, 2**27), *SQUARE[7:]]))
+    with refused(ImageError, "f.tif", "damaged", "134217728 bands"):
+        load_image(path, max_pixels=10**6)
+
+
 def test_a_small_tile_cannot_hold_a_large_picture(tmp_path):
     stream = io.BytesIO()
     Image.new("L", (16000, 16000)).save(stream, format="JPEG")

@@ -16,6 +16,7 @@ from dataclasses import replace
 import imagecodecs
 from PIL import Image
 
+from regiontree.errors import ImageError
 from regiontree.images.channels import picture_of
 from regiontree.images.pillow import DAMAGE, PillowReader
 from regiontree.images.readers import Decoded, ImageRequest, check_page, check_pixels
@@ -54,7 +55,9 @@ class PngReader(PillowReader):
 
 def _deep(data: bytes, request: ImageRequest) -> Decoded:
     """The samples of a PNG of 16 bits."""
-    width, height = struct.unpack_from(">II", data, 16)
+    width, height, _, colour, packing, filters, order = struct.unpack_from(">II5B", data, 16)
+    if colour not in (0, 2, 4, 6) or packing or filters or order > 1:  # libpng prints about it
+        raise ImageError(f"{request.name}: is damaged (its header is wrong)")
     check_pixels(request.name, (height, width), request.max_pixels)
     check_page(request.name, request.page or 0, 1)
     samples = imagecodecs.png_decode(_bare(data))  # a transparent colour becomes an opacity

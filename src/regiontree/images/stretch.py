@@ -239,7 +239,8 @@ def _opacity(alpha: NDArray[Any]) -> NDArray[np.uint8]:
         return alpha
     if alpha.dtype == np.bool_:
         return alpha.astype(np.uint8) * np.uint8(255)
-    values = np.nan_to_num(alpha.astype(np.float64), posinf=0.0, neginf=0.0)
+    there = np.isfinite(alpha)  # NumPy warns if some kinds of NaN change their type
+    values = np.where(there, alpha, alpha.dtype.type(0)).astype(np.float64)
     most = float(values.max())
     ranges = (1.0, *_DEPTHS) if alpha.dtype.kind == "f" else _DEPTHS
     opaque = next((white for white in ranges if most <= white * (1 + _BEYOND)), most)

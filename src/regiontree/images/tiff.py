@@ -409,10 +409,11 @@ def _unmultiplied(samples: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     if samples.dtype.kind not in "uf":
         return samples
     top = np.iinfo(samples.dtype).max if samples.dtype.kind == "u" else 1.0
-    opacity = np.maximum(alpha.astype(np.float64), np.finfo(np.float32).tiny)
-    opacity = opacity[:, :, None] if samples.ndim == 3 else opacity
-    divided = np.minimum(samples * (top / opacity), top)
-    whole: NDArray[Any] = (divided + (0.5 if samples.dtype.kind == "u" else 0)).astype(
-        samples.dtype
-    )
+    with np.errstate(all="ignore"):  # NaN and the largest floats, which hold no data
+        opacity = np.maximum(alpha.astype(np.float64), np.finfo(np.float32).tiny)
+        opacity = opacity[:, :, None] if samples.ndim == 3 else opacity
+        divided = np.minimum(samples * (top / opacity), top)
+        whole: NDArray[Any] = (divided + (0.5 if samples.dtype.kind == "u" else 0)).astype(
+            samples.dtype
+        )
     return whole
