@@ -15,9 +15,11 @@ from trees import random_tree
 from typer.testing import CliRunner
 
 from regiontree.cli import app
+from regiontree.errors import RegionTreeError
 from regiontree.export import labelmap
 from regiontree.images import MAX_PIXELS, tiff
 from regiontree.system.inputs import find_files
+from regiontree.system.reading import read_mapping
 from regiontree.viewer import answers, application, index
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -58,6 +60,23 @@ def test_each_dependency_has_its_purpose():
     for extra, needs in EXTRAS.items():
         for one in needs:
             assert package(one) == "regiontree" or package(one) in text.lower(), (extra, one)
+
+
+def test_make_installs_the_exact_versions_of_constraints():
+    lines = [line.split("#")[0].strip() for line in page("constraints.txt").splitlines()]
+    assert all("==" in line for line in lines if line)
+    makefile = page("Makefile")
+    installs = [line for line in makefile.splitlines() if "pip install" in line]
+    assert all("constraints.txt" in line for line in installs)
+
+
+def test_a_file_says_a_key_once_and_no_is_false(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("pictures: no\nseed: 010\n")
+    assert read_mapping(file, "a file") == {"pictures": False, "seed": 8}
+    file.write_text("seed: 1\nseed: 2\n")
+    with pytest.raises(RegionTreeError, match="seed"):
+        read_mapping(file, "a file")
 
 
 def test_reading_images_needs_no_extra():

@@ -21,7 +21,7 @@ from regiontree.backbones.featurefile import Features, load_features, save_featu
 from regiontree.backbones.featurefolder import find_features, is_tree_file
 from regiontree.backbones.precomputed import read_features
 from regiontree.engines.batch import plan, segment, suffixes_for
-from regiontree.errors import FeatureError
+from regiontree.errors import FeatureError, SettingsError
 from regiontree.refine import Guided
 from regiontree.system.inputs import FEATURE_SUFFIXES
 
@@ -375,3 +375,14 @@ def test_a_damaged_file_is_a_feature_error_or_still_features(tmp_path_factory, c
         return
     assert features.ndim == 3
     assert np.isfinite(features).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"views": 2}, {"layers": 3}, {"facet": "key"}, {"positions": "published"}, {"tiles": "own"},
+     {"kernel": 140, "stride": 70}],
+)  # fmt: skip
+@pytest.mark.parametrize("backbone", ["precomputed", "precomputed:features"])
+def test_what_only_a_network_can_be_asked_is_refused(backbone, changes):
+    with refused(SettingsError, "precomputed", *list(changes)[:1]):
+        RegionParser(backbone=backbone, **changes)

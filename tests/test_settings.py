@@ -55,6 +55,17 @@ def test_a_plain_value_sets_the_main_key_of_its_stage():
     assert (made.affinity.kind, made.smooth.steps, made.backbone.name) == ("exp", 1, "dino")
 
 
+def test_numbers_of_the_presets_are_those_of_the_page_on_the_method():
+    presets = {name: Settings.make(name) for name in ("default", "fast", "published")}
+    assert [one.smooth.steps for one in presets.values()] == [4, 2, 0]
+    assert presets["default"].smooth.contrast == 20
+    for name, count, vectors in (
+        ("default", 400, 50),
+        ("published", 200, None),
+    ):  # as many as parts
+        assert (presets[name].parts.count, presets[name].parts.vectors) == (count, vectors)
+
+
 def test_every_flat_name_is_a_setting_and_every_stage_has_meanings():
     known = known_keys()
     assert {key for keys in FLAT_NAMES.values() for key in keys} <= known.keys()
