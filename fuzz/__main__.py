@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fuzz.target import Target
+from fuzz.target import Target, kind_of
 from fuzz.targets import KINDS, cases_of
 from fuzz.worker import CURRENT, current_input, prepare, work
 
@@ -36,6 +36,7 @@ class Result:
     target: str
     cases: int = 0
     seconds: float = 0.0
+    cpu: float = 0.0
     faults: list[dict[str, Any]] = field(default_factory=list)
     broken: str = ""
 
@@ -49,17 +50,20 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("fuzz-found"), help="for inputs of faults")
     parser.add_argument("--csv", type=Path, help="write a table of counts")
     parser.add_argument("--try", dest="tried", type=Path, help="run one input of the target again")
+    parser.add_argument("--unguided", action="store_true", help="do not use atheris")
     given = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # for equal cases in every run
         environment = {**os.environ, "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
         os.execve(sys.executable, [sys.executable, "-m", "fuzz", *sys.argv[1:]], environment)
     began = time.monotonic()
-    targets, guided = prepare()
-    if not guided:
-        print("atheris is not installed: inputs are changed without guidance by coverage")
     names = given.targets or KINDS
+    named = {kind_of(name) for name in names}
+    kinds = [kind for kind in KINDS if kind in named]
+    targets, guided = prepare(kinds, guided=not given.unguided and given.tried is None)
+    if not guided and given.tried is None:
+        print("without atheris, inputs are changed without guidance by coverage")
     if unknown := set(names) - {*KINDS, *targets}:
-        parser.error(f"no target {min(unknown)!r}; there are {', '.join(targets)}")
+        parser.error(f"no target {min(unknown)!r}; there are {', '.join([*KINDS, *targets])}")
     chosen = [one for one in targets.values() if {one.name, one.kind} & set(names)]
     if given.tried is not None:
         if len(chosen) != 1:
@@ -67,20 +71,22 @@ def main() -> int:
         return _try(chosen[0], given.tried)
     plan = [(target, cases_of(target, targets, given.cases)) for target in chosen]
     plan.sort(key=lambda entry: -entry[1])
-    results = _all(plan, given.jobs, guided)
-    return _told(results, given.out, given.csv, time.monotonic() - began)
+    results = _all(plan, given.jobs, guided, given.out)
+    return _told(results, given.csv, time.monotonic() - began)
 
 
-def _all(plan: list[tuple[Target, int]], jobs: int, guided: bool) -> list[Result]:
+def _all(plan: list[tuple[Target, int]], jobs: int, guided: bool, out: Path) -> list[Result]:
     """Fuzz each target in a copy of this process, `jobs` at a time."""
     waiting, running, results = list(plan), dict[int, _Running](), []
     while waiting or running:
         while waiting and len(running) < jobs:
             one = _started(*waiting.pop(0), guided)
             running[one.process] = one
-        ended, status = os.waitpid(-1, os.WNOHANG)
+        ended, status, used = os.wait4(-1, os.WNOHANG)
         if ended:
-            results.append(_result(running.pop(ended), status))
+            cpu = used.ru_utime + used.ru_stime
+            results.append(_result(running.pop(ended), status, cpu))
+            _keep(results[-1], out)
             continue
         for one in running.values():
             if time.monotonic() - one.began > _LIMIT:
@@ -120,10 +126,10 @@ def _started(target: Target, cases: int, guided: bool) -> _Running:
         os._exit(0)
 
 
-def _result(one: _Running, status: int) -> Result:
+def _result(one: _Running, status: int, cpu: float) -> Result:
     """What an ended process has done and found."""
     folder, report = one.folder, one.folder / "report"
-    result = Result(one.target.name, seconds=time.monotonic() - one.began)
+    result = Result(one.target.name, seconds=time.monotonic() - one.began, cpu=cpu)
     text = report.read_text() if report.exists() else ""
     lines = [json.loads(line) for line in text.splitlines()]
     result.faults = [line for line in lines if "data" in line]
@@ -139,34 +145,39 @@ def _result(one: _Running, status: int) -> Result:
             result.faults.append(crash)
     shutil.rmtree(folder, ignore_errors=True)
     mark = f", {len(result.faults)} FAULTS" if result.faults or result.broken else ""
-    print(f"{result.target}: {result.cases} cases in {result.seconds:.0f} s{mark}", flush=True)
+    spent = f"{result.seconds:.0f} s, {cpu:.0f} of CPU"
+    print(f"{result.target}: {result.cases} cases in {spent}{mark}", flush=True)
     return result
 
 
-def _told(results: list[Result], out: Path, table: Path | None, seconds: float) -> int:
-    bad = False
-    for result in results:
-        if result.broken:
-            bad = True
-            print(f"\n{result.target}: {result.broken}")
-        for fault in result.faults:
-            bad = True
-            data = bytes.fromhex(fault["data"])
-            folder = out / result.target
-            folder.mkdir(parents=True, exist_ok=True)
-            file = folder / f"{hashlib.sha256(data).hexdigest()[:12]}.bin"
-            file.write_bytes(data)
-            print(f"\n{file}\n  {fault['kind']} in {fault['where']}\n  {fault['detail']}")
+def _keep(result: Result, out: Path) -> None:
+    """Say what was found, and write the inputs, before other targets end: a run may be stopped."""
+    if result.broken:
+        print(f"\n{result.target}: {result.broken}")
+    for fault in result.faults:
+        data = bytes.fromhex(fault["data"])
+        folder = out / result.target
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{hashlib.sha256(data).hexdigest()[:12]}.bin"
+        file.write_bytes(data)
+        print(f"\n{file}\n  {fault['kind']} in {fault['where']}\n  {fault['detail']}", flush=True)
+
+
+def _told(results: list[Result], table: Path | None, seconds: float) -> int:
+    """Write the counts; the exit code."""
     if table is not None:
         with table.open("w", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(["target", "cases", "seconds", "faults"])
+            rows.writerow(["target", "cases", "seconds", "cpu_seconds", "faults"])
             for r in sorted(results, key=lambda r: r.target):
-                rows.writerow([r.target, r.cases, round(r.seconds), len(r.faults)])
+                counts = r.cases, round(r.seconds), round(r.cpu), len(r.faults)
+                rows.writerow([r.target, *counts])
     count = sum(len(result.faults) for result in results)
     cases = sum(result.cases for result in results)
-    print(f"\n{cases:,} cases of {len(results)} targets in {seconds:.0f} s: {count} faults")
-    return 1 if bad else 0
+    cpu = sum(result.cpu for result in results)
+    spent = f"{seconds:.0f} s, {cpu:.0f} of CPU"
+    print(f"\n{cases:,} cases of {len(results)} targets in {spent}: {count} faults")
+    return int(any(result.faults or result.broken for result in results))
 
 
 def _try(target: Target, file: Path) -> int:

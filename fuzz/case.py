@@ -38,7 +38,7 @@ _NOISE = re.compile(
     | safe_open | allow_pickle | literal_eval""",
     re.VERBOSE,
 )
-_LIBRARIES = re.compile(r"[/\\](PIL|torch)[/\\]")
+_LIBRARIES = re.compile(r"[/\\](PIL|torch|rasterio|pydicom)[/\\]")
 _SOURCE = f"{os.sep}regiontree{os.sep}"
 
 
@@ -136,7 +136,7 @@ class Judge:
     ) -> Fault | None:
         if _printed() != printed and not loud:
             return Fault("printed", "", "text on standard output or standard error")
-        # Those of Pillow and torch tell a program about the file. A library must not silence them.
+        # These libraries tell a program about its file. A library must not silence them.
         if own := [one for one in warned if not _LIBRARIES.search(one.filename)]:
             one = own[0]
             return Fault("warning", _short(one.filename), f"{one.category.__name__}: {one.message}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
-__all__ = ["Box", "Mutator", "Target"]
+__all__ = ["Box", "Mutator", "Target", "kind_of"]
 
 Mutator = Callable[[random.Random, bytes], bytes]
 """A change to an input. All its choices come from the random generator."""
@@ -69,5 +69,10 @@ class Target:
 
     @property
     def kind(self) -> str:
-        """The part of the name before the dot."""
-        return self.name.partition(".")[0]
+        """As :func:`kind_of` its name."""
+        return kind_of(self.name)
+
+
+def kind_of(name: str) -> str:
+    """The kind of a target, the part of its name before the dot."""
+    return name.partition(".")[0]

@@ -12,7 +12,7 @@ import mmap
 import random
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -78,22 +78,25 @@ def current_input(folder: Path) -> tuple[int, bytes]:
     return done, raw[12 : 12 + length]
 
 
-def prepare() -> tuple[dict[str, Target], bool]:
-    """Every target, and whether atheris guides. Then it sees which branches of readers are taken.
+def prepare(kinds: Sequence[str], *, guided: bool = True) -> tuple[dict[str, Target], bool]:
+    """The targets of these kinds, and whether atheris guides.
 
-    This takes seconds, so it is done once; :func:`work` then runs in copies of the process.
+    If atheris guides, it sees which branches of readers are taken. It must change their code for
+    that, which takes seconds. So this is done once, and :func:`work` runs in copies of the process.
     """
     try:
+        if not guided:
+            raise ImportError
         import atheris
     except ImportError:
         from fuzz.targets import all_targets
 
-        return all_targets(), False
+        return all_targets(kinds), False
     quiet = redirect_stderr(io.StringIO())  # atheris names each module
     with quiet, atheris.instrument_imports(include=["regiontree"]):
         from fuzz.targets import all_targets
 
-        return all_targets(), True
+        return all_targets(kinds), True
 
 
 def work(target: Target, cases: int, folder: Path, report: Path, *, guided: bool) -> None:

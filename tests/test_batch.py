@@ -115,7 +115,7 @@ def test_links_are_followed_once(photos, tmp_path):
 def test_a_link_to_nothing_is_told(photos, tmp_path):
     (photos / "gone.jpg").symlink_to(tmp_path / "nothing.jpg")
     jobs = {job.source.name: job for job in plan([photos], tmp_path / "out", IMAGE_SUFFIXES)}
-    assert "gone.jpg: no such file" in str(jobs["gone.jpg"].error)
+    assert "gone.jpg: is a link to" in str(jobs["gone.jpg"].error)
 
 
 def test_a_folder_that_cannot_be_read_is_told(photos, tmp_path, monkeypatch):
@@ -129,7 +129,7 @@ def test_a_folder_that_cannot_be_read_is_told(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     jobs = plan([photos], tmp_path / "out", IMAGE_SUFFIXES)
     assert [job.error is None for job in jobs] == [True, True, False]
-    assert "er: the folder cannot be read (Permission denied)" in str(jobs[2].error)
+    assert "er: is a folder that cannot be listed (Permission denied)" in str(jobs[2].error)
 
 
 def test_a_file_with_pattern_characters_is_a_file(tmp_path):
@@ -520,6 +520,10 @@ def test_pictures_that_are_missing_are_drawn_without_the_network(folder, ahead, 
     }
     drawn = {p.name for p in after if after[p][1] != before[p][1]}
     assert drawn == {"0.cuts.png", "2.hierarchy.png"}
+    cut_off = out / "3.cuts.png"
+    cut_off.write_bytes(cut_off.read_bytes()[:-20])
+    assert in_process(folder, pictures=True).outcomes[3].status == "done"
+    assert cut_off.read_bytes() == before[cut_off][0]
 
 
 def test_a_picture_that_fails_fails_the_job_and_the_next_run_draws_it(folder, ahead):

@@ -15,6 +15,7 @@ from regiontree.engines.batch import plan, segment
 from regiontree.errors import SettingsError
 from regiontree.forest.sources import open_source
 from regiontree.images import image_suffixes
+from regiontree.images.choice import Choice
 from regiontree.tree.file import read_meta
 
 PHOTO = np.asarray(Image.open(EXAMPLE).convert("RGB").resize((64, 64)))
@@ -89,3 +90,9 @@ def test_the_command_line_takes_bands_and_page(scene):
     assert meta["image"]["choice"] == {"bands": [4, 3, 2], "page": 0}
     ran = CliRunner().invoke(app, [*arguments, "--bands", "9", "--overwrite"])
     assert ran.exit_code != 0
+
+
+@pytest.mark.parametrize("wrong", [{"bands": True}, {"bands": (1, 2, True)}, {"page": False}])
+def test_true_and_false_are_no_bands_and_no_page(wrong):
+    with refused(SettingsError, *wrong):
+        Choice.of(**wrong)

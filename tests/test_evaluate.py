@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import brute_force
@@ -180,8 +181,14 @@ def test_the_catalogue_is_listed_explained_and_checked(
 # -- which tree belongs to which image ------------------------------------------------------------
 
 
-def found(folder: Path, files: list[str], ids: list[str], ending: str = ".png") -> dict[str, str]:
-    """The tree of each id, below the folder, or the error."""
+def found(
+    folder: Path,
+    files: list[str],
+    ids: list[str],
+    ending: str = ".png",
+    places: Sequence[str] = ".",
+) -> dict[str, str]:
+    """The tree of each id, below the folder, or the error. The places in it are looked through."""
     for name in files:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +199,9 @@ def found(folder: Path, files: list[str], ids: list[str], ending: str = ".png") 
         else:
             path.write_bytes(b"")
     samples = [Sample(one, Path("photos") / f"{one}{ending}") for one in ids]
-    matches = _matches(_find_trees([folder]), samples)
+    trees, problems = _find_trees([folder / place for place in places])
+    assert problems == []
+    matches = _matches(trees, samples)
     return {
         one: match.relative_to(folder).as_posix() if isinstance(match, Path) else str(match)
         for one, match in matches.items()
@@ -210,6 +219,8 @@ def found(folder: Path, files: list[str], ids: list[str], ending: str = ".png") 
         (["photo.png.npz"], {"photo": "photo.png.npz"}),  # as a batch names twins
         (["val/a/1.npz", "val/b/1.npz"], {"a/1": "val/a/1.npz", "b/1": "val/b/1.npz"}),
         (["b/1.npz"], {"a/1": "None", "b/1": "b/1.npz"}),
+        (["a/1.npz"], {"1": "None", "a/1": "a/1.npz"}),
+        (["val/a/1.npz", "val/1.npz"], {"1": "val/1.npz", "a/1": "val/a/1.npz"}),
         (
             ["a.npz", "a.cuts.png", "a.hierarchy.png", "a.cut-004.png", "a.png", ".a.tmp.npz"],
             {"a": "a.npz"},
@@ -220,6 +231,17 @@ def found(folder: Path, files: list[str], ids: list[str], ending: str = ".png") 
 )
 def test_trees_are_found_by_ids(tmp_path: Path, files: list[str], matches: dict[str, str]) -> None:
     assert found(tmp_path, files, list(matches)) == matches
+
+
+@pytest.mark.parametrize("places", [["a.b", "a"], ["a.b", "a", "."], [".", "a"], ["a", "x.npz"]])
+def test_trees_of_several_folders(tmp_path: Path, places: list[str]) -> None:
+    """As ``evaluate trees/*`` names them."""
+    trees = ["a.b/c.d.npz", "a/c.d.npz", "a/y.npz", "x.npz"]
+    ids = ["a.b/c.d", "a/c.d", "x", "a/y"]
+    matches = found(tmp_path, trees, ids, places=places)
+    there = [place for place in trees if "." in places or place.split("/")[0] in places]
+    for one in ids:
+        assert matches[one] == (f"{one}.npz" if f"{one}.npz" in there else "None"), one
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,8 @@ def test_changes_depend_on_the_seed_only(fuzz):
 
 def test_the_command_runs_cases_and_finds_nothing_in_a_sound_reader(fuzz, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "fuzz", "words.size", "--cases", "300", "--out", str(tmp_path)],
+        [sys.executable, "-m", "fuzz", "words.size", "--cases", "900", "--unguided",
+         "--out", str(tmp_path)],
         cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])},
     )  # fmt: skip

@@ -382,7 +382,7 @@ def test_json_is_read_too(write):
         ("labels: {a: 1}\nignore: {a: 1}", 2, "ignore: must be .*names"),
         ("labels: {a: 1}\nignore: [[a]]", 2, "ignore: must be .*names"),
         ("labels:\n  a: &x {b: 1}\n  c: *x", 2, "alias .*write"),
-        ("labels:\n  a: &x {b: *x}", 2, "alias .*write"),
+        ("labels:\n  a: &x {b: *x}", 2, "contains itself.*write"),
         ("labels:\n  a: 1\n b: 2", 3, "not YAML"),
         ("labels:\n\ta: 1", 2, "not YAML"),
         ('labels:\n  "\\U00110000": 1', None, "not YAML"),

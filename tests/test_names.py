@@ -17,7 +17,7 @@ from regiontree import RegionParser, RegionTree
 from regiontree.engines import finished
 from regiontree.engines.batch import Summary, plan, segment
 from regiontree.engines.names import Owner, names_for, owner_of
-from regiontree.forest.sources import find_trees, open_source
+from regiontree.forest.sources import open_source
 from regiontree.forest.summary import photographs_of
 from regiontree.images import IMAGE_SUFFIXES
 from regiontree.system.files import atomic_write
@@ -339,7 +339,7 @@ def test_processes_on_one_folder_lose_nothing(tmp_path, out):
     running = [subprocess.Popen([*command, str(tmp_path / folder)]) for folder in "abcd"]
     assert [process.wait(120) for process in running] == [0, 0, 0, 0]
     files = {str(tmp_path / folder / f"{i}.npy") for folder in "abcd" for i in range(6)}
-    made = find_trees([out])
+    made = sorted(out.rglob("*.npz"))
     places = [file.parent / read_meta(file)["image"]["path"] for file in made]
     assert sorted(map(os.path.normpath, places)) == sorted(files)
     assert {str(next(photographs_of(file))) for file in made} == files

@@ -555,17 +555,17 @@ def test_a_mask_of_one_photograph(features):
     tree = RegionTree.load(features / "out/a.npz")
     assert tree.meta["image"]["no_data"] == 30
     assert segment(features, one, "--mask", mask)[1]["skipped"] == 1
-    mask_file(mask, slice(0, 4))  # another mask: the tree stays unless it is asked for
-    for more in (("--mask", mask), ()):  # and so without one
-        code, said, output = segment(features, one, *more)
-        assert (code, said["failed"]) == (2, 1)
-        assert "another mask" in output
-        assert "--overwrite" in output
+    mask_file(mask, slice(0, 4))
+    code, done, *_ = segment(features, one, "--mask", mask)
+    assert (code, done["failed"]) == (2, 1)
+    assert "another mask" in done["files"][0]["error"]
     assert segment(features, one, "--mask", mask, "--overwrite")[1]["done"] == 1
     assert read_meta(features / "out/a.npz")["image"]["no_data"] == 40
+    assert segment(features, one)[1]["failed"] == 1  # without a mask
     assert segment(features, one, "--overwrite")[1]["done"] == 1
     assert "no_data" not in read_meta(features / "out/a.npz")["image"]
-    for arguments in ((features / "in", "--mask", mask), (one, "--mask", features / "no.png")):
+    for arguments in ((features / "in", "--mask", mask), (one, "--mask", features / "no.png"),
+                      (one, "--mask", "m" * 300)):  # fmt: skip
         assert segment(features, *arguments)[0] == 2
 
 
@@ -584,10 +584,12 @@ def test_a_mask_beside_features_of_a_folder(features):
 def test_a_folder_of_masks(features):
     mask_file(features / "masks/a.png")
     mask_file(features / "masks/deep/b.tif", slice(2, 4))
-    code, said, _ = segment(features, features / "in", "--mask", features / "masks")
+    long = features / ("x" * 300)  # as every other input, it fails alone
+    code, said, _ = segment(features, features / "in", long, "--mask", features / "masks")
     assert code == 1
     assert said["done"] == 2
-    (failed,) = (file for file in said["files"] if file["status"] == "failed")
+    failed, too_long = (file for file in said["files"] if file["status"] == "failed")
+    assert too_long["source"] == str(long)
     assert "c.npy" in failed["source"]
     assert "no mask deep/c.png" in failed["error"]
     assert read_meta(features / "out/deep/b.npz")["image"]["no_data"] == 20

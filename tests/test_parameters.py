@@ -37,7 +37,6 @@ from regiontree.errors import (
     plain_value,
     whole_number,
 )
-from regiontree.forest.sources import find_trees
 from regiontree.images import LoadedImage, load_image, parse_size
 from regiontree.metrics.boundary import BoundaryMetric
 from regiontree.metrics.bsds import CoveringMetric
@@ -646,7 +645,7 @@ def test_settings_that_are_no_settings():
 # -- one path where several may be given ----------------------------------------------------------
 
 
-def test_one_path_is_not_a_list_of_letters(tmp_path, tree):
+def test_one_path_is_not_a_list_of_letters(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, blocks(4, 4))
     parser = RegionParser(backbone="precomputed", device="cpu")
@@ -656,8 +655,6 @@ def test_one_path_is_not_a_list_of_letters(tmp_path, tree):
         (job,) = plan(given, str(tmp_path / "out"), suffixes_for(parser))
         assert job.error is None
     assert segment(parser, [job], str(tmp_path / "out")).count("done") == 1
-    saved = tree.save(tmp_path / "tree.npz")
-    assert find_trees(str(saved)) == find_trees([saved]) == [saved]
 
 
 def test_a_url_is_told_from_a_missing_file(tmp_path):

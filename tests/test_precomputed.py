@@ -259,6 +259,50 @@ def test_in_a_batch_recorded_photographs_decide_who_gets_a_file(folders, tmp_pat
     assert [one.status for one in summary.outcomes] == ["failed", "done"]
 
 
+def test_in_a_batch_a_name_too_long_for_a_feature_file_fails_alone(tmp_path):
+    for name in ("a", "x" * 250):
+        Image.new("RGB", (50, 40), "teal").save(tmp_path / f"{name}.png")
+    np.save(tmp_path / "a.npy", blocks(4, 5, 6))
+    parser = RegionParser(backbone=f"precomputed:{tmp_path}", device="cpu")
+    jobs = plan([tmp_path], tmp_path / "out", frozenset({".png"}))
+    summary = segment(parser, jobs, tmp_path / "out")
+    assert [one.status for one in summary.outcomes] == ["done", "failed"]
+    assert "holds no xxx" in summary.outcomes[1].error
+
+
+def test_finished_trees_stay_if_the_folder_of_features_has_another_name(folders, tmp_path):
+    photos, features = folders
+    np.save(features / "val" / "0001.npy", blocks(4, 5, 6))
+    photo, out = photos / "val" / "0001.png", tmp_path / "out"
+    for folder, status in ((features, "done"), (features.parent / "renamed", "skipped")):
+        features.rename(folder)
+        parser = RegionParser(backbone=f"precomputed:{folder}", device="cpu")
+        (outcome,) = segment(parser, plan([photo], out, frozenset()), out).outcomes
+        assert outcome.status == status, outcome.error
+        features = folder
+    other = RegionParser(backbone=f"precomputed:{folder}", device="cpu", parts=3)
+    (outcome,) = segment(other, plan([photo], out, frozenset()), out).outcomes
+    assert outcome.status == "failed"
+    assert "parts" in outcome.error
+    assert "backbone" not in outcome.error
+
+
+def test_a_missing_folder_of_features_is_told_once(folders, tmp_path):
+    photos, _ = folders
+    for wrong in (tmp_path / "none", photos / "val" / "0001.png", Path("x" * 300)):
+        parser = RegionParser(backbone=f"precomputed:{wrong}", device="cpu")
+        with refused(FeatureError, str(wrong)):
+            segment(parser, plan([photos], tmp_path / "out", frozenset({".png"})), tmp_path)
+        with refused(FeatureError, str(wrong)):
+            parser.parse(photos / "val" / "0001.png")
+
+
+def test_a_folder_of_trees_holds_no_features(tmp_path):
+    RegionTree([[0, 1]], [2, 2, 2], [0, 0, 1]).save(tmp_path / "a.npz")
+    with refused(SettingsError, "only trees", "no features"):
+        plan([tmp_path], tmp_path / "out", FEATURE_SUFFIXES)
+
+
 # -- grids that contradict the photograph ---------------------------------------------------------
 
 

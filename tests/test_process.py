@@ -465,7 +465,8 @@ def test_the_command_line_silences_pillow_unless_the_user_says_otherwise(monkeyp
         with warnings.catch_warnings():
             warnings.resetwarnings()
             monkeypatch.setattr(sys, "warnoptions", options)
-            cli.main()
+            with pytest.raises(SystemExit):
+                cli.main()
             assert len(warnings.filters) == added
             if added:
                 assert warnings.filters[0][3].match("PIL.TiffImagePlugin")

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from trees import hand_tree, random_tree, trees
 
 from regiontree import RegionTree
-from regiontree.errors import ImageError, TreeFileError
+from regiontree.errors import ImageError, SettingsError, TreeFileError
 from regiontree.forest import sources
-from regiontree.forest.sources import Places, Source, find_trees, open_outline, open_source
+from regiontree.forest.sources import Places, Source, open_outline, open_source, require_images
 from regiontree.system.files import sha256_of
 
 
@@ -330,18 +331,11 @@ def test_an_outline_that_contradicts_itself(tmp_path, change, message):
         open_outline(file)
 
 
-# -- several --------------------------------------------------------------------------------------
+# -- what the user says ----------------------------------------------------------------------------
 
 
-def test_trees_are_found_in_folders_and_by_pattern(tmp_path, tree):
-    inner = tree_of(photograph(tmp_path / "b.png"), tmp_path / "trees" / "deep" / "b.npz")
-    assert find_trees([tmp_path / "trees", str(tmp_path / "trees" / "*.npz")]) == [tree, inner]
-
-
-def test_paths_without_trees_are_named(tmp_path, photo):
-    with pytest.raises(TreeFileError, match="give at least one tree"):
-        find_trees([])
-    with pytest.raises(TreeFileError, match=r"photos: holds no trees \(\.npz\)"):
-        find_trees([photo.parent])
-    with pytest.raises(TreeFileError, match=r"gone\.npz: no such file"):
-        find_trees([tmp_path / "gone.npz"])
+def test_a_place_for_photographs_must_be_there(tmp_path, photo):
+    require_images([photo, str(photo.parent)])
+    for wrong in (tmp_path / "gone", "a" * 300):
+        with refused(SettingsError, "--images", str(wrong)):
+            require_images([photo, wrong])

@@ -428,6 +428,9 @@ def test_an_input_that_fails_this_time_keeps_its_page(photos, options, site):
 def test_two_photographs_of_one_name(photos, options, site):
     (photos / "more").mkdir()
     shutil.copy(photos / "b.png", photos / "more" / "a.png")
+    features = Path(options["backbone"].removeprefix("precomputed:"))
+    (features / "more").mkdir()
+    shutil.copy(features / "b.npy", features / "more" / "a.npy")
     assert gallery([photos], site, options) == 0
     assert sorted(files(site / "pages")) == ["a-2.html", "a.html", "b.html", "c.html"]
     first, second = (

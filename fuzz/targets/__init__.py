@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 
 from fuzz.target import Target
@@ -9,15 +10,15 @@ from fuzz.target import Target
 __all__ = ["KINDS", "MODULES", "all_targets", "cases_of"]
 
 MODULES = ("trees", "features", "settings", "labels", "masks", "published", "images", "networks",
-           "server", "places", "words")  # fmt: skip
+           "server", "places", "words", "records")  # fmt: skip
 """The files of targets, one a kind."""
 KINDS = MODULES
 
 
-def all_targets() -> dict[str, Target]:
-    """The targets by name. This imports every reader."""
+def all_targets(kinds: Iterable[str] = MODULES) -> dict[str, Target]:
+    """The targets of some kinds, by name. This imports their readers."""
     found = {}
-    for module in MODULES:
+    for module in kinds:
         for target in import_module(f"fuzz.targets.{module}").TARGETS:
             assert target.kind == module, target.name
             found[target.name] = target

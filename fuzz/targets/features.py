@@ -13,7 +13,7 @@ from fuzz.target import Box, Target
 from regiontree.backbones.featurefile import Features, load_features, read_features_meta
 from regiontree.backbones.precomputed import read_features
 
-__all__ = ["TARGETS"]
+__all__ = ["TARGETS", "kept_bytes"]
 
 _META = {
     "format": "regiontree-features", "format_version": 1, "image_size": [28, 42],
@@ -24,9 +24,15 @@ _META = {
 _VALUES = np.linspace(-1, 1, 24, dtype=np.float16).reshape(2, 3, 4)
 
 
-def _kept_bytes() -> bytes:
+def kept_bytes(sha256: str = "0" * 64) -> bytes:
+    """A feature file of this package, made from a photograph with this sha256."""
     one = {"dtype": "F16", "shape": [2, 3, 4], "data_offsets": [0, 48]}
-    header = {"__metadata__": {"meta": json.dumps(_META)}, "features": one}
+    header = {
+        "__metadata__": {
+            "meta": json.dumps({**_META, "source": {"name": "photo.png", "sha256": sha256}})
+        },
+        "features": one,
+    }
     return safetensors(header, _VALUES.tobytes())
 
 
@@ -59,7 +65,7 @@ def _foreign_seeds() -> list[bytes]:
     return [
         npy(wide), npy(_VALUES.astype(">f8")), npy(np.asfortranarray(wide)), npz(features=wide),
         npz(features=wide, other=wide), safetensors({"features": tensor}, wide.tobytes()),
-        safetensors({"x": brain}, _VALUES.tobytes()), _kept_bytes(),
+        safetensors({"x": brain}, _VALUES.tobytes()), kept_bytes(),
     ]  # fmt: skip
 
 
@@ -81,7 +87,7 @@ def _any_array() -> st.SearchStrategy[bytes]:
 
 
 TARGETS = (
-    Target("features.kept", _kept, lambda: [_kept_bytes()], (change_safetensors,) * 3),
+    Target("features.kept", _kept, lambda: [kept_bytes()], (change_safetensors,) * 3),
     Target(
         "features.foreign",
         _foreign,

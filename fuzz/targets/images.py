@@ -15,6 +15,7 @@ from PIL import Image, features
 from fuzz.containers import change_png, change_tiff
 from fuzz.target import Box, Target
 from regiontree.images import image_size, load_image
+from regiontree.images.profile import inks_to_srgb, to_srgb
 
 __all__ = ["TARGETS", "photo", "tiff"]
 
@@ -120,6 +121,47 @@ def _tiff_seeds() -> list[bytes]:
     ]  # fmt: skip
 
 
+def _deep_seeds() -> list[bytes]:
+    """Formats that imagecodecs decodes, and deep kinds of those that Pillow decodes."""
+    import imagecodecs
+
+    wide = photo(16, 16)
+    deep = wide.astype(np.uint16) * 16
+    light = wide.astype(np.float32) / 255
+    return [
+        imagecodecs.jpegxl_encode(wide), imagecodecs.jpegxl_encode(deep),
+        imagecodecs.jpegxl_encode(light), imagecodecs.qoi_encode(wide),
+        imagecodecs.rgbe_encode(light), imagecodecs.jpeg2k_encode(deep),
+        imagecodecs.jpeg2k_encode(wide, codecformat="j2k"),
+        imagecodecs.jpeg8_encode(deep, bitspersample=12), imagecodecs.jpegls_encode(deep),
+        imagecodecs.ljpeg_encode(deep[..., 0]),
+        b"PF 16 16 -1.0\n" + light.tobytes(), b"Pf\n16 16\n1.0\n" + light[..., 0].tobytes(),
+        b"P6 16 16 65535\n" + deep.astype(">u2").tobytes(),
+        b"P2 # words\n2 2\n4095\n0 1 2 4095\n",
+    ]  # fmt: skip
+
+
+def _profile(box: Box, data: bytes) -> None:
+    """Colours of an RGB, a grey and a CMYK picture by a foreign profile."""
+    del box
+    rgb = photo()
+    for colours in rgb, np.repeat(rgb[..., :1], 3, -1):
+        found, said = to_srgb(colours, data)
+        assert found.shape == rgb.shape
+        assert found.dtype == np.uint8
+        json.dumps(said)
+    found, said = inks_to_srgb(Image.fromarray(rgb).convert("CMYK"), data)
+    assert found.shape == rgb.shape
+    assert said is None or said.isprintable(), "control characters of a profile's name"
+
+
+def _profile_seeds() -> list[bytes]:
+    from PIL import ImageCms
+
+    return [ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes()
+            for name in ("sRGB", "LAB", "XYZ")]  # fmt: skip
+
+
 def _heif_seeds() -> list[bytes]:
     import pillow_heif
 
@@ -162,7 +204,7 @@ def _dicom_seeds() -> list[bytes]:
     ]  # fmt: skip
 
 
-def _reader(suffix: str) -> Callable[[Box, bytes], None]:
+def _reader(suffix: str, *, sized: bool = True) -> Callable[[Box, bytes], None]:
     def run(box: Box, data: bytes) -> None:
         path = box.write(f"case{suffix}", data)
         image = load_image(path, max_pixels=MOST)
@@ -173,11 +215,21 @@ def _reader(suffix: str) -> Callable[[Box, bytes], None]:
         assert 0 < rgb.shape[0] * rgb.shape[1] <= MOST
         assert image.size == rgb.shape[:2], "without cover, pixels are those of the whole image"
         stored = image_size(path, max_pixels=MOST)
-        assert sorted(stored) == sorted(image.size), "the header gives another size than the pixels"
+        if sized:
+            same = sorted(stored) == sorted(image.size)
+            assert same, "the header gives another size than the pixels"
         assert image.valid is None or image.valid.shape == rgb.shape[:2]
         json.dumps(dict(image.facts), allow_nan=False)
         covered = load_image(path, max_pixels=MOST, cover=4)
         assert covered.size == image.size
+        grey = (rgb == rgb[..., :1]).all()
+        bands = (1,) if grey or len(data) % 2 else (3, 2, 1)
+        chosen = load_image(path, max_pixels=MOST, bands=bands, page=0)
+        if chosen.facts.get("pages", 1) > 1:
+            chosen = load_image(path, max_pixels=MOST, bands=bands, page=1)
+        assert chosen.rgb.dtype == np.uint8
+        assert 0 < chosen.rgb.shape[0] * chosen.rgb.shape[1] <= MOST
+        json.dumps(dict(chosen.facts), allow_nan=False)
 
     return run
 
@@ -212,6 +264,8 @@ TARGETS = (
     Target("images.common", _reader(".img"), _common_seeds, share=2),
     Target("images.png", _reader(".png"), _png_seeds, (change_png,) * 3),
     Target("images.tiff", _reader(".tif"), _tiff_seeds, (change_tiff,) * 3, _arrays, share=2),
-    Target("images.heif", _reader(".heic"), _heif_seeds),
+    Target("images.heif", _reader(".heic", sized=False), _heif_seeds),
+    Target("images.deep", _reader(".img"), _deep_seeds),
+    Target("images.profile", _profile, _profile_seeds, share=0.3),
     Target("images.dicom", _reader(".dcm"), _dicom_seeds),
 )

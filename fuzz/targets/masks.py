@@ -13,13 +13,22 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
 
-from fuzz.containers import bundle, bundle_mutator, change_png, change_tiff, unbundle
+from fuzz.containers import (
+    bundle,
+    bundle_mutator,
+    change_npy,
+    change_png,
+    change_tiff,
+    npy,
+    unbundle,
+)
 from fuzz.mutate import json_mutator
 from fuzz.target import Box, Target
 from regiontree.datasets import masks
 from regiontree.datasets.label import Kind, Label
 from regiontree.datasets.labels import LabelTree
 from regiontree.errors import RegionTreeError
+from regiontree.images.maskfiles import digest_of_mask, mask_for
 
 __all__ = ["TARGETS"]
 
@@ -171,7 +180,35 @@ def _panoptic(box: Box, data: bytes) -> None:
             _sound(masks.read_panoptic(path, masks.read_segments(listed)))
 
 
+def _given(box: Box, data: bytes) -> None:
+    """A user's mask of a photograph of 2 x 3 pixels."""
+    path = box.write("case.npy" if data[:1] == b"\x93" else "case.png", data)
+    found = mask_for(path, _IDS.shape, "photo.png", 40_000)
+    assert found is None or (found.shape == _IDS.shape and found.dtype == np.bool_)
+    digest_of_mask(path, 40_000)
+
+
+def _given_seeds() -> list[bytes]:
+    grey = _IDS.astype(np.uint8)
+    clear = np.stack([grey] * 4, -1)
+    return [
+        _saved(grey, "PNG"), _saved(_IDS.astype(bool), "PNG"), _palette(), _saved(clear, "PNG"),
+        _saved(grey, "GIF"), _saved(_IDS.astype(np.float32), "TIFF"), _saved(grey, "BMP"),
+        _saved(clear, "WEBP", lossless=True), npy(_IDS.astype(bool)), npy(_IDS),
+        npy(_IDS.astype(np.float64)), npy(grey[..., None]), _saved(grey, "PPM"),
+        _saved(clear[..., :3], "JPEG"),
+    ]  # fmt: skip
+
+
 TARGETS = (
+    Target(
+        "masks.given",
+        _given,
+        _given_seeds,
+        (change_png, change_tiff, change_npy),
+        _any_picture,
+        loud=True,
+    ),
     Target(
         "masks.picture",
         _picture,

@@ -94,7 +94,7 @@ def _request(box: Box, data: bytes) -> None:
     if start["status"] == 200:
         assert scope["method"] in ("GET", "HEAD")
         assert scope["path"].split("/")[1] == TOKEN
-        host = next((v for k, v in scope["headers"] if k == b"host"), b"").decode("latin-1")
+        host = next((v for k, v in scope["headers"] if k == b"host"), b"").decode("latin-1").lower()
         assert host.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]") or host in (
             "localhost", "127.0.0.1", "[::1]"), host  # fmt: skip
         if headers.get("content-type") == "image/png" and scope["method"] == "GET":

@@ -316,9 +316,10 @@ def show(
 
         if figure is not None:
             from regiontree.display.plot.save import check_figure_file, save_tree_figure
-            from regiontree.forest.sources import open_source
+            from regiontree.forest.sources import open_source, require_images
 
             check_figure_file(figure, overwrite=overwrite)
+            require_images(images or ())
             source = open_source(tree, images=images or ())
             if source.lack:  # the figure would show a white picture, or another one
                 raise ExportError(source.lack)

@@ -22,8 +22,31 @@ from regiontree.backbones.featurefile import read_features_meta
 from regiontree.errors import FeatureError
 from regiontree.system.files import sha256_of
 from regiontree.system.inputs import FEATURE_SUFFIXES
+from regiontree.system.paths import path_problem
 
-__all__ = ["Owners", "check_source", "find_features", "is_tree_file", "shared_features"]
+__all__ = [
+    "Owners",
+    "check_source",
+    "find_features",
+    "is_tree_file",
+    "require_folder",
+    "shared_features",
+]
+
+
+def require_folder(folder: str | Path) -> None:
+    """Check that a folder of features can be listed.
+
+    Raises
+    ------
+    FeatureError
+        There is no such folder, or it cannot be listed.
+    """
+    problem = path_problem(folder, "folder of features; check the path")
+    if problem is None and not os.path.isdir(folder):
+        problem = "is a file; name the folder of the features"
+    if problem:
+        raise FeatureError(f"{folder}: {problem}")
 
 
 def find_features(folder: str | Path, image: str | Path) -> Path:
@@ -39,11 +62,11 @@ def find_features(folder: str | Path, image: str | Path) -> Path:
     stem = Path(name).stem
     for start in range(len(above) + 1):
         place = folder.joinpath(*above[start:])
-        if not place.is_dir():
+        if not os.path.isdir(place):  # unlike Path.is_dir, it raises no error for a long name
             continue
         for known in dict.fromkeys((name, stem)):
             paths = [place / f"{known}{suffix}" for suffix in sorted(FEATURE_SUFFIXES)]
-            there = [path for path in paths if path.is_file()]
+            there = [path for path in paths if os.path.isfile(path)]
             found = [path for path in there if not is_tree_file(path)]
             trees += [path for path in there if path not in found]
             if len(found) > 1:
@@ -55,8 +78,8 @@ def find_features(folder: str | Path, image: str | Path) -> Path:
                 return found[0]
     if trees:
         raise FeatureError(f"{trees[0]}: is a region tree and holds no features for {image}")
-    what = "holds no" if folder.is_dir() else "is not a folder, so it has no"
-    raise FeatureError(f"{folder}: {what} {stem}.npy, .npz or .safetensors for {image}")
+    require_folder(folder)
+    raise FeatureError(f"{folder}: holds no {stem}.npy, .npz or .safetensors for {image}")
 
 
 def is_tree_file(path: Path) -> bool:

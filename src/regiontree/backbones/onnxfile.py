@@ -110,13 +110,14 @@ class OnnxBackbone:
             )
         self._path = path
         self._session = _open(path, device)
-        self._input, self._sides, self._one_by_one, self.dtype = _check_input(path, self._session)
         try:
+            checked = _check_input(path, self._session)
             said: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         except UnicodeDecodeError as error:
             raise BackboneError(
-                f"{path}: its metadata is not text in UTF-8; export it again"
+                f"{path}: its names or metadata are not text in UTF-8; export it again"
             ) from error
+        self._input, self._sides, self._one_by_one, self.dtype = checked
         self._mean, self._deviation = (
             torch.tensor(
                 _numbers(path, said, f"regiontree.{key}", usual), dtype=torch.float32, device="cpu"

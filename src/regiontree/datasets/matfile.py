@@ -31,7 +31,13 @@ MAX_DEPTH = 64
 _HEADER = 128  # bytes at the start of a file of version 5
 _MATRIX, _COMPRESSED = 14, 15  # types of elements
 _CELL, _STRUCT, _OBJECT, _CHAR, _SPARSE, _FUNCTION, _OPAQUE = 1, 2, 3, 4, 5, 16, 17  # of matrices
+_NUMBERS = range(6, 16)  # kinds of matrices of plain numbers
 _COMPLEX = 1 << 11  # a flag of a matrix
+_TEXT, _WHOLE = (1, 2, 16), (5, 6)  # types of elements that hold names, and sides
+_VALUES = (1, 2, 3, 4, 5, 6, 7, 9, 12, 13)  # and values
+_LETTERS = (*_VALUES, 16, 17, 18)
+_MOST_SIDES = 32  # of a matrix, by SciPy
+_LONGEST_NAME = 1 << 10  # bytes of a field's name; MATLAB writes 32 or 64
 _STEP = 1 << 20
 
 
@@ -56,8 +62,14 @@ def load_mat(path: Path, **options: Any) -> dict[str, Any]:
         raise ValueError(f"it has more than {MAX_BYTES >> 20} MB")
     with path.open("rb") as file:
         head = file.read(_HEADER)
-        if head[126:128] in (b"IM", b"MI"):  # version 5, little or big endian
-            _check(file.read(), "<" if head[126:128] == b"IM" else ">")
+        if b"\0" in head[:4]:
+            raise ValueError("it is of MATLAB's version 4, which has no cells and structs")
+        order = {b"IM": "<", b"MI": ">"}.get(head[126:128])
+        if order is None:  # SciPy would guess, and read what was not checked
+            raise ValueError("it has no header of MATLAB's version 5 to 7")
+        if struct.unpack(f"{order}H", head[124:126])[0] >= 0x200:
+            raise ValueError("it is of MATLAB's version 7.3; save it again with -v7")
+        _check(file.read(), order)
     found: dict[str, Any] = loadmat(os.fspath(path), appendmat=False, **options)
     return found
 
@@ -131,27 +143,36 @@ class _Walk:
         """Read a matrix up to the matrices in it, and return their number."""
         _, _, flags, _ = self._numbers(4)
         kind, parts = flags & 0xFF, 2 if flags & _COMPLEX else 1
+        if kind not in (_CELL, _STRUCT, _OBJECT, _CHAR, _SPARSE, _FUNCTION, _OPAQUE, *_NUMBERS):
+            raise ValueError(f"it holds a matrix of the unknown kind {kind}")
         if kind == _OPAQUE:
             for _ in range(3):  # name, type and class
-                self._element()
+                self._element(_TEXT)
             return 1
-        sides = self._element()
-        self._element()  # name
+        sides = self._element(_WHOLE)
+        if len(sides) % 4 or not 2 <= len(sides) // 4 <= _MOST_SIDES:
+            raise ValueError(f"the sides of a matrix take {len(sides)} bytes")
+        self._element(_TEXT)  # name
         if kind == _FUNCTION:
             return 1
+        shape = struct.unpack(f"{self.order}{len(sides) // 4}i", sides)
+        count: int = abs(math.prod(shape))
+        # SciPy fills texts and structs without content as large as they claim to be.
+        if kind != _SPARSE and count > len(self.data):
+            raise ValueError(f"it declares {count} values, more than it can hold")
         if kind in (_CELL, _STRUCT, _OBJECT):
-            shape = struct.unpack(f"{self.order}{len(sides) // 4}i", sides[: len(sides) // 4 * 4])
-            count: int = abs(math.prod(shape))
             if kind == _CELL:
                 return count
             if kind == _OBJECT:
-                self._element()  # class
-            width = self._element()[:4]
-            names = self._element()
+                self._element(_TEXT)  # class
+            width = self._element(_WHOLE)[:4]
+            names = self._element(_TEXT)
             each: int = int.from_bytes(width, "little" if self.order == "<" else "big")
-            return count * (len(names) // each if each else 0)
+            if not 0 < each <= _LONGEST_NAME:  # SciPy divides by it, in compiled code
+                raise ValueError(f"its names of fields take {each} bytes each")
+            return count * (len(names) // each)
         for _ in range({_CHAR: 1, _SPARSE: 2 + parts}.get(kind, parts)):
-            self._element()
+            self._element(_LETTERS if kind == _CHAR else _VALUES)
         return 0
 
     def _numbers(self, count: int) -> tuple[int, ...]:
@@ -160,9 +181,14 @@ class _Walk:
         self.at += 4 * count
         return struct.unpack(f"{self.order}{count}I", taken)
 
-    def _element(self) -> bytes:
-        """The body of the next element."""
+    def _element(self, kinds: tuple[int, ...]) -> bytes:
+        """The body of the next element, which must be of one of these types.
+
+        SciPy uses the type as an index in compiled code, without a check.
+        """
         kind, length = self._numbers(2)
+        if kind & 0xFFFF not in kinds or kind >> 16 > 4:
+            raise ValueError(f"it has an element of type {kind & 0xFFFF} in a wrong place")
         if kind >> 16:  # a short element: its body takes the four bytes of the length
             return self.data[self.at - 4 : self.at - 4 + (kind >> 16)]
         body = self.data[self.at : self.at + length]

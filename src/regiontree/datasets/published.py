@@ -93,7 +93,8 @@ def published_dataset(
     def place(path: str) -> Path:
         found = _first(path, search)
         if found is None:
-            lost[str(Path(path))] = f"{path} is in none of the folders searched: {tried}"
+            shown_path = path if path.isprintable() else ascii(path)
+            lost[str(Path(path))] = f"{shown_path} is in none of the folders searched: {tried}"
         return found or Path(path)
 
     def tree(path: str) -> str:

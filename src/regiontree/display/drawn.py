@@ -7,12 +7,14 @@ one of this tree.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from regiontree.display.pictures import picture_names, picture_path, save_pictures
+from regiontree.images.pillow import DAMAGE
 from regiontree.system.files import sha256_of
 from regiontree.tree import RegionTree
 
@@ -22,6 +24,7 @@ MARK = "regiontree"
 """Key of the text in a PNG that holds the sha256 of the tree's file."""
 # What Pillow raises on files that are no pictures.
 _DAMAGE = (OSError, SyntaxError, ValueError)
+_END = b"IEND\xaeB`\x82"  # the last chunk of every PNG, with its checksum
 
 
 def draw(tree: RegionTree, file: Path, photo: Any) -> None:
@@ -76,7 +79,21 @@ def draw_missing(file: Path, photo: Any) -> bool:
 
 def _shows(picture: Path, digest: str) -> bool:
     """Whether a picture is there and shows the tree."""
-    return picture.is_file() and _text(picture, otherwise="") in (None, digest)
+    return (
+        os.path.isfile(picture)
+        and _is_whole(picture)
+        and _text(picture, otherwise="") in (None, digest)
+    )
+
+
+def _is_whole(picture: Path) -> bool:
+    """Whether the end of a PNG is there: the copy of a full disk or of a broken line has none."""
+    try:
+        with picture.open("rb") as file:
+            file.seek(-len(_END), os.SEEK_END)
+            return file.read() == _END
+    except OSError:
+        return False
 
 
 def _text(picture: Path, otherwise: str | None = None) -> str | None:
@@ -84,7 +101,7 @@ def _text(picture: Path, otherwise: str | None = None) -> str | None:
     try:
         with Image.open(picture) as opened:
             text = opened.info.get(MARK)
-    except _DAMAGE:
+    except (Image.DecompressionBombError, *DAMAGE):
         return otherwise
     return text if isinstance(text, str) else None
 

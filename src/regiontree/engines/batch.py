@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from regiontree.backbones.featurefile import Features
-from regiontree.backbones.featurefolder import shared_features
+from regiontree.backbones.featurefolder import require_folder, shared_features
 from regiontree.backbones.tiles import Tiled, memory_needed
 from regiontree.display.drawn import draw, draw_missing
 from regiontree.engines.feeding import Fed, feed
@@ -167,7 +167,9 @@ def plan(
     found = found or search(paths, suffixes, out)
     _leave_out_trees(found, paths)
     if not found.files:
-        raise SettingsError("no input: name at least one file, folder or pattern")
+        trees = found.left_out[TREE_SUFFIX]
+        said = f"the folders hold only trees ({trees:,}), and no features" if trees else "no input"
+        raise SettingsError(f"{said}; name at least one file, folder or pattern")
     if os.path.isfile(out):
         raise SettingsError(f"output folder {out} is a file; choose another name")
     here = os.path.realpath(out)
@@ -280,6 +282,8 @@ def segment(
     ------
     BackboneError
         The backbone cannot be loaded, so no photograph can be processed.
+    FeatureError
+        The folder of the features does not exist, or cannot be listed.
     """
     out = Path(out)
     summary = Summary(planned=len(jobs), folder=out, found=found)
@@ -310,6 +314,7 @@ def _outcomes(
     folder = parser.settings.backbone.folder
     shared = {}
     if folder is not None:
+        require_folder(folder)
         shared = shared_features(folder, [job.source for job in jobs if job.error is None])
 
     def photos() -> Iterator[Path | Masked | None]:

@@ -14,6 +14,7 @@ from regiontree.system.inputs import search
 from regiontree.system.paths import require_writable
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
+from regiontree.system.temporary import remove_leftovers
 from regiontree.system.terminal import say
 
 __all__ = ["run"]
@@ -48,6 +49,7 @@ def run(
     if mask is not None:
         jobs = with_masks(jobs, mask, paths, suffixes, out)
     require_writable(out)
+    remove_leftovers(out)
     if found.left_out_text:
         say(found.left_out_text)
     if said := largest(parser, (job.source for job in jobs)):

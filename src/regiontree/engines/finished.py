@@ -129,6 +129,8 @@ def _require_settings(path: Path, meta: dict[str, Any], parser: RegionParser) ->
             "folder or pass --overwrite"
         )
     changed = record_differences(meta.get("settings", {}), parser.settings.as_dict())
+    if all(str(name).startswith("precomputed:") for name in changed.get("backbone", ("",))):
+        del changed["backbone"]  # the features were compared, so their folder may have another name
     if changed:
         differences = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in changed.items())
         raise TreeFileError(

@@ -12,6 +12,7 @@ from regiontree.engines.batch import Job
 from regiontree.errors import SettingsError
 from regiontree.images.maskfiles import MASK_SUFFIXES
 from regiontree.system.inputs import find_files
+from regiontree.system.paths import path_problem
 
 __all__ = ["with_masks"]
 
@@ -41,9 +42,9 @@ def with_masks(
     SettingsError
         There is no such file or folder, or one file for several photographs.
     """
-    if not mask.exists():
-        raise SettingsError(f"--mask {mask}: no such file or folder; check the path")
-    if not mask.is_dir():
+    if problem := path_problem(mask, "file or folder; check the path"):
+        raise SettingsError(f"--mask {mask}: {problem}")
+    if not os.path.isdir(mask):
         if len(jobs) != 1:
             raise SettingsError(
                 f"--mask {mask} is one mask for {len(jobs)} photographs; name a folder of masks, "
@@ -77,4 +78,4 @@ def with_masks(
 def _named(photo: Path) -> list[Path]:
     """The masks with the place and the stem of a photograph."""
     names = (photo.with_suffix(suffix) for suffix in MASK_SUFFIXES)
-    return [name for name in names if name.is_file()]
+    return [name for name in names if os.path.isfile(name)]

@@ -78,8 +78,10 @@ def _matches(found: Sequence[_Tree], samples: Sequence[Sample]) -> dict[str, Mat
     """The tree of each sample, by the sample's id: a file, an error, or None if it has none.
 
     The tree of ``city/scan`` is ``city/scan.npz``, or ``city/scan.jpg.npz`` of a photograph
-    ``scan.jpg``, at any depth below the folders of trees. Where no file has the whole id, the last
-    part of the id decides, if it names one file for one sample. Pictures beside trees are no trees.
+    ``scan.jpg``, in a folder of trees. Where there is none, it is a file whose path ends so: at any
+    depth, or in ``city`` if that is the folder that was given. Where no path ends with the whole
+    id, the last part of the id decides, if it names one file for one sample. A file that one of
+    these rules gave to a sample is not used by the next. Pictures beside trees are no trees.
     """
     named: dict[str, list[_Tree]] = {}
     pictures: dict[str, _Tree] = {}
@@ -90,39 +92,51 @@ def _matches(found: Sequence[_Tree], samples: Sequence[Sample]) -> dict[str, Mat
             pictures.setdefault(tree.name, tree)
     matches: dict[str, Match] = {}
     taken: set[Path] = set()
-    loose: dict[str, list[_Tree]] = {}
-    for sample in samples:
-        ids = (sample.id, sample.id + sample.image.suffix)
-        last = dict.fromkeys(one.rpartition("/")[2] for one in ids)
-        names = dict.fromkeys((*last, sample.image.stem, sample.image.name))
-        same = [tree for name in names for tree in named.get(name, ())]
-        whole = [tree for tree in same if tree.key in ids]
-        whole = whole or [t for t in same if any(f"/{t.key}".endswith(f"/{one}") for one in ids)]
-        if whole:
-            matches[sample.id] = match = _only(sample, whole)
-            taken.update([match] if isinstance(match, Path) else [])
-        else:
-            loose[sample.id] = same
-    users: dict[Path, list[str]] = {}
-    for sample in samples:
-        if sample.id not in loose:
-            continue
-        match = _only(sample, [tree for tree in loose[sample.id] if tree.file not in taken])
+    # The longest ids come first, so that x does not fit the file of a/x.
+    pending = sorted(samples, key=lambda sample: -sample.id.count("/"))
+    for fits in (_is_exact, _is_end, _is_name):
+        users: dict[Path, list[str]] = {}
+        # By the end of a path, the longer id has the file; by equal names, nobody does.
+        used = taken if fits is _is_end else set(taken)
+        for sample in pending:
+            ids = (sample.id, sample.id + sample.image.suffix)
+            last = dict.fromkeys(one.rpartition("/")[2] for one in ids)
+            names = dict.fromkeys((*last, sample.image.stem, sample.image.name))
+            same = [tree for name in names for tree in named.get(name, ()) if fits(tree, ids)]
+            match = _only(sample, [tree for tree in same if tree.file not in used])
+            if match is not None:
+                matches[sample.id] = match
+            if isinstance(match, Path):
+                taken.add(match)
+                users.setdefault(match, []).append(sample.id)
+        for file, ids_of in users.items():
+            if len(ids_of) > 1:
+                said = f"{file}: its name fits several images: {', '.join(ids_of[:3])}"
+                error = TreeFileError(f"{said}; lay out the trees like the images")
+                matches |= dict.fromkeys(ids_of, error)
+        pending = [sample for sample in pending if sample.id not in matches]
+    for sample in pending:
         beside = pictures.get(sample.id.rpartition("/")[2])
-        if match is None and beside is not None:
-            match = TreeFileError(
+        matches[sample.id] = None
+        if beside is not None:
+            matches[sample.id] = TreeFileError(
                 f"{beside.file}: is no tree of {sample.id}: it has no {beside.name}.json beside it "
                 "with the parents"
             )
-        matches[sample.id] = match
-        if isinstance(match, Path):
-            users.setdefault(match, []).append(sample.id)
-    for file, ids_of in users.items():
-        if len(ids_of) > 1:
-            said = f"{file}: its name fits several images: {', '.join(ids_of[:3])}"
-            error = TreeFileError(f"{said}; lay out the trees like the images")
-            matches |= dict.fromkeys(ids_of, error)
     return matches
+
+
+def _is_exact(tree: _Tree, ids: Sequence[str]) -> bool:
+    return tree.key in ids
+
+
+def _is_end(tree: _Tree, ids: Sequence[str]) -> bool:
+    place = os.path.abspath(tree.file).removesuffix(tree.file.suffix).replace(os.sep, "/")
+    return any(place.endswith(f"/{one}") for one in ids)
+
+
+def _is_name(tree: _Tree, ids: Sequence[str]) -> bool:
+    return True
 
 
 def _only(sample: Sample, trees: Sequence[_Tree]) -> Match:

@@ -17,6 +17,7 @@ from regiontree.experiments.stages import Outcome, Pipeline, read_records, work
 from regiontree.system.faults import fault_text
 from regiontree.system.files import atomic_write
 from regiontree.system.paths import require_writable
+from regiontree.system.temporary import remove_leftovers
 
 __all__ = ["Result", "run"]
 
@@ -72,6 +73,7 @@ def run(
     experiment, dataset = plan.experiment, plan.dataset
     for folder in _folders(experiment):
         require_writable(folder, ConfigError)
+        remove_leftovers(folder)
     pipeline = Pipeline(
         experiment,
         dataset,

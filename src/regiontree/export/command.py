@@ -31,13 +31,20 @@ from regiontree.export import FORMATS, Format, checked_options, find_format
 from regiontree.export.coco import chosen_nodes
 from regiontree.export.options import CutOptions, StackOptions
 from regiontree.export.placement import Placement
-from regiontree.forest.sources import TREE_SUFFIX, Places, open_source, tree_problem
+from regiontree.forest.sources import (
+    TREE_SUFFIX,
+    Places,
+    open_source,
+    require_images,
+    tree_problem,
+)
 from regiontree.system.faults import attempt, fault_text
 from regiontree.system.inputs import search
 from regiontree.system.paths import fitted_name, reason, require_writable
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
 from regiontree.system.stages import value_of_text
+from regiontree.system.temporary import remove_leftovers
 from regiontree.system.terminal import one_line, say
 from regiontree.tree import RegionTree
 
@@ -140,6 +147,7 @@ def run(
         "url_prefix": url_prefix,
     }
     options = _options(form, flags, assignments, images)
+    require_images(images)
     places = Places.of(images) if images else ()
     if condense is not None:
         _PIXEL.condense(condense)
@@ -155,6 +163,8 @@ def run(
         require_writable(targets[0].parent, ExportError, file=targets[0])
     elif targets and out is not None:
         require_writable(out, ExportError)
+    for folder in {target.parent for target in targets}:
+        remove_leftovers(folder)
     planned, interrupted = len(jobs) + len(outcomes), False
     with interruptible() as check, progress_bar(form.name, len(jobs), show=len(jobs) > 1) as bar:
         for outcome in outcomes:
@@ -233,7 +243,7 @@ def _options(
         if read is None and name in ("transform", "crs"):
             read = "none"  # which is not the default: that comes from the photograph
         if given.setdefault(name, read) != read:
-            raise ExportError(f"--option {text} contradicts {given[name]!r}; give one of them")
+            raise ExportError(f"--option {text!r} contradicts {given[name]!r}; give one of them")
     if images and not form.finds_photo:
         users = ", ".join(name for name in FORMATS if find_format(name).finds_photo)
         raise ExportError(

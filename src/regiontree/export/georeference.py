@@ -35,6 +35,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 from regiontree.errors import ExportError, ImageError
 from regiontree.export.projection import Transform, rasterio_package
 from regiontree.images import image_size
+from regiontree.images.pillow import DAMAGE
+from regiontree.system.damage import plain_reason
 
 __all__ = ["MAP_SUFFIXES", "georeference"]
 
@@ -59,6 +61,7 @@ _GEOJP2 = bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03")
 # Marks of a place in a file of GDAL's (or ArcGIS') beside a photograph, and of its crs.
 _AUX_PLACE = (b"<GeoTransform", b"<GCP", b"SourceGCP", b'domain="RPC"', b'domain="GEOLOCATION"')
 _AUX_CRS = (b"<SRS",)
+_FARTHEST = 1e12  # pixels, metres or feet; no map and no picture is as large
 _GCP_FIT = 0.5  # an affine transform must fit ground control points to this number of pixels
 
 # Stored column and row of a pixel corner (x, y) of the upright image, as rows (a, b, c) and
@@ -155,6 +158,8 @@ def georeference(
 def _upright(path: Path, stored: Size, orientation: int, size: Size | None) -> Floats:
     """The transform from pixels of the tree to stored pixels, (2, 3)."""
     height, width = stored
+    if min(stored) < 1:
+        raise ImageError(f"{path}: is damaged: it has {width} x {height} pixels; copy it again")
     upright = (width, height) if orientation >= 5 else (height, width)
     tall, wide = size or upright
     # A smaller copy of the file has the same shape, up to rounding of its sides.
@@ -223,10 +228,12 @@ def _jp2_has_place(file: IO[bytes]) -> bool:
 
 
 def _tiff_header(path: Path, page: int) -> _Header:
-    from tifffile import TiffFile, TiffFileError  # imported late because few photographs need it
+    from tifffile import TiffFileError  # imported late because few photographs need it
+
+    from regiontree.images.tiffdata import open_tiff
 
     try:
-        with TiffFile(path) as file:
+        with open_tiff(path) as file:
             number = page
             if page:  # reduced copies and masks are no pages
                 directories: Any = file.pages
@@ -242,10 +249,10 @@ def _tiff_header(path: Path, page: int) -> _Header:
                 size=(int(found.imagelength), int(found.imagewidth)),
                 orientation=turned if turned in _STORED else 1,
             )
-    except (TiffFileError, IndexError, ValueError, KeyError, OSError, TypeError) as error:
+    except (TiffFileError, *DAMAGE) as error:
         raise ImageError(
-            f"{path}: the tags of page {page} cannot be read ({error}); copy the file again, or "
-            "give --transform none for pixels"
+            f"{path}: the tags of page {page} cannot be read ({plain_reason(error)}); copy the "
+            "file again, or give --transform none for pixels"
         ) from error
 
 
@@ -263,8 +270,10 @@ def _exif_orientation(path: Path) -> int:
         try:
             with kind(file) as image:
                 turned = image.getexif().get(274, 1)
-        except (OSError, ValueError, SyntaxError, struct.error) as error:
-            raise ImageError(f"{path}: its orientation cannot be read ({error})") from error
+        except DAMAGE as error:
+            raise ImageError(
+                f"{path}: its orientation cannot be read ({plain_reason(error)})"
+            ) from error
     return turned if turned in _STORED else 1
 
 
@@ -358,10 +367,11 @@ def _by_gdal(path: Path, directory: int, degrees: bool, *, use_transform: bool) 
             has_rpcs = image.rpcs is not None
             has_arrays = bool(image.tags(ns="GEOLOCATION"))
             size = image.height, image.width
-    except rasterio.errors.RasterioError as error:
+    except (rasterio.errors.RasterioError, rasterio.errors.NotGeoreferencedWarning) as error:
+        # A program may turn the warning into an error. No filter of its process is changed here.
         raise ImageError(
-            f"{path}: its place on the map cannot be read by GDAL ({error}); give --transform, or "
-            "--transform none for pixels"
+            f"{path}: its place on the map cannot be read by GDAL ({plain_reason(error)}); give "
+            "--transform, or --transform none for pixels"
         ) from error
     if use_transform and not transform.is_identity:
         matrix = np.array(tuple(transform)[:6]).reshape(2, 3)
@@ -383,6 +393,11 @@ def _fitted(path: Path, points: Sequence[Any], crs: Any, degrees: bool) -> tuple
     """The transform through ground control points, and its crs."""
     at = np.array([(point.col, point.row) for point in points])
     to = np.array([(point.x, point.y) for point in points])
+    if not (np.abs(np.hstack([at, to])) < _FARTHEST).all():  # NaN, too
+        raise ExportError(
+            f"{path}: a ground control point is no place on a map; give --transform, or "
+            "--transform none for pixels"
+        )
     centred = at - at.mean(axis=0)
     if len(points) < 3 or np.linalg.matrix_rank(centred) < 2:
         raise ExportError(
@@ -399,7 +414,7 @@ def _fitted(path: Path, points: Sequence[Any], crs: Any, degrees: bool) -> tuple
     terms = np.column_stack([centred, np.ones(len(at))])
     solution, *_ = np.linalg.lstsq(terms, to, rcond=None)
     linear = solution[:2].T
-    if abs(np.linalg.det(linear)) < 1e-12 * np.abs(linear).max() ** 2:
+    if abs(np.linalg.det(linear)) <= 1e-12 * np.abs(linear).max() ** 2:
         raise ExportError(f"{path}: its ground control points lie on one line on the map")
     off = np.linalg.solve(linear, (terms @ solution - to).T)  # in pixels
     if np.hypot(*off).max() <= _GCP_FIT:

@@ -56,7 +56,7 @@ def recorded_places(tree: Path, meta: Mapping[str, Any]) -> Iterator[Path]:
     lead to a file of another name.
     """
     name = Path(recorded_name(meta)).name
-    if not name:
+    if name in ("", ".."):
         return
     path = _path(meta)
     if path is not None and path.rpartition("/")[2] == name:

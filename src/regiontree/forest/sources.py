@@ -24,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from regiontree.errors import TreeError, TreeFileError
+from regiontree.errors import SettingsError, TreeError, TreeFileError
 from regiontree.forest.origin import path_below, recorded_name, recorded_places
 from regiontree.images import load_again
 from regiontree.system.files import sha256_of
-from regiontree.system.inputs import FEATURE_SUFFIXES, search
-from regiontree.system.paths import input_problem
+from regiontree.system.inputs import FEATURE_SUFFIXES
+from regiontree.system.paths import input_problem, path_problem
 from regiontree.tree import RegionTree
 
 __all__ = [
@@ -39,9 +39,9 @@ __all__ = [
     "Outline",
     "Places",
     "Source",
-    "find_trees",
     "open_outline",
     "open_source",
+    "require_images",
     "tree_problem",
 ]
 
@@ -182,29 +182,17 @@ Images = Sequence[str | Path] | Places
 """Where photographs may lie: files and folders, or places made of them."""
 
 
-def find_trees(paths: Sequence[str | Path]) -> list[Path]:
-    """The ``.npz`` files among the paths, in order, each once.
-
-    Feature files also end in ``.npz``. Opening such a file raises an error that says what it is.
-
-    Parameters
-    ----------
-    paths
-        Tree files, folders (searched with all subfolders) and glob patterns.
+def require_images(images: Iterable[str | Path]) -> None:
+    """Check that the places where a user says that photographs lie can be looked at.
 
     Raises
     ------
-    TreeFileError
-        There is no path, a path does not exist, or a folder holds no ``.npz``.
+    SettingsError
+        A file or folder does not exist, or cannot be looked at.
     """
-    searched = search(paths, frozenset({TREE_SUFFIX}))
-    found = [file for file, _ in searched.files]
-    if not found:
-        raise TreeFileError("no input: give at least one tree file (.npz), folder or pattern")
-    for file in found:
-        if problem := tree_problem(file):
-            raise TreeFileError(problem)
-    return found
+    for given in images:
+        if problem := path_problem(given, "file or folder; check the path"):
+            raise SettingsError(f"--images {given}: {problem}")
 
 
 def tree_problem(file: Path) -> str | None:

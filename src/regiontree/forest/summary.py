@@ -103,8 +103,9 @@ def _read(summary: Path) -> dict[str, list[str]]:
             starts += _working_directories(output, now)
             tree = os.path.abspath(os.path.join(starts[-1] if starts else "", output))
             sources = [os.path.join(start, source) for start in starts]
-        absolute = [os.path.abspath(path) for path in sources]
-        found.setdefault(tree, []).extend(dict.fromkeys(absolute))
+        if sources:
+            absolute = [os.path.abspath(path) for path in sources]
+            found.setdefault(tree, []).extend(dict.fromkeys(absolute))
     return found
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from regiontree.errors import SettingsError
+from regiontree.errors import SettingsError, whole_number
 
 __all__ = ["Bands", "Choice", "notice_of"]
 
@@ -104,7 +103,7 @@ def _bands(given: Bands) -> tuple[int, ...]:
             bands = tuple(int(band) for band in given.split(","))
         else:
             several: Any = given if np.ndim(given) else (given,)
-            bands = tuple(operator.index(band) for band in several)
+            bands = tuple(whole_number(band) for band in several)
     except (TypeError, ValueError):
         bands = ()
     if len(bands) not in (1, 3) or min(bands) < 1:
@@ -116,10 +115,10 @@ def _bands(given: Bands) -> tuple[int, ...]:
 
 def _page(given: int) -> int:
     try:
-        page = operator.index(given)
+        page = whole_number(given)
     except TypeError:
         page = -1
-    if page < 0 or isinstance(given, bool):
+    if page < 0:
         raise SettingsError(
             f"page must be a whole number from 0 on; 0 is the first page, got {given!r}"
         )

@@ -29,6 +29,7 @@ from regiontree.images.readers import (
     check_page,
     check_pixels,
 )
+from regiontree.system.damage import plain_reason
 
 # pydicom takes a fifth of a second to import, so only the functions that need it do so.
 if TYPE_CHECKING:
@@ -108,8 +109,7 @@ def _parsing(name: str) -> Iterator[None]:
     try:
         yield
     except (BytesLengthException, InvalidDicomError, NotImplementedError, RecursionError) as error:
-        said = str(error).splitlines()[0][:200]
-        raise ImageError(f"{name}: is damaged or cut short ({said})") from error
+        raise ImageError(f"{name}: is damaged or cut short ({plain_reason(error)})") from error
 
 
 def _dataset(request: ImageRequest) -> Dataset:
@@ -173,7 +173,7 @@ def _frame(data: Dataset, page: int, name: str) -> NDArray[Any]:
             options = {"colorspace": stored, "outcolorspace": "RGB"}
         samples: NDArray[Any] = decode(encoded, **options)
     except (NotImplementedError, RuntimeError) as error:
-        raise ImageError(f"{name}: its pixels cannot be decoded ({error})") from error
+        raise ImageError(f"{name}: its pixels cannot be decoded ({plain_reason(error)})") from error
     if samples.shape[:2] != (data.Rows, data.Columns):
         raise ImageError(f"{name}: is damaged (a frame of shape {samples.shape[:2]})")
     if data.get("PixelRepresentation") == 1 and samples.dtype.kind == "u":

@@ -42,6 +42,7 @@ class HeifReader(ImageReader):
         image = self._image(request)
         check_pixels(request.name, image.size[::-1], request.max_pixels)
         samples = np.asarray(image)
+        check_pixels(request.name, samples.shape[:2], request.max_pixels)  # by its header or not
         alpha = samples.shape[2] - 1 if samples.ndim == 3 and samples.shape[2] in (2, 4) else None
         # libheif moves 10 and 12 bits to the upper end of 16.
         limits = None if samples.dtype == np.uint8 else (0.0, _WHITE)

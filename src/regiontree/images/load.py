@@ -48,6 +48,7 @@ from regiontree.images.readers import (
 from regiontree.images.refused import refuse
 from regiontree.images.stretch import Rendered, rendered
 from regiontree.images.valid import both, mask_digest
+from regiontree.system.damage import plain_reason
 from regiontree.system.files import read_whole
 from regiontree.system.paths import path_problem
 
@@ -372,7 +373,7 @@ def _decoding(name: str) -> Iterator[None]:
             'errors; allow it with warnings.filterwarnings("default", module="PIL")'
         ) from warning
     except DAMAGE as error:
-        raise ImageError(f"{name}: is damaged or cut short ({error})") from error
+        raise ImageError(f"{name}: is damaged or cut short ({plain_reason(error)})") from error
     except MemoryError as error:
         raise ImageError(f"{name}: does not fit in memory; make a smaller copy first") from error
 

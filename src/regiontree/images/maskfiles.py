@@ -6,6 +6,7 @@ A mask is a lossless picture, or a NumPy array in an ``.npy`` file.
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -17,6 +18,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from regiontree.errors import ImageError
 from regiontree.images.valid import check_valid, mask_digest
+from regiontree.system.damage import plain_reason
+from regiontree.system.npyfile import read_npy
 
 __all__ = ["MASK_SUFFIXES", "digest_of_mask", "mask_for", "read_mask"]
 
@@ -82,8 +85,8 @@ def read_mask(path: Path, max_pixels: int) -> NDArray[Any]:
     """
     try:
         if path.suffix.lower() == ".npy":
-            array: NDArray[Any] = np.load(path, allow_pickle=False)
-            return array
+            with path.open("rb") as file:
+                return read_npy(file, os.fstat(file.fileno()).st_size)
         with Image.open(path) as image:
             if image.format in _LOSSY:
                 raise ImageError(
@@ -107,7 +110,7 @@ def read_mask(path: Path, max_pixels: int) -> NDArray[Any]:
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: Pillow refuses it as too large ({error})") from None
     except _DAMAGE as error:
-        raise ImageError(f"{path}: cannot be read as a mask ({error})") from error
+        raise ImageError(f"{path}: cannot be read as a mask ({plain_reason(error)})") from error
 
 
 def _opaque_and_not_black(image: Image.Image) -> NDArray[np.bool_]:

@@ -57,7 +57,7 @@ def _deep(data: bytes, request: ImageRequest) -> Decoded:
     width, height = struct.unpack_from(">II", data, 16)
     check_pixels(request.name, (height, width), request.max_pixels)
     check_page(request.name, request.page or 0, 1)
-    samples = imagecodecs.png_decode(data)  # a transparent colour becomes an opacity
+    samples = imagecodecs.png_decode(_bare(data))  # a transparent colour becomes an opacity
     chunks = {kind: (start, length) for kind, start, length in _chunks(data)}
     profile = _profile(data, *chunks[b"iCCP"]) if b"iCCP" in chunks else None
     alpha = samples.shape[2] - 1 if samples.ndim == 3 and samples.shape[2] in (2, 4) else None
@@ -71,6 +71,17 @@ def _deep(data: bytes, request: ImageRequest) -> Decoded:
         alpha=None if found.alpha is None else upright(found.alpha, turned),
         valid=None if found.valid is None else upright(found.valid, turned),
     )
+
+
+def _bare(data: bytes) -> bytes:
+    """The file with the chunks of its pixels only. libpng prints about other ones with damage."""
+    kept = [_SIGNATURE]
+    for kind, start, length in _chunks(data):
+        whole = data[start - 8 : start + length + 4]
+        is_whole = zlib.crc32(whole[4:-4]) == int.from_bytes(whole[-4:], "big")
+        if kind[0] & 32 == 0 or (kind == b"tRNS" and is_whole):  # a capital letter: needed
+            kept.append(whole)
+    return b"".join(kept)
 
 
 def _slim(data: bytes) -> tuple[bytes, bytes | None]:

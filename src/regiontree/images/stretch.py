@@ -157,8 +157,12 @@ def _scaled(samples: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]
     """0 to 255 from `low` to `high`; 127 if they are the same."""
     if high <= low:
         return np.full(samples.shape, 127, np.uint8)
-    share = np.clip((_floats(samples) - low) / (high - low), 0.0, 1.0)
-    return (share * 255 + 0.5).astype(np.uint8)
+    values: NDArray[Any] = np.clip(_floats(samples), low, high)
+    if high - low > float(np.finfo(values.dtype).max) / 2:  # a fourth of each has the same shares
+        values, low, high = values / 4, low / 4, high / 4
+    share = np.clip((values - low) / (high - low), 0.0, 1.0)
+    eight: NDArray[np.uint8] = (share * 255 + 0.5).astype(np.uint8)
+    return eight
 
 
 def _as(there: NDArray[np.bool_], samples: NDArray[Any]) -> NDArray[np.bool_]:
@@ -208,8 +212,10 @@ def _limits(
     known = _floats(pixels[::every][there.reshape(-1)[::every]])
     if not known.size:
         known = _floats(samples[there])
-    low, high = np.percentile(known, _PERCENTILES)
     least, most = known.min(), known.max()
+    # Differences of values near the largest float would be infinite. A power of 2 changes no digit.
+    factor = 4.0 if max(-least, most) > float(np.finfo(known.dtype).max) / 4 else 1.0
+    low, high = np.percentile(known / factor, _PERCENTILES) * factor
     if samples.ndim == 3:
         floating = samples.dtype.kind == "f"
         ranges = _FLOAT_RANGES if floating else _DEPTHS

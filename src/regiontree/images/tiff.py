@@ -30,9 +30,10 @@ from regiontree.images.readers import (
     check_page,
     check_pixels,
 )
-from regiontree.images.tiffdata import page_at, read_bands
+from regiontree.images.tiffdata import open_tiff, page_at, read_bands
 from regiontree.images.tifflayout import Directory, Layout, Page, layout_of
 from regiontree.images.turn import upright, upright_size
+from regiontree.system.damage import plain_reason
 
 __all__ = ["TiffReader"]
 
@@ -81,9 +82,9 @@ def _again(request: ImageRequest) -> ImageRequest:
 
 def _opened(data: bytes, name: str) -> tifffile.TiffFile:
     try:
-        return tifffile.TiffFile(io.BytesIO(data), _multifile=False)
+        return open_tiff(io.BytesIO(data))
     except (tifffile.TiffFileError, RecursionError) as error:
-        raise ImageError(f"{name}: is damaged or cut short ({error})") from error
+        raise ImageError(f"{name}: is damaged or cut short ({plain_reason(error)})") from error
 
 
 def _description(tif: tifffile.TiffFile) -> str:
@@ -140,6 +141,8 @@ def _decoded(tif: tifffile.TiffFile, data: bytes, layout: Layout, request: Image
         level = _level(page, base, request, orientation)
     planes = [page_at(tif, d.offset) for d in ([level] if len(page.planes) == 1 else page.planes)]
     found = _Samples(planes, data, request).decoded()
+    if found.samples.shape[:2] != level.size:
+        raise ImageError(f"{name}: is damaged (its tags contradict each other about its size)")
     valid = found.valid
     mask = _mask(tif, data, page.masks, level.size, name)
     if mask is not None:
@@ -160,6 +163,8 @@ def _check_kind(page: tifffile.TiffPage, name: str) -> None:
         raise ImageError(
             f"{name}: is a camera's raw file; develop it first, to a TIFF or JPEG for example"
         )
+    if not 0 < page.samplesperpixel < 1 << 16:
+        raise ImageError(f"{name}: is damaged (it claims {page.samplesperpixel} bands)")
     if page.photometric in _LOG:
         raise ImageError(f"{name}: holds LogLuv colours, which are not read; save it as float RGB")
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import tifffile
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from regiontree.errors import ImageError
 
-__all__ = ["page_at", "read_bands"]
+__all__ = ["open_tiff", "page_at", "read_bands"]
 
 # The library warns on the terminal if no program has set up logging.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -25,6 +26,17 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _LARGEST_SEGMENT = 1 << 32
 _JPEG = (6, 7, 33007, 34892)
 _JPEG2000 = (33003, 33004, 33005, 34712)
+
+
+def open_tiff(file: Path | IO[bytes]) -> tifffile.TiffFile:
+    """The directories of one TIFF, without those of files that it names.
+
+    Raises
+    ------
+    Exception
+        Whatever tifffile raises on a damaged file.
+    """
+    return tifffile.TiffFile(file, _multifile=False)
 
 
 def page_at(tif: tifffile.TiffFile, offset: int) -> tifffile.TiffPage:

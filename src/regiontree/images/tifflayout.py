@@ -166,6 +166,8 @@ def _directory(data: bytes, offset: int) -> tuple[Directory | None, int]:
         tag, kind = struct.unpack_from(order + "HH", data, at)
         if tag not in (_SUBFILE, _WIDTH, _LENGTH, _TILE_WIDTH, _SUBIFDS) or kind not in _SIZES:
             continue
+        if tag in tags:  # the first counts, as for tifffile
+            continue
         count = struct.unpack_from(order + word, data, at + 4)[0]
         wide, place = _SIZES[kind], at + 4 + inline
         if count * wide > inline:

@@ -12,7 +12,6 @@ their own messages lack (docs/dependencies.md).
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import reprlib
@@ -86,8 +85,6 @@ def read_mapping(path: Path, what: str = "a config") -> dict[str, Any]:
         _check_yaml(path, text, what, ConfigError)
     with _parsing(path, ConfigError, is_json=is_json):
         value = _from_json(text) if is_json else yaml.load(text, _Loader)
-        if _written_out(value, {}) > MAX_BYTES:
-            raise ValueError("its aliases stand for more values than memory holds")
     if (found := _not_text_in(value)) is not None:
         raise ConfigError(f"{path}: holds {found[0][:40]!r}, which is no text; remove it")
     if not isinstance(value, dict):
@@ -171,17 +168,6 @@ def _check_yaml(path: Path, text: str, what: str, error: type[RegionTreeError]) 
         depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
         if depth > _MAX_DEPTH:
             raise error(f"{path}: nested too deeply; nothing here needs that")
-
-
-def _written_out(value: object, known: dict[int, float]) -> float:
-    """How many values there would be without YAML's aliases; infinite if a value holds itself."""
-    if not isinstance(value, dict | list):
-        return 1
-    if id(value) not in known:
-        known[id(value)] = math.inf  # until it is counted
-        inside = value.values() if isinstance(value, dict) else value
-        known[id(value)] = 1 + sum(_written_out(one, known) for one in inside)
-    return known[id(value)]
 
 
 def _not_text_in(value: object) -> tuple[str, int] | None:

@@ -385,9 +385,8 @@ class RegionTree(TreeDoors):
             raise TreeError(f"prune: min_area must be at least 1 pixel, got {min_area!r}")
         else:
             # The leaf of what is not there is no region that could be too small.
-            area = np.where(not_regions(self.parents, self.stop), self.area[-1], self.area)
-            least = min(plain_value(min_area), int(self.area[-1]))
-            leaves = cuts.nodes_without_small_children(self.parents, area, least)
+            area = np.where(not_regions(self.parents, self.stop), np.iinfo(np.int64).max, self.area)
+            leaves = cuts.nodes_without_small_children(self.parents, area, plain_value(min_area))
         keep = np.zeros(self.n_nodes, dtype=bool)
         keep[leaves] = True
         return self._of(kernel.accumulate_any(self.parents, keep))

@@ -24,7 +24,14 @@ from regiontree.errors import (
     ViewError,
     check_number,
 )
-from regiontree.forest.sources import TREE_SUFFIX, Outline, Places, open_outline, open_source
+from regiontree.forest.sources import (
+    TREE_SUFFIX,
+    Outline,
+    Places,
+    open_outline,
+    open_source,
+    require_images,
+)
 from regiontree.images import image_suffixes
 from regiontree.system.faults import attempt, fault_text
 from regiontree.system.files import atomic_write
@@ -32,8 +39,9 @@ from regiontree.system.inputs import search
 from regiontree.system.paths import input_problem, reason, require_writable
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
+from regiontree.system.temporary import remove_leftovers
 from regiontree.system.terminal import one_line, say
-from regiontree.viewer.gallery import MANIFEST, Gallery, stems
+from regiontree.viewer.gallery import FOLDERS, MANIFEST, Gallery, stems
 from regiontree.viewer.page import page_html
 from regiontree.viewer.server import check_installed, listen, serve
 
@@ -177,6 +185,8 @@ def gallery(
     """
     longest = check_number("longest", longest, 1, 65_535, whole=True)
     site = Gallery(out)
+    for place in (out, *(out / name for name in FOLDERS)):
+        remove_leftovers(place)
     with interruptible() as check, tempfile.TemporaryDirectory(prefix="regiontree-") as folder:
         try:
             inputs = _Inputs.read(paths, images, check, out)
@@ -185,6 +195,8 @@ def gallery(
             trees = {file: site.tree(named[file]) for file in inputs.unparsed}
             inputs.parse(trees, Path(folder), parser_options, check, overwrite=overwrite)
             outlines = {named[file]: outline for file, outline in inputs.outlines().items()}
+            # The page of a missing photograph fails by itself.
+            _tell_lacks([outline for outline in outlines.values() if outline.photo])
             with progress_bar("pages", len(outlines)) as bar:
 
                 def advance() -> None:
@@ -263,9 +275,7 @@ class _Inputs:
         RegionTreeError
             No input can be used.
         """
-        for given in images:
-            if not os.path.exists(given):
-                raise SettingsError(f"--images {given}: no such file or folder; check the path")
+        require_images(images)
         searched = search(paths, image_suffixes() | {TREE_SUFFIX}, out)
         found = [file for file, _ in searched.files]
         if not found:

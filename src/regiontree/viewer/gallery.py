@@ -41,10 +41,12 @@ from regiontree.tree import RegionTree
 from regiontree.viewer.index import Card, index_html, thumbnail
 from regiontree.viewer.page import Links, page_html, tree_file
 
-__all__ = ["MANIFEST", "Gallery", "Written", "stems"]
+__all__ = ["FOLDERS", "MANIFEST", "Gallery", "Written", "stems"]
 
 MANIFEST = "gallery.json"
 """The manifest: the file of a gallery with a digest of the inputs of each page."""
+FOLDERS = ("pages", "thumbs", "trees")
+"""The folders of a gallery."""
 _FORMAT = "regiontree gallery"
 _VERSION = 1
 _STEM = re.compile("[a-z0-9]+(-[a-z0-9]+)*")

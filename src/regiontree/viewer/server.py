@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from regiontree.errors import MissingExtraError, ViewError, check_number
 from regiontree.forest.sources import Images, Outline
 from regiontree.system.signals import interruptible
+from regiontree.system.terminal import say
 from regiontree.viewer.application import LOCAL_NAMES, make_app
 
 if TYPE_CHECKING:
@@ -114,10 +115,10 @@ def serve(
     try:
         with interruptible() as check, serving(app, listener) as stopped:
             count = outlines[0].name if len(outlines) == 1 else f"{len(outlines):,} images"
-            _say(f"Showing {count}; Ctrl-C ends it.")
+            say(f"Showing {count}; Ctrl-C ends it.")
             if local and "SSH_CONNECTION" in os.environ:
                 tunnel = f"ssh -L {port}:{name}:{port} {socket.gethostname()}"
-                _say(f"From your own machine: {tunnel}, then open this address there:")
+                say(f"From your own machine: {tunnel}, then open this address there:")
             shown = True
             print(f"http://{name}:{port}/{token}/", flush=True)
             if open_browser and _has_browser():
@@ -190,7 +191,3 @@ def open_in_browser(url: str) -> None:
     """Show the page at an address in the user's browser, if a browser can be controlled."""
     with suppress(webbrowser.Error):
         webbrowser.open(url)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
