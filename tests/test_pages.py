@@ -18,6 +18,7 @@ from regiontree.cli import app
 from regiontree.errors import RegionTreeError
 from regiontree.export import labelmap
 from regiontree.images import MAX_PIXELS, tiff
+from regiontree.refine import coarse, guided
 from regiontree.system.inputs import find_files
 from regiontree.system.reading import read_mapping
 from regiontree.viewer import answers, application, index
@@ -103,6 +104,12 @@ def test_limits_are_those_of_the_pages():
     assert f"{answers._MAX_KEPT >> 20} MB of finished answers" in viewer
     assert f"{application._MAX_OPEN >> 20} MB of open trees" in viewer
     assert f"with at most {index._REGIONS} regions" in viewer
+    tiles = page("docs/tiles.md")
+    patches = f"windows of {coarse._WINDOW} patches with a margin of {coarse._MARGIN} "
+    assert patches in tiles
+    assert f"above {coarse._WHOLE**0.5:.0f} x {coarse._WHOLE**0.5:.0f} patches" in tiles
+    assert f"windows of {guided._WINDOW:,} pixels" in tiles
+    assert f"above {guided._WHOLE // 10**6} million pixels" in tiles
     (longest,) = (one for one in typer_command("gallery").params if "--longest" in one.opts)
     assert f"at `--longest` pixels ({longest.default})" in viewer
     granularities = next(

@@ -59,6 +59,8 @@ def test_numbers_of_the_presets_are_those_of_the_page_on_the_method():
     presets = {name: Settings.make(name) for name in ("default", "fast", "published")}
     assert [one.smooth.steps for one in presets.values()] == [4, 2, 0]
     assert presets["default"].smooth.contrast == 20
+    assert presets["default"].tree.natural_height == 0.33
+    assert presets["default"].view.size == presets["fast"].view.size == 518
     for name, count, vectors in (
         ("default", 400, 50),
         ("published", 200, None),
