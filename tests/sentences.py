@@ -30,7 +30,7 @@ NO_TEST = {
     "machine": "needs a machine that tests do not have: a GPU, the hub, a cluster",
 }
 # Pages of studies: their figures come from CSV files, which tests/test_tables.py compares.
-STUDIES = {"decisions", "performance", "results"}
+STUDIES = {"decisions"}
 
 
 def pages() -> dict[str, list[str]]:

@@ -80,6 +80,13 @@ def test_a_file_says_a_key_once_and_no_is_false(tmp_path):
         read_mapping(file, "a file")
 
 
+def test_data_sets_are_never_downloaded():
+    for path in (ROOT / "src/regiontree/datasets").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        network = r"import .*\b(urllib\.request|http|socket|requests|huggingface_hub|address)\b"
+        assert not re.search(network, text), path.name
+
+
 def test_reading_images_needs_no_extra():
     needed = {package(one).replace("-", "_") for one in PROJECT["dependencies"]}
     needed = needed - {"pillow"} | {"PIL", "regiontree"}

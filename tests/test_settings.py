@@ -60,6 +60,11 @@ def test_numbers_of_the_presets_are_those_of_the_page_on_the_method():
     assert [one.smooth.steps for one in presets.values()] == [4, 2, 0]
     assert presets["default"].smooth.contrast == 20
     assert presets["default"].tree.natural_height == 0.33
+    assert [one.view.views for one in presets.values()] == [4, 1, 1]
+    assert presets["published"].view.size == (840, 840)
+    assert presets["published"].backbone.dtype == "float32"
+    assert presets["published"].tree.max_perturbation == 80
+    assert presets["published"].parts.restarts == 10
     assert presets["default"].view.size == presets["fast"].view.size == 518
     for name, count, vectors in (
         ("default", 400, 50),
