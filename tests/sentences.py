@@ -7,7 +7,9 @@ place of a test stands a word from `NO_TEST` that says why there is none.
 
 brings the files up to date. A sentence that is new, or that has changed, gets a ``?``. Replace the
 ``?`` by the test that would fail if the sentence were false, or write that test, or strike the
-sentence. `test_promises.py` refuses a ``?``.
+sentence. `test_promises.py` refuses a ``?``. The tests of a page run with
+
+    cd tests && pytest $(python sentences.py guide/many)
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import ast
 import difflib
 import json
 import re
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -97,7 +100,7 @@ def split(paragraph: str) -> list[str]:
     kept: list[str] = []
     masked = re.sub(r"`[^`]*`", lambda code: "`" + "_" * (len(code[0]) - 2) + "`", paragraph)
     start = 0
-    for end in re.finditer(r"(?<=[.!?])[)\"*]*\s+(?=[A-Z0-9`(\"*])", masked):
+    for end in re.finditer(r"(?<=[.!?])(?<!\bal\.)[)\"*]*\s+(?=[A-Z0-9`(\"*])", masked):
         kept.append(paragraph[start : end.end()].strip())
         start = end.end()
     return [sentence for sentence in [*kept, paragraph[start:].strip()] if sentence]
@@ -162,7 +165,12 @@ def tests_in(file: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
+    """Bring the files up to date, or print the tests of the pages that are named."""
+    if names:
+        tests = {test for name in names for row in read(name).values() for test in row.split()}
+        print(*sorted(test for test in tests if "::" in test))
+        return
     now = pages()
     for path in PROMISES.rglob("*.tsv"):
         if path.relative_to(PROMISES).with_suffix("").as_posix() not in now:
@@ -179,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

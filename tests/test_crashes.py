@@ -286,6 +286,7 @@ def test_segment_does_what_it_can(tmp_path, locked):
     assert all((tmp_path / "out" / f"{file.stem}.npz").is_file() for file in good)
 
 
+@POSIX
 def test_names_in_json_are_as_on_disk(tmp_path):
     odd = tmp_path / os.fsdecode(b"in\xff.npy")
     try:
@@ -298,7 +299,6 @@ def test_names_in_json_are_as_on_disk(tmp_path):
     assert odd.name == file["source"].rpartition("/")[2]
 
 
-@POSIX
 def test_segment_says_2_if_nothing_could_be_done(tmp_path):
     assert segment(tmp_path / "out", tmp_path / LONG, tmp_path / "none.npy").exit_code == 2
     assert segment(tmp_path / "out").exit_code == 2
