@@ -7,7 +7,9 @@ place of a test stands a word from `NO_TEST` that says why there is none.
 
 brings the files up to date. A sentence that is new, or that has changed, gets a ``?``. Replace the
 ``?`` by the test that would fail if the sentence were false, or write that test, or strike the
-sentence. `test_promises.py` refuses a ``?``.
+sentence. `test_promises.py` refuses a ``?``. The tests of a page run with
+
+    cd tests && pytest $(python sentences.py guide/many)
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import ast
 import difflib
 import json
 import re
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -30,7 +33,7 @@ NO_TEST = {
     "machine": "needs a machine that tests do not have: a GPU, the hub, a cluster",
 }
 # Pages of studies: their figures come from CSV files, which tests/test_tables.py compares.
-STUDIES = {"decisions", "performance", "refine", "results", "tiles", "trees"}
+STUDIES = {"decisions"}
 
 
 def pages() -> dict[str, list[str]]:
@@ -97,7 +100,7 @@ def split(paragraph: str) -> list[str]:
     kept: list[str] = []
     masked = re.sub(r"`[^`]*`", lambda code: "`" + "_" * (len(code[0]) - 2) + "`", paragraph)
     start = 0
-    for end in re.finditer(r"(?<=[.!?])[)\"*]*\s+(?=[A-Z0-9`(\"*])", masked):
+    for end in re.finditer(r"(?<=[.!?])(?<!\bal\.)[)\"*]*\s+(?=[A-Z0-9`(\"*])", masked):
         kept.append(paragraph[start : end.end()].strip())
         start = end.end()
     return [sentence for sentence in [*kept, paragraph[start:].strip()] if sentence]
@@ -152,8 +155,6 @@ def tests_in(file: str) -> frozenset[str]:
     path = ROOT / "tests" / file
     if not path.is_file():
         return frozenset()
-    if path.suffix == ".js":
-        return frozenset(re.findall(r"^test\(\"([^\"]+)\"", path.read_text(), flags=re.M))
     names = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         inner = node.body if isinstance(node, ast.ClassDef) else [node]
@@ -164,7 +165,12 @@ def tests_in(file: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
+    """Bring the files up to date, or print the tests of the pages that are named."""
+    if names:
+        tests = {test for name in names for row in read(name).values() for test in row.split()}
+        print(*sorted(test for test in tests if "::" in test))
+        return
     now = pages()
     for path in PROMISES.rglob("*.tsv"):
         if path.relative_to(PROMISES).with_suffix("").as_posix() not in now:
@@ -181,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

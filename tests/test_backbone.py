@@ -277,6 +277,24 @@ def test_devices_and_precisions():
         pick_device(absent)
 
 
+def test_auto_takes_the_best_device_and_its_precision(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert pick_device("auto").type == "cuda"
+    assert pick_dtype("auto", torch.device("cuda")) == torch.float16
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device("auto").type == "mps"
+    assert pick_dtype("auto", torch.device("mps")) == torch.float32
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert pick_device("auto") == CPU
+    for native, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(
+            torch.cpu, "get_capabilities", lambda native=native: {"avx512_bf16": native},
+            raising=False,
+        )  # fmt: skip
+        assert pick_dtype("auto", CPU) == dtype
+
+
 def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("REGIONTREE_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path

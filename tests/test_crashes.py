@@ -286,6 +286,19 @@ def test_segment_does_what_it_can(tmp_path, locked):
     assert all((tmp_path / "out" / f"{file.stem}.npz").is_file() for file in good)
 
 
+@POSIX
+def test_names_in_json_are_as_on_disk(tmp_path):
+    odd = tmp_path / os.fsdecode(b"in\xff.npy")
+    try:
+        features(odd)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    done = segment(tmp_path / "out", odd, more=("--json",))
+    (file,) = json.loads(done.stdout)["files"]
+    assert Path(file["source"]) == odd
+    assert odd.name == file["source"].rpartition("/")[2]
+
+
 def test_segment_says_2_if_nothing_could_be_done(tmp_path):
     assert segment(tmp_path / "out", tmp_path / LONG, tmp_path / "none.npy").exit_code == 2
     assert segment(tmp_path / "out").exit_code == 2

@@ -178,6 +178,15 @@ def test_an_ordinary_photograph_lies_nowhere(tmp_path):
     assert georeference(tmp_path / "a.tif") is None
 
 
+def test_a_camera_s_position_places_no_image(tmp_path):
+    exif = Image.Exif()
+    exif[0x8825] = {1: "N", 2: (48.0, 8.0, 0.0), 3: "E", 4: (11.0, 30.0, 0.0)}
+    Image.fromarray(CELLS).save(tmp_path / "a.jpg", exif=exif)
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert image.getexif().get_ifd(0x8825)[1] == "N"
+    assert georeference(tmp_path / "a.jpg") is None
+
+
 def test_what_is_no_raster_is_an_image_error(tmp_path):
     with refused(ImageError, "absent.tif", "no such file"):
         georeference(tmp_path / "absent.tif")

@@ -702,3 +702,30 @@ def test_the_published_trees_have_their_known_score(golden, data):
     scores = metric.compute()
     assert 100 * scores.nm_covering == pytest.approx(75.8, abs=0.05)
     assert scores.nh_covering == scores.nm_covering  # without a hierarchy of classes
+
+
+def test_stripes_in_a_balanced_tree_and_in_a_chain():
+    """What docs/notebooks/reading-the-numbers.ipynb says of its curve."""
+    columns = np.arange(64)[None]
+    row, n, balanced = list(range(64)), 64, [126] * 127
+    while len(row) > 1:
+        for k in range(0, len(row), 2):
+            balanced[row[k]] = balanced[row[k + 1]] = n + k // 2
+        row = list(range(n, n + len(row) // 2))
+        n += len(row)
+    chain = [64, *range(64, 127), *range(65, 127), 126]
+    classes = ClassTree(("a", "b", "c", "d"), [-1] * 4, {1: 0, 2: 1, 3: 2, 4: 3})
+    for parents, found in ((balanced, [6, 1.0]), (chain, [126, None])):
+        height = np.zeros(127)
+        for node, parent in enumerate(parents[:-1]):
+            height[parent] = max(height[parent], height[node] + 1)
+        tree = RegionTree(labels=columns, parents=parents, height=height / height.max())
+        table = contingency(tree.labels, columns // 16 + 1, 64)
+        metric = TreeMetric(classes, budgets=(found[0],))
+        metric.update("a", tree.parents, tree.height, table)
+        (point,) = metric.compute().curve
+        if found[1] is None:
+            score = score_tree(tree.parents, table, classes)
+            assert [round(float(iou), 2) == 1 for iou in score.iou] == [True, False, False, False]
+        else:
+            assert (point.nodes, point.nm) == (6, 1.0)

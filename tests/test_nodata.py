@@ -555,14 +555,13 @@ def test_a_mask_of_one_photograph(features):
     tree = RegionTree.load(features / "out/a.npz")
     assert tree.meta["image"]["no_data"] == 30
     assert segment(features, one, "--mask", mask)[1]["skipped"] == 1
-    mask_file(mask, slice(0, 4))  # another mask: the tree stays unless it is asked for
-    for more in (("--mask", mask), ()):  # and so without one
-        code, said, output = segment(features, one, *more)
-        assert (code, said["failed"]) == (2, 1)
-        assert "another mask" in output
-        assert "--overwrite" in output
+    mask_file(mask, slice(0, 4))
+    code, done, *_ = segment(features, one, "--mask", mask)
+    assert (code, done["failed"]) == (2, 1)
+    assert "another mask" in done["files"][0]["error"]
     assert segment(features, one, "--mask", mask, "--overwrite")[1]["done"] == 1
     assert read_meta(features / "out/a.npz")["image"]["no_data"] == 40
+    assert segment(features, one)[1]["failed"] == 1  # without a mask
     assert segment(features, one, "--overwrite")[1]["done"] == 1
     assert "no_data" not in read_meta(features / "out/a.npz")["image"]
     for arguments in ((features / "in", "--mask", mask), (one, "--mask", features / "no.png"),

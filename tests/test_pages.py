@@ -15,9 +15,12 @@ from trees import random_tree
 from typer.testing import CliRunner
 
 from regiontree.cli import app
+from regiontree.errors import RegionTreeError
 from regiontree.export import labelmap
 from regiontree.images import MAX_PIXELS, tiff
+from regiontree.refine import coarse, guided
 from regiontree.system.inputs import find_files
+from regiontree.system.reading import read_mapping
 from regiontree.viewer import answers, application, index
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -60,6 +63,30 @@ def test_each_dependency_has_its_purpose():
             assert package(one) == "regiontree" or package(one) in text.lower(), (extra, one)
 
 
+def test_make_installs_the_exact_versions_of_constraints():
+    lines = [line.split("#")[0].strip() for line in page("constraints.txt").splitlines()]
+    assert all("==" in line for line in lines if line)
+    makefile = page("Makefile")
+    installs = [line for line in makefile.splitlines() if "pip install" in line]
+    assert all("constraints.txt" in line for line in installs)
+
+
+def test_a_file_says_a_key_once_and_no_is_false(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("pictures: no\nseed: 010\n")
+    assert read_mapping(file, "a file") == {"pictures": False, "seed": 8}
+    file.write_text("seed: 1\nseed: 2\n")
+    with pytest.raises(RegionTreeError, match="seed"):
+        read_mapping(file, "a file")
+
+
+def test_data_sets_are_never_downloaded():
+    for path in (ROOT / "src/regiontree/datasets").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        network = r"import .*\b(urllib\.request|http|socket|requests|huggingface_hub|address)\b"
+        assert not re.search(network, text), path.name
+
+
 def test_reading_images_needs_no_extra():
     needed = {package(one).replace("-", "_") for one in PROJECT["dependencies"]}
     needed = needed - {"pillow"} | {"PIL", "regiontree"}
@@ -84,6 +111,12 @@ def test_limits_are_those_of_the_pages():
     assert f"{answers._MAX_KEPT >> 20} MB of finished answers" in viewer
     assert f"{application._MAX_OPEN >> 20} MB of open trees" in viewer
     assert f"with at most {index._REGIONS} regions" in viewer
+    tiles = page("docs/tiles.md")
+    patches = f"windows of {coarse._WINDOW} patches with a margin of {coarse._MARGIN} "
+    assert patches in tiles
+    assert f"above {coarse._WHOLE**0.5:.0f} x {coarse._WHOLE**0.5:.0f} patches" in tiles
+    assert f"windows of {guided._WINDOW:,} pixels" in tiles
+    assert f"above {guided._WHOLE // 10**6} million pixels" in tiles
     (longest,) = (one for one in typer_command("gallery").params if "--longest" in one.opts)
     assert f"at `--longest` pixels ({longest.default})" in viewer
     granularities = next(

@@ -253,6 +253,17 @@ def test_chosen_nodes_hang_from_the_nearest_that_holds_them():
     assert labels(tree_figure(tree, nodes=[])) == ["100.0%"]
 
 
+def test_the_width_of_an_edge_grows_with_the_share_of_its_region():
+    tree = RegionTree(labels=[[0] * 7 + [1] * 2 + [2]] * 10, parents=[3] * 4, height=[0, 0, 0, 1])
+    figure = tree_figure(tree)
+    widths = [edge.get_linewidth() for edge in edges(figure)]
+    assert len(set(widths)) == 3
+    assert {"70.0%", "20.0%", "10.0%"} <= {text.replace(" ", "") for text in labels(figure)}
+    colors = [tuple(color) for color in hierarchy_colors(tree)[:3] / 255]
+    widest = max(edges(figure), key=lambda edge: edge.get_linewidth())
+    assert np.allclose(widest.get_edgecolor()[:3], colors[0], atol=0.01)
+
+
 def test_a_card_shows_its_region_and_fades_the_rest():
     tree = RegionTree(labels=[[0] * 8 + [1] * 2] * 10, parents=[2, 2, 2], height=[0, 0, 1])
     red = np.zeros((10, 10, 3), np.uint8)

@@ -419,3 +419,14 @@ def test_a_damaged_file_is_a_feature_error_or_still_features(tmp_path_factory, c
         return
     assert features.ndim == 3
     assert np.isfinite(features).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"views": 2}, {"layers": 3}, {"facet": "key"}, {"positions": "published"}, {"tiles": "own"},
+     {"kernel": 140, "stride": 70}],
+)  # fmt: skip
+@pytest.mark.parametrize("backbone", ["precomputed", "precomputed:features"])
+def test_what_only_a_network_can_be_asked_is_refused(backbone, changes):
+    with refused(SettingsError, "precomputed", *list(changes)[:1]):
+        RegionParser(backbone=backbone, **changes)

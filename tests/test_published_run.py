@@ -146,6 +146,9 @@ def test_a_published_config_gives_the_trees_and_scores_of_the_published_method(
         assert found is not None
         formulas.append(found)
 
+    config = json.loads((scenes / "configs" / "scenes.json").read_text())
+    assert (stats / "config.json").is_file() == config["conf_export"]
+
     hierarchical = json.loads((stats / "results_hier_scenes_val_max_0.0.json").read_text())
     assert hierarchical["nmcovering"] == pytest.approx(np.mean([nm for nm, _ in nested]))
     assert hierarchical["nhcovering"] == pytest.approx(np.mean([nh for _, nh in nested]))

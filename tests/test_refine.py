@@ -150,6 +150,12 @@ def test_borders_move_to_the_edge_of_the_photograph():
     assert (halves[:, :45] == halves[0, 0]).mean() > 0.99
 
 
+def test_without_refinement_a_pixel_takes_the_leaf_of_its_patch():
+    tree = parser(refine="none").build(patches(), image_size=(70, 84))
+    grid = parser(refine="none").build(patches())
+    assert np.array_equal(tree.labels, nearest(grid.labels, (70, 84)))
+
+
 def test_without_the_photograph_leaves_stay_on_the_grid():
     tree = parser().build(patches(), image_size=(70, 84))
     assert tree.meta["refined"] == "none"

@@ -55,6 +55,35 @@ def test_a_plain_value_sets_the_main_key_of_its_stage():
     assert (made.affinity.kind, made.smooth.steps, made.backbone.name) == ("exp", 1, "dino")
 
 
+def test_numbers_of_the_presets_are_those_of_the_page_on_the_method():
+    presets = {name: Settings.make(name) for name in ("default", "fast", "published")}
+    assert [one.smooth.steps for one in presets.values()] == [4, 2, 0]
+    assert presets["default"].smooth.contrast == 20
+    ward = presets["default"].tree
+    assert (ward.natural_height, ward.exponent, ward.power, ward.vectors) == (0.33, 3, 0.25, 50)
+    assert [one.view.views for one in presets.values()] == [4, 1, 1]
+    assert presets["published"].view.size == (840, 840)
+    assert presets["published"].backbone.dtype == "float32"
+    assert presets["published"].tree.max_perturbation == 80
+    assert presets["published"].parts.restarts == 10
+    assert presets["default"].view.size == presets["fast"].view.size == 518
+    for name, count, vectors in (
+        ("default", 400, 50),
+        ("published", 200, None),
+    ):  # as many as parts
+        assert (presets[name].parts.count, presets[name].parts.vectors) == (count, vectors)
+
+
+def test_numbers_of_the_refinements_are_those_of_their_page():
+    published, guided = Settings.make(refine="crf").refine, Settings.make().refine
+    crf = published.settings
+    assert (published.temperature, published.long_side) == (0.1, 2048)
+    assert (crf.smooth_xy, crf.smooth_weight) == (1, 3)
+    assert (crf.edge_xy, crf.edge_rgb, crf.edge_weight) == (67, 3, 4)
+    assert (crf.steps, crf.memory_limit) == (10, 8e9)
+    assert (guided.regions, guided.threads, guided.specks) == (12, 0.25, 0.5)
+
+
 def test_every_flat_name_is_a_setting_and_every_stage_has_meanings():
     known = known_keys()
     assert {key for keys in FLAT_NAMES.values() for key in keys} <= known.keys()
