@@ -169,3 +169,14 @@ def test_small_differences_of_large_numbers_are_seen(dtype, offset, truth):
     image = load_image(truth.astype(dtype) + dtype(offset))
     shown = image.rgb if truth.ndim == 3 else image.rgb[:, :, 0]
     assert off(shown, truth) <= 8
+
+
+def test_a_few_pixels_of_a_large_image_are_all_measured():
+    # Every ninth pixel of the image would miss the values of the small part that is there.
+    deep = np.zeros((6000, 6000), np.uint16)
+    deep[:3, :3] = np.arange(9).reshape(3, 3) * 100
+    there = np.zeros(deep.shape, bool)
+    there[:3, :3] = True
+    image = load_image(deep, valid=there)
+    assert image.facts["stretch"]["high"] >= 799
+    assert image.rgb[:3, :3, 0].max() == 255
