@@ -407,3 +407,15 @@ def test_formats_of_pillow_are_known_by_their_content_too(tmp_path, kind, suffix
     Image.fromarray(PHOTO).save(file, kind)
     path = written(tmp_path, file.getvalue(), f"photo{suffix}")
     assert np.array_equal(load_image(path).rgb, load_image(file.getvalue()).rgb)
+
+
+def test_three_bands_that_a_jp2_calls_grey_are_colours(tmp_path):
+    # GDAL writes them so if it does not know the colours of the bands.
+    data = bytearray(jp2(PHOTO))
+    at = data.find(b"colr")
+    data[at + 7 : at + 11] = (17).to_bytes(4, "big")
+    path = written(tmp_path, bytes(data), "scene.jp2")
+    assert off(load_image(path).rgb) == 0
+    assert image_size(path) == PHOTO.shape[:2]
+    with refused(ImageError, "cut.jp2", "damaged"):
+        load_image(written(tmp_path, bytes(data[: len(data) // 2]), "cut.jp2"))

@@ -183,3 +183,14 @@ def test_values_near_the_largest_float_are_shown(kind):
     shown = rendered(Decoded(outlier, (100, 100)), "f.tif").rgb
     assert shown[0, 0, 0] == 255
     assert shown[50, 0, 0] in (127, 128)
+
+
+def test_a_few_pixels_of_a_large_image_are_all_measured():
+    # Every ninth pixel of the image would miss the values of the small part that is there.
+    deep = np.zeros((6000, 6000), np.uint16)
+    deep[:3, :3] = np.arange(9).reshape(3, 3) * 100
+    there = np.zeros(deep.shape, bool)
+    there[:3, :3] = True
+    image = load_image(deep, valid=there)
+    assert image.facts["stretch"]["high"] >= 799
+    assert image.rgb[:3, :3, 0].max() == 255

@@ -114,7 +114,9 @@ class Jpeg2000Reader(PillowReader):
         depths = start[at + 42 : at + 42 + 3 * count : 3]
         alpha = _alpha(start[:at], count)
         is_colour = count <= 3 or (count == 4 and (alpha is not None or at == 0))
-        if is_colour and all(depth <= 7 for depth in depths):
+        # GDAL calls several bands grey if it does not know their colours. Pillow refuses that.
+        is_usual = count <= 2 or not _says_grey(start[:at])
+        if is_colour and is_usual and all(depth <= 7 for depth in depths):
             return super().decode(request)
         check_pixels(request.name, size, request.max_pixels)
         check_page(request.name, request.page or 0, 1)
@@ -130,6 +132,12 @@ def _jp2_size(start: bytes, at: int) -> tuple[int, int]:
     """(H, W) of the codestream that begins at `at`."""
     right, bottom, left, top = struct.unpack_from(">4I", start, at + 8)
     return max(0, bottom - top), max(0, right - left)
+
+
+def _says_grey(head: bytes) -> bool:
+    """Whether the boxes of a JP2 name grey as its colour space (EnumCS 17)."""
+    at = head.find(b"colr")
+    return at >= 0 and head[at + 4 : at + 5] == b"\1" and head[at + 7 : at + 11] == b"\0\0\0\x11"
 
 
 def _alpha(head: bytes, count: int) -> int | None:

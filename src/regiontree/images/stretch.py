@@ -209,7 +209,7 @@ def _limits(
         The largest value by the file's own account.
     """
     pixels = samples.reshape(there.size, -1)
-    every = 1 + samples.size // _SAMPLED
+    every = 1 + int(there.sum()) * pixels.shape[1] // _SAMPLED
     known = _floats(pixels[::every][there.reshape(-1)[::every]])
     if not known.size:
         known = _floats(samples[there])
