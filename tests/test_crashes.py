@@ -874,3 +874,36 @@ def test_the_parser_of_arguments_ends_no_batch(tmp_path, monkeypatch):
     assert command("export", good, "--to", "newick", "-o", tmp_path / "out").exit_code == 0
     assert command("gallery", good, "-o", tmp_path / "site").exit_code == 0
     assert command("view", good, "--html", tmp_path / "page.html").exit_code == 0
+
+
+@POSIX
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no /dev/full")
+def test_help_on_a_full_disk_is_no_fault_of_the_program():
+    for arguments in (("--help",), ("evaluate", "--help")):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "regiontree", *arguments],
+                stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+            )  # fmt: skip
+        assert done.returncode == 1
+        assert "standard output cannot be written" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@POSIX
+@pytest.mark.parametrize("kind", ["higra", "labels-tiff", "geojson"])
+def test_an_export_to_a_full_disk_fails_and_leaves_nothing(tmp_path, kind):
+    if kind == "higra":
+        pytest.importorskip("higra")
+    tree = random_tree(np.random.default_rng(0), 60, (60, 80)).save(tmp_path / "a.npz")
+
+    def full() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
+
+    done = process("export", tree, "--to", kind, "-o", tmp_path / "out", preexec_fn=full)
+    assert done.returncode == 2, done.stderr
+    (failed,) = (line for line in done.stderr.splitlines() if line.startswith("failed:"))
+    assert str(tmp_path / "out" / "a.") in failed
+    assert "OSError(" not in done.stderr
+    assert "TIFF" not in done.stderr
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []

@@ -747,7 +747,9 @@ def main() -> None:
         code: Any = 0
     except SystemExit as end:
         fault, code = None, end.code
-    if isinstance(fault, Exception):
+    if isinstance(fault, OSError) and fault.filename is None:  # of printing: the text of --help
+        code = EXIT_CLOSED_PIPE if is_closed_pipe(fault) else _unprintable(fault)
+    elif isinstance(fault, Exception):
         traceback.print_exception(fault)
         say(
             f"regiontree {__version__}: this is a fault of the program, not yours; please report "
@@ -755,12 +757,14 @@ def main() -> None:
         )
         code = EXIT_FAULT
     if problem := close_streams():
-        if is_closed_pipe(problem):
-            code = EXIT_CLOSED_PIPE
-        else:
-            say(f"regiontree: standard output cannot be written ({problem.strerror})")
-            code = code or 1
+        closed = is_closed_pipe(problem)
+        code = EXIT_CLOSED_PIPE if closed else max(code or 0, _unprintable(problem))
     sys.exit(code)
+
+
+def _unprintable(problem: OSError) -> int:
+    say(f"regiontree: standard output cannot be written ({problem.strerror})")
+    return 1
 
 
 # -- pieces ---------------------------------------------------------------------------------------

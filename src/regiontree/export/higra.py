@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontree.errors import MissingExtraError
+from regiontree.errors import ExportError, MissingExtraError
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
 
@@ -94,13 +94,22 @@ def write_higra(tree: RegionTree, path: str | Path) -> Path:
     """
     hg = _higra()
     path = Path(path)
-    attributes = {"altitudes": tree.height, "area": tree.area, "level": tree.level,
-                  "ncut": tree.ncut, "stop": tree.stop}  # fmt: skip
+    attributes: dict[str, NDArray[Any]] = {
+        "altitudes": tree.height,
+        **{key: getattr(tree, key) for key in ("area", "level", "ncut", "stop")},
+    }
     with tempfile.TemporaryDirectory() as folder:
         # Higra takes only a file name, perhaps not with all characters, and hides failures.
         name = Path(folder) / "tree"
         hg.save_tree(str(name), hg.Tree(tree.parents), attributes)
         written = name.read_bytes()
+        # Its own reader is not asked: a file that is cut keeps it in an endless loop.
+        parts = [tree.parents.astype("<i4"), *(v.astype("<f8") for v in attributes.values())]
+        if not all(part.tobytes() in written for part in parts):
+            raise ExportError(
+                f"{path}: Higra could not write its temporary file; make room in {folder}, or name "
+                "another folder with TMPDIR"
+            )
     with atomic_write(path) as file:
         file.write(written)
     return path

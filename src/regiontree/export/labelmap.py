@@ -26,6 +26,7 @@ array([2, 3], dtype=uint16)
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -106,8 +107,10 @@ def write_label_image(
         )
     kind, options = _PILLOW[path.suffix.lower()]
     image = Image.fromarray(to_label_image(tree, n_regions=n_regions, height=height, depth=depth))
+    encoded = io.BytesIO()  # libtiff prints what goes wrong with a file, and hides the reason
+    image.save(encoded, format=kind, **options)
     with atomic_write(path) as file:
-        image.save(file, format=kind, **options)
+        file.write(encoded.getbuffer())
     return path
 
 

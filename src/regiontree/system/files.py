@@ -74,8 +74,9 @@ def atomic_write(path: str | Path, *, replace: bool = True) -> Iterator[IO[bytes
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary_file(path) as (file, temporary):
-        try:
+    temporary = path
+    try:
+        with temporary_file(path) as (file, temporary):
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -84,11 +85,10 @@ def atomic_write(path: str | Path, *, replace: bool = True) -> Iterator[IO[bytes
                 temporary.replace(path)
             else:
                 _name_first(temporary, path)
-        except OSError as error:
-            if error.filename is None or str(error.filename) == str(temporary):
-                error.filename = str(path)  # a full disk is told without a name
-                error.filename2 = None
-            raise
+    except OSError as error:  # a full disk is told without a name, here or when the file is closed
+        if error.filename is None or str(error.filename) == str(temporary):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def _name_first(temporary: Path, path: Path) -> None:

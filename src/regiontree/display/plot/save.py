@@ -12,7 +12,7 @@ from regiontree.display.plot.trees import tree_figure
 from regiontree.errors import ExportError, nearest_name
 from regiontree.forest.sources import Source
 from regiontree.system.files import atomic_write
-from regiontree.system.paths import require_writable
+from regiontree.system.paths import reason, require_writable
 from regiontree.tree import RegionTree
 
 __all__ = ["check_figure_file", "save_tree_figure"]
@@ -65,4 +65,4 @@ def save_tree_figure(
         with atomic_write(file) as stream:
             figure.savefig(stream, format=file.suffix[1:].lower(), dpi=_DPI)
     except OSError as error:
-        raise ExportError(f"{file}: cannot be written ({error})") from error
+        raise ExportError(f"{file}: cannot be written ({reason(error)})") from error
