@@ -53,7 +53,7 @@ class Target:
     names
         Texts of which an error message must hold at least one, such as the file's name.
     loud
-        Whether a library in C may print: libtiff does, and nothing stops it.
+        Whether a library in C may print: libtiff and libpng do, and nothing stops them.
     share
         Weight of this target among those of its kind.
     """

@@ -457,6 +457,8 @@ def test_root_from_the_environment(tmp_path, monkeypatch):
         ("- a\n- b\n", ": holds a list; a data set has keys and values"),
         ("", ": is empty; a data set expected"),
         ("1: 2\n", "unknown key [1]; known: name, split"),
+        ("2001-01-01: 2\n", "unknown key 2001-01-01; known: name, split"),
+        ("x1: 2\ny2: 3\n", "unknown key y2; known: as above"),
         ("images: a\nimages: b\n", ", line 2: key 'images' appears twice"),
     ],
 )

@@ -262,7 +262,7 @@ def _arrays() -> st.SearchStrategy[bytes]:
 
 TARGETS = (
     Target("images.common", _reader(".img"), _common_seeds, share=2),
-    Target("images.png", _reader(".png"), _png_seeds, (change_png,) * 3),
+    Target("images.png", _reader(".png"), _png_seeds, (change_png,) * 3, loud=True),
     Target("images.tiff", _reader(".tif"), _tiff_seeds, (change_tiff,) * 3, _arrays, share=2),
     Target("images.heif", _reader(".heic", sized=False), _heif_seeds),
     Target("images.deep", _reader(".img"), _deep_seeds),

@@ -417,6 +417,11 @@ def _fitted(path: Path, points: Sequence[Any], crs: Any, degrees: bool) -> tuple
                 f"{path}: its ground control points are in degrees, so it has no projection of its "
                 "own; leave out --crs none"
             )
+        if not (np.abs(to) <= (720, 90.001)).all():
+            raise ExportError(
+                f"{path}: a ground control point is not on the Earth, whose longitudes go to 180 "
+                "and latitudes to 90 degrees; give --transform, or --transform none for pixels"
+            )
         to, crs = _on_plane(to, crs)
     terms = np.column_stack([centred, np.ones(len(at))])
     solution, *_ = np.linalg.lstsq(terms, to, rcond=None)

@@ -312,10 +312,15 @@ def validated(model: type[_Model], raw: Mapping[str, Any], source: str | Path) -
 
 
 def refuse(source: str | Path, mistakes: Sequence[str]) -> NoReturn:
-    """Raise the mistakes of one file as one error."""
+    """Raise the mistakes of one file as one error. A long list of known names is told once."""
     if len(mistakes) == 1:
         raise ConfigError(f"{source}: {mistakes[0]}")
-    listed = "".join(f"\n  {mistake}" for mistake in mistakes)
+    told: set[str] = set()
+    listed = ""
+    for mistake in mistakes:
+        said, mark, known = mistake.rpartition(_KNOWN)
+        listed += f"\n  {f'{said}{_KNOWN}as above' if mark and known in told else mistake}"
+        told.add(known)
     raise ConfigError(f"{source}: {len(mistakes)} mistakes{listed}")
 
 
@@ -335,9 +340,10 @@ def nearest(name: object, known: Iterable[object]) -> str:
     ("; did you mean 'split'?", '; known: dataset, split')
     """
     names = [str(one) for one in known]
-    return nearest_name(name, names) or f"; known: {', '.join(names)}"
+    return nearest_name(name, names) or f"{_KNOWN}{', '.join(names)}"
 
 
+_KNOWN = "; known: "
 _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -377,12 +383,19 @@ def _mistakes(model: type[Section], raw: Any, errors: Sequence[ErrorDetails]) ->
 def _path(raw: Any, item: ErrorDetails) -> _Path:
     """Keys and positions that lead to the mistake. pydantic's path also holds names of types."""
     path: list[int | str] = []
+    is_there = False
     for part in item["loc"]:
-        if _has(raw, part):
+        is_there = _has(raw, part)
+        if is_there:
             raw = raw[part]
             path.append(part)
+    last = item["loc"][-1] if item["loc"] else ""
     if item["type"] == "missing":
-        path.append(item["loc"][-1])
+        path.append(last)
+    elif item["type"] == "invalid_key" and not is_there:
+        # A key of YAML may be a date, for example; pydantic's path has Python's text for it.
+        keys = raw if isinstance(raw, Mapping) else ()
+        path.append(next((str(key) for key in keys if repr(key) == last), str(last)))
     return tuple(path)
 
 
