@@ -50,6 +50,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("fuzz-found"), help="for inputs of faults")
     parser.add_argument("--csv", type=Path, help="write a table of counts")
     parser.add_argument("--try", dest="tried", type=Path, help="run one input of the target again")
+    parser.add_argument("--seed", type=int, default=18, help="another one makes other cases")
     parser.add_argument("--unguided", action="store_true", help="do not use atheris")
     given = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # for equal cases in every run
@@ -71,16 +72,16 @@ def main() -> int:
         return _try(chosen[0], given.tried)
     plan = [(target, cases_of(target, targets, given.cases)) for target in chosen]
     plan.sort(key=lambda entry: -entry[1])
-    results = _all(plan, given.jobs, guided, given.out)
+    results = _all(plan, given.jobs, given.out, guided=guided, seed=given.seed)
     return _told(results, given.csv, time.monotonic() - began)
 
 
-def _all(plan: list[tuple[Target, int]], jobs: int, guided: bool, out: Path) -> list[Result]:
+def _all(plan: list[tuple[Target, int]], jobs: int, out: Path, **how: Any) -> list[Result]:
     """Fuzz each target in a copy of this process, `jobs` at a time."""
     waiting, running, results = list(plan), dict[int, _Running](), []
     while waiting or running:
         while waiting and len(running) < jobs:
-            one = _started(*waiting.pop(0), guided)
+            one = _started(*waiting.pop(0), how)
             running[one.process] = one
         ended, status, used = os.wait4(-1, os.WNOHANG)
         if ended:
@@ -105,7 +106,7 @@ class _Running:
     began: float
 
 
-def _started(target: Target, cases: int, guided: bool) -> _Running:
+def _started(target: Target, cases: int, how: dict[str, Any]) -> _Running:
     memory = Path("/dev/shm")
     there = memory if os.access(memory, os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=there))
@@ -117,7 +118,7 @@ def _started(target: Target, cases: int, guided: bool) -> _Running:
     os.dup2(said, 1)
     os.dup2(said, 2)
     try:
-        work(target, cases, folder, folder / "report", guided=guided)
+        work(target, cases, folder, folder / "report", **how)
     except BaseException:  # noqa: BLE001 this copy must end here, whatever happened
         traceback.print_exc()
     finally:

@@ -24,7 +24,6 @@ __all__ = ["CURRENT", "current_input", "prepare", "work"]
 
 CURRENT = "current"
 LONGEST = 1 << 16  # bytes of an input
-SEED = 18
 FAULTS = 40  # different faults of one target that are kept
 HYPOTHESIS = 0.25  # share of the cases that hypothesis makes, where a target has a strategy
 
@@ -99,7 +98,9 @@ def prepare(kinds: Sequence[str], *, guided: bool = True) -> tuple[dict[str, Tar
         return all_targets(kinds), True
 
 
-def work(target: Target, cases: int, folder: Path, report: Path, *, guided: bool) -> None:
+def work(
+    target: Target, cases: int, folder: Path, report: Path, *, guided: bool, seed: int
+) -> None:
     """Fuzz one target. With atheris this does not return: libFuzzer ends the process.
 
     Parameters
@@ -114,36 +115,39 @@ def work(target: Target, cases: int, folder: Path, report: Path, *, guided: bool
         The file to write faults to.
     guided
         Whether atheris chooses the inputs.
+    seed
+        Of all random choices.
     """
     from fuzz.case import Judge
 
     warnings.simplefilter("ignore")  # mutators may warn; within a case, warnings are faults
     judge = Judge(folder)
     seeds = target.seeds()
-    for seed in seeds:  # what readers import late is not a case's memory or time
-        judge.verdict(target, seed)
+    for valid in seeds:  # what readers import late is not a case's memory or time
+        judge.verdict(target, valid)
     judge.limit_memory()
     bench = Bench(target, judge, folder, report, cases)
-    for seed in seeds[:cases]:
-        bench.case(seed)
+    for valid in seeds[:cases]:
+        bench.case(valid)
     if target.strategy is not None:
-        _by_hypothesis(bench, target, int(cases * HYPOTHESIS))
+        _by_hypothesis(bench, target, int(cases * HYPOTHESIS), seed)
     if bench.done == cases:
         return
     if guided:
-        _by_atheris(bench, target, seeds, folder)
+        _by_atheris(bench, target, seeds, folder, seed)
     else:
-        _by_mutation(bench, target, seeds)
+        _by_mutation(bench, target, seeds, seed)
 
 
-def _by_hypothesis(bench: Bench, target: Target, cases: int) -> None:
-    from hypothesis import HealthCheck, Phase, given, settings
+def _by_hypothesis(bench: Bench, target: Target, cases: int, number: int) -> None:
+    from hypothesis import HealthCheck, Phase, given, seed, settings
 
     assert target.strategy is not None
     end = bench.done + cases
 
+    @seed(number)
     @settings(
-        max_examples=cases, derandomize=True, database=None, deadline=None,
+        max_examples=cases, database=None, deadline=None,
         phases=[Phase.generate], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(target.strategy())
@@ -166,9 +170,9 @@ def _changes(target: Target) -> Callable[[random.Random, bytes], bytes]:
     return change
 
 
-def _by_mutation(bench: Bench, target: Target, seeds: list[bytes]) -> None:
+def _by_mutation(bench: Bench, target: Target, seeds: list[bytes], seed: int) -> None:
     """The same changes without guidance, each input from one to three changes of a seed."""
-    rng, change = random.Random(SEED), _changes(target)
+    rng, change = random.Random(seed), _changes(target)
     while bench.done < bench.cases:
         data = rng.choice(seeds)
         for _ in range(rng.randint(1, 3)):
@@ -176,14 +180,16 @@ def _by_mutation(bench: Bench, target: Target, seeds: list[bytes]) -> None:
         bench.case(data)
 
 
-def _by_atheris(bench: Bench, target: Target, seeds: list[bytes], folder: Path) -> None:
+def _by_atheris(
+    bench: Bench, target: Target, seeds: list[bytes], folder: Path, number: int
+) -> None:
     """Guided by coverage. Does not return: libFuzzer ends the process."""
     import atheris
 
     corpus = folder / "corpus"
     corpus.mkdir()
-    for i, seed in enumerate(seeds):
-        (corpus / str(i)).write_bytes(seed)
+    for i, valid in enumerate(seeds):
+        (corpus / str(i)).write_bytes(valid)
     change = _changes(target)
 
     def mutate(data: bytes, longest: int, seed: int) -> bytes:
@@ -196,7 +202,7 @@ def _by_atheris(bench: Bench, target: Target, seeds: list[bytes], folder: Path) 
         if bench.done < bench.cases:
             bench.case(bytes(data))
 
-    flags = {"runs": bench.cases - bench.done, "seed": SEED, "max_len": LONGEST, "len_control": 0,
+    flags = {"runs": bench.cases - bench.done, "seed": number, "max_len": LONGEST, "len_control": 0,
              "timeout": 0, "rss_limit_mb": 0, "print_final_stats": 0, "verbosity": 0,
              "detect_leaks": 0, "artifact_prefix": f"{folder}/"}  # fmt: skip
     atheris.Setup(

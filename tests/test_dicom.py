@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import imagecodecs
@@ -232,3 +233,40 @@ def test_tiles_of_a_slide_are_not_shown_as_the_slide(dicom):
     with refused(ImageError, "slice.dcm", "4 tiles", "--page"):
         load_image(path)
     assert off(load_image(path, page=2).rgb, PHOTO) == 0
+
+
+def table(last: int, bits: int, values: np.ndarray) -> Dataset:
+    item = Dataset()
+    item.LUTDescriptor = [last + 1, 0, bits]
+    item.ModalityLUTType = "US"
+    item.LUTData = [int(value) for value in values]
+    item["LUTDescriptor"].VR = item["LUTData"].VR = "US"
+    return item
+
+
+def test_tables_of_values_and_of_the_display(dicom):
+    falling = table(255, 16, np.arange(255, -1, -1) * 100)
+    path = dicom(GREY.astype(np.uint16), ModalityLUTSequence=[falling])
+    assert off(load_image(path).rgb, 255 - GREY) <= 10
+    curve = np.arange(256) ** 2 // 255
+    path = dicom(GREY.astype(np.uint16), VOILUTSequence=[table(255, 8, curve)])
+    assert off(load_image(path).rgb, curve.astype(np.uint8)[GREY]) <= 1
+
+
+def test_fewer_bits_than_eight_reach_white(dicom):
+    assert off(load_image(dicom(GREY >> 4, bits=4)).rgb, (GREY >> 4) * 17) <= 1
+    mask = (GREY > 120).astype(np.uint8)
+    packed = np.packbits(mask.ravel(), bitorder="little").tobytes()
+    packed += bytes(len(packed) % 2)
+    path = dicom(mask, BitsAllocated=1, BitsStored=1, HighBit=0, PixelData=packed)
+    assert off(load_image(path).rgb, mask * 255) == 0
+
+
+def test_a_jpeg_marked_as_jfif_is_not_rgb_whatever_the_file_says(dicom):
+    def encode(array: np.ndarray) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(array).save(file, "JPEG", quality=98, subsampling=0)
+        return file.getvalue()
+
+    path = dicom(PHOTO, "RGB", syntax=uid.JPEGBaseline8Bit, encode=encode)
+    assert off(load_image(path).rgb, PHOTO) <= 20

@@ -398,3 +398,12 @@ def test_a_file_like_object_of_an_open_image(tmp_path):
     Image.fromarray(PHOTO).save(stream, format="PNG", icc_profile=P3)
     image = load_image(Image.open(stream))
     assert image.facts["profile"] == "Display P3"
+
+
+@pytest.mark.parametrize("suffix", [".dcm", ".heic", ".tif", ".jxl", ".png", ""])
+@pytest.mark.parametrize("kind", ["WEBP", "GIF", "BMP", "AVIF"])
+def test_formats_of_pillow_are_known_by_their_content_too(tmp_path, kind, suffix):
+    file = io.BytesIO()
+    Image.fromarray(PHOTO).save(file, kind)
+    path = written(tmp_path, file.getvalue(), f"photo{suffix}")
+    assert np.array_equal(load_image(path).rgb, load_image(file.getvalue()).rgb)

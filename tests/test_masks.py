@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import refused
 from PIL import Image
 from scipy.io import savemat
 
@@ -210,6 +211,38 @@ def test_mat_cut_short(tmp_path, keep):
     file = save_bsds(tmp_path / "a.mat", [np.arange(400).reshape(20, 20)])
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.raises(DataError, match=r"a\.mat: .*(damaged|has no 'groundTruth')"):
+        masks.read_bsds(file)
+
+
+def test_only_the_versions_of_matlab_that_have_cells_are_read(tmp_path):
+    old = tmp_path / "old.mat"
+    savemat(old, {"groundTruth": np.ones((2, 3))}, format="4")
+    with refused(DataError, "old.mat", "version 4"):
+        masks.read_bsds(old)
+    new = save_bsds(tmp_path / "new.mat", [np.ones((2, 3))])
+    data = bytearray(new.read_bytes())
+    data[124:126] = b"\0\2"
+    new.write_bytes(data)
+    with refused(DataError, "new.mat", "7.3", "-v7"):
+        masks.read_bsds(new)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "fact"),
+    [
+        (24, 4, "unknown kind 0"),  # flags of the variable, an array of cells
+        (40, 2**31 - 1, "values, more than it can hold"),  # its sides
+        (32, 9, "kind 9 in a wrong place"),  # the type of its sides
+        (36, 4, "sides of a matrix take 4 bytes"),
+    ],
+)
+def test_a_mat_file_is_checked_before_compiled_code_reads_it(tmp_path, at, value, fact):
+    file = save_bsds(tmp_path / "a.mat", [np.ones((2, 3))])
+    data = bytearray(file.read_bytes())
+    at += 120  # 128 bytes of header; the variable's own tag takes 8
+    data[at : at + 4] = struct.pack("<I", value if fact[:7] != "unknown" else 0)
+    file.write_bytes(data)
+    with refused(DataError, "a.mat", fact):
         masks.read_bsds(file)
 
 

@@ -170,3 +170,28 @@ def test_colour_is_shown_at_its_range_if_it_fills_enough_of_it(dtype, high, enou
     for share, shown in ((enough + 0.08, True), (enough - 0.08, False)):
         image = load_image((shares * high * share).astype(dtype))
         assert (image.facts["stretch"]["high"] == pytest.approx(high)) == shown
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offset"),
+    [(np.uint32, 4_000_000_000), (np.int32, 2_000_000_000), (np.int64, 1 << 40)],
+)
+@pytest.mark.parametrize("truth", [PHOTO, GREY])
+def test_small_differences_of_large_numbers_are_seen(dtype, offset, truth):
+    image = load_image(truth.astype(dtype) + dtype(offset))
+    shown = image.rgb if truth.ndim == 3 else image.rgb[:, :, 0]
+    assert off(shown, truth) <= 8
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_values_near_the_largest_float_are_shown(kind):
+    largest = np.finfo(kind).max
+    ramp = np.linspace(-0.9, 0.9, 256, dtype=kind).reshape(16, 16) * largest
+    found = rendered(Decoded(ramp, (16, 16)), "f.tif").rgb[:, :, 0].ravel().astype(int)
+    assert (np.diff(found) >= 0).all()
+    assert (found[0], found[128], found[-1]) == (0, 128, 255)
+    outlier = np.linspace(0, 0.5, 10000, dtype=kind).reshape(100, 100)
+    outlier[0, 0] = 0.9 * largest
+    shown = rendered(Decoded(outlier, (100, 100)), "f.tif").rgb
+    assert shown[0, 0, 0] == 255
+    assert shown[50, 0, 0] in (127, 128)

@@ -259,6 +259,20 @@ def test_bands_that_gdal_names_red_green_and_blue(tif):
     assert image.facts["bands"] == [3, 2, 1]
 
 
+def test_what_gdal_says_of_bands_overrules_the_tags(tif):
+    # GDAL writes four bands of 8 bits as RGB with opacity before it is told what they are.
+    said = "".join(
+        f'<Item name="COLORINTERP" sample="{i}" role="colorinterp">{role}</Item>'
+        for i, role in enumerate(["Blue", "Green", "Red", "Undefined"])
+    )
+    tag = (42112, 2, 0, f"<GDALMetadata>{said}</GDALMetadata>", True)
+    stored = np.dstack([PHOTO[:, :, ::-1], np.zeros_like(GREY)])
+    image = load_image(tif(stored, extrasamples=["unassalpha"], extratags=[tag], **RGB))
+    assert off(image.rgb) == 0
+    assert image.valid is None
+    assert image.facts["bands"] == [3, 2, 1]
+
+
 def test_pages_are_counted_from_nought(tif):
     path = tif(np.stack([PHOTO, 255 - PHOTO]), **RGB)
     first, second = load_image(path), load_image(path, page=1)
@@ -382,6 +396,20 @@ def test_hostile_headers_end_soon_and_clearly(tmp_path, data):
     path.write_bytes(data)
     with contextlib.suppress(ImageError):
         assert load_image(path, max_pixels=10**6).rgb.shape == (8, 8, 3)
+
+
+def test_of_a_tag_that_comes_twice_the_first_counts(tmp_path):
+    path = tmp_path / "f.tif"
+    path.write_bytes(hostile([*SQUARE[:2], (256, 4, 1, 5), *SQUARE[2:]]))
+    found = load_image(path)
+    assert found.size == found.rgb.shape[:2] == (8, 8)
+
+
+def test_millions_of_bands_are_refused_at_once(tmp_path):
+    path = tmp_path / "f.tif"
+    path.write_bytes(hostile([*SQUARE[:6], (277, 4, 1, 2**27), *SQUARE[7:]]))
+    with refused(ImageError, "f.tif", "damaged", "134217728 bands"):
+        load_image(path, max_pixels=10**6)
 
 
 def test_a_small_tile_cannot_hold_a_large_picture(tmp_path):

@@ -188,7 +188,7 @@ class _Walk:
         """
         kind, length = self._numbers(2)
         if kind & 0xFFFF not in kinds or kind >> 16 > 4:
-            raise ValueError(f"it has an element of type {kind & 0xFFFF} in a wrong place")
+            raise ValueError(f"it has an element of kind {kind & 0xFFFF} in a wrong place")
         if kind >> 16:  # a short element: its body takes the four bytes of the length
             return self.data[self.at - 4 : self.at - 4 + (kind >> 16)]
         body = self.data[self.at : self.at + length]

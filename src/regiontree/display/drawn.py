@@ -22,8 +22,6 @@ __all__ = ["draw", "draw_missing"]
 
 MARK = "regiontree"
 """Key of the text in a PNG that holds the sha256 of the tree's file."""
-# What Pillow raises on files that are no pictures.
-_DAMAGE = (OSError, SyntaxError, ValueError)
 _END = b"IEND\xaeB`\x82"  # the last chunk of every PNG, with its checksum
 
 

@@ -309,6 +309,10 @@ def _aux_says(path: Path) -> tuple[bool, bool]:
     for aux in (path.with_name(f"{path.name}.aux.xml"), path.with_suffix(".aux.xml")):
         if os.path.isfile(aux):  # most of these hold only statistics
             text = _bytes(aux)
+            try:  # rasterio prints a traceback if GDAL quotes anything else
+                text.decode()
+            except UnicodeDecodeError:
+                raise ImageError(f"{aux}: is not text in UTF-8; write it again") from None
             place = any(mark in text for mark in _AUX_PLACE)
             return place, any(mark in text for mark in _AUX_CRS)
     return False, False
@@ -331,8 +335,10 @@ def _world_file(path: Path) -> Floats:
         lines = [line.strip().replace(",", ".") for line in text.splitlines() if line.strip()]
         numbers = [float(line) for line in lines[:6]]
     except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: cannot be read as a world file ({error})") from error
-    if len(numbers) < 6 or not np.isfinite(numbers).all():
+        raise ImageError(
+            f"{path}: cannot be read as a world file ({plain_reason(error)})"
+        ) from error
+    if len(numbers) < 6 or not (np.abs(numbers) < _FARTHEST).all():
         raise ImageError(f"{path}: a world file has six lines with a number each, got {lines[:7]}")
     a, d, b, e, c, f = numbers
     if a * e == b * d:
@@ -375,7 +381,8 @@ def _by_gdal(path: Path, directory: int, degrees: bool, *, use_transform: bool) 
         ) from error
     if use_transform and not transform.is_identity:
         matrix = np.array(tuple(transform)[:6]).reshape(2, 3)
-        if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:, :2])) < 1e-300:
+        is_near = (np.abs(matrix) < _FARTHEST).all()  # not NaN, either
+        if not is_near or abs(np.linalg.det(matrix[:, :2])) < 1e-300:
             raise ImageError(f"{path}: its transform {tuple(transform)[:6]} places no pixels")
         return _Place(matrix, crs, size)
     if points:

@@ -169,8 +169,10 @@ def _frame(data: Dataset, page: int, name: str) -> NDArray[Any]:
         kind = str(data.PhotometricInterpretation)
         options = {}
         if decode is imagecodecs.jpeg8_decode and data.SamplesPerPixel == 3:
-            stored = "RGB" if kind == "RGB" else "YCBCR"
-            options = {"colorspace": stored, "outcolorspace": "RGB"}
+            # Some programs say RGB of any JPEG. The marker in the JPEG is right, if there is one.
+            marked = encoded[2:4] in (b"\xff\xe0", b"\xff\xee")
+            stored = "RGB" if kind == "RGB" and not marked else "YCBCR"
+            options = {} if marked else {"colorspace": stored, "outcolorspace": "RGB"}
         samples: NDArray[Any] = decode(encoded, **options)
     except (NotImplementedError, RuntimeError) as error:
         raise ImageError(f"{name}: its pixels cannot be decoded ({plain_reason(error)})") from error
@@ -201,6 +203,10 @@ def _grey(
     slope = _first(transform.get("RescaleSlope"), 1.0) or 1.0
     intercept = _first(transform.get("RescaleIntercept"), 0.0) or 0.0
     values: NDArray[Any] = stored
+    if "ModalityLUTSequence" in data:
+        from pydicom.pixels.processing import apply_modality_lut
+
+        values, slope, intercept = apply_modality_lut(stored, data), 1.0, 0.0
     if slope != 1.0 or intercept != 0.0:
         values = stored * slope + intercept
     window = _of_frame(data, page, "FrameVOILUTSequence")
@@ -214,6 +220,11 @@ def _grey(
         if high > low and seen.size and seen.min() < high and seen.max() > low:
             limits = (low, high)
             facts["window"] = {"center": centre, "width": width}
+    if limits is None and window.get("VOILUTSequence"):
+        values, limits = _by_table(values, window)
+    elif limits is None and stored.dtype == np.uint8 and values is stored:
+        bits = min(int(data.get("BitsStored") or 8), 8)
+        limits = (0.0, float((1 << bits) - 1)) if bits < 8 else None
     inverted = kind == "MONOCHROME1"
     if limits is not None:
         values = values.astype(np.float32)  # 8 bits would be shown as they are
@@ -221,6 +232,17 @@ def _grey(
         values, inverted = np.uint8(255) - values, False
     found = picture_of(values, request, limits=limits, inverted=inverted, facts=facts)
     return found if valid is None else replace(found, valid=valid)
+
+
+def _by_table(
+    values: NDArray[Any], data: Dataset
+) -> tuple[NDArray[Any], tuple[float, float] | None]:
+    """The grey values of the first table that the file names for its display, and their range."""
+    from pydicom.pixels.processing import apply_voi
+
+    found = apply_voi(values, data)
+    bits = int(data.VOILUTSequence[0].LUTDescriptor[2])
+    return found, (0.0, float((1 << bits) - 1))
 
 
 def _unpadded(stored: NDArray[Any], data: Dataset) -> NDArray[np.bool_] | None:

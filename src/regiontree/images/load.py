@@ -35,6 +35,7 @@ from regiontree.images.choice import Bands, Choice
 from regiontree.images.given import Encoded, as_given
 from regiontree.images.grid import Size, nearest
 from regiontree.images.maskfiles import mask_for
+from regiontree.images.nodata import has_beside, mask_beside, nodata_beside, nodata_fact, with_data
 from regiontree.images.pillow import DAMAGE, PillowReader, from_pillow
 from regiontree.images.readers import (
     FIRST_BYTES,
@@ -170,13 +171,13 @@ def load_image(
         return _masked(source, mask_of(source.size, source.name or "the photograph"))
     choice = Choice.of(bands, page)
     if isinstance(source, Path | Encoded):
-        data, name, title = _bytes_of(source)
+        file = _File.of(source)
         if valid is None:
-            return _from_bytes(data, name, title, max_pixels, cover, choice)
-        found = _from_bytes(data, name, title, max_pixels, None, choice, mask_of)
+            return _from_bytes(file, max_pixels, cover, choice)
+        found = _from_bytes(file, max_pixels, None, choice, mask_of)
         if cover is None or "mask_sha256" in found.facts:
             return found
-        return _from_bytes(data, name, title, max_pixels, cover, choice)  # as without a mask
+        return _from_bytes(file, max_pixels, cover, choice)  # as without a mask
     if isinstance(source, Image.Image):
         check_pixels("the image", source.size[::-1], max_pixels)
         with _decoding("the image"):
@@ -288,46 +289,80 @@ def _without_file(decoded: Decoded, name: str, choice: Choice, mask_of: _MaskOf)
     return LoadedImage(shown.rgb, decoded.size, None, _digest(shown.rgb), shown.valid, facts)
 
 
-def _bytes_of(source: Path | Encoded) -> tuple[bytes, str | None, str]:
-    """The bytes of an image file, its name, and what messages call it."""
-    if isinstance(source, Encoded):
-        return source.data, source.name, source.title
-    path = source
-    try:
-        return read_whole(path), path.name, str(path)
-    except FileNotFoundError:
-        raise ImageError(f"{path}: {path_problem(path, 'file; check the path')}") from None
-    except IsADirectoryError:
-        raise ImageError(f"{path}: is a folder; give the path of an image in it") from None
-    except (OSError, ValueError) as error:  # ValueError: the path contains a NUL character
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{path}: cannot be read ({reason})") from error
+@dataclass(frozen=True, slots=True)
+class _File:
+    """The bytes of an image file, its name, what messages call it, and its path if it has one."""
+
+    data: bytes = field(repr=False)
+    name: str | None
+    title: str
+    path: Path | None = None
+
+    @classmethod
+    def of(cls, source: Path | Encoded) -> _File:
+        if isinstance(source, Encoded):
+            return cls(source.data, source.name, source.title)
+        path = source
+        try:
+            return cls(read_whole(path), path.name, str(path), path)
+        except FileNotFoundError:
+            raise ImageError(f"{path}: {path_problem(path, 'file; check the path')}") from None
+        except IsADirectoryError:
+            raise ImageError(f"{path}: is a folder; give the path of an image in it") from None
+        except (OSError, ValueError) as error:  # ValueError: the path contains a NUL character
+            reason = getattr(error, "strerror", None) or error
+            raise ImageError(f"{path}: cannot be read ({reason})") from error
 
 
 def _from_bytes(
-    data: bytes,
-    name: str | None,
-    title: str,
+    given: _File,
     max_pixels: int,
     cover: Size | None,
     choice: Choice,
     mask_of: _MaskOf = lambda size, name: None,
 ) -> LoadedImage:
-    """The image in the bytes of a file: see :func:`load_image`. Messages call it `title`."""
+    """The image in the bytes of a file: see :func:`load_image`."""
+    data, name, title, path = given.data, given.name, given.title, given.path
     if not data:
         raise ImageError(f"{title}: is empty (0 bytes); copy or download it again")
     refuse(title, data[:FIRST_BYTES])
     reader = find_reader(Path(name or "").suffix, data[:FIRST_BYTES])
-    request = ImageRequest(io.BytesIO(data), title, max_pixels, cover, choice.bands, choice.page)
+    is_masked = not getattr(reader, "reads_beside", False) and has_beside(path)
+    cover = None if is_masked else cover  # at a reduced scale, pixels are mixed with their gaps
+    request = ImageRequest(
+        io.BytesIO(data), title, max_pixels, cover, choice.bands, choice.page, path
+    )
     with _decoding(title):
         if not isinstance(reader, PillowReader):  # which checks the size as it decodes
             _checked_size(reader, request)
             request.file.seek(0)
-        decoded = _without_masked(_of_reader(reader, request), title, mask_of)
+        decoded = _of_reader(reader, request)
+        if is_masked and path is not None:
+            decoded = _without_beside(decoded, path)
+        decoded = _without_masked(decoded, title, mask_of)
         shown = rendered(decoded, title)
     digest = hashlib.sha256(data).hexdigest()
     facts = _recorded(shown, choice)
     return LoadedImage(shown.rgb, decoded.size, name, digest, shown.valid, facts)
+
+
+def _without_beside(decoded: Decoded, path: Path) -> Decoded:
+    """The samples without the pixels that files beside the image call no data."""
+    from regiontree.images.tiff import mask_of_file
+
+    samples, valid, facts = decoded.samples, decoded.valid, dict(decoded.facts)
+    samples = samples if samples.ndim == 3 else samples[:, :, None]
+    values = nodata_beside(path)
+    # Grey that is stored as one band may be decoded as three equal ones.
+    shown = facts.get("bands") or range(1, samples.shape[2] + 1)
+    nodata = [values.get(band, values.get(1) if len(values) == 1 else None) for band in shown]
+    if nodata != [None] * len(nodata):
+        valid = both(valid, with_data(samples, nodata))
+        facts["nodata"] = nodata_fact(nodata)
+    mask = mask_beside(path)
+    if mask is not None:
+        valid = both(valid, mask_of_file(mask, samples.shape[:2]))
+    return replace(decoded, valid=valid, facts=facts)
 
 
 def _recorded(shown: Rendered, choice: Choice) -> dict[str, Any]:

@@ -1,34 +1,40 @@
 """Mask images: files that say which pixels of a photograph are there.
 
 In a mask image, black is not there and every other colour is. So are transparent pixels not there.
-A mask is a lossless picture, or a NumPy array in an ``.npy`` file.
+A mask is a lossless picture that one of the readers reads, or a NumPy array in an ``.npy`` file.
 """
 
 from __future__ import annotations
 
+import io
 import os
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from regiontree.errors import ImageError
+from regiontree.images.pillow import DAMAGE
+from regiontree.images.readers import (
+    FIRST_BYTES,
+    Decoded,
+    ImageRequest,
+    check_pixels,
+    find_reader,
+)
+from regiontree.images.refused import refuse
 from regiontree.images.valid import check_valid, mask_digest
 from regiontree.system.damage import plain_reason
+from regiontree.system.files import read_whole
 from regiontree.system.npyfile import read_npy
 
 __all__ = ["MASK_SUFFIXES", "digest_of_mask", "mask_for", "read_mask"]
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".pbm", ".npy")
 """Endings of files that are taken for masks in a folder."""
-_LOSSY = ("JPEG", "MPO")
-# What Pillow's and NumPy's parsers raise on damaged files.
-_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError,
-           AttributeError, RuntimeError, MemoryError, struct.error, zlib.error)  # fmt: skip
+_JPEG = b"\xff\xd8\xff"
 
 
 def mask_for(
@@ -87,41 +93,40 @@ def read_mask(path: Path, max_pixels: int) -> NDArray[Any]:
         if path.suffix.lower() == ".npy":
             with path.open("rb") as file:
                 return read_npy(file, os.fstat(file.fileno()).st_size)
-        with Image.open(path) as image:
-            if image.format in _LOSSY:
-                raise ImageError(
-                    f"{path}: is a {image.format} file, whose compression changes black; save the "
-                    "mask as PNG"
-                )
-            if image.width * image.height > max_pixels:
-                raise ImageError(
-                    f"{path}: {image.width} x {image.height} pixels are above the limit of "
-                    f"{max_pixels / 1e6:.3g} megapixels; raise max_pixels (--max-pixels)"
-                )
-            return _opaque_and_not_black(ImageOps.exif_transpose(image))
+        data = read_whole(path)
+        if data.startswith(_JPEG):
+            raise ImageError(
+                f"{path}: is a JPEG file, whose compression changes black; save the mask as PNG"
+            )
+        refuse(str(path), data[:FIRST_BYTES])
+        return _opaque_and_not_black(_decoded(path, data, max_pixels))
     except FileNotFoundError:
         raise ImageError(f"{path}: no such mask; check the path") from None
     except IsADirectoryError:
         raise ImageError(f"{path}: is a folder; give the path of a mask in it") from None
-    except UnidentifiedImageError:
-        raise ImageError(
-            f"{path}: is not a picture that Pillow can read; save the mask as PNG"
-        ) from None
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: Pillow refuses it as too large ({error})") from None
-    except _DAMAGE as error:
+    except (*DAMAGE, MemoryError) as error:
         raise ImageError(f"{path}: cannot be read as a mask ({plain_reason(error)})") from error
 
 
-def _opaque_and_not_black(image: Image.Image) -> NDArray[np.bool_]:
-    if image.mode in ("P", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-    values = np.asarray(image)
-    if image.mode in ("RGBA", "LA", "RGBa", "La"):
-        opaque: NDArray[np.bool_] = (values[..., :-1] != 0).any(axis=2) & (values[..., -1] != 0)
-        return opaque
-    if image.mode == "CMYK":
-        values = np.asarray(image.convert("RGB"))
-    values = np.atleast_3d(values)
-    there: NDArray[np.bool_] = ((values != 0) & (values == values)).any(axis=2)  # not NaN
-    return there
+def _decoded(path: Path, data: bytes, max_pixels: int) -> Decoded:
+    """The samples of a mask, by the reader of its format."""
+    reader = find_reader(path.suffix, data[:FIRST_BYTES])
+    request = ImageRequest(io.BytesIO(data), str(path), max_pixels)
+    check_pixels(str(path), reader.size(request), max_pixels)
+    request.file.seek(0)
+    decoded = reader.decode(request)
+    if decoded.is_white_0:
+        # Programs that write True as 1 call it black, so black may mean both.
+        raise ImageError(
+            f"{path}: shows its value 0 as white, so it is not clear which pixels are there; save "
+            "the mask as PNG, with black where nothing is"
+        )
+    return decoded
+
+
+def _opaque_and_not_black(decoded: Decoded) -> NDArray[np.bool_]:
+    samples = decoded.samples if decoded.samples.ndim == 3 else decoded.samples[:, :, None]
+    there: NDArray[np.bool_] = ((samples != 0) & (samples == samples)).any(axis=2)  # not NaN
+    return there if decoded.alpha is None else there & (decoded.alpha > 0)

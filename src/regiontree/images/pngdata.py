@@ -16,6 +16,7 @@ from dataclasses import replace
 import imagecodecs
 from PIL import Image
 
+from regiontree.errors import ImageError
 from regiontree.images.channels import picture_of
 from regiontree.images.pillow import DAMAGE, PillowReader
 from regiontree.images.readers import Decoded, ImageRequest, check_page, check_pixels
@@ -54,7 +55,9 @@ class PngReader(PillowReader):
 
 def _deep(data: bytes, request: ImageRequest) -> Decoded:
     """The samples of a PNG of 16 bits."""
-    width, height = struct.unpack_from(">II", data, 16)
+    width, height, _, colour, packing, filters, order = struct.unpack_from(">II5B", data, 16)
+    if colour not in (0, 2, 4, 6) or packing or filters or order > 1:  # libpng prints about it
+        raise ImageError(f"{request.name}: is damaged (its header is wrong)")
     check_pixels(request.name, (height, width), request.max_pixels)
     check_page(request.name, request.page or 0, 1)
     samples = imagecodecs.png_decode(_bare(data))  # a transparent colour becomes an opacity
@@ -97,13 +100,16 @@ def _slim(data: bytes) -> tuple[bytes, bytes | None]:
         elif kind == b"iCCP" and _unpacked(data, start, length) > _SMALL_TEXT:
             cut.append((start - 8, start + length + 4))
             profile = _profile(data, start, length)
-    if not cut:
-        return data, None
+    return _without(data, cut), profile
+
+
+def _without(data: bytes, cut: list[tuple[int, int]]) -> bytes:
+    """The file without some spans of bytes, which are in order."""
     kept, at = [], 0
     for start, end in cut:
         kept.append(data[at:start])
         at = end
-    return b"".join([*kept, data[at:]]), profile
+    return b"".join([*kept, data[at:]]) if cut else data
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -1,14 +1,15 @@
 """Readers of image files: a protocol, and the registry in which other packages add theirs.
 
 A reader belongs to one family of file formats. :func:`find_reader` chooses the reader of a file: by
-the file's first bytes if another package's reader knows them, else by the suffix of its name, else
-Pillow, which recognises a file by its content.
+the file's first bytes if a reader knows them, else by the suffix of its name, else Pillow, which
+recognises a file by its content.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any, Protocol
 
 import numpy as np
@@ -34,6 +35,8 @@ __all__ = [
 FIRST_BYTES = 256
 """How many of a file's first bytes a reader may be recognised by."""
 _PILLOW = "pillow"
+_AVIF = b"avif"
+_KNOWN_TO_PILLOW = (b"GIF8", b"RIFF", b"BM")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ class ImageRequest:
         The one or three bands to read, counted from 1. None: the reader chooses.
     page : int or None
         The page or frame to read, counted from 0. None: the first.
+    beside : Path or None
+        The path of the file, if it has one: files beside it may say which pixels hold no data.
     """
 
     file: IO[bytes]
@@ -63,6 +68,7 @@ class ImageRequest:
     cover: Size | None = None
     bands: tuple[int, ...] | None = None
     page: int | None = None
+    beside: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,8 @@ class Decoded:
         The values that the file wants shown as black and white, instead of a stretch.
     inverted : bool
         Whether the largest value is black. Not for uint8.
+    is_white_0 : bool
+        Whether the file shows its value 0 as white, whatever became of the samples since.
     profile : bytes or None
         ICC profile of the colours.
     facts : mapping
@@ -100,6 +108,7 @@ class Decoded:
     white: float | None = None
     limits: tuple[float, float] | None = None
     inverted: bool = False
+    is_white_0: bool = False
     profile: bytes | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -119,6 +128,9 @@ class ImageReader(Protocol):
         First bytes of its files, at most :data:`FIRST_BYTES`; empty if files have no such mark.
     start_at : int, optional
         Where in the file `starts` stand. 0 if it is left out.
+    reads_beside : bool, optional
+        Whether ``decode`` itself obeys the no-data values and the mask in files beside the image.
+        If it is left out, they are applied to what it returns.
     """
 
     suffixes: Collection[str]
@@ -164,9 +176,14 @@ def find_reader(suffix: str, start: bytes) -> ImageReader:
         Its first :data:`FIRST_BYTES` bytes.
     """
     readers = {name: READERS.get(name)() for name in READERS}
+    # AVIF may also begin like the wider family HEIF.
+    if start[4:8] == b"ftyp" and _AVIF in start[8 : int.from_bytes(start[:4], "big")]:
+        return readers[_PILLOW]
     for reader in readers.values():
         if start[getattr(reader, "start_at", 0) :].startswith(tuple(reader.starts)):
             return reader
+    if start.startswith(_KNOWN_TO_PILLOW):  # whatever the name says
+        return readers[_PILLOW]
     for reader in readers.values():
         if suffix.lower() in reader.suffixes:
             return reader

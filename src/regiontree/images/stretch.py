@@ -177,8 +177,9 @@ def _blocks(samples: NDArray[Any]) -> list[slice]:
 
 
 def _floats(samples: NDArray[Any]) -> NDArray[Any]:
-    # Values of eight bytes stay float64: in float32, 1e300 would become infinity.
-    return samples.astype(np.float64 if samples.dtype.itemsize > 4 else np.float32)
+    # float32 holds 24 bits: it would merge the values around 4,000,000,000, and 1e300 is infinity.
+    wide = samples.dtype.itemsize > (4 if samples.dtype.kind == "f" else 2)
+    return samples.astype(np.float64 if wide else np.float32)
 
 
 def _measured(samples: NDArray[Any]) -> NDArray[np.bool_]:
@@ -238,7 +239,8 @@ def _opacity(alpha: NDArray[Any]) -> NDArray[np.uint8]:
         return alpha
     if alpha.dtype == np.bool_:
         return alpha.astype(np.uint8) * np.uint8(255)
-    values = np.nan_to_num(alpha.astype(np.float64), posinf=0.0, neginf=0.0)
+    there = np.isfinite(alpha)  # NumPy warns if some kinds of NaN change their type
+    values = np.where(there, alpha, alpha.dtype.type(0)).astype(np.float64)
     most = float(values.max())
     ranges = (1.0, *_DEPTHS) if alpha.dtype.kind == "f" else _DEPTHS
     opaque = next((white for white in ranges if most <= white * (1 + _BEYOND)), most)

@@ -20,6 +20,13 @@ from PIL import Image
 
 from regiontree.errors import ImageError
 from regiontree.images.grid import fitted, nearest
+from regiontree.images.nodata import (
+    mask_beside,
+    nodata_beside,
+    nodata_fact,
+    nodata_value,
+    with_data,
+)
 from regiontree.images.pillow import PillowReader
 from regiontree.images.profile import inks_to_srgb
 from regiontree.images.readers import (
@@ -35,11 +42,12 @@ from regiontree.images.tifflayout import Directory, Layout, Page, layout_of
 from regiontree.images.turn import upright, upright_size
 from regiontree.system.damage import plain_reason
 
-__all__ = ["TiffReader"]
+__all__ = ["TiffReader", "mask_of_file"]
 
 _PILLOW = PillowReader()
 _WHITE_IS_0, _PALETTE, _PRINT, _YCBCR = 0, 3, 5, 6
 _LAB = (8, 9, 10)
+_OF_BANDS = (0, 1, 2)  # photometric interpretations whose samples are measurements or colours
 _CAMERA_RAW = (32803, 34892)
 _LOG = (32844, 32845)
 _JPEG = (6, 7, 33007, 34892)
@@ -47,7 +55,6 @@ _OLD_JPEG = 6
 # Smaller copies in a file are used only if the whole image has more pixels than this. Their pixels
 # may have been picked, not averaged.
 _MANY_PIXELS = 25_000_000
-_HUGE = 1e30
 
 
 class TiffReader(ImageReader):
@@ -55,6 +62,7 @@ class TiffReader(ImageReader):
 
     suffixes = frozenset({".tif", ".tiff", ".svs"})
     starts = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    reads_beside = True
 
     def size(self, request: ImageRequest) -> tuple[int, int]:
         data = request.file.read()
@@ -144,7 +152,9 @@ def _decoded(tif: tifffile.TiffFile, data: bytes, layout: Layout, request: Image
     if found.samples.shape[:2] != level.size:
         raise ImageError(f"{name}: is damaged (its tags contradict each other about its size)")
     valid = found.valid
-    mask = _mask(tif, data, page.masks, level.size, name)
+    mask = _mask(tif, data, page.masks, level.size, request)
+    if mask is None and (beside := mask_beside(request.beside)) is not None:
+        mask = nearest(mask_of_file(beside, base.size), level.size)
     if mask is not None:
         valid = mask if valid is None else valid & mask
     return replace(
@@ -210,11 +220,12 @@ class _Samples:
         samples, valid = self._read(wanted)
         alpha = samples[:, :, -1] if len(wanted) > len(bands) else None
         samples = samples[:, :, : len(bands)]
-        nodata = _nodata(page)
-        if nodata is not None:
-            there = _there(samples, nodata)
+        beside, own = nodata_beside(request.beside), _nodata(page)
+        nodata = [beside.get(band + 1, own) for band in bands]
+        if nodata != [None] * len(bands):
+            there = with_data(samples, nodata)
             valid = there if valid is None else valid & there
-            facts["nodata"] = nodata if np.isfinite(nodata) else str(nodata)
+            facts["nodata"] = nodata_fact(nodata)
         if is_print:
             samples = _of_print(samples, _bytes(page, 34675), facts)
         elif page.photometric == _PALETTE and 320 in page.tags:
@@ -229,10 +240,12 @@ class _Samples:
             samples = _unmultiplied(samples, alpha)
         white = self._white()
         size = samples.shape[:2]
-        inverted = page.photometric == _WHITE_IS_0 and samples.dtype != np.uint8
+        is_white_0 = page.photometric == _WHITE_IS_0
+        inverted = is_white_0 and samples.dtype != np.uint8
         return Decoded(
-            samples, size, valid=valid, alpha=alpha, white=white, inverted=inverted, facts=facts
-        )
+            samples, size, valid=valid, alpha=alpha, white=white, inverted=inverted,
+            is_white_0=is_white_0, facts=facts,
+        )  # fmt: skip
 
     def _bands(self, facts: dict[str, Any]) -> list[int]:
         """The bands to show, counted from 0; a choice among more is noted in `facts`."""
@@ -240,14 +253,14 @@ class _Samples:
         if asked is not None:
             check_bands(self.request.name, asked, self.count)
             chosen = [band - 1 for band in asked]
-        elif self.colours > 1:
-            chosen = list(range(self.colours))
         else:
             others = [band for band in range(self.count) if band != self.alpha]
-            named = [self.roles.get(colour, -1) for colour in ("red", "green", "blue")]
             chosen = others[:3] if len(others) >= 3 else others[:1]
-            if min(named) >= 0:
-                chosen = named
+            named = [self._named(colour) for colour in ("red", "green", "blue")]
+            if self.colours > 1:
+                chosen = list(range(self.colours))
+            if None not in named and self.page.photometric in _OF_BANDS:
+                chosen = [band for band in named if band is not None]
         left_out = self.count - len(chosen) - (self.alpha is not None and self.alpha not in chosen)
         if left_out > 0 or asked is not None:
             facts |= {"bands": [band + 1 for band in chosen], "bands_in_file": self.count}
@@ -255,14 +268,17 @@ class _Samples:
 
     def _alpha(self) -> int | None:
         """The band that says where there is data, counted from 0."""
-        if "alpha" in self.roles:
-            return self.roles["alpha"]
-        extra = self.page.extrasamples if len(self.planes) == 1 else ()
+        said = self._named("alpha")
+        extra = self.page.extrasamples if len(self.planes) == 1 and said is None else ()
         for place, kind in enumerate(extra):
             band = self.count - len(extra) + place
-            if kind in (1, 2) and 0 < band < self.count:
+            if kind in (1, 2) and 0 < band < self.count and band not in self.roles:
                 return band
-        return None
+        return said
+
+    def _named(self, role: str) -> int | None:
+        """The band that GDAL's metadata name so. They overrule TIFF's own tags, as in GDAL."""
+        return next((band for band, named in self.roles.items() if named == role), None)
 
     def _read(self, bands: list[int]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         name = self.request.name
@@ -312,13 +328,13 @@ def _bytes(page: tifffile.TiffPage, tag: int) -> bytes | None:
     return value if isinstance(value, bytes) else None
 
 
-def _roles(page: tifffile.TiffPage) -> dict[str, int]:
-    """The band, counted from 0, of each colour that GDAL names in its metadata."""
+def _roles(page: tifffile.TiffPage) -> dict[int, str]:
+    """What GDAL's metadata say that a band is, counted from 0: "red", "alpha", "undefined"."""
     said = page.tags.valueof(42112)
     if not isinstance(said, str):
         return {}
     found = re.findall(r'name="COLORINTERP" sample="(\d+)"[^>]*>(\w+)<', said)
-    return {colour.lower(): int(band) for band, colour in found if int(band) < page.samplesperpixel}
+    return {int(band): role.lower() for band, role in found if int(band) < page.samplesperpixel}
 
 
 def _nodata(page: tifffile.TiffPage) -> float | None:
@@ -326,53 +342,42 @@ def _nodata(page: tifffile.TiffPage) -> float | None:
     said = page.tags.valueof(42113)
     if isinstance(said, bytes):
         said = said.decode("latin-1")
-    try:
-        return float(str(said).strip(" \0\t\r\n")) if said is not None else None
-    except ValueError:
-        return None
-
-
-def _there(samples: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
-    """Which pixels hold data, (h, w).
-
-    0 and the values of unsigned types are colours, too, so all bands must have them. A value like
-    -9999 is none, so one band is enough.
-    """
-    if np.isnan(nodata):
-        gone = np.isnan(samples) if samples.dtype.kind == "f" else np.zeros(samples.shape, bool)
-    elif samples.dtype.kind == "f":
-        # float32 holds seven digits, and programs write huge values with six.
-        exact = 1e-12 if samples.dtype.itemsize > 4 else 3e-7
-        rtol = 1e-5 if abs(nodata) > _HUGE else exact
-        gone = np.isclose(samples, nodata, rtol=rtol, atol=0.0)
-    else:
-        gone = samples == nodata
-    combined = np.all if samples.dtype.kind == "u" or nodata == 0 else np.any
-    there: NDArray[np.bool_] = ~combined(gone, axis=2)
-    return there
+    return None if said is None else nodata_value(str(said))
 
 
 def _mask(
-    tif: tifffile.TiffFile, data: bytes, masks: list[Directory], size: tuple[int, int], name: str
+    tif: tifffile.TiffFile,
+    data: bytes,
+    masks: list[Directory],
+    size: tuple[int, int],
+    request: ImageRequest,
 ) -> NDArray[np.bool_] | None:
-    """Which pixels hold data by the mask in the file, or by one in a file beside it."""
-    if masks:
-        chosen = next((d for d in masks if d.size == size), masks[0])
-        return _shown(page_at(tif, chosen.offset), data, size, name)
-    beside = Path(f"{name}.msk")
-    try:
-        stored = beside.read_bytes()
-    except (OSError, ValueError):
+    """Which pixels hold data by the mask in the file; None if it has none."""
+    if not masks:
         return None
-    with _opened(stored, str(beside)) as other:
-        return _shown(other.pages.first, stored, size, str(beside))
-
-
-def _shown(
-    page: tifffile.TiffPage, data: bytes, size: tuple[int, int], name: str
-) -> NDArray[np.bool_]:
-    samples, _ = read_bands(page, data, name, [0])
+    chosen = next((d for d in masks if d.size == size), masks[0])
+    samples, _ = read_bands(page_at(tif, chosen.offset), data, request.name, [0])
     return nearest(samples[:, :, 0] > 0, size)
+
+
+def mask_of_file(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which pixels hold data by a file ``.msk`` of GDAL, which is a TIFF, (H, W).
+
+    Raises
+    ------
+    ImageError
+        The file cannot be read, or is not of the image's stored size (H, W).
+    """
+    data = path.read_bytes()
+    with _opened(data, str(path)) as tif:
+        samples, _ = read_bands(tif.pages.first, data, str(path), [0])
+    if samples.shape[:2] != size:
+        raise ImageError(
+            f"{path}: is a mask of {samples.shape[1]} x {samples.shape[0]} pixels beside an image "
+            f"of {size[1]} x {size[0]}; remove it, or make it again"
+        )
+    there: NDArray[np.bool_] = samples[:, :, 0] > 0
+    return there
 
 
 def _of_print(
@@ -404,10 +409,11 @@ def _unmultiplied(samples: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     if samples.dtype.kind not in "uf":
         return samples
     top = np.iinfo(samples.dtype).max if samples.dtype.kind == "u" else 1.0
-    opacity = np.maximum(alpha.astype(np.float64), np.finfo(np.float32).tiny)
-    opacity = opacity[:, :, None] if samples.ndim == 3 else opacity
-    divided = np.minimum(samples * (top / opacity), top)
-    whole: NDArray[Any] = (divided + (0.5 if samples.dtype.kind == "u" else 0)).astype(
-        samples.dtype
-    )
+    with np.errstate(all="ignore"):  # NaN and the largest floats, which hold no data
+        opacity = np.maximum(alpha.astype(np.float64), np.finfo(np.float32).tiny)
+        opacity = opacity[:, :, None] if samples.ndim == 3 else opacity
+        divided = np.minimum(samples * (top / opacity), top)
+        whole: NDArray[Any] = (divided + (0.5 if samples.dtype.kind == "u" else 0)).astype(
+            samples.dtype
+        )
     return whole
