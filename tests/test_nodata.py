@@ -603,6 +603,18 @@ def test_a_folder_of_masks(features):
     assert "several masks" in failed["error"]
 
 
+def test_one_mask_serves_no_two_photographs(features):
+    np.save(features / "in/deep/a.npy", blocks(8, 10, 6))
+    np.savez(features / "in/a.npz", features=blocks(8, 10, 6))  # beside in/a.npy
+    mask_file(features / "masks/a.png")
+    mask_file(features / "masks/deep/a.png")
+    _, said, _ = segment(features, features / "in", "--mask", features / "masks")
+    errors = {file["source"]: file.get("error") or "" for file in said["files"]}
+    for name in ("in/a.npz", "in/a.npy"):
+        assert "would be the mask of another photograph" in errors[str(features / name)]
+    assert errors[str(features / "in/deep/a.npy")] == ""
+
+
 def test_masks_among_the_photographs_are_no_photographs(tmp_path):
     Image.fromarray(np.full((60, 90, 3), 9, np.uint8)).save(tmp_path / "a.jpg")
     Image.fromarray(gap()).save(tmp_path / "twin.png")

@@ -161,6 +161,18 @@ def test_samples_that_are_no_colours_are_refused():
 
 
 @pytest.mark.parametrize(
+    ("dtype", "high", "enough"),
+    [(np.uint16, 65535, 0.5), (np.uint16, 16383, 0.8), (np.uint16, 4095, 0.8),
+     (np.uint16, 1023, 0.8), (np.float32, 1.0, 0.5), (np.float32, 255.0, 0.5)],
+)  # fmt: skip
+def test_colour_is_shown_at_its_range_if_it_fills_enough_of_it(dtype, high, enough):
+    shares = PHOTO.astype(np.float64) / PHOTO.max()
+    for share, shown in ((enough + 0.08, True), (enough - 0.08, False)):
+        image = load_image((shares * high * share).astype(dtype))
+        assert (image.facts["stretch"]["high"] == pytest.approx(high)) == shown
+
+
+@pytest.mark.parametrize(
     ("dtype", "offset"),
     [(np.uint32, 4_000_000_000), (np.int32, 2_000_000_000), (np.int64, 1 << 40)],
 )

@@ -257,6 +257,15 @@ def test_a_missing_extra_is_told_of_before_anything_is_parsed(photos, parsed, mo
     assert parsed == []
 
 
+def test_a_tree_without_its_photograph_is_shown_alone(photos, tmp_path, capsys):
+    tree = tree_of(photos / "a.png", tmp_path / "trees" / "a.npz")
+    (photos / "a.png").unlink()
+    assert command.view([tree], html=tmp_path / "page.html") == 0
+    said = "The photograph a.png was not found."
+    assert said in capsys.readouterr().err
+    assert said in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_files_need_no_server(photos, options, site, tmp_path):
     tree_of(photos / "a.png", photos / "a.npz")
     code = (
