@@ -136,3 +136,15 @@ def test_a_mask_that_shows_0_as_white_is_refused(tmp_path):
     tifffile.imwrite(path, THERE, photometric="miniswhite")
     with refused(ImageError, "mask.tif", "0 as white", "PNG"):
         load_image(GREY, valid=path)
+
+
+def test_nothing_lies_beside_bytes_or_an_open_file(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.full((6, 8, 3), 90, np.uint8)).save(path)
+    Image.fromarray(np.eye(6, 8, dtype=np.uint8) * 255).save(
+        tmp_path / "photo.png.msk", format="TIFF"
+    )
+    assert load_image(path).valid.sum() == 6
+    assert load_image(path.read_bytes()).valid is None
+    with path.open("rb") as file:
+        assert load_image(file).valid is None
