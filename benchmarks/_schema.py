@@ -89,6 +89,8 @@ SCHEMAS: dict[str, Sequence[str]] = {
     ],
     # nodata.py
     "nodata": ["gap", "colours", "images", "nm_percent", "nh_percent"],
+    # python -m fuzz
+    "fuzz": ["target", "cases", "time_seconds:.0f", "cpu_time_seconds:.0f", "faults"],
     # crf.py
     "crf": [
         "size_pixels", "labels", "way", "cpu_time_seconds:.1f",

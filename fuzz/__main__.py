@@ -168,8 +168,10 @@ def _told(results: list[Result], table: Path | None, seconds: float) -> int:
     """Write the counts; the exit code."""
     if table is not None:
         with table.open("w", newline="") as file:
+            command = "python -m fuzz --csv benchmarks/results/fuzz.csv"
+            file.write(f"# table: fuzz\n# command: {command}\n")
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(["target", "cases", "seconds", "cpu_seconds", "faults"])
+            rows.writerow(["target", "cases", "time_seconds", "cpu_time_seconds", "faults"])
             for r in sorted(results, key=lambda r: r.target):
                 counts = r.cases, round(r.seconds), round(r.cpu), len(r.faults)
                 rows.writerow([r.target, *counts])
