@@ -164,7 +164,7 @@ def _drawn(box: Box, data: bytes) -> None:
     text = drawn._text(path, otherwise="")
     assert text is None or isinstance(text, str)
     shows = drawn._shows(path, "0" * 64)
-    assert shows == (text in (None, "0" * 64))
+    assert not shows or text in (None, "0" * 64)  # a picture whose end is cut shows nothing
     drawn._is_cut(path, box.folder / "case")
 
 

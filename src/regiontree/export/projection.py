@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from regiontree.errors import ExportError, MissingExtraError
 from regiontree.export.antimeridian import Point
+from regiontree.system.damage import plain_reason
 
 __all__ = ["OnMap", "Transform", "place_vertices", "rasterio_package"]
 
@@ -235,14 +236,16 @@ def _known(crs: Any) -> Any:
     try:
         return rasterio.crs.CRS.from_user_input(crs)
     except rasterio.errors.CRSError as error:
-        raise ExportError(f"crs {crs!r} is unknown ({error}); give one like EPSG:32633") from error
+        raise ExportError(
+            f"crs {crs!r} is unknown ({plain_reason(error)}); give one like EPSG:32633"
+        ) from error
 
 
 def _name(crs: Any) -> str:
     """A crs in a few words: the user's, or the code or the name of rasterio's."""
     if isinstance(crs, str | int | dict):
         return repr(crs)
-    text = str(crs)
+    text = "".join(c if c.isprintable() else " " for c in str(crs))
     return text if len(text) < 40 else text[:40] + " ..."
 
 
@@ -276,7 +279,7 @@ def _to_degrees(
         except rasterio._err.CPLE_BaseError as error:
             raise ExportError(
                 f"crs {_name(crs)} cannot be converted to degrees; give one like EPSG:32633 "
-                f"(--crs), or none for the coordinates of the transform ({error})"
+                f"(--crs), or none for the coordinates of the transform ({plain_reason(error)})"
             ) from error
         lon, lat = np.asarray(moved)
         there = (abs(lon) <= 541) & (abs(lat) <= 90 + beyond)

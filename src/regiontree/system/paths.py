@@ -12,11 +12,11 @@ import glob
 import hashlib
 import os
 import re
-import secrets
 import stat
 from pathlib import Path
 
 from regiontree.errors import RegionTreeError, SettingsError
+from regiontree.system.temporary import remove_leftovers, temporary_name
 
 __all__ = [
     "MAX_NAME_BYTES",
@@ -146,7 +146,9 @@ def require_writable(
             place = os.path.dirname(place)
         if not os.path.isdir(place):
             os.listdir(place)  # says why not
-        trial = os.path.join(place, f".{secrets.token_hex(8)}.tmp")
+        for one in (place, os.path.dirname(place)):  # where an earlier trial may have been killed
+            remove_leftovers(Path(one))
+        trial = temporary_name(Path(place, "regiontree"))
         try:
             with open(trial, "xb") as opened:
                 opened.write(b"\0" * 512)

@@ -26,7 +26,14 @@ from typing import IO
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["IDLE", "TARGET", "remove_leftovers", "temporary_file", "temporary_folder"]
+__all__ = [
+    "IDLE",
+    "TARGET",
+    "remove_leftovers",
+    "temporary_file",
+    "temporary_folder",
+    "temporary_name",
+]
 
 IDLE = 900.0
 """Seconds without a change after which a temporary name that nobody holds is removed."""
@@ -43,7 +50,7 @@ def temporary_file(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
     """
     remove_leftovers(path.parent)
     while True:
-        temporary = _temporary_name(path)
+        temporary = temporary_name(path)
         # The name is known before the file exists, so the file is removed after any interruption.
         try:
             with temporary.open("xb") as file, _held(file.fileno()):
@@ -59,7 +66,7 @@ def temporary_file(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
 def temporary_folder(path: Path) -> Iterator[Path]:
     """A new folder beside `path`. It is removed at the end with all that is in it."""
     remove_leftovers(path.parent)
-    temporary = _temporary_name(path)
+    temporary = temporary_name(path)
     try:
         temporary.mkdir()
         descriptor = None if sys.platform == "win32" else os.open(temporary, os.O_RDONLY)
@@ -74,7 +81,8 @@ def temporary_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _temporary_name(path: Path) -> Path:
+def temporary_name(path: Path) -> Path:
+    """A new hidden name beside `path`, by which a leftover is known."""
     # 40 characters are at most 160 bytes, so the temporary name is short enough for a file system.
     return path.parent / f".{path.name[:40]}.{secrets.token_hex(8)}.tmp"
 
