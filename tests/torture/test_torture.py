@@ -61,13 +61,14 @@ class Case:
 
     def check_recovery(self) -> None:
         """The command, run once more, ends well with the undisturbed result."""
-        before = self.finished()
         for left in leftovers(self.folder):  # as if the accident was long ago
-            os.utime(self.folder / left, (0, 0))
+            os.utime(self.folder / left, (0, 0))  # a finished file may still have this name, too
+        before = self.finished()
         ended = self.run()
         assert self.is_well(ended), ended.said
         after = self.finished()
-        assert {f: after.get(f) for f in before} == before, "finished work was done again"
+        again = [f.name for f in before if after.get(f) != before[f]]
+        assert len(again) <= self.command.in_work, f"finished work was done again: {again}"
         found = contents(self.folder)
         assert found.keys() == self.wanted.keys()
         assert [n for n in found if found[n] != self.wanted[n]] == []
@@ -133,7 +134,7 @@ def test_the_disk_is_full_from_a_write_on(case: Case) -> None:
 
 @pytest.mark.parametrize("copies", [2, 4])
 def test_several_processes_on_one_folder(case: Case, copies: int) -> None:
-    for _ in range(min(5, case.kills)):
+    for _ in range(2 if case.kills < KILLS else 5):
         case.again()
         for ended in case.machine.run(case.command.argv, case.folder, copies=copies):
             assert case.is_well(ended), ended.said
