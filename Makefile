@@ -55,7 +55,7 @@ test-slow: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
 
 torture: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile tests/torture
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal tests/torture
 
 # atheris has no builds for some platforms. Then the cases are made without it, and the run says so.
 fuzz: $(VENV)/installed-dev
