@@ -269,15 +269,23 @@ def test_a_file_that_is_no_tree_is_kept(photos, out, content, tmp_path):
 # -- several processes ----------------------------------------------------------------------------
 
 
-def test_a_tree_that_another_process_wrote_meanwhile_is_not_replaced(photos, out, monkeypatch):
-    """The other process has the name between the plan and the writing."""
+@pytest.fixture
+def late(photos, out, monkeypatch):
+    """A writing before which another process makes the tree of A/photo.png."""
     real = finished.write_tree_file
 
-    def late(name: Path, *arguments: object, **options: object) -> Path:
+    def write(name: Path, *arguments: object, **options: object) -> Path:
         monkeypatch.setattr(finished, "write_tree_file", real)
         parse(photos["A/photo.png"], out=out)
         return real(name, *arguments, **options)
 
+    return write
+
+
+def test_a_tree_that_another_process_wrote_meanwhile_is_not_replaced(
+    photos, out, monkeypatch, late
+):
+    """The other process has the name between the plan and the writing."""
     monkeypatch.setattr(finished, "write_tree_file", late)
     summary = parse(photos["B/photo.png"], out=out)
     assert statuses(summary) == ["done"]
@@ -290,14 +298,7 @@ def test_a_tree_that_another_process_wrote_meanwhile_is_not_replaced(photos, out
     assert statuses(summary) == ["done"]
 
 
-def test_the_same_tree_by_another_process_is_kept(photos, out, monkeypatch):
-    real = finished.write_tree_file
-
-    def late(name: Path, *arguments: object, **options: object) -> Path:
-        monkeypatch.setattr(finished, "write_tree_file", real)
-        parse(photos["A/photo.png"], out=out)
-        return real(name, *arguments, **options)
-
+def test_the_same_tree_by_another_process_is_kept(photos, out, monkeypatch, late):
     monkeypatch.setattr(finished, "write_tree_file", late)
     assert statuses(parse(photos["A/photo.png"], out=out)) == ["skipped"]
     monkeypatch.setattr(finished, "write_tree_file", late)

@@ -55,7 +55,7 @@ from regiontree.images import MAX_PIXELS, Bands, Choice, LoadedImage, Photo, loa
 from regiontree.images.colours import patch_colours
 from regiontree.images.given import as_given
 from regiontree.images.maskfiles import mask_for
-from regiontree.images.masks import Masked, masked
+from regiontree.images.masks import Masked, masked, unmasked
 from regiontree.images.sight import Sight
 from regiontree.images.superpixels import check_installed
 from regiontree.images.valid import (
@@ -263,7 +263,7 @@ class RegionParser:
             A subclass whose message says what is wrong with the photograph, the features or the
             settings.
         """
-        photo = masked(as_given(photo), valid)
+        photo = masked(photo, valid)
         image = None if self.settings.is_precomputed else self.sight.load(photo)
         features = self.extract(photo if image is None else image)
         return self.build(features, rgb=self.pixels(photo, decoded=image))
@@ -274,7 +274,7 @@ class RegionParser:
         `valid` as for `parse`. Features of patches that are not there have no meaning.
         """
         if self._reads_photo:
-            return self._read(photo.photo if isinstance(photo, Masked) else photo)[0]
+            return self._read(unmasked(photo))[0]
         return self._forward(self.sight.load(masked(photo, valid)))
 
     def extract(
@@ -297,9 +297,8 @@ class RegionParser:
         RegionTreeError
             As for `parse`.
         """
-        photo = masked(as_given(photo), valid)
-        given: Any = photo.photo if isinstance(photo, Masked) else photo
-        given = as_given(given)
+        photo = masked(photo, valid)
+        given = unmasked(photo)
         if self._reads_photo:
             features, digest, overlap, there = self._read(given)
             grid = (features.shape[0], features.shape[1])
@@ -353,7 +352,6 @@ class RegionParser:
             The photograph as ``sight.load`` gave it. If it is large enough, the photograph is not
             decoded again.
         """
-        photo = as_given(photo)
         needed, has_photo = self.settings.needs_pixels, not self._reads_photo
         if needed and not has_photo:
             raise SettingsError(
@@ -510,9 +508,8 @@ class RegionParser:
         """Whether `photo` is a feature file."""
         return self.settings.backbone.name == "precomputed"
 
-    def _read(self, photo: Photo) -> tuple[Tensor, str, float, NDArray[np.bool_] | None]:
+    def _read(self, photo: Any) -> tuple[Tensor, str, float, NDArray[np.bool_] | None]:
         """The features of a file, its sha256, the overlap of its patches, and its valid pixels."""
-        photo = as_given(photo)
         if not isinstance(photo, Path):
             raise FeatureError("the precomputed backbone needs a path; pass arrays to build()")
         features, digest = read_features(photo)

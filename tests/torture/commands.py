@@ -16,17 +16,11 @@ from typing import Any
 import numpy as np
 import yaml
 from PIL import Image
+from test_experiments import LABELS
 
 __all__ = ["COMMANDS", "Command", "download", "serving"]
 
 GRID, PATCH = 6, 4
-LABELS = """\
-animal
-\tcat\t1\t0
-\tdog\t2\t0
-background\t0\t1
-void\t255\t2
-"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from regiontree.backbones.featurefile import read_features_meta
 from regiontree.errors import FeatureError
 from regiontree.system.files import sha256_of
 from regiontree.system.inputs import FEATURE_SUFFIXES
+from regiontree.system.npyfile import members
 from regiontree.system.paths import path_problem
 
 __all__ = [
@@ -87,8 +88,7 @@ def is_tree_file(path: Path) -> bool:
     if path.suffix.lower() != ".npz":
         return False
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
+        names = members(path)
     except (OSError, ValueError, zipfile.BadZipFile):  # reading it says what is wrong
         return False
     return {"labels.npy", "parents.npy"} <= names and "features.npy" not in names

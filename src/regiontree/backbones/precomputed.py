@@ -10,12 +10,8 @@ checked before use.
 from __future__ import annotations
 
 import hashlib
-import lzma
 import os
-import struct
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -28,16 +24,12 @@ from safetensors import SafetensorError, safe_open
 from regiontree.backbones.layout import shape_hint
 from regiontree.errors import FeatureError
 from regiontree.system.damage import plain_reason
-from regiontree.system.npyfile import read_npy, read_npz
+from regiontree.system.npyfile import DAMAGE, read_npy, read_npz
 from regiontree.system.paths import path_problem
 
 __all__ = ["check_features", "read_features"]
 
-# What zipfile, its decompressors, safetensors and NumPy's header parser raise on damaged or hostile
-# files.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
-           SafetensorError, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError,
-           SyntaxError, RuntimeError, MemoryError)  # fmt: skip
+_DAMAGE = (*DAMAGE, SafetensorError)
 _NUMPY = (b"\x93NUMPY", b"PK")
 
 

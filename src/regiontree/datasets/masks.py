@@ -19,8 +19,6 @@ A JPEG is refused as a mask, because its compression changes values.
 from __future__ import annotations
 
 import json
-import struct
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -37,6 +35,7 @@ from scipy.io.matlab import MatReadError
 from regiontree.datasets.labels import Kind, Label, LabelTree
 from regiontree.datasets.matfile import load_mat
 from regiontree.errors import DataError
+from regiontree.images.pillow import DAMAGE
 from regiontree.system.damage import plain_reason
 from regiontree.system.paths import path_problem
 from regiontree.system.reading import shown
@@ -47,9 +46,7 @@ __all__ = ["Ids", "read_bsds", "read_categories", "read_colours", "read_index", 
 Ids = NDArray[np.int32]
 """A mask: (H, W) int32, an id for each pixel."""
 
-# What Pillow's and SciPy's readers raise on damaged files.
-_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError,
-           AttributeError, RuntimeError, MatReadError, struct.error, zlib.error)  # fmt: skip
+_DAMAGE = (*DAMAGE, MatReadError)
 _INDEX_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 

@@ -33,12 +33,12 @@ from regiontree.forest.origin import is_place, recorded_name
 from regiontree.forest.summary import photographs_of
 from regiontree.system.files import sha256_of
 from regiontree.system.inputs import real_name
+from regiontree.system.paths import MAX_NAME_BYTES, cut_name
 from regiontree.tree.file import read_meta
 
 __all__ = ["Owner", "Tree", "is_tree", "name_trees", "names_for", "owner_of"]
 
 _MORE_FOLDERS = 2
-_MAX_NAME = 255  # bytes of a file name
 
 
 class Owner(Enum):
@@ -150,7 +150,7 @@ def names_for(photo: Path, root: Path) -> Iterator[Path]:
         The photograph cannot be read. Only the names with the sha256 need it.
     """
     for name in _short_names(photo, root):
-        if len(os.fsencode(name.name)) <= _MAX_NAME:
+        if len(os.fsencode(name.name)) <= MAX_NAME_BYTES:
             yield name
     below = photo.relative_to(root)
     mark = sha256_of(photo)[:8]
@@ -171,7 +171,7 @@ def _short_names(photo: Path, root: Path) -> Iterator[Path]:
 
 def _cut(name: str, end: str) -> str:
     """As much of a name as a file name holds together with `end`."""
-    return os.fsencode(name)[: _MAX_NAME - len(end)].decode(errors="ignore")
+    return cut_name(name, MAX_NAME_BYTES - len(end))
 
 
 def name_trees(photos: Sequence[tuple[Path, Path]], out: Path) -> list[Path]:

@@ -39,7 +39,7 @@ from regiontree.forest.sources import (
     tree_problem,
 )
 from regiontree.system.faults import attempt, fault_text
-from regiontree.system.inputs import search
+from regiontree.system.inputs import Found, search
 from regiontree.system.paths import fitted_name, reason, require_writable
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
@@ -152,9 +152,9 @@ def run(
     if condense is not None:
         _PIXEL.condense(condense)
     small: Small = (lambda tree: tree) if condense is None else methodcaller("condense", condense)
-    jobs, outcomes = _plan(trees)
-    if said := search(trees, frozenset({TREE_SUFFIX})).left_out_text:
-        say(said)
+    jobs, outcomes, left_out = _plan(trees)
+    if left_out:
+        say(left_out)
     targets = _targets(form, jobs, trees, out)
     if form.make and targets and os.path.lexists(targets[0]) and not overwrite:
         raise ExportError(f"{targets[0]}: exists; choose another name or pass --overwrite")
@@ -259,8 +259,8 @@ def _options(
     return options
 
 
-def _plan(trees: Sequence[str | Path]) -> tuple[list[Job], list[Outcome]]:
-    """A job for each tree, and a failed outcome for each input that names no tree.
+def _plan(trees: Sequence[str | Path]) -> tuple[list[Job], list[Outcome], str | None]:
+    """A job for each tree, a failed outcome for each input without one, and what was left out.
 
     The tree ``a/b.npz`` of folder ``a`` has the name ``b``. Trees that would have the same name are
     named with the folder, ``a/b``, and if need be by their paths below the folder that contains all
@@ -270,8 +270,12 @@ def _plan(trees: Sequence[str | Path]) -> tuple[list[Job], list[Outcome]]:
         raise ExportError("no trees: name at least one (.npz), a folder of them or a pattern")
     found: dict[str, tuple[Path, Path]] = {}
     missing = []
+    whole = Found()
     for given in trees:
-        for file, _ in search([given], frozenset({TREE_SUFFIX})).files:
+        inside = search([given], frozenset({TREE_SUFFIX}))
+        whole.left_out += inside.left_out
+        whole.twice += inside.twice
+        for file, _ in inside.files:
             if problem := tree_problem(file):
                 missing.append(Outcome(str(file), "failed", error=problem))
                 continue
@@ -293,7 +297,7 @@ def _plan(trees: Sequence[str | Path]) -> tuple[list[Job], list[Outcome]]:
             raise ExportError(
                 f"{other} and {job.file} would be written to the same file; rename one of them"
             )
-    return jobs, missing
+    return jobs, missing, whole.left_out_text
 
 
 def _targets(

@@ -9,9 +9,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from regiontree.errors import ImageError
+from regiontree.images.given import as_given
 from regiontree.images.load import Photo
 
-__all__ = ["Masked", "masked"]
+__all__ = ["Masked", "masked", "unmasked"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,14 +32,23 @@ class Masked:
     valid: NDArray[Any] | str | Path
 
 
+def unmasked(photo: Photo | Masked) -> Any:
+    """The photograph without its mask, as :func:`~regiontree.images.given.as_given` gives it."""
+    return as_given(photo.photo if isinstance(photo, Masked) else photo)
+
+
 def masked(photo: Photo | Masked, valid: Any) -> Photo | Masked:
     """The photograph with a mask, if there is one: `valid` is None or as in :class:`Masked`.
+
+    What the user gave is read as :func:`~regiontree.images.given.as_given` reads it.
 
     Raises
     ------
     ImageError
-        The photograph has a mask already.
+        The photograph has a mask already, or cannot be read as given.
     """
+    if not isinstance(photo, Masked):
+        photo = as_given(photo)
     if valid is None:
         return photo
     if isinstance(photo, Masked):

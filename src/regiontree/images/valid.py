@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import distance_transform_edt
 
 from regiontree.errors import ImageError
 from regiontree.images.grid import nearest
@@ -168,6 +167,9 @@ class PatchGaps:
     @classmethod
     def of(cls, valid: Bools, grid: tuple[int, int]) -> PatchGaps:
         """The gaps in a grid (h, w) over pixels of which some are valid, (H, W) bool."""
+        # SciPy takes a quarter of a second to import, and few photographs have gaps.
+        from scipy.ndimage import distance_transform_edt
+
         there = valid_patches(valid, grid)
         index = np.flatnonzero(there)
         number = np.zeros(there.size, np.int64)

@@ -6,17 +6,14 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from filelock import FileLock
 
 from regiontree.system.paths import path_problem
-from regiontree.system.temporary import temporary_file, temporary_folder
-
-if os.name == "posix":
-    import fcntl
+from regiontree.system.temporary import held, temporary_file, temporary_folder
 
 __all__ = ["atomic_folder", "atomic_write", "locked", "read_whole", "sha256_of"]
 
@@ -123,9 +120,8 @@ def locked(folder: Path) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        with held(handle):
+            yield
     finally:
         os.close(handle)
 

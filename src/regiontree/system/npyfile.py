@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import ast
 import io
+import lzma
 import os
 import re
+import struct
 import tokenize
 import zipfile
+import zlib
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["read_header", "read_npy", "read_npz"]
+__all__ = ["DAMAGE", "members", "read_header", "read_npy", "read_npz"]
+
+DAMAGE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, EOFError,
+          MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
+          tokenize.TokenError)  # fmt: skip
+"""What NumPy, zipfile and its decompressors raise on damaged or hostile files."""
 
 _LONG = re.compile(rb"(\d)L\b")
 _MAX_HEADER = 1 << 16  # bytes; NumPy itself refuses more than 10,000
@@ -82,6 +90,18 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         return parse[width](io.BytesIO(length + header))
     except _BAD_HEADER as error:
         raise ValueError("the array's header is damaged") from error
+
+
+def members(path: str | os.PathLike[str]) -> set[str]:
+    """The names of the files in an ``.npz`` file: ``labels.npy``, for example.
+
+    Raises
+    ------
+    BadZipFile, OSError, ValueError
+        The zip file is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        return set(archive.namelist())
 
 
 def read_npz(file: IO[bytes] | str | os.PathLike[str], names: set[str]) -> dict[str, NDArray[Any]]:

@@ -20,6 +20,7 @@ from regiontree.system.temporary import remove_leftovers, temporary_name
 
 __all__ = [
     "MAX_NAME_BYTES",
+    "cut_name",
     "files_below",
     "fitted_name",
     "input_problem",
@@ -180,11 +181,18 @@ def fitted_name(stem: str, suffix: str) -> str:
         return stem + suffix
     mark = "~" + hashlib.sha256(whole).hexdigest()[:12]
     kept = MAX_NAME_BYTES - len(suffix.encode()) - len(mark)
-    # A character of several bytes is kept whole or not at all.
-    characters, used = 0, 0
-    for character in stem:
+    return cut_name(stem, kept) + mark + suffix
+
+
+def cut_name(name: str, most: int) -> str:
+    """The start of a name, as much as fits into `most` bytes, in whole characters.
+
+    >>> cut_name("photo", 9), cut_name("\u00e9t\u00e9", 4)
+    ('photo', '\u00e9t')
+    """
+    used = 0
+    for i, character in enumerate(name):
         used += len(os.fsencode(character))
-        if used > kept:
-            break
-        characters += 1
-    return stem[:characters] + mark + suffix
+        if used > most:
+            return name[:i]
+    return name

@@ -29,6 +29,7 @@ if sys.platform != "win32":
 __all__ = [
     "IDLE",
     "TARGET",
+    "held",
     "remove_leftovers",
     "temporary_file",
     "temporary_folder",
@@ -53,7 +54,7 @@ def temporary_file(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
         temporary = temporary_name(path)
         # The name is known before the file exists, so the file is removed after any interruption.
         try:
-            with temporary.open("xb") as file, _held(file.fileno()):
+            with temporary.open("xb") as file, held(file.fileno()):
                 if os.fstat(file.fileno()).st_nlink == 0:
                     continue  # another process took it for a leftover before it was held
                 yield file, temporary
@@ -71,7 +72,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
         temporary.mkdir()
         descriptor = None if sys.platform == "win32" else os.open(temporary, os.O_RDONLY)
         try:
-            with _held(descriptor):
+            with held(descriptor):
                 (temporary / TARGET).write_text(path.name, encoding="utf-8")
                 yield temporary
         finally:
@@ -88,8 +89,12 @@ def temporary_name(path: Path) -> Path:
 
 
 @contextmanager
-def _held(descriptor: int | None) -> Iterator[None]:
-    """Hold a lock on an open file or folder within the block, also when it is closed there."""
+def held(descriptor: int | None) -> Iterator[None]:
+    """Hold the system's lock on an open file or folder, also when it is closed within the block.
+
+    The lock ends with the process, however it ends. Windows has no such lock, nor have some network
+    drives. The block then runs without one.
+    """
     if sys.platform == "win32" or descriptor is None:
         yield
         return

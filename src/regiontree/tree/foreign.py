@@ -13,11 +13,6 @@ What the arrays mean is told by :meth:`RegionTree.from_parents
 from __future__ import annotations
 
 import json
-import lzma
-import struct
-import tokenize
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +22,14 @@ from PIL import Image
 
 from regiontree.errors import TreeError, TreeFileError
 from regiontree.system.damage import plain_reason
-from regiontree.system.npyfile import read_npy, read_npz
+from regiontree.system.npyfile import DAMAGE, members, read_npy, read_npz
 from regiontree.system.paths import path_problem
 from regiontree.tree.file import FORMAT
 from regiontree.tree.region_tree import RegionTree
 
 __all__ = ["TREE_SUFFIXES", "holds_tree", "may_be_tree", "read_any_tree"]
 
-# What NumPy, zipfile and its decompressors, Pillow and JSON raise on damaged or hostile files.
-_DAMAGE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, EOFError,
-           MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
-           tokenize.TokenError, Image.DecompressionBombError)  # fmt: skip
+_DAMAGE = (*DAMAGE, Image.DecompressionBombError)
 
 TREE_SUFFIXES = (".npz", ".npy", ".png", ".tif", ".tiff")
 """Endings of files that may hold a tree of any program."""
@@ -52,8 +44,7 @@ def holds_tree(path: Path) -> bool:
     """Whether a file has the parents of a tree, as far as it can be told without the labels."""
     try:
         if path.suffix.lower() == ".npz":
-            with zipfile.ZipFile(path) as archive:
-                return {"labels.npy", "parents.npy"} <= set(archive.namelist())
+            return {"labels.npy", "parents.npy"} <= members(path)
         links = json.loads(path.with_suffix(".json").read_bytes())
         return isinstance(links, dict) and "parents" in links
     except (*_DAMAGE, RecursionError):
