@@ -96,11 +96,19 @@ def moments(calls: int, count: int) -> list[int]:
 
 
 def test_killed_at_a_call_that_changes_a_file(case: Case) -> None:
-    for at in moments(case.calls, case.kills):
+    at_calls = moments(case.calls, case.kills)
+    missed = []
+    for at in at_calls:
         case.again()
-        assert case.run(what="kill", at=at).code == -9, at
+        ended = case.run(what="kill", at=at)
+        if ended.code == 0 and ended.calls < at:  # an answer of a server came in fewer pieces
+            missed.append(at)
+            assert contents(case.folder) == case.wanted, at
+            continue
+        assert ended.code == -9, f"call {at}: code {ended.code}: {ended.said}"
         case.check_after_accident()
         case.check_recovery()
+    assert 2 * len(missed) < len(at_calls), missed
 
 
 def test_killed_again_and_again_at_random_moments(case: Case) -> None:
@@ -122,8 +130,9 @@ def test_the_disk_is_full_from_a_write_on(case: Case) -> None:
         case.again()
         ended = case.run(what="full", at=at)
         assert "Traceback" not in ended.said, f"call {at}: {ended.said}"
-        if ended.code == 0:  # everything was written before
-            assert contents(case.folder) == ({} if case.command.is_cache else case.wanted), at
+        if ended.code == 0:  # everything was written before, or a cache was done without
+            allowed = [{}, case.wanted] if case.command.is_cache else [case.wanted]
+            assert contents(case.folder) in allowed, at
             continue
         assert ended.code in (1, 2), f"call {at}: code {ended.code}: {ended.said}"
         assert "space" in ended.said or "full" in ended.said, f"call {at}: {ended.said}"
