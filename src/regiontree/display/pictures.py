@@ -29,6 +29,7 @@ from regiontree.tree.cuts import node_of_leaf
 from regiontree.tree.nodata import no_data_nodes, not_regions
 from regiontree.tree.paths import lowest_common_ancestor
 from regiontree.tree.stop import StopReason
+from regiontree.tree.text import counted
 
 __all__ = [
     "GRANULARITIES",
@@ -158,7 +159,7 @@ def hierarchy_picture(
     colors = hierarchy_colors(tree)
     photo = photo_pixels(image, size, tree)
     leaves = overlay(colors[labels], labels, photo, tint=0.72, strength=_border_strength(tree))
-    shown = f"{region_count(tree.n_leaves)}, {tree.n_nodes} nodes"
+    shown = f"{region_count(tree.n_leaves)}, {counted(tree.n_nodes, 'node')}"
     if tree is not whole:
         shown = f"{tree.n_leaves} of {region_count(whole.n_leaves)}"
     panels = [(Image.fromarray(photo), "photograph")] if image is not None else []
@@ -266,7 +267,7 @@ def distinct_cuts(tree: RegionTree, granularities: Sequence[int]) -> list[int]:
 
 def region_count(count: int) -> str:
     """A number of regions in words: ``1 region``, ``12 regions``."""
-    return "1 region" if count == 1 else f"{count} regions"
+    return counted(count, "region")
 
 
 def fitted_size(shape: tuple[int, int], longest: int) -> tuple[int, int]:

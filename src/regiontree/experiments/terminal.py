@@ -94,11 +94,15 @@ def evaluate(
     data = open_dataset(dataset, split, root)
     names = None if metrics is None else tuple(dict.fromkeys(metrics))
     scoring = Scoring(data.labels, protocols, cast(Any, match), threshold, steps, names)
+    told: set[str | None] = set()
     with progress_bar("images", len(data.samples)) as bar:
-        report = evaluation.evaluate(
-            trees, data, scoring, on_image=lambda said: bar.reach(bar.reached + 1, said)
-        )
-    _tell(report.failed)
+
+        def advance(said: str | None) -> None:
+            told.add(said)
+            bar.reach(bar.reached + 1, said)
+
+        report = evaluation.evaluate(trees, data, scoring, on_image=advance)
+    _tell([said for said in report.failed if said not in told])
     _show(report, as_json)
     if out is not None:
         try:

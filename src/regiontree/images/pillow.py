@@ -158,7 +158,8 @@ def _opened(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
     except UnidentifiedImageError:
         file.seek(0)
         raise ImageError(
-            f"{name}: is not an image that Pillow can read (it starts with {file.read(8)!r})"
+            f"{name}: is not an image of a format that is known here (it starts with "
+            f"{file.read(8)!r})"
         ) from None
     check_pixels(name, image.size[::-1], max_pixels)
     return image

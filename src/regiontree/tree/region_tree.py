@@ -50,7 +50,7 @@ from regiontree.tree.prune import kept_arrays, kept_within
 from regiontree.tree.renumber import renumbered
 from regiontree.tree.salience import salient_nodes
 from regiontree.tree.stop import StopReason
-from regiontree.tree.text import node_lines
+from regiontree.tree.text import counted, node_lines
 
 __all__ = ["RegionTree"]
 
@@ -223,8 +223,8 @@ class RegionTree(TreeDoors):
     def __repr__(self) -> str:
         h, w = self.shape
         return (
-            f"RegionTree of {h} x {w} pixels: {self.n_nodes} nodes, {self.n_leaves} leaves, "
-            f"depth {self.depth}"
+            f"RegionTree of {h} x {w} pixels: {counted(self.n_nodes, 'node')}, "
+            f"{counted(self.n_leaves, 'leaf', 'leaves')}, depth {self.depth}"
         )
 
     def __eq__(self, other: object) -> bool:

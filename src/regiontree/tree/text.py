@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from regiontree.tree.kernel import children, preorder
 from regiontree.tree.stop import StopReason
 
-__all__ = ["node_lines"]
+__all__ = ["counted", "node_lines"]
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A number of things in words: ``1 node``, ``12 nodes``."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def node_lines(
