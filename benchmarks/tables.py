@@ -2,7 +2,7 @@
 
 A table in Markdown stands between two comments::
 
-    <!-- table: results/refine-default.csv results/refine-fast.csv
+    <!-- table: results/refine-accurate.csv results/refine-default.csv
     where: way = patch grid; guided
     columns: preset | way | NM = nm_percent | NM / NH = {nm_percent} / {nh_percent}
     -->

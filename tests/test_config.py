@@ -19,7 +19,7 @@ from regiontree.experiments.config import Experiment, load_experiment
 from regiontree.experiments.published import Published
 from regiontree.settings import Settings
 
-PRESETS_OF_OURS = ("default", "fast")
+PRESETS_OF_OURS = ("default", "accurate", "fast")
 OWN = [p for p in sorted((ROOT / "configs").glob("*.yaml")) if p.stem not in PRESETS_OF_OURS]
 PAGE = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
 

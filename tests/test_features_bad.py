@@ -400,7 +400,7 @@ def test_a_setting_like_no_other():
     with refused(SettingsError, "zzz") as caught:
         RegionParser(backbone="precomputed", zzz=1)
     assert "did you mean" not in str(caught.value)
-    with refused(SettingsError, "preset", "slow", "default", "fast", "published"):
+    with refused(SettingsError, "preset", "slow", "default", "accurate", "fast", "published"):
         RegionParser(backbone="precomputed", preset="slow")
 
 

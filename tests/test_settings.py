@@ -56,17 +56,18 @@ def test_a_plain_value_sets_the_main_key_of_its_stage():
 
 
 def test_numbers_of_the_presets_are_those_of_the_page_on_the_method():
-    presets = {name: Settings.make(name) for name in ("default", "fast", "published")}
-    assert [one.smooth.steps for one in presets.values()] == [4, 2, 0]
+    presets = {name: Settings.make(name) for name in ("default", "accurate", "fast", "published")}
+    assert [one.smooth.steps for one in presets.values()] == [2, 4, 2, 0]
     assert presets["default"].smooth.contrast == 20
     ward = presets["default"].tree
     assert (ward.natural_height, ward.exponent, ward.power, ward.vectors) == (0.33, 3, 0.25, 50)
-    assert [one.view.views for one in presets.values()] == [4, 1, 1]
+    assert [one.view.views for one in presets.values()] == [1, 4, 1, 1]
     assert presets["published"].view.size == (840, 840)
     assert presets["published"].backbone.dtype == "float32"
     assert presets["published"].tree.max_perturbation == 80
     assert presets["published"].parts.restarts == 10
-    assert presets["default"].view.size == presets["fast"].view.size == 518
+    assert presets["default"].view.size == presets["accurate"].view.size == 518
+    assert presets["fast"].view.size == 392
     for name, count, vectors in (
         ("default", 400, 50),
         ("published", 200, None),

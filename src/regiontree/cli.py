@@ -63,7 +63,7 @@ Set = Annotated[
 Preset = Annotated[
     str | None,
     typer.Option(
-        help="Settings to start from: default, fast, or published (all settings of the paper).  "
+        help="Settings to start from: default, accurate, fast, or published (all settings of the paper).  "
         "[default: default]"
     ),
 ]
@@ -137,7 +137,7 @@ def segment(
     ] = None,
     views: Annotated[
         int | None,
-        typer.Option(help="How often the network sees the image: 1, 2 or 4.  [default: 4]"),
+        typer.Option(help="How often the network sees the image: 1, 2 or 4.  [default: 1]"),
     ] = None,
     tiles: Annotated[
         str | None,

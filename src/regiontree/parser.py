@@ -89,7 +89,7 @@ class RegionParser:
 
     Parameters
     ----------
-    preset : {"default", "fast", "published"}
+    preset : {"default", "accurate", "fast", "published"}
     settings : Settings or None
         All settings, instead of a preset and changes.
     backbone : str, path, mapping, Backbone or None

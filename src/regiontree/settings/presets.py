@@ -9,11 +9,14 @@ __all__ = ["PRESETS"]
 # published: every setting of the paper. The network sees one square view in full precision. The
 # recursion divides 200 parts, which come from ten k-means starts. max_perturbation has the value of
 # the published configs. The published code ignores that value and uses 50.
-# default: the network sees the photograph four times at 518 pixels, its size in training.
-# fast: the network sees the photograph once. Smoothing is weaker because the patches are larger.
+# default: the network sees the photograph once at 518 pixels, its size in training.
+# accurate: the network sees the photograph four times. Smoothing is stronger because the grid is
+# finer.
+# fast: the network sees the photograph once at 392 pixels.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    "fast": {"view": {"views": 1}, "smooth": {"steps": 2}},
+    "accurate": {"view": {"views": 4}, "smooth": {"steps": 4}},
+    "fast": {"view": {"size": 392}},
     "published": {
         "backbone": {"dtype": "float32", "facet": "token"},
         "view": {"size": (840, 840), "views": 1},

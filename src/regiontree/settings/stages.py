@@ -127,7 +127,7 @@ class ViewSettings:
         parse=parse_size,
     )
     views: int = setting(
-        4,
+        1,
         "How often the network sees the photograph. 1: once. 2: also mirrored. 4: four times, "
         "moved by half patches, which makes the grid twice as fine.",
         choices=VIEWS,
@@ -179,7 +179,7 @@ class SmoothSettings:
     """How far features are smoothed: :func:`regiontree.spectral.smooth.smooth_features`."""
 
     steps: int = setting(
-        4, "Steps of edge-aware smoothing. 0: no smoothing.", low=0, high=100, whole=True
+        2, "Steps of edge-aware smoothing. 0: no smoothing.", low=0, high=100, whole=True
     )
     contrast: float | None = setting(
         20.0,
