@@ -36,7 +36,7 @@ __all__ = ["Cells", "cells_of", "mean_field"]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
-_GRIDS = 11  # a prime above the number of axes, so that shifts along any two axes are unlike
+_GRIDS = 7  # a prime above the number of axes, so that shifts along any two axes are unlike
 _AXES = np.arange(1, 6)  # the lattice rule's generator: x, y, red, green, blue
 
 
@@ -129,13 +129,13 @@ def mean_field(logits: Floats, cells: Cells, *, weight: float, steps: int) -> In
     array([0, 1, 0], dtype=int32)
     """
     factor = _factors(cells.of, cells.count)
-    total = logits
-    share = np.empty_like(logits)
+    weights = np.float32(weight) * factor
+    sums = np.empty((cells.count, logits.shape[1]), np.float32)
+    share, total = np.empty_like(logits), logits.copy()
     for _ in range(steps):
         _softmax(total, factor, share)
-        sums = _sums(share, cells.of, cells.count)
-        total = np.empty_like(logits)
-        _add_sums(logits, sums, cells.of, np.float32(weight) * factor, total)
+        _sum(share, cells.of, sums)
+        _add_sums(logits, sums, cells.of, weights, total)
     return _likeliest(total)
 
 
@@ -226,22 +226,21 @@ def _factors(cells: Ints, count: int) -> Floats:
     return factors
 
 
-def _sums_by_product(values: Floats, cells: Ints, count: int) -> Floats:
-    sums: Floats = _membership(cells, count).T @ values  # adds pixel by pixel, as the loop does
-    return sums
+def _sum_by_product(values: Floats, cells: Ints, sums: Floats) -> None:
+    # The product adds pixel by pixel, as the loop does.
+    sums[:] = _membership(cells, len(sums)).T @ values
 
 
-@jit(instead=_sums_by_product)
-def _sums(values: Floats, cells: Ints, count: int) -> Floats:
-    """Sum of the values (n, L) of each cell's pixels, (count, L)."""
+@jit(instead=_sum_by_product)
+def _sum(values: Floats, cells: Ints, sums: Floats) -> None:
+    """Write the sum of the values (n, L) of each cell's pixels into `sums` (count, L)."""
     n, n_labels = values.shape
-    sums = np.zeros((count, n_labels), np.float32)
+    sums[:] = np.float32(0)
     for i in range(n):
         for grid in range(cells.shape[1]):
             cell = cells[i, grid]
             for k in range(n_labels):
                 sums[cell, k] += values[i, k]
-    return sums
 
 
 def _add_sums_by_product(

@@ -189,9 +189,8 @@ def _field(
     shape = picture.shape[:2]
     logits = np.empty((shape[0] * shape[1], odds.shape[2]), np.float32)
     down, across = (bicubic_taps(new, old) for new, old in zip(shape, odds.shape, strict=False))
-    _resize(np.ascontiguousarray(odds), *down, *across, logits)
     own = region.repeat(_SIDE, 0).repeat(_SIDE, 1).reshape(-1)
-    logits[np.arange(len(own)), own] += np.float32(trust)
+    _resize(np.ascontiguousarray(odds), *down, *across, own, np.float32(trust), logits)
     cells = cells_of(picture, xy, _EDGE_RGB, corner)
     if valid is None:
         return mean_field(logits, cells, weight=_WEIGHT, steps=_STEPS).reshape(shape)
@@ -248,7 +247,14 @@ def bicubic_taps(new: int, old: int) -> tuple[Ints, Floats]:
 
 
 def _resize_arrays(
-    values: Floats, rows: Ints, down: Floats, columns: Ints, across: Floats, out: Floats
+    values: Floats,
+    rows: Ints,
+    down: Floats,
+    columns: Ints,
+    across: Floats,
+    own: Ints,
+    trust: np.float32,
+    out: Floats,
 ) -> None:
     lines = down[:, 0, None, None] * values[rows[:, 0]]
     for tap in range(1, 4):
@@ -257,29 +263,41 @@ def _resize_arrays(
     for tap in range(1, 4):
         pixels += across[:, tap, None] * lines[:, columns[:, tap]]
     out[:] = pixels.reshape(out.shape)
+    out[np.arange(len(out)), own] += trust
 
 
 @jit(instead=_resize_arrays)
 def _resize(
-    values: Floats, rows: Ints, down: Floats, columns: Ints, across: Floats, out: Floats
+    values: Floats,
+    rows: Ints,
+    down: Floats,
+    columns: Ints,
+    across: Floats,
+    own: Ints,
+    trust: np.float32,
+    out: Floats,
 ) -> None:
-    """Write the `values` (h, w, n), interpolated along both axes, into `out` (H W, n)."""
+    """Write the `values` (h, w, n), interpolated along both axes, into `out` (H W, n).
+
+    Each pixel's value of `own` (H W,) has `trust` added.
+    """
     _, width, n = values.shape
     line = np.empty((width, n), np.float32)
     for y in range(len(rows)):
+        a, b = values[rows[y, 0]], values[rows[y, 1]]
+        c, d = values[rows[y, 2]], values[rows[y, 3]]
         for x in range(width):
             for k in range(n):
-                line[x, k] = down[y, 0] * values[rows[y, 0], x, k]
-            for tap in range(1, 4):
-                for k in range(n):
-                    line[x, k] += down[y, tap] * values[rows[y, tap], x, k]
+                total = down[y, 0] * a[x, k] + down[y, 1] * b[x, k]
+                line[x, k] = total + down[y, 2] * c[x, k] + down[y, 3] * d[x, k]
         for x in range(len(columns)):
             pixel = y * len(columns) + x
+            e, f = line[columns[x, 0]], line[columns[x, 1]]
+            g, h = line[columns[x, 2]], line[columns[x, 3]]
             for k in range(n):
-                out[pixel, k] = across[x, 0] * line[columns[x, 0], k]
-            for tap in range(1, 4):
-                for k in range(n):
-                    out[pixel, k] += across[x, tap] * line[columns[x, tap], k]
+                total = across[x, 0] * e[k] + across[x, 1] * f[k]
+                out[pixel, k] = total + across[x, 2] * g[k] + across[x, 3] * h[k]
+            out[pixel, own[pixel]] += trust
 
 
 # -- moving ---------------------------------------------------------------------------------------
@@ -342,10 +360,10 @@ def _with_leaves(leaf: Labels, before: Labels, after: Labels) -> Labels:
             for x in range(width):
                 if after[y, x] != region or before[y, x] == region:
                     continue
-                least = _FAR * _FAR * 3
+                least, best = _FAR * _FAR, 0
                 for column in range(width):
-                    square = (nearest[y, column] - y) ** 2 + (column - x) ** 2
-                    if square < least:
-                        least = square
-                        found[y, x] = leaf[nearest[y, column], column]
+                    down, across = nearest[y, column] - y, column - x
+                    if abs(down) < _FAR // 2 and down * down + across * across < least:
+                        least, best = down * down + across * across, column
+                found[y, x] = leaf[nearest[y, best], best]
     return found
