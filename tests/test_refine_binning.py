@@ -29,7 +29,7 @@ def test_a_cell_is_a_box_of_place_and_colour():
     y, x = np.mgrid[:13, :17].reshape(2, -1)
     places = np.column_stack([x / 3, y / 3, rgb.reshape(-1, 3) / 2]) / np.sqrt(6)
     n, grids = cells.of.shape
-    assert n == 13 * 17
+    assert (n, grids) == (13 * 17, 7)
     for grid in range(grids):
         shift = (grid * np.arange(1, 6) + 0.5) / grids % 1
         boxes = np.floor(places + shift)

@@ -9,8 +9,7 @@ each axis. So cells with a side of sqrt(6) standard deviations have the variance
 
 A sum over all neighbours then takes one addition for each pixel and grid, and one more to read it.
 Photographs fill the space of colours so thinly that the permutohedral lattice has two to four
-vertices for each pixel, which takes many times as long. With 11 grids, the mean field is as near to
-that of the exact Gaussian as the lattice's: of the patches, 0.5 % get another region with either.
+vertices for each pixel, which takes many times as long (benchmarks/exchange.py).
 
 All sums are made in one stated order and in float32. The exponential is a polynomial. So compiled
 loops and the slower functions beside them give equal bits, on every processor.
