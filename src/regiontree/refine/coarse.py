@@ -144,7 +144,7 @@ def _agreed(leaves: PatchLeaves, region: Labels, rgb: NDArray[np.uint8], trust: 
     shape = (_SIDE * h, _SIDE * w)
     picture = np.array(Image.fromarray(rgb).resize(shape[::-1], Image.Resampling.BOX))
     side = (shape[0] * shape[1] / (rgb.shape[0] * rgb.shape[1])) ** 0.5  # of a photograph's pixel
-    odds = (features @ _means(features, region, there).T / _TEMPERATURE).cpu().numpy()
+    odds = (features @ _means(features, region, there).T / _TEMPERATURE).detach().cpu().numpy()
     # The pixels of whole patches: a finer mask would change hardly any vote.
     valid = None if there is None else there.repeat(_SIDE, 0).repeat(_SIDE, 1)
     if h * w <= _WHOLE or odds.shape[:2] != region.shape:
