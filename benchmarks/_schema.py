@@ -87,6 +87,11 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "way", "leaves", "time_seconds:.3f", "least_time_seconds:.3f", "most_time_seconds:.3f",
         "memory_megabytes",
     ],
+    # exchange.py
+    "exchange": [
+        "preset", "way", "images", "time_milliseconds", "moved_percent:.2f",
+        "unlike_lattice_percent:.2f", "unlike_exact_percent:.2f",
+    ],
     # nodata.py
     "nodata": ["gap", "colours", "images", "nm_percent", "nh_percent"],
     # python -m fuzz

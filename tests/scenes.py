@@ -1,4 +1,4 @@
-"""A made-up photograph, and work done on one thread and on two."""
+"""A made-up photograph, and work done on one thread and on two, and without compiled loops."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
-__all__ = ["on_one_and_two_threads", "patchwork"]
+__all__ = ["on_one_and_two_threads", "patchwork", "without_numba"]
 
 
 def patchwork(
@@ -33,3 +34,10 @@ def on_one_and_two_threads(work: Callable[[], Any]) -> list[Any]:
     finally:
         torch.set_num_threads(before)
     return found
+
+
+def without_numba(work: Callable[[], Any]) -> Any:
+    """What `work` gives if no loop is compiled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("regiontree.system.jit._why_not", "a test wants it so")
+        return work()

@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import on_one_and_two_threads, patchwork
-from torch.nn.functional import normalize
+from scenes import on_one_and_two_threads, patchwork, without_numba
+from torch.nn.functional import interpolate, normalize
 
 from regiontree import RegionTree
 from regiontree.errors import SettingsError
@@ -62,8 +62,8 @@ def columns(leaf: np.ndarray) -> list[int]:
 @pytest.mark.parametrize(("edge", "seen"), [(5, 7), (7, 5)])
 def test_colours_decide_where_features_cannot(edge, seen):
     leaves, rgb = scene(edge, seen)
-    assert columns(moved_patches(leaves, rgb)) == [0] * edge + [1] * (12 - edge)
-    assert columns(moved_patches(leaves, GREY)) == [0] * seen + [1] * (12 - seen)
+    assert columns(moved_patches(leaves, rgb, trust=0.5)) == [0] * edge + [1] * (12 - edge)
+    assert columns(moved_patches(leaves, GREY, trust=0.5)) == [0] * seen + [1] * (12 - seen)
 
 
 def test_features_decide_where_colours_cannot():
@@ -81,7 +81,7 @@ def test_trust_keeps_a_patch_where_it_is():
 
 def test_one_region_exchanges_nothing(monkeypatch):
     leaves, rgb = scene(5, 7)
-    monkeypatch.setattr(coarse, "crf", None)
+    monkeypatch.setattr(coarse, "mean_field", None)
     assert moved_patches(leaves, rgb, regions=1) is leaves.leaf
 
 
@@ -104,7 +104,7 @@ def test_a_patch_takes_the_leaf_of_the_nearest_that_stays():
     leaf[4:, :5] = 1
     leaf[4:, 5:] = 3
     four = parted(leaf, leaves.features)
-    found = moved_patches(four, rgb, regions=2)
+    found = moved_patches(four, rgb, regions=2, trust=0.5)
     assert (found[:4, :7] == 0).all()
     assert (found[4:, :7] == 1).all()
     assert np.array_equal(found[:, 7:], leaf[:, 7:])
@@ -136,9 +136,9 @@ def test_whoever_moves_goes_to_a_leaf_of_its_new_region(seed, n, regions, fine):
 def test_one_thread_does_it(monkeypatch):
     """Two were seen to take 8.6 s beside two other processes, where one took 0.23."""
     seen = []
-    real = coarse.crf
+    real = coarse._agreed
     monkeypatch.setattr(
-        coarse, "crf", lambda *given: seen.append(torch.get_num_threads()) or real(*given)
+        coarse, "_agreed", lambda *given: seen.append(torch.get_num_threads()) or real(*given)
     )
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -176,8 +176,10 @@ def test_windows_change_few_patches(large, monkeypatch):
     at_once = moved_patches(leaves, rgb)
     assert (at_once != leaves.leaf).mean() > 0.03
     calls = []
-    real = coarse.crf
-    monkeypatch.setattr(coarse, "crf", lambda *given: calls.append(given[1].shape) or real(*given))
+    real = coarse.cells_of
+    monkeypatch.setattr(
+        coarse, "cells_of", lambda *given: calls.append(given[0].shape[:2]) or real(*given)
+    )
     monkeypatch.setattr(coarse, "_WHOLE", 1)
     monkeypatch.setattr(coarse, "_WINDOW", 20)
     monkeypatch.setattr(coarse, "_MARGIN", 8)
@@ -209,6 +211,71 @@ def test_a_patch_that_half_its_pixels_leave_stays():
     assert coarse.most_in_patches(label, before).tolist() == [[1, 1]]
     even = np.array([[2, 1, 0, 0, 2, 1]] * 3, np.int32)  # a third each
     assert coarse.most_in_patches(even, np.array([[1, 2]], np.int32)).tolist() == [[1, 2]]
+
+
+# -- compiled, and what runs without numba ---------------------------------------------------------
+
+
+def test_the_same_patches_move_without_numba(large):
+    leaves, rgb = large
+    found = moved_patches(leaves, rgb)
+    assert (found != leaves.leaf).mean() > 0.03
+    assert np.array_equal(found, without_numba(lambda: moved_patches(leaves, rgb)))
+    there = np.arange(56) < np.arange(40)[:, None] + 8
+    gap = replace(leaves, there=there)
+    found = moved_patches(gap, rgb)
+    assert np.array_equal(found, without_numba(lambda: moved_patches(gap, rgb)))
+
+
+@pytest.mark.parametrize(("old", "new"), [(1, 3), (2, 12), (5, 15), (9, 31)])
+def test_taps_are_those_of_bicubic_interpolation(old, new):
+    places, weights = coarse.bicubic_taps(new, old)
+    matrix = np.zeros((new, old), np.float32)
+    np.add.at(matrix, (np.arange(new)[:, None], places), weights)
+    one = torch.eye(old)[None, None]
+    expected = interpolate(one, size=(new, old), mode="bicubic", align_corners=False)[0, 0]
+    assert np.allclose(matrix, expected, atol=1e-6)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 7), st.integers(1, 7), st.integers(1, 13))
+@settings(max_examples=40, deadline=None)
+def test_resizing_gives_the_bits_of_arrays(seed, height, width, n):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(0, 10, (height, width, n)).astype(np.float32)
+    taps = *coarse.bicubic_taps(3 * height, height), *coarse.bicubic_taps(6 * width, width)
+    own = rng.integers(0, n, 18 * height * width, dtype=np.int32)
+    found, arrays = np.empty((2, len(own), n), np.float32)
+    coarse._resize(values, *taps, own, np.float32(1.3), found)
+    coarse._resize.instead(values, *taps, own, np.float32(1.3), arrays)
+    assert found.tobytes() == arrays.tobytes()
+    size = 3 * height, 6 * width
+    planes = torch.from_numpy(values).permute(2, 0, 1)[None]
+    expected = interpolate(planes, size=size, mode="bicubic")[0].permute(1, 2, 0).reshape(-1, n)
+    expected[torch.arange(len(own)), torch.from_numpy(own).long()] += 1.3
+    assert np.allclose(found, expected, atol=1e-4)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 9), st.integers(1, 6))
+@settings(max_examples=80, deadline=None)
+def test_the_nearest_leaf_is_the_leftmost_and_uppermost_of_the_nearest(seed, height, width, n):
+    rng = np.random.default_rng(seed)
+    before = rng.integers(0, n, (height, width), dtype=np.int32)
+    before = np.unique(before, return_inverse=True)[1].reshape(height, width).astype(np.int32)
+    moves = rng.random((height, width)) < 0.4
+    after = np.where(moves, rng.permutation(before.reshape(-1)).reshape(before.shape), before)
+    after = after.astype(np.int32)
+    leaf = rng.permutation(height * width).reshape(height, width).astype(np.int32)
+    expected = leaf.copy()
+    stays = after == before
+    for y, x in np.argwhere(~stays):
+        source = before == after[y, x]
+        source = source & stays if (source & stays).any() else source
+        _, column, row = min(
+            ((row - y) ** 2 + (column - x) ** 2, column, row) for row, column in np.argwhere(source)
+        )
+        expected[y, x] = leaf[row, column]
+    assert np.array_equal(coarse._with_leaves(leaf, before, after), expected)
+    assert np.array_equal(coarse._with_leaves.instead(leaf, before, after), expected)
 
 
 # -- in the refinement ----------------------------------------------------------------------------
