@@ -128,9 +128,11 @@ def _dot(rows: Floats, a: int, b: int, sums: Floats) -> Any:
     """
     for i in range(32):
         sums[i] = np.float32(0)
-    for start in range(0, rows.shape[1], 384):
-        for i in range(start, start + 32):
-            sums[i - start] += (
+    for block in range(rows.shape[1] // 384):  # a range with a step would keep it from vectors
+        start = block * 384
+        for lane in range(32):
+            i = start + lane
+            sums[lane] += (
                 rows[a, i] * rows[b, i]
                 + rows[a, i + 32] * rows[b, i + 32]
                 + rows[a, i + 64] * rows[b, i + 64]
