@@ -70,7 +70,7 @@ from regiontree.images.valid import (
 from regiontree.refine import PatchLeaves
 from regiontree.refine.regions import keep_leaves
 from regiontree.settings import BackboneSettings, Settings
-from regiontree.spectral.affinity import EQUAL, make_affinity, max_cosine_distance, unit_rows
+from regiontree.spectral.affinity import all_equal, make_affinity, unit_rows
 from regiontree.spectral.graph import part_graph
 from regiontree.spectral.oversegment import PatchGraph
 from regiontree.spectral.smooth import smooth_features
@@ -462,10 +462,9 @@ class RegionParser:
         unit = unit_rows((rows if gaps is None else rows[torch.from_numpy(gaps.index)]).to(device))
         if settings.smooth.steps:
             unit = self._smoothed(unit, (h, w), rgb, there, gaps)
-        largest = max_cosine_distance(unit)
-        if largest < EQUAL:
+        if all_equal(unit):
             return _finished(_whole(size, StopReason.UNIFORM), there, meta)
-        affinity = make_affinity(unit, settings.affinity, largest)
+        affinity = make_affinity(unit, settings.affinity)
         seen = None if gaps is None else gaps.there
         patches = PatchGraph(unit, affinity, settings.affinity, (h, w), seen)
         parts = settings.parts.group(patches, rgb, seed=settings.seed)

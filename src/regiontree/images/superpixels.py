@@ -227,7 +227,7 @@ def _grouped(
     if rgb is None:
         raise FeatureError(
             f"overclustering {method!r} divides the photograph: pass it as rgb, or use "
-            "simultaneous, features or none"
+            "contiguous, simultaneous, features or none"
         )
     found = image_parts(
         rgb,

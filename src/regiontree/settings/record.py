@@ -22,7 +22,7 @@ from regiontree.settings.stages import (
     known_keys,
 )
 from regiontree.spectral.affinity import AffinitySettings
-from regiontree.spectral.oversegment import Oversegmentation, SpectralClustering
+from regiontree.spectral.oversegment import ContiguousWard, Oversegmentation
 from regiontree.system.stages import build_record, keys_of, unused_keys, values_of
 
 __all__ = ["Settings", "record_differences"]
@@ -67,7 +67,7 @@ class Settings:
     view: ViewSettings = field(default_factory=ViewSettings)
     smooth: SmoothSettings = field(default_factory=SmoothSettings)
     affinity: AffinitySettings = field(default_factory=AffinitySettings)
-    parts: Oversegmentation = field(default_factory=SpectralClustering)
+    parts: Oversegmentation = field(default_factory=ContiguousWard)
     tree: TreeBuilder = field(default_factory=SpectralWard)
     refine: Refinement | None = field(default_factory=Guided)
     seed: int = SEED.default

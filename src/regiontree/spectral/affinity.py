@@ -31,11 +31,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from regiontree.errors import FeatureError
 from regiontree.spectral.groups import sum_by_group
+from regiontree.system.jit import jit
+from regiontree.system.lazy import lazy
 from regiontree.system.stages import OnlyIf, check_settings, setting
 
 __all__ = [
@@ -43,6 +47,7 @@ __all__ = [
     "AffinitySettings",
     "BlockedAffinity",
     "LowRankAffinity",
+    "all_equal",
     "dense_affinity",
     "make_affinity",
     "max_cosine_distance",
@@ -53,6 +58,7 @@ __all__ = [
 # of this size. Stretching it to [0, 1] would turn rounding into structure.
 EQUAL = 1e-6
 _SUM_ROWS = 2048  # rows of F summed at once
+_TINY, _HUGE = 1e-12, 1e12  # lengths between which squares in float32 lose nothing
 _BLOCK_ENTRIES = 4_000_000  # float32 entries of W held at once: 16 MB
 
 
@@ -133,6 +139,11 @@ def unit_rows(features: Tensor) -> Tensor:
         )
     if features.dtype == torch.float64:
         features = features.float()
+    if features.dtype == torch.float32 and features.device.type == "cpu":
+        length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+        low, high = (float(value) for value in length.aminmax())
+        if _TINY < low and high < _HUGE:  # NaN and infinity are not
+            return features / length
     # The rows are first divided by their largest entry, so that the squares of extreme values stay
     # finite. Both divisions are in place: for a million patches, one more float32 copy of the
     # features would take gigabytes.
@@ -155,6 +166,14 @@ def unit_rows(features: Tensor) -> Tensor:
     return unit
 
 
+def all_equal(unit: Tensor) -> bool:
+    """Whether no two rows of `unit` (n, d) are a cosine distance of :data:`EQUAL` apart."""
+    # The first row says no at once for nearly every photograph.
+    if float((unit @ unit[0]).min()) <= 1.0 - EQUAL:
+        return False
+    return max_cosine_distance(unit) < EQUAL
+
+
 def make_affinity(
     unit: Tensor, settings: AffinitySettings, max_distance: float | None = None
 ) -> Affinity:
@@ -167,7 +186,7 @@ def make_affinity(
     settings
         How the affinity is computed from the distance.
     max_distance
-        Largest cosine distance between two rows. None: it is computed here.
+        Largest cosine distance between two rows. None: it is computed when it is first needed.
     """
     if settings.is_low_rank:
         return LowRankAffinity(unit, max_distance)
@@ -239,11 +258,22 @@ class LowRankAffinity:
     def __init__(self, unit: Tensor, max_distance: float | None = None) -> None:
         self.unit = unit
         self.n = len(unit)
-        if max_distance is None:
-            max_distance = max_cosine_distance(unit)
-        self.max_distance = max_distance
-        self.b = 0.0 if max_distance < EQUAL else 1.0 / max_distance
-        self.a = 1.0 - self.b
+        self._given = max_distance
+
+    @lazy
+    def max_distance(self) -> float:
+        """Largest cosine distance."""
+        return max_cosine_distance(self.unit) if self._given is None else self._given
+
+    @property
+    def b(self) -> float:
+        """The coefficient of ``F F'``."""
+        return 0.0 if self.max_distance < EQUAL else 1.0 / self.max_distance
+
+    @property
+    def a(self) -> float:
+        """The coefficient of ``11'``."""
+        return 1.0 - self.b
 
     def degrees(self) -> Tensor:
         """Row sums of W: see :meth:`Affinity.degrees`."""
@@ -295,9 +325,14 @@ class BlockedAffinity:
         self.unit = unit
         self.n = len(unit)
         self.settings = settings
-        cosine = max_cosine_distance(unit) if max_distance is None else max_distance
+        self._given = max_distance
+
+    @lazy
+    def max_distance(self) -> float:
+        """Largest distance of the kind that the settings name."""
+        cosine = max_cosine_distance(self.unit) if self._given is None else self._given
         # For unit rows |f_i - f_j|^2 = 2 (1 - f_i.f_j): one pair is farthest by both distances.
-        self.max_distance = cosine if settings.distance == "cosine" else (2 * cosine) ** 0.5
+        return cosine if self.settings.distance == "cosine" else (2 * cosine) ** 0.5
 
     def rows(self, start: int, stop: int) -> Tensor:
         """Rows `start` to `stop` - 1 of W, (stop - start, n) float32."""
@@ -353,12 +388,35 @@ def part_sums(unit: Tensor, labels: Tensor, k: int) -> Tensor:
     k
         Number of parts.
     """
+    if unit.device.type == "cpu" and unit.dtype == torch.float32:
+        added = np.zeros((k, unit.shape[1]))
+        _add_rows(added, np.ascontiguousarray(unit.numpy()), labels.numpy())
+        return torch.from_numpy(added)
     sums = unit.new_zeros(k, unit.shape[1], dtype=torch.float64)
     step = max(1, _BLOCK_ENTRIES // unit.shape[1])
     for start in range(0, len(unit), step):
         block = slice(start, start + step)
         sums += sum_by_group(unit[block].double(), labels[block], k)
     return sums
+
+
+def _add_rows_of_torch(
+    sums: NDArray[np.float64], rows: NDArray[np.float32], labels: NDArray[np.int64]
+) -> None:
+    """What :func:`_add_rows` does, bit by bit."""
+    for row, label in zip(rows, labels.tolist(), strict=True):
+        sums[label] += row
+
+
+@jit(instead=_add_rows_of_torch)
+def _add_rows(
+    sums: NDArray[np.float64], rows: NDArray[np.float32], labels: NDArray[np.int64]
+) -> None:
+    """Add each row to the sum of its group, in the order of the rows."""
+    for i in range(rows.shape[0]):
+        label = labels[i]
+        for j in range(rows.shape[1]):
+            sums[label, j] += np.float64(rows[i, j])
 
 
 def dense_affinity(unit: Tensor, settings: AffinitySettings) -> Tensor:
