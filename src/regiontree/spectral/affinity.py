@@ -404,8 +404,11 @@ def _add_rows_of_torch(
     sums: NDArray[np.float64], rows: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> None:
     """What :func:`_add_rows` does, bit by bit."""
-    for row, label in zip(rows, labels.tolist(), strict=True):
-        sums[label] += row
+    total = torch.from_numpy(sums)
+    step = max(1, _BLOCK_ENTRIES // rows.shape[1])
+    for start in range(0, len(rows), step):
+        block = torch.from_numpy(rows[start : start + step]).double()
+        total.index_add_(0, torch.from_numpy(labels[start : start + step]), block)
 
 
 @jit(instead=_add_rows_of_torch)
