@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from regiontree.spectral.graph import FloatArray, IntArray, PartGraph
+from regiontree.system.jit import jit
 from regiontree.tree.kernel import accumulate_max, canonical_order
+from regiontree.tree.paths import sum_in_order
 from regiontree.tree.stop import StopReason
 
 __all__ = [
@@ -28,6 +31,7 @@ __all__ = [
     "TreeBuilder",
     "assemble",
     "assemble_merges",
+    "node_embeddings",
 ]
 
 
@@ -189,3 +193,31 @@ def assemble_merges(pairs: IntArray, height: FloatArray, count: IntArray) -> Hie
         ncut=np.zeros(len(groups), np.float32),
         stop=np.where(node_height > 0, StopReason.INNER, leaf).astype(np.uint8),
     )
+
+
+def node_embeddings(hierarchy: Hierarchy, graph: PartGraph) -> NDArray[np.float16]:
+    """The mean of the unit patch features of each node, scaled to unit length, (N, d) float16."""
+    parents = hierarchy.parents.astype(np.int64)
+    leaves = np.zeros((len(parents), graph.sums.shape[1]))
+    for leaf, part in zip(hierarchy.leaf_of_part.tolist(), graph.sums, strict=True):
+        leaves[leaf] += part
+    sums = _sum_below(leaves, parents)
+    length = np.sqrt(np.einsum("nd,nd->n", sums, sums))
+    sums /= np.maximum(length, 1e-12)[:, None]
+    unit: NDArray[np.float16] = torch.from_numpy(sums).half().numpy()
+    return unit
+
+
+def _sum_below_of_numpy(values: FloatArray, parents: IntArray) -> FloatArray:
+    """What :func:`_sum_below` gives, bit by bit."""
+    return sum_in_order(parents, values)
+
+
+@jit(instead=_sum_below_of_numpy)
+def _sum_below(values: FloatArray, parents: IntArray) -> FloatArray:
+    """Sum of the rows of each node and all nodes below it, (N, d); `values` (N, d) are changed."""
+    for node in range(parents.shape[0] - 1):
+        parent = parents[node]
+        for i in range(values.shape[1]):
+            values[parent, i] += values[node, i]
+    return values

@@ -31,6 +31,7 @@ and Lafon, ACHA 2006 (eigenvectors scaled as in diffusion maps).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,16 +142,44 @@ def ward_merges(
     """
     k = len(rows)
     weight = count.astype(float)
-    square = (rows**2).sum(axis=1)
-    apart = np.maximum(0.0, square[:, None] + square - 2 * gram(rows))
-    if exponent == 3:  # a power takes several times as long as a root
-        apart *= np.sqrt(apart)
-    elif exponent != 2:
-        apart **= exponent / 2
-    cost = apart * weight[:, None] * weight / (weight[:, None] + weight)
-    np.fill_diagonal(cost, np.inf)
+    cost = _first_costs(gram(rows), weight, exponent)
     pairs, costs = _merges(cost, weight)
     return pairs, np.maximum.accumulate(costs)
+
+
+def _first_costs_of_numpy(
+    products: FloatArray, weight: FloatArray, exponent: float
+) -> FloatArray:
+    """What :func:`_first_costs` gives: bit by bit if the exponent is 2 or 3."""
+    square = products.diagonal()
+    cost = np.maximum(0.0, square[:, None] + square - 2 * products)
+    if exponent == 3:
+        cost *= np.sqrt(cost)
+    elif exponent != 2:
+        cost **= exponent / 2
+    cost *= weight[:, None] * weight / (weight[:, None] + weight)
+    np.fill_diagonal(cost, np.inf)
+    return cost
+
+
+@jit(instead=_first_costs_of_numpy)
+def _first_costs(products: FloatArray, weight: FloatArray, exponent: float) -> FloatArray:
+    """The cost of merging each two points, (k, k), infinite on the diagonal.
+
+    `products` (k, k) are the dot products of their rows, and `weight` is (k,).
+    """
+    k = weight.shape[0]
+    cost = np.empty((k, k), np.float64)
+    for i in range(k):
+        for j in range(k):
+            apart = max(0.0, products[i, i] + products[j, j] - 2 * products[i, j])
+            if exponent == 3:  # a power takes several times as long as a root
+                apart *= math.sqrt(apart)
+            elif exponent != 2:
+                apart **= exponent / 2
+            cost[i, j] = apart * (weight[i] * weight[j] / (weight[i] + weight[j]))
+        cost[i, i] = np.inf
+    return cost
 
 
 def _merges_of_numpy(cost: FloatArray, weight: FloatArray) -> tuple[IntArray, FloatArray]:

@@ -103,13 +103,12 @@ def neighbouring_pairs(grid: tuple[int, int], there: NDArray[np.bool_] | None = 
     h, w = grid
     seen = np.ones(grid, bool) if there is None else there
     number = np.where(seen, np.cumsum(seen.reshape(-1)).reshape(grid) - 1, -1)
-    found = []
-    for dy, dx in _FOLLOWING:
-        here = number[: h - dy, max(0, -dx) : w - max(0, dx)]
-        beside = number[dy:, max(0, dx) : w - max(0, -dx)]
-        both = (here >= 0) & (beside >= 0)
-        found.append(np.stack([here[both], beside[both]], axis=1))
-    pairs = np.concatenate(found).astype(np.int64)
+    framed = np.full((h + 1, w + 2), -1)
+    framed[:h, 1 : w + 1] = number
+    beside = np.stack([framed[dy : dy + h, 1 + dx : 1 + dx + w] for dy, dx in _FOLLOWING], axis=2)
+    both = (number[:, :, None] >= 0) & (beside >= 0)
+    here = np.broadcast_to(number[:, :, None], beside.shape)
+    pairs = np.stack([here[both], beside[both]], axis=1)
     if there is not None and not there.all():
         piece = connected_pieces(int(seen.sum()), pairs[:, 0], pairs[:, 1])
         first = np.sort(np.unique(piece, return_index=True)[1])

@@ -40,8 +40,9 @@ def gram(rows: FloatArray) -> FloatArray:
     >>> gram(np.array([[1.0, 2.0], [0.0, 3.0]])).tolist()
     [[5.0, 6.0], [6.0, 9.0]]
     """
-    lower = np.tril(product(rows, rows.T))
-    return lower + np.tril(lower, -1).T
+    half = product(rows, rows.T)
+    half *= 0.5  # products of a library need not be symmetric to the last bit, but this sum is
+    return half + half.T
 
 
 def leading_eigenpairs(matrix: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
