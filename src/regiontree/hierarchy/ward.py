@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -83,6 +84,7 @@ class SpectralWard:
         0.33, "Height at which the tree is cut when nobody says where.", low=0, high=1
     )
     name: str = "ward"
+    uses_affinity: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -147,9 +149,7 @@ def ward_merges(
     return pairs, np.maximum.accumulate(costs)
 
 
-def _first_costs_of_numpy(
-    products: FloatArray, weight: FloatArray, exponent: float
-) -> FloatArray:
+def _first_costs_of_numpy(products: FloatArray, weight: FloatArray, exponent: float) -> FloatArray:
     """What :func:`_first_costs` gives: bit by bit if the exponent is 2 or 3."""
     square = products.diagonal()
     cost = np.maximum(0.0, square[:, None] + square - 2 * products)

@@ -162,6 +162,7 @@ class _OfPhotograph:
 
     name: ClassVar[str]
     needs_pixels: ClassVar[bool] = True
+    uses_affinity: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -145,6 +145,12 @@ class Settings:
         return self.parts.needs_pixels
 
     @property
+    def uses_affinity(self) -> bool:
+        """Whether the parts or the tree depend on the affinity of patches."""
+        # A class of another package that does not say so is taken to use it.
+        return any(getattr(stage, "uses_affinity", True) for stage in (self.parts, self.tree))
+
+    @property
     def methods(self) -> dict[str, str]:
         """The chosen method of each stage that has a choice: stage -> name, or ``none``."""
         records = {stage: getattr(self, stage) for stage in CHOICES}
@@ -242,6 +248,15 @@ def _check_used(settings: Settings, before: Settings, given: Mapping[str, Given]
                 raise UnusedSettingError(
                     f"{one.written} {one.value!r} has no effect unless {stage}.{when}; leave it out"
                 )
+    changed = [one.written for key, one in given.items()
+               if key.startswith("affinity.") and one.value is not None
+               and values[key] != usual[key]]  # fmt: skip
+    if changed and not settings.uses_affinity:
+        raise UnusedSettingError(
+            f"{changed[0]} has no effect: neither parts.method {settings.parts.name!r} nor "
+            f"tree.builder {settings.tree.name!r} uses the affinity; leave it out, or set "
+            "parts.method to 'simultaneous' or tree.builder to 'recursive'"
+        )
     network = settings.backbone.name
     if settings.is_precomputed and settings.view.views not in (1, ViewSettings().views):
         raise UnusedSettingError(

@@ -207,6 +207,7 @@ class FeatureClustering:
     tolerance: float = _tolerance()
     name: ClassVar[str] = "features"
     needs_pixels: ClassVar[bool] = False
+    uses_affinity: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -227,6 +228,7 @@ class EveryPatch:
 
     name: ClassVar[str] = "none"
     needs_pixels: ClassVar[bool] = False
+    uses_affinity: ClassVar[bool] = False
 
     def group(
         self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int

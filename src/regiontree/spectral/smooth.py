@@ -83,12 +83,10 @@ def smooth_features(
             for _ in range(steps):
                 _step_by_torch(smooth, edges, temperature)
         return smooth
-    source = widened(features.numpy().reshape(h * w, d))
-    target = np.empty_like(source)
+    rows = widened(features.numpy().reshape(h * w, d))
     for _ in range(steps):
-        _step(source, target, (h, w), edges.numpy(), temperature)
-        source, target = target, source
-    return torch.from_numpy(np.ascontiguousarray(source[:, :d])).reshape(h, w, d)
+        _step(rows, (h, w), edges.numpy(), temperature)
+    return torch.from_numpy(np.ascontiguousarray(rows[:, :d])).reshape(h, w, d)
 
 
 def _edges(features: Tensor, colours: Tensor | None, there: Tensor | None) -> Tensor:
@@ -110,13 +108,10 @@ def _edges(features: Tensor, colours: Tensor | None, there: Tensor | None) -> Te
     return edges
 
 
-def _step_of_torch(
-    source: Floats, target: Floats, grid: tuple[int, int], edges: Floats, temperature: float
-) -> None:
+def _step_of_torch(rows: Floats, grid: tuple[int, int], edges: Floats, temperature: float) -> None:
     """What :func:`_step` does, by torch."""
-    target[:] = source
     with one_thread():
-        smooth = torch.from_numpy(target).reshape(*grid, -1)
+        smooth = torch.from_numpy(rows).reshape(*grid, -1)
         _step_by_torch(smooth, torch.from_numpy(edges), temperature)
 
 
@@ -184,53 +179,58 @@ def _weights(
 
 
 @jit(instead=_step_of_torch)
-def _step(
-    source: Floats, target: Floats, grid: tuple[int, int], edges: Floats, temperature: float
-) -> None:
-    """One step of smoothing: `source` (h * w, d) into `target`; d is a multiple of 384.
+def _step(rows: Floats, grid: tuple[int, int], edges: Floats, temperature: float) -> None:
+    """One step of smoothing of `rows` (h * w, d), in place; d is a multiple of 384.
 
     `edges` (4, h, w) are those of :func:`_edges`.
     """
     h, w = grid
-    d = source.shape[1]
-    above = np.zeros((4, w), np.float32)  # of the pairs whose first patch is in the row above
-    own = np.zeros((4, w), np.float32)
+    d = rows.shape[1]
+    # The row of the grid above and the one at work, with their values before this step.
+    above, own = np.zeros((w, d), np.float32), np.zeros((w, d), np.float32)
+    # The weights of the pairs whose first patch is in these rows.
+    of_above, of_own = np.zeros((4, w), np.float32), np.zeros((4, w), np.float32)
     sums = np.empty(32, np.float32)
     nothing = np.float32(0)
     for y in range(h):
         above, own = own, above
-        _weights(source, y, grid, edges, temperature, sums, own)
+        of_above, of_own = of_own, of_above
+        _weights(rows, y, grid, edges, temperature, sums, of_own)
         for x in range(w):
-            # A neighbour outside the grid has the weight 0, and is read as the patch itself.
+            for i in range(d):
+                own[x, i] = rows[y * w + x, i]
+        below = (y + 1) * w if y + 1 < h else y * w
+        for x in range(w):
+            # A neighbour outside the grid has the weight 0, and another is read in its place.
+            left = x - 1 if x > 0 else x
+            right = x + 1 if x + 1 < w else x
             at = y * w + x
-            inner_left, inner_right = x > 0, x + 1 < w
-            left = 1 if inner_left else 0
-            right = 1 if inner_right else 0
-            high = at - w if y > 0 else at
-            low = at + w if y + 1 < h else at
-            a, b = own[0, x], own[0, x - left] if inner_left else nothing
-            c, e = above[2, x], own[2, x]
             # Two loops, since LLVM uses vectors only where few arrays have to be told apart.
+            to_right = of_own[0, x]
+            to_left = of_own[0, left] if x > 0 else nothing
+            up = of_above[2, x]
+            up_left = of_above[3, left] if x > 0 else nothing
+            up_right = of_above[1, right] if x + 1 < w else nothing
             for i in range(d):
-                target[at, i] = (
-                    source[at, i]
-                    + a * source[at + right, i]
-                    + b * source[at - left, i]
-                    + c * source[high, i]
-                    + e * source[low, i]
+                rows[at, i] = (
+                    own[x, i]
+                    + to_right * own[right, i]
+                    + to_left * own[left, i]
+                    + up * above[x, i]
+                    + up_left * above[left, i]
+                    + up_right * above[right, i]
                 )
-            a, b = own[1, x], above[1, x + right] if inner_right else nothing
-            c, e = own[3, x], above[3, x - left] if inner_left else nothing
+            down_left, down, down_right = of_own[1, x], of_own[2, x], of_own[3, x]
+            if y + 1 < h:
+                for i in range(d):
+                    rows[at, i] += (
+                        down_left * rows[below + left, i]
+                        + down * rows[below + x, i]
+                        + down_right * rows[below + right, i]
+                    )
+            scale = np.float32(1.0 / max(math.sqrt(_dot(rows, at, at, sums)), 1e-12))
             for i in range(d):
-                target[at, i] += (
-                    a * source[low - left, i]
-                    + b * source[high + right, i]
-                    + c * source[low + right, i]
-                    + e * source[high - left, i]
-                )
-            scale = np.float32(1.0 / max(math.sqrt(_dot(target, at, at, sums)), 1e-12))
-            for i in range(d):
-                target[at, i] *= scale
+                rows[at, i] *= scale
 
 
 # -- by torch -------------------------------------------------------------------------------------
