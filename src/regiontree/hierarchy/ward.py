@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -142,7 +142,6 @@ def ward_merges(
     costs : (k - 1,) float64
         Increase of the sum of dispersions, never falling.
     """
-    k = len(rows)
     weight = count.astype(float)
     cost = _first_costs(gram(rows), weight, exponent)
     pairs, costs = _merges(cost, weight)
@@ -262,7 +261,7 @@ def _merges(cost: FloatArray, weight: FloatArray) -> tuple[IntArray, FloatArray]
 
 
 @jit()
-def _find_nearest(cost: FloatArray, row: int, nearest: IntArray, least: FloatArray) -> None:
+def _find_nearest(cost: FloatArray, row: Any, nearest: IntArray, least: FloatArray) -> None:
     """The cheapest merge of a row, the lowest column of equal ones."""
     at = 0
     for column in range(1, cost.shape[1]):

@@ -142,8 +142,8 @@ def unit_rows(features: Tensor) -> Tensor:
     if features.dtype == torch.float32 and features.device.type == "cpu":
         length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
         low, high = (float(value) for value in length.aminmax())
-        if _TINY < low and high < _HUGE:  # NaN and infinity are not
-            return features / length
+        if low > _TINY and high < _HUGE:  # NaN and infinity are not
+            return torch.div(features, length)
     # The rows are first divided by their largest entry, so that the squares of extreme values stay
     # finite. Both divisions are in place: for a million patches, one more float32 copy of the
     # features would take gigabytes.

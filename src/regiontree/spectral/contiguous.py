@@ -74,8 +74,8 @@ def contiguous_groups(
     array([0, 0, 1, 1])
     """
     owner = _merged(widened(rows), neighbouring_pairs(grid, there), count)
-    _, groups = np.unique(owner, return_inverse=True)
-    return groups.astype(np.int64)
+    groups: Ints = np.unique(owner, return_inverse=True)[1].astype(np.int64)
+    return groups
 
 
 def neighbouring_pairs(grid: tuple[int, int], there: NDArray[np.bool_] | None = None) -> Ints:
@@ -116,14 +116,14 @@ def neighbouring_pairs(grid: tuple[int, int], there: NDArray[np.bool_] | None = 
     return np.ascontiguousarray(pairs)
 
 
-def _apart_of_numpy(rows: Floats32, a: int, b: int, sums: Floats32) -> Any:
+def _apart_of_numpy(rows: Floats32, a: Any, b: Any, sums: Floats32) -> Any:
     """What :func:`_apart` gives, bit by bit."""
     apart = rows[a] - rows[b]
     return sum_of_rows((apart * apart)[None])[0]
 
 
 @jit(instead=_apart_of_numpy)
-def _apart(rows: Floats32, a: int, b: int, sums: Floats32) -> Any:
+def _apart(rows: Floats32, a: Any, b: Any, sums: Floats32) -> Any:
     """The squared distance of two rows, in the order of :mod:`regiontree.spectral.lanes`.
 
     `sums` (32,) is room for partial sums.
@@ -157,13 +157,13 @@ def _apart(rows: Floats32, a: int, b: int, sums: Floats32) -> Any:
     return (sums[0] + sums[2]) + (sums[1] + sums[3])
 
 
-def _join_of_numpy(rows: Floats32, a: int, b: int, share: Any) -> None:
+def _join_of_numpy(rows: Floats32, a: Any, b: Any, share: Any) -> None:
     """What :func:`_join` does, bit by bit."""
     rows[a] += share * (rows[b] - rows[a])
 
 
 @jit(instead=_join_of_numpy)
-def _join(rows: Floats32, a: int, b: int, share: Any) -> None:
+def _join(rows: Floats32, a: Any, b: Any, share: Any) -> None:
     """Move row `a` towards row `b` by a share (float32) of their distance."""
     for i in range(rows.shape[1]):
         rows[a, i] += share * (rows[b, i] - rows[a, i])
@@ -190,17 +190,17 @@ def _costs(rows: Floats32, pairs: Ints) -> Floats:
 
 
 @jit()
-def _comes_first(a: int, b: int, least: Floats, size: Ints) -> bool:
+def _comes_first(a: Any, b: Any, least: Floats, size: Ints) -> Any:
     """Whether group `a` is above group `b` in the heap: see the rule at the top of the module."""
     if least[a] != least[b]:
-        return bool(least[a] < least[b])
+        return least[a] < least[b]
     if size[a] != size[b]:
-        return bool(size[a] < size[b])
+        return size[a] < size[b]
     return a < b
 
 
 @jit()
-def _sink(heap: Ints, length: int, at: int, least: Floats, size: Ints) -> None:
+def _sink(heap: Ints, length: Any, at: Any, least: Floats, size: Ints) -> None:
     """Move the group at a place of the heap down to where it belongs."""
     group = heap[at]
     while 2 * at + 1 < length:
@@ -215,7 +215,7 @@ def _sink(heap: Ints, length: int, at: int, least: Floats, size: Ints) -> None:
 
 
 @jit()
-def _root(owner: Ints, group: int) -> Any:
+def _root(owner: Ints, group: Any) -> Any:
     """The group that a group has become a part of, with shorter ways from now on."""
     while owner[group] != group:
         owner[group] = owner[owner[group]]

@@ -25,6 +25,8 @@ last digits, as it adds in another order.
 from __future__ import annotations
 
 import math
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -116,7 +118,7 @@ def _step_of_torch(rows: Floats, grid: tuple[int, int], edges: Floats, temperatu
 
 
 @jit()
-def _dot(rows: Floats, a: int, b: int, sums: Floats) -> Any:
+def _dot(rows: Floats, a: Any, b: Any, sums: Floats) -> Any:
     """The dot product of two rows (float32), in the order of :mod:`regiontree.spectral.lanes`.
 
     `sums` (LANES,) is room for partial sums.
