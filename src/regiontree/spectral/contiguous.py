@@ -6,9 +6,10 @@ the mean of their group::
 
     cost(a, b) = n_a n_b / (n_a + n_b) |m_a - m_b|^2
 
-with n patches and mean m. The cheapest merge comes next. If several are as cheap, the one that the
-smaller group takes part in comes first, and then the one of the group that began at the first
-patch. So nothing is random, and equal patches become groups of about equal size.
+with n patches and mean m. The cheapest merge comes next. If several are as cheap, the smallest
+group that takes part in one of them merges first, of equally small ones the lowest number. It
+merges with its smallest neighbour, of equally small ones the first in its list. So nothing is
+random, and equal patches become groups of about equal size.
 
 Pieces of the grid that do not touch, as patches are missing between them, are linked in a chain.
 So there are as many groups as asked for, unless there are fewer patches.
@@ -241,6 +242,7 @@ def _merged(rows: Floats32, pairs: Ints, count: int) -> Ints:
     last = np.full(n, -1, np.int64)
     least = np.full(n, np.inf, np.float64)  # of each group: the cost of its cheapest merge
     best = np.full(n, -1, np.int64)  # and the pair
+    partner_size = np.ones(n, np.int64)  # and how large the other group was then
     for e in range(m):
         for side in range(2):
             group = pairs[e, side]
@@ -271,6 +273,8 @@ def _merged(rows: Floats32, pairs: Ints, count: int) -> Ints:
             other = _root(owner, pairs[e, 0])
             if other == group:
                 other = _root(owner, pairs[e, 1])
+            merges = size[other] == partner_size[group]  # else there may be a smaller one
+        if merges:
             owner[other] = group
             size[group] += size[other]
             _join(rows, group, other, np.float32(size[other] / size[group]))
@@ -285,8 +289,8 @@ def _merged(rows: Floats32, pairs: Ints, count: int) -> Ints:
             after = following[half]
             e = half // 2
             keeps = cost[e] >= 0
+            other = _root(owner, pairs[e, 1 - half % 2])
             if keeps and merges:
-                other = _root(owner, pairs[e, 1 - half % 2])
                 keeps = other != group and seen_from[other] != left
                 if keeps:
                     seen_from[other] = left
@@ -295,9 +299,12 @@ def _merged(rows: Floats32, pairs: Ints, count: int) -> Ints:
                 else:
                     cost[e] = -1.0
             if keeps:
-                if cost[e] < least[group]:
+                if cost[e] < least[group] or (
+                    cost[e] == least[group] and size[other] < partner_size[group]
+                ):
                     least[group] = cost[e]
                     best[group] = e
+                    partner_size[group] = size[other]
                 if before < 0:
                     first[group] = half
                 else:

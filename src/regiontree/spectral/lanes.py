@@ -49,10 +49,7 @@ def sum_of_rows(terms: NDArray[np.float32]) -> NDArray[np.float32]:
     blocks = terms.reshape(len(terms), -1, TERMS, LANES)
     sums = np.zeros((len(terms), LANES), np.float32)
     for block in range(blocks.shape[1]):
-        of_block = blocks[:, block, 0].copy()
-        for term in range(1, TERMS):
-            of_block += blocks[:, block, term]
-        sums += of_block
+        sums += blocks[:, block].sum(axis=1)  # term by term, as it is not the last axis
     half = LANES // 2
     while half:
         sums = sums[:, :half] + sums[:, half:]
