@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from regiontree.spectral.graph import FloatArray, IntArray, PartGraph
@@ -202,9 +201,8 @@ def node_embeddings(hierarchy: Hierarchy, graph: PartGraph) -> NDArray[np.float1
     for leaf, part in zip(hierarchy.leaf_of_part.tolist(), graph.sums, strict=True):
         leaves[leaf] += part
     sums = _sum_below(leaves, parents)
-    length = np.sqrt(np.einsum("nd,nd->n", sums, sums))
-    sums /= np.maximum(length, 1e-12)[:, None]
-    unit: NDArray[np.float16] = torch.from_numpy(sums).half().numpy()
+    sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    unit: NDArray[np.float16] = sums.astype(np.float16)
     return unit
 
 

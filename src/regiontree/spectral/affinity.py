@@ -58,7 +58,6 @@ __all__ = [
 # of this size. Stretching it to [0, 1] would turn rounding into structure.
 EQUAL = 1e-6
 _SUM_ROWS = 2048  # rows of F summed at once
-_TINY, _HUGE = 1e-12, 1e12  # lengths between which squares in float32 lose nothing
 _BLOCK_ENTRIES = 4_000_000  # float32 entries of W held at once: 16 MB
 
 
@@ -139,15 +138,10 @@ def unit_rows(features: Tensor) -> Tensor:
         )
     if features.dtype == torch.float64:
         features = features.float()
-    if features.dtype == torch.float32 and features.device.type == "cpu":
-        length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
-        low, high = (float(value) for value in length.aminmax())
-        if low > _TINY and high < _HUGE:  # NaN and infinity are not
-            return torch.div(features, length)
     # The rows are first divided by their largest entry, so that the squares of extreme values stay
     # finite. Both divisions are in place: for a million patches, one more float32 copy of the
     # features would take gigabytes.
-    scale = features.abs().amax(dim=1, keepdim=True).float()
+    scale = torch.linalg.vector_norm(features, torch.inf, dim=1, keepdim=True).float()
     if not bool(torch.isfinite(scale).all()):
         bad = int((~torch.isfinite(features)).any(dim=1).sum())
         raise FeatureError(
@@ -160,8 +154,7 @@ def unit_rows(features: Tensor) -> Tensor:
             f"features are all zero in {bad} of {len(features)} patches, so they have no "
             "direction to compare; remove or fill those patches"
         )
-    unit: Tensor = features.to(torch.float32, copy=True)
-    unit /= scale
+    unit: Tensor = features.float() / scale
     unit /= torch.linalg.vector_norm(unit, dim=1, keepdim=True)
     return unit
 
