@@ -46,16 +46,17 @@ from regiontree.images import load_image, to_pixels
 STAGES = {
     "unit rows": [("regiontree.parser", "unit_rows")],
     "max distance": [
-        ("regiontree.parser", "max_cosine_distance"),
+        ("regiontree.parser", "all_equal"),
         ("regiontree.spectral.affinity", "max_cosine_distance"),
     ],
+    "merging of patches": [("regiontree.spectral.oversegment", "contiguous_groups")],
     "degrees": [("regiontree.spectral.affinity", "LowRankAffinity.degrees")],
     "eigenvectors": [("regiontree.spectral.oversegment", "leading_eigenvectors")],
     "k-means of patches": [("regiontree.spectral.oversegment", "kmeans")],
     "part graph": [("regiontree.parser", "part_graph")],
     "hierarchy": [("BUILDER", "build")],  # of whichever class the settings choose
     "hierarchy's k-means": [("regiontree.hierarchy.recursive", "kmeans")],
-    "node embeddings": [("regiontree.parser", "_node_embeddings")],
+    "node embeddings": [("regiontree.parser", "node_embeddings")],
     "smoothing": [("regiontree.parser", "smooth_features")],
     "labels to pixels": [("regiontree.parser", "nearest")],
     "refinement": [("regiontree.refine.guided", "Guided.refine")],

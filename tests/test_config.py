@@ -598,10 +598,10 @@ def test_a_name_is_a_config(home):
         stages=("extract_features", "semantic_ncuts", "create_stats"),
         settings=Settings(),
         protocols=("pixel",),
-        variant=(*VARIANT[:-1], "ward"),
+        variant=("contiguous", *VARIANT[1:-1], "ward"),
     )
     assert experiment.trees_dir == Path(
-        "results/voc12/embedded/ncuts/all/simultaneous/symmetrical/cosine/maxgap/ward/trees"
+        "results/voc12/embedded/ncuts/all/contiguous/symmetrical/cosine/maxgap/ward/trees"
     )
     assert experiment.results_file(0).name == "results_voc12_all_0.json"
 
@@ -640,7 +640,7 @@ def test_refinement_of_our_own_is_a_setting(home):
 
 def test_numbers_as_python_writes_them(home):
     text = "dataset: x\nthreshold: 0\nbudgets: [9, 3, 9]\nmatch: hungarian\nsettings:"
-    experiment = load_own(f"{text} {{affinity: {{kind: exp, sigma: 1e-2}}}}")
+    experiment = load_own(f"{text} {{tree: recursive, affinity: {{kind: exp, sigma: 1e-2}}}}")
     assert experiment.settings.affinity.sigma == 0.01
     assert experiment.budgets == (3, 9)
     assert experiment.hierarchical_results_file.name == "results_hier_x_all_hungarian_0.0.json"

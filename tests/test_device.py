@@ -147,15 +147,22 @@ def test_a_tree_is_built_where_its_features_are(changes):
     expected, build = built(changes), built(changes, None)
     with Device() as device:
         tree = build()
-    assert tree == expected
+    merged = changes.get("preset") != "published"
+    if merged:  # a compiled loop smooths the features here, and torch there
+        assert np.array_equal(tree.labels, expected.labels)
+        assert np.array_equal(tree.parents, expected.parents)
+        assert np.allclose(tree.height, expected.height, atol=1e-4)
+    else:
+        assert tree == expected
     assert tree.n_leaves > 1
-    # Labels of pixels and patches come back, and tables of parts; no feature of a patch does.
+    # Labels of pixels and patches come back, and tables of parts. Features of patches do only where
+    # patches merge, once.
     patches = GRID[0] * GRID[1]
     all_parts = changes.get("overclustering") == "none"
     parts = patches if all_parts else 30
     sizes = [n for _, n in device.fetched if n > 1]
     assert sizes
-    assert patches * DIM not in sizes or all_parts
+    assert sizes.count(patches * DIM) == merged or all_parts
     assert max(sizes) <= max(112 * 140, parts * max(parts, DIM))
 
 

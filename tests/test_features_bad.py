@@ -429,7 +429,7 @@ RECURSIVE_ONLY = {f.name for f in fields(RecursivePartition)}
         ("threshold", 1.0, "[0, 1)"),
         ("threshold", -0.1, "[0, 1)"),
         ("threshold", float("nan"), "[0, 1)"),
-        ("overclustering", "slice", "simultaneous, features, none"),
+        ("overclustering", "slice", "contiguous, simultaneous, features, none"),
         ("parts", 0, "[1, 4096]"),
         ("parts", 4097, "[1, 4096]"),
         ("parts", 20.0, "[1, 4096]"),
@@ -456,6 +456,8 @@ RECURSIVE_ONLY = {f.name for f in fields(RecursivePartition)}
 )
 def test_a_setting_out_of_range_is_named_with_its_range_and_value(name, value, allowed):
     of_recursion = {"tree": "recursive"} if name in RECURSIVE_ONLY else {}
+    if name in ("restarts", "tolerance", "solver"):
+        of_recursion = {"overclustering": "simultaneous"}
     with refused(SettingsError, name, repr(value), allowed) as caught:
         RegionParser(backbone="precomputed", **{**of_recursion, name: value})
     assert isinstance(caught.value, RegionTreeError)

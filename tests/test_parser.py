@@ -20,6 +20,7 @@ from regiontree.settings import PRESETS, Settings
 PRECOMPUTED = {"backbone": "precomputed", "device": "cpu"}
 # The published way, whose stops are known, and the default's on scenes as small as these.
 RECURSIVE = {"tree": "recursive", "smoothing": 0, "vectors": None}
+CLUSTERS = {"overclustering": "simultaneous"}
 WARD = {"tree": "ward", "smoothing": 0, "vectors": 4}
 
 
@@ -76,15 +77,16 @@ def test_features_of_ones_own_need_no_network_and_name_none(monkeypatch, tmp_pat
 @pytest.mark.parametrize(
     "changes",
     [
-        {"affinity": "exp"},
-        {"affinity": "exp", "sigma": 0.4},
-        {"distance": "euclidean"},
-        {"threshold": 0.3},
-        {"solver": "reference"},
+        {},
+        {**CLUSTERS, "affinity": "exp"},
+        {**CLUSTERS, "affinity": "exp", "sigma": 0.4},
+        {**CLUSTERS, "distance": "euclidean"},
+        {**CLUSTERS, "threshold": 0.3},
+        {**CLUSTERS, "solver": "reference"},
         {"overclustering": "features"},
         {"overclustering": "none", "max_perturbation": 1e9},
         {"parts": 20, **WARD},
-        {"parts": 20, **WARD, "affinity": "exp", "sigma": 0.4},
+        {"parts": 20, **WARD, **CLUSTERS, "affinity": "exp", "sigma": 0.4},
         {"overclustering": "none", **WARD},
     ],
     ids=str,
@@ -174,7 +176,8 @@ def test_a_photograph_gives_equal_bytes_twice(tmp_path):
 def test_the_tolerance_ends_k_means():
     noise = np.random.default_rng(0).normal(size=(20, 20, 8)).astype(np.float32)
     hasty, patient, least = (
-        RegionParser(parts=30, tolerance=t, device="cpu").build(noise).labels for t in (1, 1e-9, 0)
+        RegionParser(parts=30, tolerance=t, device="cpu", **CLUSTERS).build(noise).labels
+        for t in (1, 1e-9, 0)
     )
     assert not np.array_equal(hasty, patient)
     np.testing.assert_array_equal(patient, least)
@@ -274,7 +277,7 @@ def test_presets_name_only_settings_and_published_names_all_that_the_paper_fixes
         ({"seed": -1}, "seed must be a whole number in [0, "),
         ({"restarts": 0}, "restarts"),
         ({"overclustering": "slice"}, "'slice'"),
-        ({"solver": "fast"}, "'fast'"),
+        ({**CLUSTERS, "solver": "fast"}, "'fast'"),
         ({"affinity": "linear"}, "'linear'"),
         ({"max_ncut": 2}, "max_ncut"),
     ],

@@ -27,7 +27,7 @@ from regiontree.settings import (
     record_differences,
 )
 from regiontree.settings.command import assigned, given_settings, settings_table
-from regiontree.spectral.oversegment import FeatureClustering, SpectralClustering
+from regiontree.spectral.oversegment import ContiguousWard, FeatureClustering
 from regiontree.system.registry import Registry
 from regiontree.system.stages import OnlyIf, check_settings, keys_of, setting
 
@@ -68,11 +68,11 @@ def test_numbers_of_the_presets_are_those_of_the_page_on_the_method():
     assert presets["published"].parts.restarts == 10
     assert presets["default"].view.size == presets["accurate"].view.size == 518
     assert presets["fast"].view.size == 392
-    for name, count, vectors in (
-        ("default", 400, 50),
-        ("published", 200, None),
-    ):  # as many as parts
-        assert (presets[name].parts.count, presets[name].parts.vectors) == (count, vectors)
+    assert [one.parts.name for one in presets.values()] == [
+        "contiguous", "contiguous", "contiguous", "simultaneous",
+    ]  # fmt: skip
+    assert [one.parts.count for one in presets.values()] == [400, 400, 400, 200]
+    assert presets["published"].parts.vectors is None  # as many as parts
 
 
 def test_numbers_of_the_refinements_are_those_of_their_page():
@@ -118,7 +118,7 @@ def test_defaults_are_those_of_the_records_themselves():
     assert made == Settings()
     for stage, record in RECORDS.items():
         assert getattr(made, stage) == record()
-    assert (made.parts, made.tree, made.refine) == (SpectralClustering(), SpectralWard(), Guided())
+    assert (made.parts, made.tree, made.refine) == (ContiguousWard(), SpectralWard(), Guided())
 
 
 def test_every_method_of_every_stage_can_be_made_from_its_name():
@@ -154,6 +154,9 @@ def test_numpy_numbers_become_plain_ones():
         ({"tree": "recursive", "exponent": 2.0}, ("exponent", "'ward'")),
         ({"refine": {"method": "guided", "steps": 3}}, ("refine.steps", "'crf'")),
         ({"refine": "none", "refine.coarse": 1.0}, ("refine.coarse", "'guided'")),
+        ({"affinity": "exp"}, ("affinity", "'contiguous'", "'ward'")),
+        ({"overclustering": "none", "threshold": 0.1}, ("threshold", "'none'", "'ward'")),
+        ({"restarts": 3}, ("restarts", "'simultaneous'", "'contiguous'")),
     ],
 )
 def test_a_setting_that_would_do_nothing_is_refused(changes, words):
@@ -168,7 +171,8 @@ def test_a_setting_that_would_do_nothing_is_refused(changes, words):
     "changes",
     [
         {"sigma": 1.0},  # what holds anyway
-        {"affinity": "exp", "sigma": 0.5},
+        {"tree": "recursive", "affinity": "exp", "sigma": 0.5},
+        {"overclustering": "simultaneous", "affinity": "exp"},
         {"overclustering": "features", "vectors": 7},  # of the tree
         {"max_ncut": 0.8, "levels": 9},
         {"overclustering": "none", "parts": 400},
@@ -196,8 +200,11 @@ def test_what_a_preset_says_for_another_method_does_not_count_as_a_change():
         {"parts": {"method": "slic", "count": 90}},
         {"refine": {"method": "crf", "edge_xy": 30.0, "precision": "single"}},
         {"backbone": {"layers": [-1, 3], "facet": "key"}},
-        {"tree": "ward", "parts": {"vectors": 60}},
-        {"tree": {"builder": "ward", "vectors": 30}, "parts": {"vectors": 60}},
+        {"tree": "ward", "parts": {"method": "simultaneous", "vectors": 60}},
+        {
+            "tree": {"builder": "ward", "vectors": 30},
+            "parts": {"method": "simultaneous", "vectors": 60},
+        },
     ],
     ids=str,
 )

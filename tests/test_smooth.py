@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import blocks
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from regiontree.spectral import smooth
+from regiontree.spectral.lanes import widened
 from regiontree.spectral.smooth import smooth_features
 
 
@@ -97,3 +100,31 @@ def test_it_stays_on_its_device_and_in_its_precision() -> None:
     on_meta = smooth_features(torch.empty(4, 5, 6, device="meta"), steps=2)
     assert on_meta.device.type == "meta"
     assert on_meta.dtype == torch.float32
+
+
+@given(
+    st.integers(1, 6), st.integers(1, 6), st.integers(1, 800), st.booleans(), st.booleans(),
+    st.integers(0, 2**32 - 1),
+)  # fmt: skip
+@settings(max_examples=40, deadline=None)
+def test_the_compiled_loop_smooths_as_torch_does(h, w, d, coloured, gaps, seed) -> None:
+    """Not bit by bit: torch adds the terms of a dot product in another order."""
+    rng = np.random.default_rng(seed)
+    features = unit(rng.normal(size=(h, w, d))).float()
+    colours = torch.from_numpy(rng.uniform(0, 100, (h, w, 3))) if coloured else None
+    there = torch.from_numpy(rng.random((h, w)) < 0.7) if gaps else None
+    before = features.clone()
+    fast = smooth_features(features, steps=3, colours=colours, there=there)
+    slow = smooth_features(features.double(), steps=3, colours=colours, there=there)
+    assert torch.equal(features, before)
+    assert fast.dtype == torch.float32
+    assert float((fast - slow).abs().max()) < 1e-6
+
+
+def test_one_step_of_the_loop_and_of_its_slower_function() -> None:
+    features = unit(np.random.default_rng(3).normal(size=(5, 6, 40))).float()
+    edges = smooth._edges(features, None, None).numpy()
+    one, other = (widened(features.reshape(30, 40).numpy()) for _ in range(2))
+    smooth._step.compiled()(one, (5, 6), edges, 0.1)
+    smooth._step.instead(other, (5, 6), edges, 0.1)
+    assert np.abs(one - other).max() < 1e-6

@@ -15,8 +15,10 @@ from threadpoolctl import threadpool_info
 
 from regiontree import RegionParser
 from regiontree.errors import SettingsError
-from regiontree.hierarchy import PartGraph, SpectralWard, StopReason, ward
+from regiontree.hierarchy import PartGraph, SpectralWard, StopReason, base, ward
+from regiontree.hierarchy.base import Node, assemble, assemble_merges
 from regiontree.hierarchy.ward import spectral_rows, ward_merges
+from regiontree.spectral.dense import eigenpairs, leading_eigenpairs
 
 
 def graph_of(means: np.ndarray, count: np.ndarray) -> PartGraph:
@@ -229,3 +231,81 @@ def test_one_thread_does_it(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     finally:
         torch.set_num_threads(before)
     assert seen == [(1, pools)]  # NumPy's number belongs to the process and is not touched
+
+
+@given(st.integers(2, 60), st.integers(1, 5), st.sampled_from([1.0, 2.0, 3.0]), st.booleans(),
+       st.integers(0, 2**32 - 1))  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_compiled_merges_have_the_bits_of_the_slower_ones(k, v, exponent, ties, seed) -> None:
+    rng = np.random.default_rng(seed)
+    rows, weight = rng.normal(size=(k, v)), rng.integers(1, 9, k).astype(float)
+    if ties:
+        rows, weight = np.round(rows), np.ones(k)
+    products = rows @ rows.T
+    costs = [
+        way(products, weight, exponent)
+        for way in (ward._first_costs.compiled(), ward._first_costs.instead)
+    ]
+    # A power other than 2 and 3 is NumPy's here and the C library's there.
+    assert np.allclose(*costs, rtol=1e-12)
+    assert np.array_equal(*costs) or exponent == 1
+    fast = ward._merges.compiled()(costs[1].copy(), weight.copy())
+    slow = ward._merges.instead(costs[1].copy(), weight.copy())
+    assert all(np.array_equal(a, b) for a, b in zip(fast, slow, strict=True))
+
+
+@given(st.integers(2, 40), st.booleans(), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_merges_are_assembled_as_nodes_are(k: int, flat: bool, seed: int) -> None:
+    """Both ways number the nodes alike; `assemble` is told of every node."""
+    rng = np.random.default_rng(seed)
+    rows, count = rng.normal(size=(k, 2)), rng.integers(1, 9, k)
+    pairs, costs = ward_merges(rows, count)
+    height = np.sqrt(costs / costs[-1])
+    if flat:
+        height[: k // 2] = 0.0
+    nodes = [Node(np.array([i]), stop=StopReason.SINGLE_PART, height=0.0) for i in range(k)]
+    for (a, b), high in zip(pairs.tolist(), height.tolist(), strict=True):
+        parts = np.concatenate([nodes[a].parts, nodes[b].parts])
+        children = [nodes[a], nodes[b]] if high > 0 else []
+        stop = StopReason.INNER if high > 0 else StopReason.UNIFORM
+        nodes.append(Node(parts, children=children, height=high, stop=stop))
+    graph = graph_of(rows, count)
+    expected, found = assemble(nodes[-1], graph), assemble_merges(pairs, height, count)
+    for name in ("leaf_of_part", "parents", "height", "ncut", "stop"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+    values = rng.normal(size=(len(found.parents), 3))
+    parents_of = found.parents.astype(np.int64)
+    fast = base._sum_below.compiled()(values.copy(), parents_of)
+    assert np.array_equal(fast, base._sum_below.instead(values, parents_of))
+
+
+def decaying(m: int, seed: int, ratio: float) -> np.ndarray:
+    """A symmetric matrix (m, m) whose eigenvalues fall by a ratio."""
+    turned = np.linalg.qr(np.random.default_rng(seed).normal(size=(m, m)))[0]
+    whole = (turned * ratio ** np.arange(m)) @ turned.T
+    return (whole + whole.T) / 2
+
+
+@pytest.mark.parametrize("ratio", [0.8, 0.9, 0.95])
+def test_leading_eigenpairs_are_those_of_the_direct_solver(ratio: float) -> None:
+    matrix = decaying(200, 0, ratio)
+    values, vectors = leading_eigenpairs(matrix, 20)
+    assert np.allclose(values, ratio ** np.arange(20), rtol=1e-3)
+    assert np.abs(vectors.T @ vectors - np.eye(20)).max() < 1e-9
+    assert np.abs(matrix @ vectors - vectors * values).max() < 1e-2 * values[-1]
+    again = leading_eigenpairs(matrix.copy(), 20)
+    assert np.array_equal(values, again[0])
+    assert np.array_equal(vectors, again[1])
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [np.ones((100, 100)), np.eye(100), decaying(100, 1, 0.97), decaying(20, 2, 0.9)],
+    ids=["rank one", "all equal", "hardly falling", "few rows"],
+)
+def test_leading_eigenpairs_that_do_not_converge_are_solved_directly(matrix: np.ndarray) -> None:
+    values, vectors = leading_eigenpairs(matrix, 10)
+    direct = eigenpairs(matrix)[0][::-1][:10]
+    assert np.allclose(values, direct, atol=1e-9)
+    assert np.abs(matrix @ vectors - vectors * values).max() < 1e-9

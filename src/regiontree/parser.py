@@ -3,9 +3,9 @@
 photograph -> pixels fitted to a patch grid                  (images)
            -> one feature per patch                          (backbones)
            -> features smoothed, but not across edges        (spectral.smooth)
-           -> affinity of patches, kept as factors           (spectral.affinity)
-           -> parts, from leading eigenvectors               (spectral.oversegment)
+           -> parts, from neighbours or leading eigenvectors (spectral.oversegment)
               or from the photograph's own pixels            (images.superpixels)
+           -> affinity of parts, for builders that use it    (spectral.affinity)
            -> a tree over the parts                          (hierarchy)
            -> borders moved to the photograph's edges        (refine)
            -> the tree over the photograph's pixels          (tree)
@@ -50,7 +50,7 @@ from regiontree.errors import (
     plain_tuple,
     whole_number,
 )
-from regiontree.hierarchy import Hierarchy, PartGraph
+from regiontree.hierarchy.base import node_embeddings
 from regiontree.images import MAX_PIXELS, Bands, Choice, LoadedImage, Photo, load_image, nearest
 from regiontree.images.colours import patch_colours
 from regiontree.images.given import as_given
@@ -70,7 +70,7 @@ from regiontree.images.valid import (
 from regiontree.refine import PatchLeaves
 from regiontree.refine.regions import keep_leaves
 from regiontree.settings import BackboneSettings, Settings
-from regiontree.spectral.affinity import EQUAL, make_affinity, max_cosine_distance, unit_rows
+from regiontree.spectral.affinity import all_equal, make_affinity, unit_rows
 from regiontree.spectral.graph import part_graph
 from regiontree.spectral.oversegment import PatchGraph
 from regiontree.spectral.smooth import smooth_features
@@ -79,7 +79,6 @@ from regiontree.system.locks import Lock
 from regiontree.system.threads import threads_after_fork
 from regiontree.tree import RegionTree, StopReason
 from regiontree.tree.nodata import with_no_data
-from regiontree.tree.paths import sum_in_order
 
 __all__ = ["Photo", "RegionParser", "parse"]
 
@@ -166,6 +165,7 @@ class RegionParser:
             )
         self._network: Backbone | None = None
         self._loading = Lock()
+        self._record: tuple[Settings, dict[str, Any]] | None = None
         self._own = None
         self._owners = Owners()
         if backbone is not None and not named:
@@ -462,17 +462,16 @@ class RegionParser:
         unit = unit_rows((rows if gaps is None else rows[torch.from_numpy(gaps.index)]).to(device))
         if settings.smooth.steps:
             unit = self._smoothed(unit, (h, w), rgb, there, gaps)
-        largest = max_cosine_distance(unit)
-        if largest < EQUAL:
+        if all_equal(unit):
             return _finished(_whole(size, StopReason.UNIFORM), there, meta)
-        affinity = make_affinity(unit, settings.affinity, largest)
+        affinity = make_affinity(unit, settings.affinity)
         seen = None if gaps is None else gaps.there
         patches = PatchGraph(unit, affinity, settings.affinity, (h, w), seen)
         parts = settings.parts.group(patches, rgb, seed=settings.seed)
         graph = part_graph(unit, affinity, parts)
         hierarchy = settings.tree.build(graph, seed=settings.seed)
 
-        embedding = _node_embeddings(hierarchy, graph)
+        embedding = node_embeddings(hierarchy, graph)
         leaf_of_row = hierarchy.leaf_of_part[parts.cpu().numpy()].astype(np.int32)
         leaf_of_patch = (leaf_of_row if gaps is None else leaf_of_row[gaps.nearest]).reshape(h, w)
         if refinement is None or rgb is None:
@@ -586,6 +585,12 @@ class RegionParser:
         rows = smooth.reshape(unit.shape[0] if gaps is None else -1, unit.shape[1])
         return rows if gaps is None else rows[torch.from_numpy(gaps.index).to(unit.device)]
 
+    def _settings_record(self) -> dict[str, Any]:
+        """The settings as trees record them, put together once."""
+        if self._record is None or self._record[0] is not self.settings:
+            self._record = self.settings, self.settings.as_dict()
+        return self._record[1]
+
     def _meta(
         self,
         size: tuple[int, int],
@@ -598,7 +603,7 @@ class RegionParser:
         return {
             "software": f"regiontree {__version__}",
             "backbone": backbone,
-            "settings": self.settings.as_dict(),
+            "settings": self._settings_record(),
             "natural_height": self.settings.tree.natural_height,
             "image": {"size": list(size), "grid": list(grid), **(source or {})},
         }
@@ -727,14 +732,3 @@ def _image_size(given: Sequence[int] | None) -> tuple[int, int] | None:
     except (TypeError, ValueError):
         raise FeatureError(f"image_size must be whole numbers (H, W), got {given!r}") from None
     return height, width
-
-
-def _node_embeddings(hierarchy: Hierarchy, graph: PartGraph) -> NDArray[np.float16]:
-    """The mean of the unit patch features of each node, scaled to unit length, (N, d) float16."""
-    sums = np.zeros((len(hierarchy.parents), graph.sums.shape[1]))
-    for leaf, part in zip(hierarchy.leaf_of_part.tolist(), graph.sums, strict=True):
-        sums[leaf] += part
-    sums = sum_in_order(hierarchy.parents, sums)
-    length = np.linalg.norm(sums, axis=1, keepdims=True)
-    unit: NDArray[np.float16] = (sums / np.maximum(length, 1e-12)).astype(np.float16)
-    return unit

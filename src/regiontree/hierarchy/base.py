@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.spectral.graph import FloatArray, IntArray, PartGraph
+from regiontree.system.jit import jit
 from regiontree.tree.kernel import accumulate_max, canonical_order
+from regiontree.tree.paths import sum_in_order
 from regiontree.tree.stop import StopReason
 
 __all__ = [
@@ -27,6 +29,8 @@ __all__ = [
     "StopReason",
     "TreeBuilder",
     "assemble",
+    "assemble_merges",
+    "node_embeddings",
 ]
 
 
@@ -134,3 +138,84 @@ def assemble(root: Node, graph: PartGraph) -> Hierarchy:
         ncut=np.array([node.ncut for node in nodes], dtype=np.float32),
         stop=np.array([node.stop for node in nodes], dtype=np.uint8),
     )
+
+
+def assemble_merges(pairs: IntArray, height: FloatArray, count: IntArray) -> Hierarchy:
+    """The hierarchy of merges, numbered as :func:`assemble` numbers it.
+
+    Parameters
+    ----------
+    pairs
+        (k - 1, 2): the two groups that each merge joins. Parts are 0 to k - 1, merge i makes group
+        k + i, and the last merge joins all.
+    height
+        (k - 1,) of each merge, never falling. Where it is 0, the merged group is a leaf.
+    count
+        (k,) patches of each part.
+    """
+    k = len(count)
+    n = 2 * k - 1
+    size, lowest = [*count.tolist(), *[0] * (k - 1)], [*range(k), *[0] * (k - 1)]
+    for group, (a, b) in enumerate(pairs.tolist(), start=k):
+        size[group], lowest[group] = size[a] + size[b], min(lowest[a], lowest[b])
+    heights, halves = [0.0] * k + height.tolist(), pairs.tolist()
+    leaf_at = [-1] * n  # of groups within a leaf: the place of that leaf in `walked`
+    walked: list[int] = []
+    above: list[int] = []
+    stack = [(n - 1, 0)]
+    while stack:
+        group, parent = stack.pop()
+        at = len(walked)
+        walked.append(group)
+        above.append(parent)
+        if heights[group] > 0:
+            a, b = halves[group - k]
+            if (size[a], -lowest[a]) > (size[b], -lowest[b]):
+                a, b = b, a
+            stack += ((a, at), (b, at))  # the largest is the next to come out
+        else:
+            leaf_at[group] = at
+    order = canonical_order(np.array(above))
+    number = np.empty(len(order), dtype=np.int64)
+    number[order] = np.arange(len(order))
+    for group in range(n - 1, k - 1, -1):
+        if leaf_at[group] >= 0:
+            a, b = halves[group - k]
+            leaf_at[a] = leaf_at[b] = leaf_at[group]
+    groups = np.array(walked)[order]
+    node_height = np.array(heights)[groups]
+    leaf = np.where(groups < k, StopReason.SINGLE_PART, StopReason.UNIFORM)
+    return Hierarchy(
+        leaf_of_part=number[np.array(leaf_at[:k])],
+        parents=number[np.array(above)[order]].astype(np.int32),
+        height=node_height.astype(np.float32),
+        ncut=np.zeros(len(groups), np.float32),
+        stop=np.where(node_height > 0, StopReason.INNER, leaf).astype(np.uint8),
+    )
+
+
+def node_embeddings(hierarchy: Hierarchy, graph: PartGraph) -> NDArray[np.float16]:
+    """The mean of the unit patch features of each node, scaled to unit length, (N, d) float16."""
+    parents = hierarchy.parents.astype(np.int64)
+    leaves = np.zeros((len(parents), graph.sums.shape[1]))
+    for leaf, part in zip(hierarchy.leaf_of_part.tolist(), graph.sums, strict=True):
+        leaves[leaf] += part
+    sums = _sum_below(leaves, parents)
+    sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    unit: NDArray[np.float16] = sums.astype(np.float16)
+    return unit
+
+
+def _sum_below_of_numpy(values: FloatArray, parents: IntArray) -> FloatArray:
+    """What :func:`_sum_below` gives, bit by bit."""
+    return sum_in_order(parents, values)
+
+
+@jit(instead=_sum_below_of_numpy)
+def _sum_below(values: FloatArray, parents: IntArray) -> FloatArray:
+    """Sum of the rows of each node and all nodes below it, (N, d); `values` (N, d) are changed."""
+    for node in range(parents.shape[0] - 1):
+        parent = parents[node]
+        for i in range(values.shape[1]):
+            values[parent, i] += values[node, i]
+    return values

@@ -31,19 +31,24 @@ and Lafon, ACHA 2006 (eigenvectors scaled as in diffusion maps).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from regiontree.hierarchy.base import (
     FloatArray,
     Hierarchy,
+    IntArray,
     Node,
     PartGraph,
     StopReason,
     assemble,
+    assemble_merges,
 )
-from regiontree.spectral.dense import eigenpairs, gram, product
+from regiontree.spectral.dense import gram, leading_eigenpairs, product
+from regiontree.system.jit import jit
 from regiontree.system.stages import check_settings, setting
 from regiontree.system.threads import one_thread
 
@@ -79,29 +84,23 @@ class SpectralWard:
         0.33, "Height at which the tree is cut when nobody says where.", low=0, high=1
     )
     name: str = "ward"
+    uses_affinity: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_settings(self)
 
     def build(self, graph: PartGraph, *, seed: int) -> Hierarchy:
         """Nothing is random: the seed has no effect."""
-        k = len(graph.count)
-        nodes = [Node(np.array([i]), stop=StopReason.SINGLE_PART, height=0.0) for i in range(k)]
-        if k > 1:
-            with one_thread():  # other threads, once woken, stay busy for longer than this takes
-                rows = spectral_rows(graph, self.vectors, self.power)
-                pairs, costs = ward_merges(rows, graph.count, self.exponent)
-            highest = float(costs[-1])
-            nothing = _NOTHING**self.exponent * highest
-            for (a, b), cost in zip(pairs.tolist(), costs.tolist(), strict=True):
-                parts = np.concatenate([nodes[a].parts, nodes[b].parts])
-                if cost <= nothing:  # nothing tells the two apart: one region
-                    nodes.append(Node(parts, stop=StopReason.UNIFORM, height=0.0))
-                    continue
-                children = [nodes[a], nodes[b]]
-                # A root, so that fine divisions are told apart; its square is a share of the cost.
-                nodes.append(Node(parts, children=children, height=(cost / highest) ** 0.5))
-        return assemble(nodes[-1], graph)
+        if len(graph.count) == 1:
+            return assemble(Node(np.zeros(1, np.int64), stop=StopReason.SINGLE_PART), graph)
+        with one_thread():  # other threads, once woken, stay busy for longer than this takes
+            rows = spectral_rows(graph, self.vectors, self.power)
+            pairs, costs = ward_merges(rows, graph.count, self.exponent)
+        share = costs / costs[-1] if costs[-1] > 0 else np.zeros_like(costs)
+        # Where nothing tells two groups apart, they are one region. A root, so that fine divisions
+        # are told apart; its square is a share of the cost.
+        height = np.where(share <= _NOTHING**self.exponent, 0.0, np.sqrt(share))
+        return assemble_merges(pairs, height, graph.count)
 
 
 def spectral_rows(graph: PartGraph, vectors: int | None, power: float) -> FloatArray:
@@ -115,8 +114,7 @@ def spectral_rows(graph: PartGraph, vectors: int | None, power: float) -> FloatA
     scale = np.sqrt(count / product(affinity, count))
     affinity *= scale
     affinity *= scale[:, None]
-    values, u = eigenpairs(affinity)
-    values, u = values[::-1][:vectors], u[:, ::-1][:, :vectors]
+    values, u = leading_eigenpairs(affinity, len(count) if vectors is None else vectors)
     # A zero that rounding made tiny would become large when raised to a small power.
     values = np.where(values > _ROUNDING * values[0], values, 0.0)
     rows: FloatArray = u * values**power / np.sqrt(count)[:, None]
@@ -144,14 +142,48 @@ def ward_merges(
     costs : (k - 1,) float64
         Increase of the sum of dispersions, never falling.
     """
-    k = len(rows)
     weight = count.astype(float)
-    square = (rows**2).sum(axis=1)
-    apart = np.maximum(0.0, square[:, None] + square - 2 * gram(rows))
-    if exponent != 2:
-        apart **= exponent / 2
-    cost = apart * weight[:, None] * weight / (weight[:, None] + weight)
+    cost = _first_costs(gram(rows), weight, exponent)
+    pairs, costs = _merges(cost, weight)
+    return pairs, np.maximum.accumulate(costs)
+
+
+def _first_costs_of_numpy(products: FloatArray, weight: FloatArray, exponent: float) -> FloatArray:
+    """What :func:`_first_costs` gives: bit by bit if the exponent is 2 or 3."""
+    square = products.diagonal()
+    cost = np.maximum(0.0, square[:, None] + square - 2 * products)
+    if exponent == 3:
+        cost *= np.sqrt(cost)
+    elif exponent != 2:
+        cost **= exponent / 2
+    cost *= weight[:, None] * weight / (weight[:, None] + weight)
     np.fill_diagonal(cost, np.inf)
+    return cost
+
+
+@jit(instead=_first_costs_of_numpy)
+def _first_costs(products: FloatArray, weight: FloatArray, exponent: float) -> FloatArray:
+    """The cost of merging each two points, (k, k), infinite on the diagonal.
+
+    `products` (k, k) are the dot products of their rows, and `weight` is (k,).
+    """
+    k = weight.shape[0]
+    cost = np.empty((k, k), np.float64)
+    for i in range(k):
+        for j in range(k):
+            apart = max(0.0, products[i, i] + products[j, j] - 2 * products[i, j])
+            if exponent == 3:  # a power takes several times as long as a root
+                apart *= math.sqrt(apart)
+            elif exponent != 2:
+                apart **= exponent / 2
+            cost[i, j] = apart * (weight[i] * weight[j] / (weight[i] + weight[j]))
+        cost[i, i] = np.inf
+    return cost
+
+
+def _merges_of_numpy(cost: FloatArray, weight: FloatArray) -> tuple[IntArray, FloatArray]:
+    """What :func:`_merges` gives, bit by bit."""
+    k = len(weight)
     nearest = cost.argmin(axis=1)
     least = cost[np.arange(k), nearest]
     name = np.arange(k)
@@ -177,4 +209,62 @@ def ward_merges(
         nearest[stale], least[stale] = at, near[np.arange(len(stale)), at]
         closer = np.flatnonzero(merged < least)
         nearest[closer], least[closer] = i, merged[closer]
-    return pairs, np.maximum.accumulate(costs)
+    return pairs, costs
+
+
+@jit(instead=_merges_of_numpy)
+def _merges(cost: FloatArray, weight: FloatArray) -> tuple[IntArray, FloatArray]:
+    """The merges of :func:`ward_merges`, with the costs as they come.
+
+    `cost` (k, k) are those of all pairs, infinite on the diagonal, and `weight` is (k,). Both are
+    changed. Of equal costs the lowest row comes first, then the lowest column.
+    """
+    k = weight.shape[0]
+    pairs = np.empty((k - 1, 2), np.int64)
+    costs = np.empty(k - 1, np.float64)
+    nearest = np.zeros(k, np.int64)
+    least = np.full(k, np.inf, np.float64)
+    for row in range(k):
+        _find_nearest(cost, row, nearest, least)
+    name = np.arange(k)
+    merged = np.empty(k, np.float64)
+    for step in range(k - 1):
+        i = 0
+        for row in range(1, k):
+            if least[row] < least[i]:
+                i = row
+        j = nearest[i]
+        pairs[step, 0], pairs[step, 1] = name[i], name[j]
+        lowest = least[i]
+        costs[step] = lowest
+        both = weight[i] + weight[j]
+        for row in range(k):
+            merged[row] = (
+                (weight[row] + weight[i]) * cost[i, row]
+                + (weight[row] + weight[j]) * cost[j, row]
+                - weight[row] * lowest
+            ) / (weight[row] + both)
+        weight[i], name[i] = both, k + step
+        for row in range(k):
+            cost[i, row] = merged[row]
+            cost[row, i] = merged[row]
+            cost[j, row] = np.inf
+        for row in range(k):
+            cost[row, j] = np.inf
+        nearest[j], least[j] = -1, np.inf
+        for row in range(k):
+            if nearest[row] == i or nearest[row] == j:
+                _find_nearest(cost, row, nearest, least)
+            if merged[row] < least[row]:
+                nearest[row], least[row] = i, merged[row]
+    return pairs, costs
+
+
+@jit()
+def _find_nearest(cost: FloatArray, row: Any, nearest: IntArray, least: FloatArray) -> None:
+    """The cheapest merge of a row, the lowest column of equal ones."""
+    at = 0
+    for column in range(1, cost.shape[1]):
+        if cost[row, column] < cost[row, at]:
+            at = column
+    nearest[row], least[row] = at, cost[row, at]

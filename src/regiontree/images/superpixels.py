@@ -162,6 +162,7 @@ class _OfPhotograph:
 
     name: ClassVar[str]
     needs_pixels: ClassVar[bool] = True
+    uses_affinity: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -227,7 +228,7 @@ def _grouped(
     if rgb is None:
         raise FeatureError(
             f"overclustering {method!r} divides the photograph: pass it as rgb, or use "
-            "simultaneous, features or none"
+            "contiguous, simultaneous, features or none"
         )
     found = image_parts(
         rgb,

@@ -22,7 +22,7 @@ from regiontree.settings.stages import (
     known_keys,
 )
 from regiontree.spectral.affinity import AffinitySettings
-from regiontree.spectral.oversegment import Oversegmentation, SpectralClustering
+from regiontree.spectral.oversegment import ContiguousWard, Oversegmentation
 from regiontree.system.stages import build_record, keys_of, unused_keys, values_of
 
 __all__ = ["Settings", "record_differences"]
@@ -67,7 +67,7 @@ class Settings:
     view: ViewSettings = field(default_factory=ViewSettings)
     smooth: SmoothSettings = field(default_factory=SmoothSettings)
     affinity: AffinitySettings = field(default_factory=AffinitySettings)
-    parts: Oversegmentation = field(default_factory=SpectralClustering)
+    parts: Oversegmentation = field(default_factory=ContiguousWard)
     tree: TreeBuilder = field(default_factory=SpectralWard)
     refine: Refinement | None = field(default_factory=Guided)
     seed: int = SEED.default
@@ -143,6 +143,12 @@ class Settings:
     def needs_pixels(self) -> bool:
         """Whether parts come from the photograph, so that features alone do not make a tree."""
         return self.parts.needs_pixels
+
+    @property
+    def uses_affinity(self) -> bool:
+        """Whether the parts or the tree depend on the affinity of patches."""
+        # A class of another package that does not say so is taken to use it.
+        return any(getattr(stage, "uses_affinity", True) for stage in (self.parts, self.tree))
 
     @property
     def methods(self) -> dict[str, str]:
@@ -242,6 +248,15 @@ def _check_used(settings: Settings, before: Settings, given: Mapping[str, Given]
                 raise UnusedSettingError(
                     f"{one.written} {one.value!r} has no effect unless {stage}.{when}; leave it out"
                 )
+    changed = [one.written for key, one in given.items()
+               if key.startswith("affinity.") and one.value is not None
+               and values[key] != usual[key]]  # fmt: skip
+    if changed and not settings.uses_affinity:
+        raise UnusedSettingError(
+            f"{changed[0]} has no effect: neither parts.method {settings.parts.name!r} nor "
+            f"tree.builder {settings.tree.name!r} uses the affinity; leave it out, or set "
+            "parts.method to 'simultaneous' or tree.builder to 'recursive'"
+        )
     network = settings.backbone.name
     if settings.is_precomputed and settings.view.views not in (1, ViewSettings().views):
         raise UnusedSettingError(

@@ -39,6 +39,7 @@ __all__ = [
 OVERSEGMENTATIONS: Registry[type[Oversegmentation]] = Registry(
     "overclustering",
     {
+        "contiguous": "regiontree.spectral.oversegment:ContiguousWard",
         "simultaneous": "regiontree.spectral.oversegment:SpectralClustering",
         "features": "regiontree.spectral.oversegment:FeatureClustering",
         "none": "regiontree.spectral.oversegment:EveryPatch",
@@ -246,7 +247,7 @@ class Choice:
 
 
 CHOICES: dict[str, Choice] = {
-    "parts": Choice("method", OVERSEGMENTATIONS, "simultaneous"),
+    "parts": Choice("method", OVERSEGMENTATIONS, "contiguous"),
     "tree": Choice("builder", BUILDERS, "ward"),
     "refine": Choice("method", REFINEMENTS, "guided", none=True),
 }

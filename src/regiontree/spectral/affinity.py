@@ -31,11 +31,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from regiontree.errors import FeatureError
 from regiontree.spectral.groups import sum_by_group
+from regiontree.system.jit import jit
+from regiontree.system.lazy import lazy
 from regiontree.system.stages import OnlyIf, check_settings, setting
 
 __all__ = [
@@ -43,6 +47,7 @@ __all__ = [
     "AffinitySettings",
     "BlockedAffinity",
     "LowRankAffinity",
+    "all_equal",
     "dense_affinity",
     "make_affinity",
     "max_cosine_distance",
@@ -136,7 +141,7 @@ def unit_rows(features: Tensor) -> Tensor:
     # The rows are first divided by their largest entry, so that the squares of extreme values stay
     # finite. Both divisions are in place: for a million patches, one more float32 copy of the
     # features would take gigabytes.
-    scale = features.abs().amax(dim=1, keepdim=True).float()
+    scale = torch.linalg.vector_norm(features, torch.inf, dim=1, keepdim=True).float()
     if not bool(torch.isfinite(scale).all()):
         bad = int((~torch.isfinite(features)).any(dim=1).sum())
         raise FeatureError(
@@ -149,10 +154,17 @@ def unit_rows(features: Tensor) -> Tensor:
             f"features are all zero in {bad} of {len(features)} patches, so they have no "
             "direction to compare; remove or fill those patches"
         )
-    unit: Tensor = features.to(torch.float32, copy=True)
-    unit /= scale
+    unit: Tensor = features.float() / scale
     unit /= torch.linalg.vector_norm(unit, dim=1, keepdim=True)
     return unit
+
+
+def all_equal(unit: Tensor) -> bool:
+    """Whether no two rows of `unit` (n, d) are a cosine distance of :data:`EQUAL` apart."""
+    # The first row says no at once for nearly every photograph.
+    if float((unit @ unit[0]).min()) <= 1.0 - EQUAL:
+        return False
+    return max_cosine_distance(unit) < EQUAL
 
 
 def make_affinity(
@@ -167,7 +179,7 @@ def make_affinity(
     settings
         How the affinity is computed from the distance.
     max_distance
-        Largest cosine distance between two rows. None: it is computed here.
+        Largest cosine distance between two rows. None: it is computed when it is first needed.
     """
     if settings.is_low_rank:
         return LowRankAffinity(unit, max_distance)
@@ -239,11 +251,22 @@ class LowRankAffinity:
     def __init__(self, unit: Tensor, max_distance: float | None = None) -> None:
         self.unit = unit
         self.n = len(unit)
-        if max_distance is None:
-            max_distance = max_cosine_distance(unit)
-        self.max_distance = max_distance
-        self.b = 0.0 if max_distance < EQUAL else 1.0 / max_distance
-        self.a = 1.0 - self.b
+        self._given = max_distance
+
+    @lazy
+    def max_distance(self) -> float:
+        """Largest cosine distance."""
+        return max_cosine_distance(self.unit) if self._given is None else self._given
+
+    @property
+    def b(self) -> float:
+        """The coefficient of ``F F'``."""
+        return 0.0 if self.max_distance < EQUAL else 1.0 / self.max_distance
+
+    @property
+    def a(self) -> float:
+        """The coefficient of ``11'``."""
+        return 1.0 - self.b
 
     def degrees(self) -> Tensor:
         """Row sums of W: see :meth:`Affinity.degrees`."""
@@ -295,9 +318,14 @@ class BlockedAffinity:
         self.unit = unit
         self.n = len(unit)
         self.settings = settings
-        cosine = max_cosine_distance(unit) if max_distance is None else max_distance
+        self._given = max_distance
+
+    @lazy
+    def max_distance(self) -> float:
+        """Largest distance of the kind that the settings name."""
+        cosine = max_cosine_distance(self.unit) if self._given is None else self._given
         # For unit rows |f_i - f_j|^2 = 2 (1 - f_i.f_j): one pair is farthest by both distances.
-        self.max_distance = cosine if settings.distance == "cosine" else (2 * cosine) ** 0.5
+        return cosine if self.settings.distance == "cosine" else (2 * cosine) ** 0.5
 
     def rows(self, start: int, stop: int) -> Tensor:
         """Rows `start` to `stop` - 1 of W, (stop - start, n) float32."""
@@ -353,12 +381,38 @@ def part_sums(unit: Tensor, labels: Tensor, k: int) -> Tensor:
     k
         Number of parts.
     """
+    if unit.device.type == "cpu" and unit.dtype == torch.float32:
+        added = np.zeros((k, unit.shape[1]))
+        _add_rows(added, np.ascontiguousarray(unit.numpy()), labels.numpy())
+        return torch.from_numpy(added)
     sums = unit.new_zeros(k, unit.shape[1], dtype=torch.float64)
     step = max(1, _BLOCK_ENTRIES // unit.shape[1])
     for start in range(0, len(unit), step):
         block = slice(start, start + step)
         sums += sum_by_group(unit[block].double(), labels[block], k)
     return sums
+
+
+def _add_rows_of_torch(
+    sums: NDArray[np.float64], rows: NDArray[np.float32], labels: NDArray[np.int64]
+) -> None:
+    """What :func:`_add_rows` does, bit by bit."""
+    total = torch.from_numpy(sums)
+    step = max(1, _BLOCK_ENTRIES // rows.shape[1])
+    for start in range(0, len(rows), step):
+        block = torch.from_numpy(rows[start : start + step]).double()
+        total.index_add_(0, torch.from_numpy(labels[start : start + step]), block)
+
+
+@jit(instead=_add_rows_of_torch)
+def _add_rows(
+    sums: NDArray[np.float64], rows: NDArray[np.float32], labels: NDArray[np.int64]
+) -> None:
+    """Add each row to the sum of its group, in the order of the rows."""
+    for i in range(rows.shape[0]):
+        label = labels[i]
+        for j in range(rows.shape[1]):
+            sums[label, j] += np.float64(rows[i, j])
 
 
 def dense_affinity(unit: Tensor, settings: AffinitySettings) -> Tensor:

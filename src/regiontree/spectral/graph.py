@@ -5,7 +5,7 @@ Every tree builder takes a part graph. Reference: Rossetti and Pirri, NeurIPS 20
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from regiontree.errors import TreeError
 from regiontree.spectral.affinity import Affinity, part_sums
+from regiontree.system.lazy import lazy
 
 __all__ = ["MAX_PARTS", "FloatArray", "IntArray", "PartGraph", "part_graph"]
 
@@ -27,7 +28,6 @@ MAX_PARTS = 4096
 """Most parts of a graph: a builder's own matrices are parts x parts, 134 MB each at that size."""
 
 
-@dataclass(frozen=True, slots=True)
 class PartGraph:
     """k parts (groups of patches) and the affinities between them.
 
@@ -35,7 +35,8 @@ class PartGraph:
     ----------
     weights : (k, k) float64
         ``A = G' W G``: for each pair of parts, the sum of the affinities between their patches.
-        Symmetric and >= 0, with diagonal 0.
+        Symmetric and >= 0, with diagonal 0. A function that gives them is called when they are
+        first asked for.
     count : (k,) int64
         Number of patches in each part, >= 1.
     sums : (k, d) float64
@@ -47,17 +48,23 @@ class PartGraph:
         The shapes do not fit each other, or there is no part.
     """
 
-    weights: FloatArray
-    count: IntArray
-    sums: FloatArray
-
-    def __post_init__(self) -> None:
-        k = len(self.count)
-        if self.weights.shape != (k, k) or self.sums.shape[:1] != (k,) or k == 0:
+    def __init__(
+        self, weights: FloatArray | Callable[[], FloatArray], count: IntArray, sums: FloatArray
+    ) -> None:
+        self.count, self.sums = count, sums
+        self._weights = weights
+        k = len(count)
+        shape = (k, k) if callable(weights) else weights.shape
+        if shape != (k, k) or sums.shape[:1] != (k,) or k == 0:
             raise TreeError(
                 "a part graph needs weights (k, k), count (k,) and sums (k, d) with the same "
-                f"k >= 1; got {self.weights.shape}, {self.count.shape} and {self.sums.shape}"
+                f"k >= 1; got {shape}, {count.shape} and {sums.shape}"
             )
+
+    @lazy
+    def weights(self) -> FloatArray:
+        """``A = G' W G``, (k, k) float64."""
+        return self._weights() if callable(self._weights) else self._weights
 
     def scatter(self, parts: IntArray) -> float:
         """Sum of the squared distances of patches to their mean feature, >= 0.
@@ -89,7 +96,7 @@ def part_graph(unit: Tensor, affinity: Affinity, labels: Tensor) -> PartGraph:
     """
     k = int(labels.max()) + 1
     return PartGraph(
-        weights=affinity.group_sums(labels, k).cpu().numpy(),
+        weights=lambda: affinity.group_sums(labels, k).cpu().numpy(),
         count=torch.bincount(labels, minlength=k).cpu().numpy(),
         sums=part_sums(unit, labels, k).cpu().numpy(),
     )

@@ -2,6 +2,8 @@
 
 Each method is a class whose fields are its settings:
 
+- :class:`ContiguousWard` (``contiguous``) merges neighbouring patches by Ward's linkage of the unit
+  features (:mod:`regiontree.spectral.contiguous`). It needs no affinity and nothing is random.
 - :class:`SpectralClustering` (``simultaneous``, the published default) takes the leading
   eigenvectors of the patch graph, one row a patch, scales each row to unit length and clusters the
   rows by k-means. Sources: Ng, Jordan and Weiss, NIPS 2001; Yu and Shi, ICCV 2003.
@@ -24,12 +26,14 @@ from torch import Tensor
 
 from regiontree.errors import SettingsError
 from regiontree.spectral.affinity import Affinity, AffinitySettings, dense_affinity
+from regiontree.spectral.contiguous import contiguous_groups
 from regiontree.spectral.eigen import leading_eigenvectors, reference_eigenvectors
 from regiontree.spectral.graph import MAX_PARTS
 from regiontree.spectral.kmeans import kmeans
 from regiontree.system.stages import check_settings, setting
 
 __all__ = [
+    "ContiguousWard",
     "EveryPatch",
     "FeatureClustering",
     "Oversegmentation",
@@ -128,6 +132,29 @@ def _tolerance() -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class ContiguousWard:
+    """Ward's linkage of the unit features, in which only neighbouring patches merge."""
+
+    count: int = _count()
+    name: ClassVar[str] = "contiguous"
+    needs_pixels: ClassVar[bool] = False
+    uses_affinity: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def group(
+        self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
+    ) -> Tensor:
+        """Part of each patch: see :meth:`Oversegmentation.group`. The seed has no effect."""
+        if self.count >= len(patches.unit):
+            return _each(patches.unit)
+        rows = patches.unit.cpu().numpy()
+        parts = contiguous_groups(rows, patches.grid, self.count, patches.there)
+        return torch.from_numpy(parts).to(patches.unit.device)
+
+
+@dataclass(frozen=True, slots=True)
 class SpectralClustering:
     """k-means of the graph's leading eigenvectors, one row of unit length a patch."""
 
@@ -180,6 +207,7 @@ class FeatureClustering:
     tolerance: float = _tolerance()
     name: ClassVar[str] = "features"
     needs_pixels: ClassVar[bool] = False
+    uses_affinity: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -200,6 +228,7 @@ class EveryPatch:
 
     name: ClassVar[str] = "none"
     needs_pixels: ClassVar[bool] = False
+    uses_affinity: ClassVar[bool] = False
 
     def group(
         self, patches: PatchGraph, rgb: NDArray[np.uint8] | None = None, *, seed: int
