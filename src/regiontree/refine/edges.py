@@ -1,0 +1,158 @@
+"""How strong the edges of a photograph are: the length of its colour gradient after a blur.
+
+The blur is a Gaussian in float32. Its taps are added in one stated order: the centre, then the two
+at distance 1, and so on. So heights have the same bits on every processor, compiled or not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regiontree.system.jit import jit
+
+__all__ = ["edge_height"]
+
+FloatImage = NDArray[np.float32]
+
+_TRUNCATE = 2.5  # standard deviations at which the Gaussian ends
+_LEAST = np.float32(1e-6)  # with a smaller share of valid pixels, a blurred colour means nothing
+
+
+def edge_height(
+    colours: FloatImage, blur: float, valid: NDArray[np.bool_] | None = None
+) -> FloatImage:
+    """Length of the colour gradient after a Gaussian blur, (H, W) float32.
+
+    Parameters
+    ----------
+    colours
+        (3, H, W) float32.
+    blur
+        Standard deviation of the Gaussian in pixels, >= 0; 0 leaves it out.
+    valid
+        (H, W) bool, the pixels that the Gaussian takes its mean of. None: all of them.
+
+    Returns
+    -------
+    (H, W) float32, >= 0, as a difference of colours over two pixels.
+    """
+    colours = np.ascontiguousarray(colours, np.float32)
+    taps = _taps(blur)
+    if valid is None or len(taps) == 1:
+        return _gradient(colours, colours, np.ones((1, 1), np.float32), taps)
+    there = valid.astype(np.float32)
+    return _gradient(colours, colours * there, _blurred(there, taps), taps)
+
+
+def _taps(blur: float) -> NDArray[np.float32]:
+    """Half of the Gaussian from its centre on, (radius + 1,) float32; both halves sum to 1."""
+    radius = int(_TRUNCATE * blur + 0.5)
+    half = np.exp(-0.5 * (np.arange(radius + 1) / max(blur, 1e-9)) ** 2)
+    return (half / (2 * half.sum() - half[0])).astype(np.float32)
+
+
+def _blurred_in_numpy(values: FloatImage, taps: NDArray[np.float32]) -> FloatImage:
+    for axis in (0, 1):
+        n, radius = values.shape[axis], len(taps) - 1
+        padding = [(radius, radius) if side == axis else (0, 0) for side in (0, 1)]
+        wide = np.moveaxis(np.pad(values, padding, mode="edge"), axis, 0)
+        total = wide[radius : radius + n] * taps[0]
+        for step in range(1, radius + 1):
+            before, after = wide[radius - step :][:n], wide[radius + step :][:n]
+            total += taps[step] * (before + after)
+        values = np.moveaxis(total, 0, axis)
+    return values
+
+
+def _gradient_in_numpy(
+    colours: FloatImage, masked: FloatImage, share: FloatImage, taps: NDArray[np.float32]
+) -> FloatImage:
+    squares = np.zeros(colours.shape[1:], np.float32)
+    for colour, channel in zip(colours, masked, strict=True):
+        smooth = _blurred_in_numpy(channel, taps)
+        if share.shape == smooth.shape:
+            smooth = np.where(share > _LEAST, smooth / np.maximum(share, _LEAST), colour)
+        squares[:, 1:-1] += (smooth[:, 2:] - smooth[:, :-2]) ** 2
+        squares[1:-1] += (smooth[2:] - smooth[:-2]) ** 2
+    return np.sqrt(squares, out=squares)
+
+
+@jit()
+def _blurred_row(
+    values: FloatImage, y: int, taps: NDArray[np.float32], wide: NDArray[np.float32],
+    row: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Write row `y` of the blurred `values` into `row`; `wide` is 2 radius longer than a row."""
+    height, width = values.shape
+    radius = len(taps) - 1
+    middle = wide[radius : radius + width]
+    here = values[y]
+    for x in range(width):
+        middle[x] = here[x] * taps[0]
+    for step in range(1, radius + 1):
+        above, below = values[max(y - step, 0)], values[min(y + step, height - 1)]
+        tap = taps[step]
+        for x in range(width):
+            middle[x] += tap * (above[x] + below[x])
+    for x in range(radius):
+        wide[x] = middle[0]
+        wide[radius + width + x] = middle[width - 1]
+    for x in range(width):
+        row[x] = middle[x] * taps[0]
+    for step in range(1, radius + 1):
+        left = wide[radius - step : radius - step + width]
+        right = wide[radius + step : radius + step + width]
+        tap = taps[step]
+        for x in range(width):
+            row[x] += tap * (left[x] + right[x])
+
+
+@jit(instead=_blurred_in_numpy)
+def _blurred(values: FloatImage, taps: NDArray[np.float32]) -> FloatImage:
+    """The values (H, W) after the Gaussian; beyond the border they go on as they end."""
+    height, width = values.shape
+    blurred = np.empty((height, width), np.float32)
+    wide = np.empty(width + 2 * (len(taps) - 1), np.float32)
+    for y in range(height):
+        _blurred_row(values, y, taps, wide, blurred[y])
+    return blurred
+
+
+@jit(instead=_gradient_in_numpy)
+def _gradient(
+    colours: FloatImage, masked: FloatImage, share: FloatImage, taps: NDArray[np.float32]
+) -> FloatImage:
+    """The length of the gradient, (H, W), of the colours after the Gaussian.
+
+    `masked` are the colours (3, H, W), 0 where they are not valid. `share` is (H, W), the blurred
+    mask by which their blur is divided, or (1, 1) if all are valid. Three blurred rows at a time
+    are kept.
+    """
+    _, height, width = colours.shape
+    squares = np.zeros((height, width), np.float32)
+    wide = np.empty(width + 2 * (len(taps) - 1), np.float32)
+    rows = np.empty((3, width), np.float32)
+    for channel in range(3):
+        for y in range(height):
+            row = rows[y % 3]
+            _blurred_row(masked[channel], y, taps, wide, row)
+            if share.shape[0] == height and share.shape[1] == width:
+                for x in range(width):
+                    if share[y, x] > _LEAST:
+                        row[x] /= share[y, x]
+                    else:
+                        row[x] = colours[channel, y, x]
+            square = squares[y]
+            for x in range(1, width - 1):
+                across = row[x + 1] - row[x - 1]
+                square[x] += across * across
+            if y >= 2:
+                above, square = rows[(y - 2) % 3], squares[y - 1]
+                for x in range(width):
+                    down = row[x] - above[x]
+                    square[x] += down * down
+    for y in range(height):
+        for x in range(width):
+            squares[y, x] = np.sqrt(squares[y, x])
+    return squares

@@ -1,0 +1,297 @@
+"""The marker-controlled watershed: which spring's water reaches each pixel first.
+
+1. From every pixel, the water runs down to the lowest of its four neighbours and on to a bottom. Of
+   equally low neighbours, it takes the first of left, right, upper and lower. All pixels with one
+   bottom are a basin. Every spring is a bottom.
+2. Two touching pixels of different basins are a pass. Its height is that of the higher pixel. The
+   basins are the nodes of a graph, and the passes are its edges.
+3. The minimum spanning forest of this graph, with one tree for each spring, is the watershed.
+
+Of equally high passes, the one whose upper or left pixel comes first, row by row, counts as lower.
+From one pixel, the pass to the right counts as lower than the pass down. So no two passes are equal
+and there is only one such forest.
+
+The compiled loop finds the forest by Borůvka's rule: every basin that no spring reaches yet joins
+the basin behind its lowest pass, until all are reached. SciPy, which is slower, sorts the passes.
+
+References: Meyer, "Minimum spanning forests for morphological segmentation", ISMM 1994; Cousty,
+Bertrand, Najman and Couprie, "Watershed cuts", PAMI 2009.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
+
+from regiontree.system.jit import jit
+
+__all__ = ["flooded", "watershed"]
+
+FloatImage = NDArray[np.float32]
+Int32 = NDArray[np.int32]
+
+
+def watershed(height: FloatImage, springs: NDArray[np.integer]) -> NDArray[np.int64]:
+    """The spring whose water reaches each pixel first, if water rises from all springs together.
+
+    Parameters
+    ----------
+    height
+        (H, W) float32, finite, >= 0: the landscape.
+    springs
+        (n,) flat indices of n different pixels, n >= 1: the markers of the watershed.
+
+    Returns
+    -------
+    (H, W) int64, indices into `springs`. The region of each spring is connected and holds the
+    spring.
+
+    Examples
+    --------
+    >>> watershed(np.array([[0, 1, 5, 2, 1, 0]], np.float32), np.array([0, 5]))
+    array([[0, 0, 0, 1, 1, 1]])
+    """
+    return flooded(height, springs, np.arange(len(springs), dtype=np.int32)).astype(np.int64)
+
+
+def flooded(height: FloatImage, springs: NDArray[np.integer], values: NDArray[np.integer]) -> Int32:
+    """The value of the spring whose water reaches each pixel first, (H, W) int32.
+
+    `height` and `springs` are those of :func:`watershed`; `values` are (n,) integers, one for each
+    spring.
+    """
+    return _flood(
+        np.ascontiguousarray(height, np.float32),
+        np.ascontiguousarray(springs, np.int64),
+        np.ascontiguousarray(values, np.int32),
+    )
+
+
+# -- SciPy ----------------------------------------------------------------------------------------
+
+
+def _flood_in_scipy(height: FloatImage, springs: NDArray[np.int64], values: Int32) -> Int32:
+    basin = _basins_in_numpy(height, springs)
+    n = int(basin.max()) + 1
+    one, other = _passes_in_numpy(basin, height, n)
+    # An extra root node is joined to every spring. Its edges are lower than any pass, so the
+    # spanning tree holds them all. The heights of passes are their ranks: they all differ.
+    source = basin.reshape(-1)[springs]
+    low = np.concatenate([np.arange(2.0, 2 + len(one)), np.ones(len(source))])
+    one = np.concatenate([one, np.full(len(source), n)])
+    other = np.concatenate([other, source])
+    tree = minimum_spanning_tree(coo_array((low, (one, other)), shape=(n + 1, n + 1))).tocoo()
+    hanging = (tree.row != n) & (tree.col != n)
+    links = coo_array(
+        (tree.data[hanging], (tree.row[hanging], tree.col[hanging])), shape=(n + 1, n + 1)
+    )
+    water = connected_components(links, directed=False)[1]
+    value = np.empty(n + 1, np.int32)
+    value[water[source]] = values
+    reached: Int32 = value[water[:n]][basin]
+    return reached
+
+
+def _basins_in_numpy(height: FloatImage, springs: NDArray[np.int64]) -> Int32:
+    """The basin of each pixel, (H, W) int32: the bottom that its water runs down to.
+
+    Bottoms are numbered from 0 in the order of their pixels.
+    """
+    lowest = height.copy()
+    pixel = np.arange(height.size, dtype=np.int32).reshape(height.shape)
+    down = pixel.copy()
+    ahead, back, whole = slice(1, None), slice(None, -1), slice(None)
+    for here, there in (
+        ((whole, ahead), (whole, back)),
+        ((whole, back), (whole, ahead)),
+        ((ahead, whole), (back, whole)),
+        ((back, whole), (ahead, whole)),
+    ):
+        lower = height[there] < lowest[here]
+        np.copyto(lowest[here], height[there], where=lower)
+        np.copyto(down[here], pixel[there], where=lower)
+    to = down.reshape(-1).astype(np.intp)  # NumPy looks up fastest by this type
+    to[springs] = springs
+    while not np.array_equal(further := to.take(to), to):
+        to = further
+    bottom = np.zeros(to.size, bool)
+    bottom[to] = True
+    numbered: Int32 = (np.cumsum(bottom, dtype=np.int32) - 1).take(to)
+    return numbered.reshape(height.shape)
+
+
+def _passes_in_numpy(
+    basin: Int32, height: FloatImage, n: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of touching basins by the height of the lowest pass between them, the lowest first."""
+    width = height.shape[1]
+    of, high = basin.reshape(-1), height.reshape(-1)
+    keys, heights, places = [], [], []
+    for step, within_row in ((1, True), (width, False)):
+        apart = of[step:] != of[:-step]
+        if within_row:
+            apart[width - 1 :: width] = False  # the next pixel is in the next row
+        here = apart.nonzero()[0]
+        a, b = of.take(here).astype(np.int64), of.take(here + step)
+        keys.append(np.minimum(a, b) * n + np.maximum(a, b))
+        heights.append(np.maximum(high.take(here), high.take(here + step)))
+        places.append(2 * here + (not within_row))
+    key = np.concatenate(keys)[np.lexsort((np.concatenate(places), np.concatenate(heights)))]
+    lowest = np.sort(np.unique(key, return_index=True)[1])
+    return key[lowest] // n, key[lowest] % n
+
+
+# -- compiled -------------------------------------------------------------------------------------
+
+
+@jit()
+def _run_down(height: FloatImage, down: Int32) -> None:
+    """Write the pixel that the water of each pixel runs to into `down`, (H * W,) int32."""
+    rows, columns = height.shape
+    for y in range(rows):
+        here, to = height[y], down[y * columns : (y + 1) * columns]
+        above, below = height[max(y - 1, 0)], height[min(y + 1, rows - 1)]
+        for x in range(columns):
+            left, right = max(x - 1, 0), min(x + 1, columns - 1)
+            lowest, step = here[x], 0
+            if here[left] < lowest:
+                lowest, step = here[left], -1
+            if here[right] < lowest:
+                lowest, step = here[right], 1
+            if above[x] < lowest:
+                lowest, step = above[x], -columns
+            if below[x] < lowest:
+                step = columns
+            to[x] = y * columns + x + step
+
+
+@jit()
+def _number_basins(down: Int32, basin: Int32) -> int:
+    """Write the basin of each pixel into `basin`, and return how many there are."""
+    changed = True
+    while changed:  # there and back, each step along the water is taken twice as far
+        changed = False
+        for at in range(len(down)):
+            down[at] = down[down[at]]
+        for at in range(len(down) - 1, -1, -1):
+            further = down[down[at]]
+            changed |= further != down[at]
+            down[at] = further
+    n = 0
+    for at in range(len(down)):
+        if down[at] == at:
+            basin[at] = n
+            n += 1
+    for at in range(len(down)):
+        basin[at] = basin[down[at]]
+    return n
+
+
+@jit()
+def _find_passes(
+    basin: Int32, height: FloatImage, order: NDArray[np.uint64], one: Int32, other: Int32
+) -> int:
+    """Write the passes: their order, and the two basins of each. Return how many there are.
+
+    The order is a number: the bits of the height, then the place. Bits of floats that are not
+    negative have the order of the floats. With arrays of length 0, the passes are only counted.
+    """
+    rows, columns = height.shape
+    bits = height.view(np.uint32)
+    n = 0
+    for y in range(rows):
+        for x in range(columns):
+            at = y * columns + x
+            for down in range(2):
+                if down and y + 1 < rows:
+                    next_to = at + columns
+                elif not down and x + 1 < columns:
+                    next_to = at + 1
+                else:
+                    continue
+                if basin[at] == basin[next_to]:
+                    continue
+                if len(order):
+                    high = max(bits[y, x], bits[next_to // columns, next_to % columns])
+                    order[n] = (np.uint64(high) << np.uint64(32)) | np.uint64(2 * at + down)
+                    one[n], other[n] = basin[at], basin[next_to]
+                n += 1
+    return n
+
+
+@jit()
+def _join_basins(
+    order: NDArray[np.uint64], one: Int32, other: Int32, wet: NDArray[np.bool_], join: Int32
+) -> None:
+    """Write the spring's basin that each basin gets its water from into `join`, (basins,) int32.
+
+    `wet` says which basins hold springs. The arrays of passes are used up.
+    """
+    lowest = np.empty(len(wet), np.uint64)
+    for basin in range(len(wet)):
+        join[basin] = basin
+    to = np.empty(len(wet), np.int32)
+    n = len(order)
+    dry = True
+    while dry:
+        for basin in range(len(wet)):
+            to[basin] = basin
+            lowest[basin] = np.uint64(0xFFFFFFFFFFFFFFFF)
+        kept = 0
+        for at in range(n):  # passes within a basin, or between two wet ones, go
+            a, b = join[one[at]], join[other[at]]
+            if a == b or (wet[a] and wet[b]):
+                continue
+            order[kept], one[kept], other[kept] = order[at], a, b
+            if order[at] < lowest[a] and not wet[a]:
+                lowest[a], to[a] = order[at], b
+            if order[at] < lowest[b] and not wet[b]:
+                lowest[b], to[b] = order[at], a
+            kept += 1
+        n = kept
+        for basin in range(len(wet)):  # two basins with one lowest pass: the first one stays
+            if to[to[basin]] == basin and basin < to[basin]:
+                to[basin] = basin
+        moved = True
+        while moved:
+            moved = False
+            for basin in range(len(wet)):
+                further = to[to[basin]]
+                moved |= further != to[basin]
+                to[basin] = further
+        dry = False
+        for basin in range(len(wet)):
+            join[basin] = to[join[basin]]
+            dry |= not wet[join[basin]]
+
+
+@jit(instead=_flood_in_scipy)
+def _flood(height: FloatImage, springs: NDArray[np.int64], values: Int32) -> Int32:
+    """See :func:`flooded`."""
+    pixels = height.size
+    down, basin = np.empty(pixels, np.int32), np.empty(pixels, np.int32)
+    _run_down(height, down)
+    for spring in springs:
+        down[spring] = spring
+    n = _number_basins(down, basin)
+    none = np.empty(0, np.int32)
+    passes = _find_passes(basin, height, np.empty(0, np.uint64), none, none)
+    order = np.empty(passes, np.uint64)
+    one, other = np.empty(passes, np.int32), np.empty(passes, np.int32)
+    _find_passes(basin, height, order, one, other)
+    wet, join = np.zeros(n, np.bool_), np.empty(n, np.int32)
+    for spring in springs:
+        wet[basin[spring]] = True
+    _join_basins(order, one, other, wet, join)
+    value = np.empty(n, np.int32)
+    for at in range(len(springs)):
+        value[basin[springs[at]]] = values[at]
+    reached = down.reshape(height.shape)
+    for basin_at in range(n):
+        join[basin_at] = value[join[basin_at]]
+    for y in range(height.shape[0]):
+        for x in range(height.shape[1]):
+            reached[y, x] = join[basin[y * height.shape[1] + x]]
+    return reached
