@@ -150,75 +150,86 @@ def _passes_in_numpy(
 def _run_down(height: FloatImage, down: Int32) -> None:
     """Write the pixel that the water of each pixel runs to into `down`, (H * W,) int32."""
     rows, columns = height.shape
+    wide = np.full(columns + 2, np.float32(np.inf))
+    here, left, right = wide[1:-1], wide[:-2], wide[2:]
     for y in range(rows):
-        here, to = height[y], down[y * columns : (y + 1) * columns]
+        to = down[y * columns : (y + 1) * columns]
         above, below = height[max(y - 1, 0)], height[min(y + 1, rows - 1)]
+        here[:] = height[y]
+        up, first = np.int32(-columns), np.int32(y * columns)
         for x in range(columns):
-            left, right = max(x - 1, 0), min(x + 1, columns - 1)
-            lowest, step = here[x], 0
-            if here[left] < lowest:
-                lowest, step = here[left], -1
-            if here[right] < lowest:
-                lowest, step = here[right], 1
-            if above[x] < lowest:
-                lowest, step = above[x], -columns
-            if below[x] < lowest:
-                step = columns
-            to[x] = y * columns + x + step
+            lowest, step = here[x], np.int32(0)
+            lowest, step = (left[x], np.int32(-1)) if left[x] < lowest else (lowest, step)
+            lowest, step = (right[x], np.int32(1)) if right[x] < lowest else (lowest, step)
+            lowest, step = (above[x], up) if above[x] < lowest else (lowest, step)
+            step = np.int32(columns) if below[x] < lowest else step
+            to[x] = first + np.int32(x) + step
 
 
 @jit()
 def _number_basins(down: Int32, basin: Int32) -> int:
     """Write the basin of each pixel into `basin`, and return how many there are."""
-    changed = True
-    while changed:  # there and back, each step along the water is taken twice as far
-        changed = False
-        for at in range(len(down)):
-            down[at] = down[down[at]]
-        for at in range(len(down) - 1, -1, -1):
-            further = down[down[at]]
-            changed |= further != down[at]
-            down[at] = further
+    for at in range(len(down)):  # water that runs left or up is at its bottom after this
+        down[at] = down[down[at]]
+    for at in range(len(down) - 1, -1, -1):
+        down[at] = down[down[at]]
     n = 0
     for at in range(len(down)):
         if down[at] == at:
             basin[at] = n
             n += 1
     for at in range(len(down)):
-        basin[at] = basin[down[at]]
+        bottom = down[at]
+        while down[bottom] != bottom:  # few pixels are not there yet
+            down[bottom] = down[down[bottom]]
+            bottom = down[bottom]
+        basin[at] = basin[bottom]
+    return n
+
+
+@jit()
+def _count_passes(basin: Int32) -> int:
+    """Number of touching pixels of different basins; `basin` is (H, W)."""
+    rows, columns = basin.shape
+    n = 0
+    for y in range(rows):
+        here, below = basin[y], basin[min(y + 1, rows - 1)]
+        right = here[1:]
+        for x in range(columns - 1):
+            n += here[x] != right[x]
+        for x in range(columns):
+            n += here[x] != below[x]
     return n
 
 
 @jit()
 def _find_passes(
     basin: Int32, height: FloatImage, order: NDArray[np.uint64], one: Int32, other: Int32
-) -> int:
-    """Write the passes: their order, and the two basins of each. Return how many there are.
+) -> None:
+    """Write the passes: their order, and the two basins of each.
 
     The order is a number: the bits of the height, then the place. Bits of floats that are not
-    negative have the order of the floats. With arrays of length 0, the passes are only counted.
+    negative have the order of the floats.
     """
-    rows, columns = height.shape
+    rows, columns = basin.shape
     bits = height.view(np.uint32)
     n = 0
     for y in range(rows):
-        for x in range(columns):
-            at = y * columns + x
-            for down in range(2):
-                if down and y + 1 < rows:
-                    next_to = at + columns
-                elif not down and x + 1 < columns:
-                    next_to = at + 1
-                else:
+        for down in range(2):
+            if down:
+                if y + 1 == rows:
                     continue
-                if basin[at] == basin[next_to]:
-                    continue
-                if len(order):
-                    high = max(bits[y, x], bits[next_to // columns, next_to % columns])
-                    order[n] = (np.uint64(high) << np.uint64(32)) | np.uint64(2 * at + down)
-                    one[n], other[n] = basin[at], basin[next_to]
-                n += 1
-    return n
+                there, high = basin[y + 1], bits[y + 1]
+            else:
+                there, high = basin[y][1:], bits[y][1:]
+            here, low = basin[y], bits[y]
+            place = 2 * y * columns + down
+            for x in range(len(there)):
+                if here[x] != there[x]:
+                    top = np.uint64(max(low[x], high[x])) << np.uint64(32)
+                    order[n] = top | np.uint64(place + 2 * x)
+                    one[n], other[n] = here[x], there[x]
+                    n += 1
 
 
 @jit()
@@ -234,22 +245,25 @@ def _join_basins(
         join[basin] = basin
     to = np.empty(len(wet), np.int32)
     n = len(order)
+    none = np.uint64(0xFFFFFFFFFFFFFFFF)
     dry = True
     while dry:
         for basin in range(len(wet)):
             to[basin] = basin
-            lowest[basin] = np.uint64(0xFFFFFFFFFFFFFFFF)
+            lowest[basin] = np.uint64(0) if wet[basin] else none
         kept = 0
-        for at in range(n):  # passes within a basin, or between two wet ones, go
+        for at in range(n):
             a, b = join[one[at]], join[other[at]]
-            if a == b or (wet[a] and wet[b]):
-                continue
+            within = (a == b) | (wet[a] & wet[b])
+            pass_at = none if within else order[at]
             order[kept], one[kept], other[kept] = order[at], a, b
-            if order[at] < lowest[a] and not wet[a]:
-                lowest[a], to[a] = order[at], b
-            if order[at] < lowest[b] and not wet[b]:
-                lowest[b], to[b] = order[at], a
-            kept += 1
+            kept += not within
+            low = pass_at < lowest[a]
+            to[a] = b if low else to[a]
+            lowest[a] = pass_at if low else lowest[a]
+            low = pass_at < lowest[b]
+            to[b] = a if low else to[b]
+            lowest[b] = pass_at if low else lowest[b]
         n = kept
         for basin in range(len(wet)):  # two basins with one lowest pass: the first one stays
             if to[to[basin]] == basin and basin < to[basin]:
@@ -276,11 +290,11 @@ def _flood(height: FloatImage, springs: NDArray[np.int64], values: Int32) -> Int
     for spring in springs:
         down[spring] = spring
     n = _number_basins(down, basin)
-    none = np.empty(0, np.int32)
-    passes = _find_passes(basin, height, np.empty(0, np.uint64), none, none)
+    of = basin.reshape(height.shape)
+    passes = _count_passes(of)
     order = np.empty(passes, np.uint64)
     one, other = np.empty(passes, np.int32), np.empty(passes, np.int32)
-    _find_passes(basin, height, order, one, other)
+    _find_passes(of, height, order, one, other)
     wet, join = np.zeros(n, np.bool_), np.empty(n, np.int32)
     for spring in springs:
         wet[basin[spring]] = True
@@ -288,10 +302,8 @@ def _flood(height: FloatImage, springs: NDArray[np.int64], values: Int32) -> Int
     value = np.empty(n, np.int32)
     for at in range(len(springs)):
         value[basin[springs[at]]] = values[at]
-    reached = down.reshape(height.shape)
-    for basin_at in range(n):
-        join[basin_at] = value[join[basin_at]]
-    for y in range(height.shape[0]):
-        for x in range(height.shape[1]):
-            reached[y, x] = join[basin[y * height.shape[1] + x]]
-    return reached
+    for at in range(n):
+        join[at] = value[join[at]]
+    for at in range(pixels):
+        down[at] = join[basin[at]]
+    return down.reshape(height.shape)
