@@ -10,9 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "astronaut.jpg"
+
+
+settings.register_profile("compiled", deadline=None)  # a loop's first call compiles it
+settings.load_profile("compiled")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,10 +1,13 @@
 """Connected components of a label map: pixels of one label that are connected through their sides.
 
-Components are joined from runs; a run is an unbroken stretch of one label within a row. A
-photograph of 700,000 pixels and 400 leaves has about 25,000 runs.
+A *run* is an unbroken stretch of one label within a row. A photograph of 700,000 pixels and 400
+leaves has about 25,000 runs. So components are made from runs, and pixels are visited only to find
+the runs.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +16,79 @@ from scipy.sparse.csgraph import connected_components
 
 from regiontree.system.jit import jit
 
-__all__ = ["components", "count_pixels", "measured", "painted", "touching"]
+__all__ = ["Components", "components", "count_pixels"]
 
 Labels = NDArray[np.int32]
 Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """The connected components of a label map, numbered from 0 in the order of first pixels.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        (H, W) of the label map.
+    start : (runs + 1,) int64
+        Flat index of the first pixel of each run, row by row; at last the number of pixels.
+    part : (runs,) int32
+        The component of each run.
+    above, below, sides : (pairs,) int64
+        Runs of a row and the next one that share columns, and how many columns they share.
+    """
+
+    shape: tuple[int, int]
+    start: Int64
+    part: Labels
+    above: Int64
+    below: Int64
+    sides: Int64
+
+    @classmethod
+    def of(cls, labels: NDArray[np.integer]) -> Components:
+        """The components of labels (H, W), integers."""
+        start = _starts(np.ascontiguousarray(labels))
+        above, below, sides = _shared(start, labels.shape[1])
+        label = labels.reshape(-1)[start[:-1]]
+        alike = label[above] == label[below]
+        part = _join(above[alike], below[alike], len(label))
+        return cls((labels.shape[0], labels.shape[1]), start, part, above, below, sides)
+
+    def size(self) -> Int64:
+        """Number of pixels of each component, (n,) int64."""
+        size = np.zeros(int(self.part.max()) + 1, np.int64)
+        np.add.at(size, self.part, np.diff(self.start))
+        return size
+
+    def first(self) -> Int64:
+        """Flat index of the first pixel of each component, (n,) int64."""
+        return self.start[np.unique(self.part, return_index=True)[1]]
+
+    def painted(self, values: NDArray[np.int32]) -> Labels:
+        """The value of each pixel's component, (H, W) int32; `values` are (n,)."""
+        picture: Labels = values[self.part].repeat(np.diff(self.start))
+        return picture.reshape(self.shape)
+
+    def touching(self, wanted: NDArray[np.bool_]) -> tuple[Int64, Int64, Int64]:
+        """Pairs (a, b) of touching components, where a is `wanted`, and their border.
+
+        The border is the number of pixel sides. `wanted` is (n,) bool. The pairs are in order.
+        """
+        n = len(wanted)
+        beside = np.flatnonzero(self.start[1:-1] % self.shape[1])  # runs that a run follows
+        one = self.part[np.concatenate([beside, self.above])].astype(np.int64)
+        other = self.part[np.concatenate([beside + 1, self.below])].astype(np.int64)
+        sides = np.concatenate([np.ones(len(beside), np.int64), self.sides])
+        keys, borders = [], []
+        for a, b in ((one, other), (other, one)):
+            meet = np.flatnonzero((a != b) & wanted[a])
+            keys.append(a[meet] * n + b[meet])
+            borders.append(sides[meet])
+        key, at = np.unique(np.concatenate(keys), return_inverse=True)
+        border = np.zeros(len(key), np.int64)
+        np.add.at(border, at, np.concatenate(borders))
+        return key // n, key % n, border
 
 
 def components(labels: Labels) -> Labels:
@@ -34,56 +106,95 @@ def components(labels: Labels) -> Labels:
            [2, 0, 1],
            [2, 2, 3]], dtype=int32)
     """
-    return _components(np.ascontiguousarray(labels))
+    parts = Components.of(labels)
+    return parts.painted(np.arange(parts.part.max() + 1, dtype=np.int32))
 
 
-def _components_in_scipy(labels: Labels) -> Labels:
+def _starts_in_numpy(labels: Labels) -> Int64:
     starts = np.ones(labels.shape, bool)
     starts[:, 1:] = labels[:, 1:] != labels[:, :-1]
-    run = np.cumsum(starts, dtype=np.int32).reshape(labels.shape) - 1
-    # Two runs get one link, where they first touch. While both go on to the right, none is added.
-    touch = labels[1:] == labels[:-1]
-    touch[:, 1:] &= starts[1:, 1:] | starts[:-1, 1:] | ~touch[:, :-1]
-    above, below = run[:-1][touch], run[1:][touch]
-    n = int(run[-1, -1]) + 1
-    links = coo_array((np.ones(len(above), np.int8), (above, below)), shape=(n, n))
+    return np.append(np.flatnonzero(starts), labels.size)
+
+
+@jit(instead=_starts_in_numpy)
+def _starts(labels: Labels) -> Int64:
+    """Flat index of the first pixel of each run, and the number of pixels, (runs + 1,) int64."""
+    rows, columns = labels.shape
+    n = 1 + rows
+    for y in range(rows):
+        here, after = labels[y], labels[y][1:]
+        for x in range(columns - 1):
+            n += here[x] != after[x]
+    start = np.empty(n, np.int64)
+    run = 0
+    for y in range(rows):
+        start[run] = y * columns
+        run += 1
+        here, after = labels[y], labels[y][1:]
+        for x in range(columns - 1):
+            if here[x] != after[x]:
+                start[run] = y * columns + x + 1
+                run += 1
+    start[run] = labels.size
+    return start
+
+
+def _shared_in_numpy(start: Int64, columns: int) -> tuple[Int64, Int64, Int64]:
+    ends = np.union1d(start[start >= columns], start[:-1] + columns)
+    ends = ends[ends <= start[-1]]
+    first = ends[:-1]
+    below = np.searchsorted(start, first, side="right") - 1
+    above = np.searchsorted(start, first - columns, side="right") - 1
+    return above, below, np.diff(ends)
+
+
+@jit(instead=_shared_in_numpy)
+def _shared(start: Int64, columns: int) -> tuple[Int64, Int64, Int64]:
+    """Runs of a row and the next one that share columns, and how many, from left to right."""
+    pairs = 2 * len(start)
+    above, below = np.empty(pairs, np.int64), np.empty(pairs, np.int64)
+    sides = np.empty(pairs, np.int64)
+    n = one = other = 0
+    while start[other] < columns:
+        other += 1
+    at = np.int64(columns)  # the first pixel below that no pair has yet
+    while at < start[-1]:
+        end = min(start[one + 1] + columns, start[other + 1])
+        above[n], below[n], sides[n] = one, other, end - at
+        n += 1
+        if start[one + 1] + columns == end:
+            one += 1
+        if start[other + 1] == end:
+            other += 1
+        at = end
+    return above[:n].copy(), below[:n].copy(), sides[:n].copy()
+
+
+def _join_in_scipy(one: Int64, other: Int64, n: int) -> Labels:
+    links = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(n, n))
     found = connected_components(links, directed=False)[1]
-    # Runs are numbered row by row, so the order of first runs is the order of first pixels.
     _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
     order = np.empty(len(first), np.int32)
     order[first.argsort()] = np.arange(len(first), dtype=np.int32)
-    numbered: Labels = order[inverse][run]
-    return numbered
+    return order[inverse]
 
 
-@jit(instead=_components_in_scipy)
-def _components(labels: Labels) -> Labels:
-    """See :func:`components`: a union-find of runs, in which the first run is the root."""
-    rows, columns = labels.shape
-    n = 0
-    for y in range(rows):
-        n += 1
-        for x in range(1, columns):
-            n += labels[y, x] != labels[y, x - 1]
+@jit(instead=_join_in_scipy)
+def _join(one: Int64, other: Int64, n: int) -> Labels:
+    """The component of each of `n` runs, (n,) int32, if each run of `one` is joined to `other`.
+
+    A union-find in which the first run is the root. Components are numbered by their first runs.
+    """
     root = np.arange(n, dtype=np.int32)
-    part = np.empty((rows, columns), np.int32)
-    run = -1
-    for y in range(rows):
-        linked = -1  # the last run above that this run was linked to
-        for x in range(columns):
-            if x == 0 or labels[y, x] != labels[y, x - 1]:
-                run, linked = run + 1, -1
-            part[y, x] = run
-            if y > 0 and labels[y, x] == labels[y - 1, x] and part[y - 1, x] != linked:
-                linked = part[y - 1, x]
-                one, other = linked, run
-                while root[one] != one:
-                    root[one] = root[root[one]]
-                    one = root[one]
-                while root[other] != other:
-                    root[other] = root[root[other]]
-                    other = root[other]
-                root[max(one, other)] = min(one, other)
+    for pair in range(len(one)):
+        a, b = one[pair], other[pair]
+        while root[a] != a:
+            root[a] = root[root[a]]
+            a = root[a]
+        while root[b] != b:
+            root[b] = root[root[b]]
+            b = root[b]
+        root[max(a, b)] = min(a, b)
     number = 0
     for run in range(n):  # a root's number is known before those of the runs that point to it
         if root[run] == run:
@@ -91,33 +202,7 @@ def _components(labels: Labels) -> Labels:
             number += 1
         else:
             root[run] = root[root[run]]
-    for y in range(rows):
-        for x in range(columns):
-            part[y, x] = root[part[y, x]]
-    return part
-
-
-def _measured_in_numpy(part: Labels, labels: Labels, n: int) -> tuple[Int64, Labels]:
-    leaf = np.empty(n, np.int32)
-    leaf[part.ravel()] = labels.ravel()
-    return _count_in_numpy(part, n), leaf
-
-
-@jit(instead=_measured_in_numpy)
-def measured(part: Labels, labels: Labels, n: int) -> tuple[Int64, Labels]:
-    """The number of pixels (n,) int64 and the label (n,) int32 of each of `n` components.
-
-    `part` and `labels` are (H, W) int32.
-    """
-    size, leaf = np.zeros(n, np.int64), np.empty(n, np.int32)
-    for y in range(part.shape[0]):
-        start = 0
-        for x in range(1, part.shape[1] + 1):
-            if x == part.shape[1] or part[y, x] != part[y, start]:
-                size[part[y, start]] += x - start
-                leaf[part[y, start]] = labels[y, start]
-                start = x
-    return size, leaf
+    return root
 
 
 def _count_in_numpy(labels: Labels, n: int) -> Int64:
@@ -138,66 +223,3 @@ def count_pixels(labels: Labels, n: int) -> Int64:
                 total[labels[y, start]] += x - start
                 start = x
     return total
-
-
-def touching(part: Labels, wanted: NDArray[np.bool_]) -> tuple[Int64, Int64, Int64]:
-    """Pairs (a, b) of touching components, where a is `wanted`, and their border in pixel sides.
-
-    `part` is (H, W) int32, the component of each pixel; `wanted` is (n,) bool, one for each
-    component.
-    """
-    n = len(wanted)
-    key, border = np.unique(_sides(part, wanted), return_counts=True)
-    return key // n, key % n, border
-
-
-def _sides_in_numpy(part: Labels, wanted: NDArray[np.bool_]) -> Int64:
-    n, keys = len(wanted), []
-    for one, other in ((part[:, 1:], part[:, :-1]), (part[1:], part[:-1])):
-        for a, b in ((one, other), (other, one)):
-            meet = (a != b) & wanted[a]
-            keys.append(a[meet].astype(np.int64) * n + b[meet])
-    return np.concatenate(keys)
-
-
-@jit(instead=_sides_in_numpy)
-def _sides(part: Labels, wanted: NDArray[np.bool_]) -> Int64:
-    """The sides of pixels between a wanted component a and another one b: ``a * n + b`` of each.
-
-    Their order has no meaning.
-    """
-    n = len(wanted)
-    keys, found = np.empty(0, np.int64), 0
-    for fill in range(2):  # first the sides are counted
-        if fill:
-            keys, found = np.empty(found, np.int64), 0
-        for y in range(part.shape[0]):
-            for x in range(part.shape[1]):
-                a = np.int64(part[y, x])
-                right = np.int64(part[y, x + 1]) if x + 1 < part.shape[1] else a
-                below = np.int64(part[y + 1, x]) if y + 1 < part.shape[0] else a
-                for b in (right, below):
-                    if a != b:
-                        if wanted[a]:
-                            if fill:
-                                keys[found] = a * n + b
-                            found += 1
-                        if wanted[b]:
-                            if fill:
-                                keys[found] = b * n + a
-                            found += 1
-    return keys
-
-
-def _painted_in_numpy(values: Labels, part: Labels) -> Labels:
-    return values[part]
-
-
-@jit(instead=_painted_in_numpy)
-def painted(values: Labels, part: Labels) -> Labels:
-    """The value of each pixel's component, (H, W) int32; `values` are (n,), `part` is (H, W)."""
-    picture = np.empty(part.shape, np.int32)
-    for y in range(part.shape[0]):
-        for x in range(part.shape[1]):
-            picture[y, x] = values[part[y, x]]
-    return picture

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from regiontree.system.jit import jit
 
-__all__ = ["edge_height"]
+__all__ = ["add_heights", "edge_height"]
 
 FloatImage = NDArray[np.float32]
 
@@ -43,6 +43,17 @@ def edge_height(
         return _gradient(colours, colours, np.ones((1, 1), np.float32), taps)
     there = valid.astype(np.float32)
     return _gradient(colours, colours * there, _blurred(there, taps), taps)
+
+
+def add_heights(
+    height: FloatImage, fine: FloatImage, detail: float,
+    rows: NDArray[np.float32], columns: NDArray[np.float32], bowl: float,
+) -> None:  # fmt: skip
+    """Add ``detail * fine + bowl * (rows + columns)`` to `height`, in place.
+
+    `height` and `fine` are (H, W) float32, `rows` is (H,) and `columns` (W,) float32.
+    """
+    _add(height, fine, np.float32(detail), rows, columns, np.float32(bowl))
 
 
 def _taps(blur: float) -> NDArray[np.float32]:
@@ -156,3 +167,24 @@ def _gradient(
         for x in range(width):
             squares[y, x] = np.sqrt(squares[y, x])
     return squares
+
+
+def _add_in_numpy(
+    height: FloatImage, fine: FloatImage, detail: np.float32,
+    rows: NDArray[np.float32], columns: NDArray[np.float32], bowl: np.float32,
+) -> None:  # fmt: skip
+    height += detail * fine
+    height += bowl * (rows[:, None] + columns)
+
+
+@jit(instead=_add_in_numpy)
+def _add(
+    height: FloatImage, fine: FloatImage, detail: np.float32,
+    rows: NDArray[np.float32], columns: NDArray[np.float32], bowl: np.float32,
+) -> None:  # fmt: skip
+    """See :func:`add_heights`."""
+    for y in range(len(rows)):
+        row = rows[y]
+        for x in range(len(columns)):
+            total = height[y, x] + detail * fine[y, x]
+            height[y, x] = total + bowl * (row + columns[x])

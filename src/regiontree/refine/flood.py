@@ -167,23 +167,31 @@ def _run_down(height: FloatImage, down: Int32) -> None:
 
 
 @jit()
-def _number_basins(down: Int32, basin: Int32) -> int:
-    """Write the basin of each pixel into `basin`, and return how many there are."""
-    for at in range(len(down)):  # water that runs left or up is at its bottom after this
+def _number_basins(down: Int32) -> int:
+    """Replace each pixel of `down` by the number of its basin, and return how many there are.
+
+    A number below 0 is a basin, until all are known; the others are still pixels to go to.
+    """
+    for at in range(len(down)):  # hereafter, nearly all pixels lead to their bottom at once
         down[at] = down[down[at]]
     for at in range(len(down) - 1, -1, -1):
         down[at] = down[down[at]]
     n = 0
     for at in range(len(down)):
         if down[at] == at:
-            basin[at] = n
             n += 1
+            down[at] = -n
+    for start in range(len(down)):
+        end = start
+        while down[end] >= 0:
+            end = down[end]
+        at, basin = start, down[end]
+        while down[at] >= 0:
+            below = down[at]
+            down[at] = basin
+            at = below
     for at in range(len(down)):
-        bottom = down[at]
-        while down[bottom] != bottom:  # few pixels are not there yet
-            down[bottom] = down[down[bottom]]
-            bottom = down[bottom]
-        basin[at] = basin[bottom]
+        down[at] = -1 - down[at]
     return n
 
 
@@ -285,25 +293,24 @@ def _join_basins(
 def _flood(height: FloatImage, springs: NDArray[np.int64], values: Int32) -> Int32:
     """See :func:`flooded`."""
     pixels = height.size
-    down, basin = np.empty(pixels, np.int32), np.empty(pixels, np.int32)
-    _run_down(height, down)
+    basin = np.empty(pixels, np.int32)
+    _run_down(height, basin)
     for spring in springs:
-        down[spring] = spring
-    n = _number_basins(down, basin)
+        basin[spring] = spring
+    n = _number_basins(basin)
     of = basin.reshape(height.shape)
     passes = _count_passes(of)
     order = np.empty(passes, np.uint64)
     one, other = np.empty(passes, np.int32), np.empty(passes, np.int32)
     _find_passes(of, height, order, one, other)
     wet, join = np.zeros(n, np.bool_), np.empty(n, np.int32)
-    for spring in springs:
-        wet[basin[spring]] = True
-    _join_basins(order, one, other, wet, join)
     value = np.empty(n, np.int32)
     for at in range(len(springs)):
+        wet[basin[springs[at]]] = True
         value[basin[springs[at]]] = values[at]
+    _join_basins(order, one, other, wet, join)
     for at in range(n):
         join[at] = value[join[at]]
     for at in range(pixels):
-        down[at] = join[basin[at]]
-    return down.reshape(height.shape)
+        basin[at] = join[basin[at]]
+    return of

@@ -43,7 +43,7 @@ from regiontree.images.valid import valid_at
 from regiontree.refine.base import PatchLeaves
 from regiontree.refine.blocks import Window, merge_specks_within, windows
 from regiontree.refine.coarse import halved, moved_patches
-from regiontree.refine.edges import edge_height
+from regiontree.refine.edges import add_heights, edge_height
 from regiontree.refine.flood import flooded, watershed
 from regiontree.refine.gaps import Gaps
 from regiontree.refine.opening import trim_threads
@@ -224,12 +224,18 @@ def _drawn(
     whole = shape[0] * shape[1] <= _WHOLE
     side = max(springs.shape) if whole else max(1, int(_WINDOW / patch))
     merge = merge_specks if whole else merge_specks_within
-    labels = np.empty(shape, np.int32)
-    for window in windows((springs.shape[0], springs.shape[1]), shape, side, _MARGIN):
+
+    def drawn(window: Window) -> Labels:
         found = _flooded(springs, rgb, window, overlap, settings, gaps)
         found = trim_threads(found, round(settings.threads * patch))
-        found = merge(found, parents, round(settings.specks * patch**2))
-        labels[window.core] = found[window.inner]
+        return merge(found, parents, round(settings.specks * patch**2))
+
+    cut = list(windows((springs.shape[0], springs.shape[1]), shape, side, _MARGIN))
+    if len(cut) == 1:
+        return drawn(cut[0])
+    labels = np.empty(shape, np.int32)
+    for window in cut:
+        labels[window.core] = drawn(window)[window.inner]
     return labels
 
 
@@ -247,16 +253,13 @@ def _flooded(
     colours = lab_colours(rgb[window.pixels])
     valid = None if gaps is None else gaps.valid[window.pixels]
     height = edge_height(colours, settings.coarse * overlap * patch, valid)
-    if settings.detail:
-        fine = edge_height(colours, settings.fine * patch, valid)
-        fine *= settings.detail
-        height += fine
+    fine = edge_height(colours, settings.fine * patch, valid) if settings.detail else height
     rows, columns = (
         # Square of the distance to the spring, 1 at the rim.
         (((2 * np.arange(pixels) + 1) * cells / pixels % 2 - 1) ** 2).astype(np.float32)[own]
         for cells, pixels, own in zip(leaf.shape, shape, window.pixels, strict=True)
     )
-    height += settings.bowl * (rows[:, None] + columns)
+    add_heights(height, fine, settings.detail, rows, columns, settings.bowl)
     if gaps is not None:
         height[~gaps.valid[window.pixels]] += 1 + 2 * height.max()
         cells, springs = gaps.springs(window)

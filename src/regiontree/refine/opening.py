@@ -16,7 +16,7 @@ __all__ = ["extended", "trim_threads"]
 
 Labels = NDArray[np.int32]
 
-_NOWHERE = -(2**30)  # a row farther away than any
+_FAR = np.int32(2**30)  # a row that no picture has
 
 
 def trim_threads(labels: Labels, width: int) -> Labels:
@@ -134,20 +134,26 @@ def _fill_squares(kept: NDArray[np.bool_], width: int) -> None:
 
 
 @jit()
+def _pass_on(kept: NDArray[np.bool_], y: np.int32, row: Labels) -> None:
+    for x in range(len(row)):
+        row[x] = y if kept[x] else row[x]
+
+
+@jit()
 def _take_nearest(labels: Labels, kept: NDArray[np.bool_]) -> None:
     """Give every pixel that is not `kept` the label of the nearest one that is."""
     rows, columns = labels.shape
     near = np.empty((rows, columns), np.int32)  # the row of the nearest kept pixel of the column
-    row = np.full(columns, np.int32(_NOWHERE))
+    row = np.full(columns, np.int32(-_FAR))
     for y in range(rows):
-        for x in range(columns):
-            row[x] = y if kept[y, x] else row[x]
-            near[y, x] = row[x]
-    row[:] = -_NOWHERE
+        _pass_on(kept[y], np.int32(y), row)
+        near[y] = row
+    row[:] = _FAR
     for y in range(rows - 1, -1, -1):
+        here, found = np.int32(y), near[y]
+        _pass_on(kept[y], here, row)
         for x in range(columns):
-            row[x] = y if kept[y, x] else row[x]
-            near[y, x] = row[x] if row[x] - y < y - near[y, x] else near[y, x]
+            found[x] = row[x] if row[x] < 2 * here - found[x] else found[x]
     for y in range(rows):
         for x in range(columns):
             if kept[y, x]:

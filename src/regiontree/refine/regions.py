@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontree.refine.components import components, count_pixels, measured, painted, touching
+from regiontree.refine.components import Components, components, count_pixels
 from regiontree.system.jit import jit
 from regiontree.tree.paths import heavy_paths, lowest_common_ancestor
 
@@ -66,15 +66,15 @@ def without_specks(
     Then specks that reach no other component stay.
     """
     labels = np.ascontiguousarray(labels, np.int32)
-    part = components(labels)
-    size, leaf = measured(part, labels, int(part.max()) + 1)
+    parts = Components.of(labels)
+    size, leaf = parts.size(), labels.reshape(-1)[parts.first()]
     speck = size < min_pixels
     if largest_stay:
         by_size = np.lexsort((np.arange(len(size)), -size, leaf))
         speck[by_size[np.unique(leaf[by_size], return_index=True)[1]]] = False
     if not speck.any():
         return labels.copy()
-    a, b, border = touching(part, speck)
+    a, b, border = parts.touching(speck)
     paths = heavy_paths(parents)
     while (ready := speck[a] & ~speck[b]).any():
         from_, to, sides = a[ready], b[ready], border[ready]
@@ -86,7 +86,7 @@ def without_specks(
         speck[moved] = False
         waits = speck[a]
         a, b, border = a[waits], b[waits], border[waits]
-    return painted(leaf, part)
+    return parts.painted(leaf)
 
 
 def keep_leaves(
@@ -154,11 +154,9 @@ def keep_leaves(
         else:
             relatives = np.zeros(len(count), bool)
             relatives[spare[joined == joined.min()]] = True
-            there = np.argwhere(relatives[centres])
-            if len(there):
-                own = np.argwhere(leaf_of_patch == leaf)
-                apart = ((there[:, None] - own) ** 2).sum(axis=2).min(axis=1)
-                y, x = there[apart.argmin()]
+            centre = _nearest_centre(centres, relatives, np.argwhere(leaf_of_patch == leaf))
+            if centre >= 0:
+                y, x = divmod(int(centre), len(columns))
                 at = int(rows[y]), int(columns[x])
             else:  # no relative holds a patch centre
                 at = divmod(int(relatives[kept].argmax()), kept.shape[1])
@@ -181,6 +179,37 @@ def _beside(at: tuple[int, int], labels: Labels, count: NDArray[np.int64]) -> tu
             y, x = found[((found - at) ** 2).sum(axis=1).argmin()]
             return int(y), int(x)
         reach *= 2
+
+
+def _nearest_centre_in_numpy(
+    centres: Labels, wanted: NDArray[np.bool_], patches: NDArray[np.int64]
+) -> int:
+    there = np.argwhere(wanted[centres])
+    if not len(there):
+        return -1
+    y, x = there[((there[:, None] - patches) ** 2).sum(axis=2).min(axis=1).argmin()]
+    return int(y * centres.shape[1] + x)
+
+
+@jit(instead=_nearest_centre_in_numpy)
+def _nearest_centre(
+    centres: Labels, wanted: NDArray[np.bool_], patches: NDArray[np.int64]
+) -> int:
+    """Flat index of the patch with a wanted leaf at its centre that is nearest to `patches`.
+
+    `centres` are (h, w) int32, `wanted` is (leaves,) bool, and `patches` are (n, 2) int64, rows and
+    columns. Of equally near patches, it is the first. It is -1 if no centre has a wanted leaf.
+    """
+    nearest, least = -1, 0
+    for y in range(centres.shape[0]):
+        for x in range(centres.shape[1]):
+            if not wanted[centres[y, x]]:
+                continue
+            for at in range(len(patches)):
+                apart = (patches[at, 0] - y) ** 2 + (patches[at, 1] - x) ** 2
+                if nearest < 0 or apart < least:
+                    nearest, least = y * centres.shape[1] + x, apart
+    return nearest
 
 
 def _joined_in_numpy(parents: NDArray[np.int64], leaf: int) -> NDArray[np.int64]:
