@@ -50,20 +50,17 @@ class Components:
         """The components of labels (H, W), integers."""
         start = _starts(np.ascontiguousarray(labels))
         above, below, sides = _shared(start, labels.shape[1])
-        label = labels.reshape(-1)[start[:-1]]
-        alike = label[above] == label[below]
-        part = _join(above[alike], below[alike], len(label))
+        part = _join(np.ascontiguousarray(labels).reshape(-1)[start[:-1]], above, below)
         return cls((labels.shape[0], labels.shape[1]), start, part, above, below, sides)
 
     def size(self) -> Int64:
         """Number of pixels of each component, (n,) int64."""
-        size = np.zeros(int(self.part.max()) + 1, np.int64)
-        np.add.at(size, self.part, np.diff(self.start))
-        return size
+        return _sums(self.part, np.diff(self.start))
 
     def first(self) -> Int64:
         """Flat index of the first pixel of each component, (n,) int64."""
-        return self.start[np.unique(self.part, return_index=True)[1]]
+        known = np.maximum.accumulate(self.part)
+        return self.start[:-1][np.diff(known, prepend=-1) > 0]
 
     def painted(self, values: NDArray[np.int32]) -> Labels:
         """The value of each pixel's component, (H, W) int32; `values` are (n,)."""
@@ -75,20 +72,22 @@ class Components:
 
         The border is the number of pixel sides. `wanted` is (n,) bool. The pairs are in order.
         """
-        n = len(wanted)
         beside = np.flatnonzero(self.start[1:-1] % self.shape[1])  # runs that a run follows
-        one = self.part[np.concatenate([beside, self.above])].astype(np.int64)
-        other = self.part[np.concatenate([beside + 1, self.below])].astype(np.int64)
-        sides = np.concatenate([np.ones(len(beside), np.int64), self.sides])
-        keys, borders = [], []
-        for a, b in ((one, other), (other, one)):
-            meet = np.flatnonzero((a != b) & wanted[a])
-            keys.append(a[meet] * n + b[meet])
-            borders.append(sides[meet])
-        key, at = np.unique(np.concatenate(keys), return_inverse=True)
-        border = np.zeros(len(key), np.int64)
-        np.add.at(border, at, np.concatenate(borders))
-        return key // n, key % n, border
+        one = self.part[np.concatenate([beside, self.above])]
+        other = self.part[np.concatenate([beside + 1, self.below])]
+        meet = np.flatnonzero((wanted[one] | wanted[other]) & (one != other))
+        sides = np.concatenate([np.ones(len(beside), np.int64), self.sides])[meet]
+        one, other = one[meet].astype(np.int64), other[meet].astype(np.int64)
+        a, b = np.concatenate([one, other]), np.concatenate([other, one])
+        key, at = np.unique(a * len(wanted) + b, return_inverse=True)
+        border = _sums(at, np.concatenate([sides, sides]))
+        a, b = np.divmod(key, len(wanted))
+        return a[wanted[a]], b[wanted[a]], border[wanted[a]]
+
+
+def _sums(group: NDArray[np.integer], values: Int64) -> Int64:
+    """The sum of the values of each group, from 0 on: exact up to 2**53."""
+    return np.bincount(group, values).astype(np.int64)
 
 
 def components(labels: Labels) -> Labels:
@@ -170,7 +169,9 @@ def _shared(start: Int64, columns: int) -> tuple[Int64, Int64, Int64]:
     return above[:n].copy(), below[:n].copy(), sides[:n].copy()
 
 
-def _join_in_scipy(one: Int64, other: Int64, n: int) -> Labels:
+def _join_in_scipy(label: NDArray[np.integer], above: Int64, below: Int64) -> Labels:
+    alike = label[above] == label[below]
+    one, other, n = above[alike], below[alike], len(label)
     links = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(n, n))
     found = connected_components(links, directed=False)[1]
     _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
@@ -180,14 +181,18 @@ def _join_in_scipy(one: Int64, other: Int64, n: int) -> Labels:
 
 
 @jit(instead=_join_in_scipy)
-def _join(one: Int64, other: Int64, n: int) -> Labels:
-    """The component of each of `n` runs, (n,) int32, if each run of `one` is joined to `other`.
+def _join(label: NDArray[np.integer], above: Int64, below: Int64) -> Labels:
+    """The component of each run, (runs,) int32, numbered by their first runs.
 
-    A union-find in which the first run is the root. Components are numbered by their first runs.
+    `label` is that of each run, and `above` and `below` are runs that touch. It is a union-find in
+    which the first run is the root.
     """
+    n = len(label)
     root = np.arange(n, dtype=np.int32)
-    for pair in range(len(one)):
-        a, b = one[pair], other[pair]
+    for pair in range(len(above)):
+        a, b = above[pair], below[pair]
+        if label[a] != label[b]:
+            continue
         while root[a] != a:
             root[a] = root[root[a]]
             a = root[a]

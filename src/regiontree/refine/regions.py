@@ -159,7 +159,7 @@ def keep_leaves(
                 y, x = divmod(int(centre), len(columns))
                 at = int(rows[y]), int(columns[x])
             else:  # no relative holds a patch centre
-                at = divmod(int(relatives[kept].argmax()), kept.shape[1])
+                at = divmod(int(_first_pixel(kept, relatives)), kept.shape[1])
         count[kept[at]] -= 1
         count[leaf] = 1
         kept[at] = leaf
@@ -210,6 +210,21 @@ def _nearest_centre(
                 if nearest < 0 or apart < least:
                     nearest, least = y * centres.shape[1] + x, apart
     return nearest
+
+
+def _first_pixel_in_numpy(labels: Labels, wanted: NDArray[np.bool_]) -> int:
+    return int(wanted[labels].argmax())
+
+
+@jit(instead=_first_pixel_in_numpy)
+def _first_pixel(labels: Labels, wanted: NDArray[np.bool_]) -> int:
+    """Flat index of the first pixel with a wanted label; there is one."""
+    y, x = 0, 0
+    while not wanted[labels[y, x]]:
+        x += 1
+        if x == labels.shape[1]:
+            y, x = y + 1, 0
+    return y * labels.shape[1] + x
 
 
 def _joined_in_numpy(parents: NDArray[np.int64], leaf: int) -> NDArray[np.int64]:
