@@ -79,9 +79,9 @@ def blurs(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     seen = []
     real = guided.edge_height
 
-    def watched(colours: np.ndarray, blur: float, valid: np.ndarray | None) -> np.ndarray:
+    def watched(colours: np.ndarray, blur: float, *more: object, **named: object) -> np.ndarray:
         seen.append(blur)
-        return real(colours, blur, valid)
+        return real(colours, blur, *more, **named)
 
     monkeypatch.setattr(guided, "edge_height", watched)
     return seen

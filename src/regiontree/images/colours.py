@@ -59,13 +59,15 @@ def patch_colours(
     return lab_colours(resized(rgb, grid, valid, how=Image.Resampling.BOX))
 
 
-def lab_colours(rgb: NDArray[np.uint8]) -> FloatImage:
+def lab_colours(rgb: NDArray[np.uint8], out: FloatImage | None = None) -> FloatImage:
     """CIE L*a*b* colours under illuminant D65, (3, H, W) float32, with L* in [0, 100].
 
     Parameters
     ----------
     rgb
         (H, W, 3) uint8 sRGB.
+    out
+        (3, H, W) float32, contiguous, where the colours are written. None: a new array.
 
     Examples
     --------
@@ -73,15 +75,19 @@ def lab_colours(rgb: NDArray[np.uint8]) -> FloatImage:
     array([[100.,   0.,   0.],
            [ 53.,  80.,  67.]], dtype=float32)
     """
-    return _lab(np.ascontiguousarray(rgb), _linear_levels(), _shares())
-
-
-def _lab_in_numpy(rgb: NDArray[np.uint8], linear: FloatImage, shares: FloatImage) -> FloatImage:
-    light = np.moveaxis(linear[rgb], 2, 0)
-    lab = np.empty(light.shape, np.float32)
-    x, y, z = (_response(a * light[0] + b * light[1] + c * light[2]) for a, b, c in shares)
-    lab[0], lab[1], lab[2] = _116 * y - _16, _500 * (x - y), _200 * (y - z)
+    lab = np.empty((3, *rgb.shape[:2]), np.float32) if out is None else out
+    _fill(lab, np.ascontiguousarray(rgb), _linear_levels(), _shares())
     return lab
+
+
+def _fill_in_numpy(
+    lab: FloatImage, rgb: NDArray[np.uint8], linear: FloatImage, shares: FloatImage
+) -> None:
+    for top in range(0, len(rgb), 16):  # a few rows at a time stay in the processor's cache
+        rows = slice(top, top + 16)
+        light = np.moveaxis(linear[rgb[rows]], 2, 0)
+        x, y, z = (_response(a * light[0] + b * light[1] + c * light[2]) for a, b, c in shares)
+        lab[0, rows], lab[1, rows], lab[2, rows] = _116 * y - _16, _500 * (x - y), _200 * (y - z)
 
 
 def _response(amount: FloatImage) -> FloatImage:
@@ -98,11 +104,12 @@ def _response(amount: FloatImage) -> FloatImage:
     return response
 
 
-@jit(instead=_lab_in_numpy)
-def _lab(rgb: NDArray[np.uint8], linear: FloatImage, shares: FloatImage) -> FloatImage:
+@jit(instead=_fill_in_numpy)
+def _fill(
+    lab: FloatImage, rgb: NDArray[np.uint8], linear: FloatImage, shares: FloatImage
+) -> None:
     """See :func:`lab_colours`; a row at a time, which stays in the processor's cache."""
     height, width = rgb.shape[0], rgb.shape[1]
-    lab = np.empty((3, height, width), np.float32)
     light = np.empty((3, width), np.float32)
     response = np.empty((3, width), np.float32)
     amount = np.empty(width, np.float32)
@@ -135,4 +142,3 @@ def _lab(rgb: NDArray[np.uint8], linear: FloatImage, shares: FloatImage) -> Floa
             lab[0, row, i] = _116 * response[1, i] - _16
             lab[1, row, i] = _500 * (response[0, i] - response[1, i])
             lab[2, row, i] = _200 * (response[1, i] - response[2, i])
-    return lab

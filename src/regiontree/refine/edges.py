@@ -20,7 +20,10 @@ _LEAST = np.float32(1e-6)  # with a smaller share of valid pixels, a blurred col
 
 
 def edge_height(
-    colours: FloatImage, blur: float, valid: NDArray[np.bool_] | None = None
+    colours: FloatImage,
+    blur: float,
+    valid: NDArray[np.bool_] | None = None,
+    out: FloatImage | None = None,
 ) -> FloatImage:
     """Length of the colour gradient after a Gaussian blur, (H, W) float32.
 
@@ -32,17 +35,22 @@ def edge_height(
         Standard deviation of the Gaussian in pixels, >= 0; 0 leaves it out.
     valid
         (H, W) bool, the pixels that the Gaussian takes its mean of. None: all of them.
+    out
+        (H, W) float32, contiguous, where the result is written. None: a new array.
 
     Returns
     -------
     (H, W) float32, >= 0, as a difference of colours over two pixels.
     """
     colours = np.ascontiguousarray(colours, np.float32)
+    length = np.empty(colours.shape[1:], np.float32) if out is None else out
     taps = _taps(blur)
-    if valid is None or len(taps) == 1:
-        return _gradient(colours, colours, np.ones((1, 1), np.float32), taps)
-    there = valid.astype(np.float32)
-    return _gradient(colours, colours * there, _blurred(there, taps), taps)
+    masked, share = colours, np.ones((1, 1), np.float32)
+    if valid is not None and len(taps) > 1:
+        there = valid.astype(np.float32)
+        masked, share = colours * there, _blurred(there, taps)
+    _gradient(length, colours, masked, share, taps)
+    return length
 
 
 def add_heights(
@@ -77,16 +85,17 @@ def _blurred_in_numpy(values: FloatImage, taps: NDArray[np.float32]) -> FloatIma
 
 
 def _gradient_in_numpy(
-    colours: FloatImage, masked: FloatImage, share: FloatImage, taps: NDArray[np.float32]
-) -> FloatImage:
-    squares = np.zeros(colours.shape[1:], np.float32)
+    squares: FloatImage, colours: FloatImage, masked: FloatImage, share: FloatImage,
+    taps: NDArray[np.float32],
+) -> None:  # fmt: skip
+    squares[:] = 0
     for colour, channel in zip(colours, masked, strict=True):
         smooth = _blurred_in_numpy(channel, taps)
         if share.shape == smooth.shape:
             smooth = np.where(share > _LEAST, smooth / np.maximum(share, _LEAST), colour)
         squares[:, 1:-1] += (smooth[:, 2:] - smooth[:, :-2]) ** 2
         squares[1:-1] += (smooth[2:] - smooth[:-2]) ** 2
-    return np.sqrt(squares, out=squares)
+    np.sqrt(squares, out=squares)
 
 
 @jit()
@@ -132,16 +141,17 @@ def _blurred(values: FloatImage, taps: NDArray[np.float32]) -> FloatImage:
 
 @jit(instead=_gradient_in_numpy)
 def _gradient(
-    colours: FloatImage, masked: FloatImage, share: FloatImage, taps: NDArray[np.float32]
-) -> FloatImage:
-    """The length of the gradient, (H, W), of the colours after the Gaussian.
+    squares: FloatImage, colours: FloatImage, masked: FloatImage, share: FloatImage,
+    taps: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Write the length of the gradient of the colours after the Gaussian into `squares`, (H, W).
 
     `masked` are the colours (3, H, W), 0 where they are not valid. `share` is (H, W), the blurred
     mask by which their blur is divided, or (1, 1) if all are valid. Three blurred rows at a time
     are kept.
     """
     _, height, width = colours.shape
-    squares = np.zeros((height, width), np.float32)
+    squares[:] = np.float32(0)
     wide = np.empty(width + 2 * (len(taps) - 1), np.float32)
     rows = np.empty((3, width), np.float32)
     for channel in range(3):
@@ -166,7 +176,6 @@ def _gradient(
     for y in range(height):
         for x in range(width):
             squares[y, x] = np.sqrt(squares[y, x])
-    return squares
 
 
 def _add_in_numpy(

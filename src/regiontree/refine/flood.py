@@ -56,23 +56,39 @@ def watershed(height: FloatImage, springs: NDArray[np.integer]) -> NDArray[np.in
     return flooded(height, springs, np.arange(len(springs), dtype=np.int32)).astype(np.int64)
 
 
-def flooded(height: FloatImage, springs: NDArray[np.integer], values: NDArray[np.integer]) -> Int32:
+def flooded(
+    height: FloatImage,
+    springs: NDArray[np.integer],
+    values: NDArray[np.integer],
+    scratch: NDArray[np.float32] | None = None,
+) -> Int32:
     """The value of the spring whose water reaches each pixel first, (H, W) int32.
 
-    `height` and `springs` are those of :func:`watershed`; `values` are (n,) integers, one for each
-    spring.
+    Parameters
+    ----------
+    height, springs
+        As in :func:`watershed`.
+    values
+        (n,) integers, one for each spring.
+    scratch
+        (3, H, W) float32, contiguous: memory that the watershed may write to. None: a new array.
     """
+    if scratch is None:
+        scratch = np.empty((3, *height.shape), np.float32)
     return _flood(
         np.ascontiguousarray(height, np.float32),
         np.ascontiguousarray(springs, np.int64),
         np.ascontiguousarray(values, np.int32),
+        scratch.reshape(-1).view(np.uint32),
     )
 
 
 # -- SciPy ----------------------------------------------------------------------------------------
 
 
-def _flood_in_scipy(height: FloatImage, springs: NDArray[np.int64], values: Int32) -> Int32:
+def _flood_in_scipy(
+    height: FloatImage, springs: NDArray[np.int64], values: Int32, scratch: NDArray[np.uint32]
+) -> Int32:
     basin = _basins_in_numpy(height, springs)
     n = int(basin.max()) + 1
     one, other = _passes_in_numpy(basin, height, n)
@@ -211,13 +227,11 @@ def _count_passes(basin: Int32) -> int:
 
 
 @jit()
-def _find_passes(
-    basin: Int32, height: FloatImage, order: NDArray[np.uint64], one: Int32, other: Int32
-) -> None:
-    """Write the passes: their order, and the two basins of each.
+def _find_passes(basin: Int32, height: FloatImage, passes: NDArray[np.uint32]) -> None:
+    """Write the passes, (n, 4): their heights, their places, and the two basins of each.
 
-    The order is a number: the bits of the height, then the place. Bits of floats that are not
-    negative have the order of the floats.
+    A place is a number that says which of two equally high passes counts as lower. Heights are
+    the bits of floats: as the floats are not negative, their bits have the same order.
     """
     rows, columns = basin.shape
     bits = height.view(np.uint32)
@@ -234,25 +248,22 @@ def _find_passes(
             place = 2 * y * columns + down
             for x in range(len(there)):
                 if here[x] != there[x]:
-                    top = np.uint64(max(low[x], high[x])) << np.uint64(32)
-                    order[n] = top | np.uint64(place + 2 * x)
-                    one[n], other[n] = here[x], there[x]
+                    passes[n, 0], passes[n, 1] = max(low[x], high[x]), place + 2 * x
+                    passes[n, 2], passes[n, 3] = here[x], there[x]
                     n += 1
 
 
 @jit()
-def _join_basins(
-    order: NDArray[np.uint64], one: Int32, other: Int32, wet: NDArray[np.bool_], join: Int32
-) -> None:
+def _join_basins(passes: NDArray[np.uint32], wet: NDArray[np.bool_], join: Int32) -> None:
     """Write the spring's basin that each basin gets its water from into `join`, (basins,) int32.
 
-    `wet` says which basins hold springs. The arrays of passes are used up.
+    `wet` says which basins hold springs. `passes` is used up.
     """
     lowest = np.empty(len(wet), np.uint64)
     for basin in range(len(wet)):
         join[basin] = basin
     to = np.empty(len(wet), np.int32)
-    n = len(order)
+    n = len(passes)
     none = np.uint64(0xFFFFFFFFFFFFFFFF)
     dry = True
     while dry:
@@ -260,18 +271,19 @@ def _join_basins(
             to[basin] = basin
             lowest[basin] = np.uint64(0) if wet[basin] else none
         kept = 0
-        for at in range(n):
-            a, b = join[one[at]], join[other[at]]
+        for at in range(n):  # without branches: nobody could foresee them
+            high, place = passes[at, 0], passes[at, 1]
+            a, b = join[passes[at, 2]], join[passes[at, 3]]
             within = (a == b) | (wet[a] & wet[b])
-            pass_at = none if within else order[at]
-            order[kept], one[kept], other[kept] = order[at], a, b
+            order = none if within else (np.uint64(high) << np.uint64(32)) | np.uint64(place)
+            passes[kept, 0], passes[kept, 1], passes[kept, 2], passes[kept, 3] = high, place, a, b
             kept += not within
-            low = pass_at < lowest[a]
+            low = order < lowest[a]
             to[a] = b if low else to[a]
-            lowest[a] = pass_at if low else lowest[a]
-            low = pass_at < lowest[b]
+            lowest[a] = order if low else lowest[a]
+            low = order < lowest[b]
             to[b] = a if low else to[b]
-            lowest[b] = pass_at if low else lowest[b]
+            lowest[b] = order if low else lowest[b]
         n = kept
         for basin in range(len(wet)):  # two basins with one lowest pass: the first one stays
             if to[to[basin]] == basin and basin < to[basin]:
@@ -290,7 +302,9 @@ def _join_basins(
 
 
 @jit(instead=_flood_in_scipy)
-def _flood(height: FloatImage, springs: NDArray[np.int64], values: Int32) -> Int32:
+def _flood(
+    height: FloatImage, springs: NDArray[np.int64], values: Int32, scratch: NDArray[np.uint32]
+) -> Int32:
     """See :func:`flooded`."""
     pixels = height.size
     basin = np.empty(pixels, np.int32)
@@ -299,16 +313,17 @@ def _flood(height: FloatImage, springs: NDArray[np.int64], values: Int32) -> Int
         basin[spring] = spring
     n = _number_basins(basin)
     of = basin.reshape(height.shape)
-    passes = _count_passes(of)
-    order = np.empty(passes, np.uint64)
-    one, other = np.empty(passes, np.int32), np.empty(passes, np.int32)
-    _find_passes(of, height, order, one, other)
+    numbers = 4 * _count_passes(of)
+    if numbers > len(scratch):
+        scratch = np.empty(numbers, np.uint32)
+    passes = scratch[:numbers].reshape(numbers // 4, 4)
+    _find_passes(of, height, passes)
     wet, join = np.zeros(n, np.bool_), np.empty(n, np.int32)
     value = np.empty(n, np.int32)
     for at in range(len(springs)):
         wet[basin[springs[at]]] = True
         value[basin[springs[at]]] = values[at]
-    _join_basins(order, one, other, wet, join)
+    _join_basins(passes, wet, join)
     for at in range(n):
         join[at] = value[join[at]]
     for at in range(pixels):

@@ -16,6 +16,7 @@ __all__ = ["extended", "trim_threads"]
 
 Labels = NDArray[np.int32]
 
+_NEAR = 4  # pixels at which every nearest one is looked for first
 _FAR = np.int32(2**30)  # a row that no picture has
 
 
@@ -100,7 +101,8 @@ def _trim(labels: Labels, width: int) -> None:
     kept = np.zeros(labels.shape, np.bool_)
     if _find_squares(labels, width, kept):
         _fill_squares(kept, width)
-        _take_nearest(labels, kept)
+        if not _take_near(labels, kept):
+            _take_nearest(labels, kept)
 
 
 @jit()
@@ -131,6 +133,33 @@ def _fill_squares(kept: NDArray[np.bool_], width: int) -> None:
             left = width if kept[y, x] else left - 1
             up[x] = width if left > 0 else up[x] - 1
             kept[y, x] = up[x] > 0
+
+
+@jit()
+def _take_near(labels: Labels, kept: NDArray[np.bool_]) -> bool:
+    """Give every pixel the label of the nearest kept one, if that is near, else say False.
+
+    This is :func:`_take_nearest`, fast where threads are thin.
+    """
+    rows, columns = labels.shape
+    for y in range(rows):
+        for x in range(columns):
+            if kept[y, x]:
+                continue
+            least, row, column = (_NEAR + 1) ** 2, -1, -1
+            for left in range(max(x - _NEAR, 0), min(x + _NEAR + 1, columns)):
+                aside = (left - x) ** 2
+                step = 0
+                while aside + step * step < least:
+                    if y >= step and kept[y - step, left]:
+                        least, row, column = aside + step * step, y - step, left
+                    elif y + step < rows and kept[y + step, left]:
+                        least, row, column = aside + step * step, y + step, left
+                    step += 1
+            if row < 0:
+                return False
+            labels[y, x] = labels[row, column]
+    return True
 
 
 @jit()
