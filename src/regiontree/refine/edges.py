@@ -14,6 +14,7 @@ from regiontree.system.jit import jit
 __all__ = ["add_heights", "edge_height"]
 
 FloatImage = NDArray[np.float32]
+Row = NDArray[np.float32]
 
 _TRUNCATE = 2.5  # standard deviations at which the Gaussian ends
 _LEAST = np.float32(1e-6)  # with a smaller share of valid pixels, a blurred colour means nothing
@@ -99,6 +100,20 @@ def _gradient_in_numpy(
 
 
 @jit()
+def _add_two(total: Row, a: Row, b: Row, tap: np.float32) -> None:
+    for x in range(len(total)):
+        total[x] += tap * (a[x] + b[x])
+
+
+@jit()
+def _add_four(
+    total: Row, a: Row, b: Row, tap: np.float32, a2: Row, b2: Row, tap2: np.float32
+) -> None:
+    for x in range(len(total)):
+        total[x] = total[x] + tap * (a[x] + b[x]) + tap2 * (a2[x] + b2[x])
+
+
+@jit()
 def _blurred_row(
     values: FloatImage, y: int, taps: NDArray[np.float32], wide: NDArray[np.float32],
     row: NDArray[np.float32],
@@ -110,22 +125,23 @@ def _blurred_row(
     here = values[y]
     for x in range(width):
         middle[x] = here[x] * taps[0]
-    for step in range(1, radius + 1):
-        above, below = values[max(y - step, 0)], values[min(y + step, height - 1)]
-        tap = taps[step]
-        for x in range(width):
-            middle[x] += tap * (above[x] + below[x])
+    for step in range(1, radius, 2):  # two at a time, in the order that they are added in
+        up, down = values[max(y - step, 0)], values[min(y + step, height - 1)]
+        up2, down2 = values[max(y - step - 1, 0)], values[min(y + step + 1, height - 1)]
+        _add_four(middle, up, down, taps[step], up2, down2, taps[step + 1])
+    if radius % 2:
+        _add_two(middle, values[max(y - radius, 0)], values[min(y + radius, height - 1)], taps[-1])
     for x in range(radius):
         wide[x] = middle[0]
         wide[radius + width + x] = middle[width - 1]
     for x in range(width):
         row[x] = middle[x] * taps[0]
-    for step in range(1, radius + 1):
-        left = wide[radius - step : radius - step + width]
-        right = wide[radius + step : radius + step + width]
-        tap = taps[step]
-        for x in range(width):
-            row[x] += tap * (left[x] + right[x])
+    for step in range(1, radius, 2):
+        left, right = wide[radius - step :], wide[radius + step :]
+        left2, right2 = wide[radius - step - 1 :], wide[radius + step + 1 :]
+        _add_four(row, left, right, taps[step], left2, right2, taps[step + 1])
+    if radius % 2:
+        _add_two(row, wide, wide[2 * radius :], taps[-1])
 
 
 @jit(instead=_blurred_in_numpy)

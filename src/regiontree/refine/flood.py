@@ -31,6 +31,9 @@ __all__ = ["flooded", "watershed"]
 
 FloatImage = NDArray[np.float32]
 Int32 = NDArray[np.int32]
+UInt32 = NDArray[np.uint32]  # indices of this type need no look at their sign
+
+_BASIN = np.uint32(2**31)
 
 
 def watershed(height: FloatImage, springs: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -87,7 +90,7 @@ def flooded(
 
 
 def _flood_in_scipy(
-    height: FloatImage, springs: NDArray[np.int64], values: Int32, scratch: NDArray[np.uint32]
+    height: FloatImage, springs: NDArray[np.int64], values: Int32, scratch: UInt32
 ) -> Int32:
     basin = _basins_in_numpy(height, springs)
     n = int(basin.max()) + 1
@@ -183,10 +186,10 @@ def _run_down(height: FloatImage, down: Int32) -> None:
 
 
 @jit()
-def _number_basins(down: Int32) -> int:
+def _number_basins(down: UInt32) -> int:
     """Replace each pixel of `down` by the number of its basin, and return how many there are.
 
-    A number below 0 is a basin, until all are known; the others are still pixels to go to.
+    A number from 2**31 on is a basin, until all are known; the others are still pixels to go to.
     """
     for at in range(len(down)):  # hereafter, nearly all pixels lead to their bottom at once
         down[at] = down[down[at]]
@@ -195,24 +198,24 @@ def _number_basins(down: Int32) -> int:
     n = 0
     for at in range(len(down)):
         if down[at] == at:
+            down[at] = _BASIN + np.uint32(n)
             n += 1
-            down[at] = -n
     for start in range(len(down)):
-        end = start
-        while down[end] >= 0:
+        end = np.uint32(start)
+        while down[end] < _BASIN:
             end = down[end]
-        at, basin = start, down[end]
-        while down[at] >= 0:
+        at, basin = np.uint32(start), down[end]
+        while down[at] < _BASIN:
             below = down[at]
             down[at] = basin
             at = below
     for at in range(len(down)):
-        down[at] = -1 - down[at]
+        down[at] -= _BASIN
     return n
 
 
 @jit()
-def _count_passes(basin: Int32) -> int:
+def _count_passes(basin: UInt32) -> int:
     """Number of touching pixels of different basins; `basin` is (H, W)."""
     rows, columns = basin.shape
     n = 0
@@ -227,7 +230,7 @@ def _count_passes(basin: Int32) -> int:
 
 
 @jit()
-def _find_passes(basin: Int32, height: FloatImage, passes: NDArray[np.uint32]) -> None:
+def _find_passes(basin: UInt32, height: FloatImage, passes: UInt32) -> None:
     """Write the passes, (n, 4): their heights, their places, and the two basins of each.
 
     A place is a number that says which of two equally high passes counts as lower. Heights are
@@ -254,15 +257,15 @@ def _find_passes(basin: Int32, height: FloatImage, passes: NDArray[np.uint32]) -
 
 
 @jit()
-def _join_basins(passes: NDArray[np.uint32], wet: NDArray[np.bool_], join: Int32) -> None:
-    """Write the spring's basin that each basin gets its water from into `join`, (basins,) int32.
+def _join_basins(passes: UInt32, wet: NDArray[np.bool_], join: UInt32) -> None:
+    """Write the spring's basin that each basin gets its water from into `join`, (basins,) uint32.
 
     `wet` says which basins hold springs. `passes` is used up.
     """
     lowest = np.empty(len(wet), np.uint64)
     for basin in range(len(wet)):
         join[basin] = basin
-    to = np.empty(len(wet), np.int32)
+    to = np.empty(len(wet), np.uint32)
     n = len(passes)
     none = np.uint64(0xFFFFFFFFFFFFFFFF)
     dry = True
@@ -303,14 +306,15 @@ def _join_basins(passes: NDArray[np.uint32], wet: NDArray[np.bool_], join: Int32
 
 @jit(instead=_flood_in_scipy)
 def _flood(
-    height: FloatImage, springs: NDArray[np.int64], values: Int32, scratch: NDArray[np.uint32]
+    height: FloatImage, springs: NDArray[np.int64], values: Int32, scratch: UInt32
 ) -> Int32:
     """See :func:`flooded`."""
-    pixels = height.size
-    basin = np.empty(pixels, np.int32)
-    _run_down(height, basin)
+    label = np.empty(height.shape, np.int32)
+    down = label.reshape(-1)
+    _run_down(height, down)
     for spring in springs:
-        basin[spring] = spring
+        down[spring] = spring
+    basin = down.view(np.uint32)
     n = _number_basins(basin)
     of = basin.reshape(height.shape)
     numbers = 4 * _count_passes(of)
@@ -318,14 +322,13 @@ def _flood(
         scratch = np.empty(numbers, np.uint32)
     passes = scratch[:numbers].reshape(numbers // 4, 4)
     _find_passes(of, height, passes)
-    wet, join = np.zeros(n, np.bool_), np.empty(n, np.int32)
+    wet, join = np.zeros(n, np.bool_), np.empty(n, np.uint32)
     value = np.empty(n, np.int32)
     for at in range(len(springs)):
         wet[basin[springs[at]]] = True
         value[basin[springs[at]]] = values[at]
     _join_basins(passes, wet, join)
-    for at in range(n):
-        join[at] = value[join[at]]
-    for at in range(pixels):
-        basin[at] = join[basin[at]]
-    return of
+    value = value[join]
+    for at in range(len(basin)):
+        down[at] = value[basin[at]]
+    return label

@@ -146,7 +146,12 @@ def _take_near(labels: Labels, kept: NDArray[np.bool_]) -> bool:
         for x in range(columns):
             if kept[y, x]:
                 continue
-            least, row, column = (_NEAR + 1) ** 2, -1, -1
+            step = 1  # a bound, from the pixel's own column
+            while step <= _NEAR and not (
+                (y >= step and kept[y - step, x]) or (y + step < rows and kept[y + step, x])
+            ):
+                step += 1
+            least, row, column = step * step + 1, -1, -1
             for left in range(max(x - _NEAR, 0), min(x + _NEAR + 1, columns)):
                 aside = (left - x) ** 2
                 step = 0

@@ -164,7 +164,9 @@ def keep_leaves(
         count[leaf] = 1
         kept[at] = leaf
         back[leaf] = at
-        centres[np.ix_(rows == at[0], columns == at[1])] = leaf
+        y, x = np.searchsorted(rows, at[0]), np.searchsorted(columns, at[1])
+        if y < len(rows) and x < len(columns) and (rows[y], columns[x]) == at:
+            centres[y, x] = leaf
     return kept if valid is None else np.where(valid, kept, labels)
 
 
