@@ -35,7 +35,9 @@ def _shares() -> FloatImage:
 
 
 # Constants are float32 of their own: with Python's floats, numba would compute in float64.
-_DARK = np.float32((6 / 29) ** 3)  # below it the cube root is too steep: a straight line replaces it
+_DARK = np.float32(
+    (6 / 29) ** 3
+)  # below it the cube root is too steep: a straight line replaces it
 _SLOPE, _START = np.float32((29 / 6) ** 2 / 3), np.float32(4 / 29)
 _THIRD, _FOUR_THIRDS = np.float32(1 / 3), np.float32(4 / 3)
 _BITS = np.int32(1_419_967_116)  # less a third of the bits of a number: those of 1 / cube root
@@ -94,7 +96,9 @@ def _response(amount: FloatImage) -> FloatImage:
     """The eye's response to an amount of light: the cube root, and a straight line near 0."""
     bright = np.maximum(amount, _DARK)
     third = bright * _THIRD
-    inverse = (_BITS - (bright.view(np.int32).astype(np.float32) * _THIRD).astype(np.int32)).view(np.float32)
+    inverse = (_BITS - (bright.view(np.int32).astype(np.float32) * _THIRD).astype(np.int32)).view(
+        np.float32
+    )
     for _ in range(2):
         inverse = inverse * (_FOUR_THIRDS - third * (inverse * inverse * inverse))
     square = inverse * inverse
@@ -105,9 +109,7 @@ def _response(amount: FloatImage) -> FloatImage:
 
 
 @jit(instead=_fill_in_numpy)
-def _fill(
-    lab: FloatImage, rgb: NDArray[np.uint8], linear: FloatImage, shares: FloatImage
-) -> None:
+def _fill(lab: FloatImage, rgb: NDArray[np.uint8], linear: FloatImage, shares: FloatImage) -> None:
     """See :func:`lab_colours`; a row at a time, which stays in the processor's cache."""
     height, width = rgb.shape[0], rgb.shape[1]
     light = np.empty((3, width), np.float32)

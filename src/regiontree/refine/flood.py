@@ -33,7 +33,7 @@ FloatImage = NDArray[np.float32]
 Int32 = NDArray[np.int32]
 UInt32 = NDArray[np.uint32]  # indices of this type need no look at their sign
 
-_BASIN = np.uint32(2**31)
+_BASIN, _UNSIGNED = np.uint32(2**31), np.uint32(2**31 - 1)  # the latter makes -0.0 a 0.0
 
 
 def watershed(height: FloatImage, springs: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -251,7 +251,8 @@ def _find_passes(basin: UInt32, height: FloatImage, passes: UInt32) -> None:
             place = 2 * y * columns + down
             for x in range(len(there)):
                 if here[x] != there[x]:
-                    passes[n, 0], passes[n, 1] = max(low[x], high[x]), place + 2 * x
+                    passes[n, 0] = max(low[x] & _UNSIGNED, high[x] & _UNSIGNED)
+                    passes[n, 1] = place + 2 * x
                     passes[n, 2], passes[n, 3] = here[x], there[x]
                     n += 1
 
@@ -305,9 +306,7 @@ def _join_basins(passes: UInt32, wet: NDArray[np.bool_], join: UInt32) -> None:
 
 
 @jit(instead=_flood_in_scipy)
-def _flood(
-    height: FloatImage, springs: NDArray[np.int64], values: Int32, scratch: UInt32
-) -> Int32:
+def _flood(height: FloatImage, springs: NDArray[np.int64], values: Int32, scratch: UInt32) -> Int32:
     """See :func:`flooded`."""
     label = np.empty(height.shape, np.int32)
     down = label.reshape(-1)

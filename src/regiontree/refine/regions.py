@@ -194,9 +194,7 @@ def _nearest_centre_in_numpy(
 
 
 @jit(instead=_nearest_centre_in_numpy)
-def _nearest_centre(
-    centres: Labels, wanted: NDArray[np.bool_], patches: NDArray[np.int64]
-) -> int:
+def _nearest_centre(centres: Labels, wanted: NDArray[np.bool_], patches: NDArray[np.int64]) -> int:
     """Flat index of the patch with a wanted leaf at its centre that is nearest to `patches`.
 
     `centres` are (h, w) int32, `wanted` is (leaves,) bool, and `patches` are (n, 2) int64, rows and
