@@ -31,7 +31,8 @@ def _shares() -> FloatImage:
     shares = np.array([
         [0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]
     ])  # fmt: skip
-    return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+    shares /= shares.sum(axis=1, keepdims=True)
+    return shares.astype(np.float32)
 
 
 # Constants are float32 of their own: with Python's floats, numba would compute in float64.
@@ -96,11 +97,10 @@ def _response(amount: FloatImage) -> FloatImage:
     """The eye's response to an amount of light: the cube root, and a straight line near 0."""
     bright = np.maximum(amount, _DARK)
     third = bright * _THIRD
-    inverse = (_BITS - (bright.view(np.int32).astype(np.float32) * _THIRD).astype(np.int32)).view(
-        np.float32
-    )
+    bits = (bright.view(np.int32).astype(np.float32) * _THIRD).astype(np.int32)
+    inverse = (_BITS - bits).view(np.float32)
     for _ in range(2):
-        inverse = inverse * (_FOUR_THIRDS - third * (inverse * inverse * inverse))
+        inverse *= _FOUR_THIRDS - third * (inverse * inverse * inverse)
     square = inverse * inverse
     root = bright * square
     root = root + (bright - root * root * root) * (square * _THIRD)

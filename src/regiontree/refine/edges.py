@@ -69,7 +69,8 @@ def _taps(blur: float) -> NDArray[np.float32]:
     """Half of the Gaussian from its centre on, (radius + 1,) float32; both halves sum to 1."""
     radius = int(_TRUNCATE * blur + 0.5)
     half = np.exp(-0.5 * (np.arange(radius + 1) / max(blur, 1e-9)) ** 2)
-    return (half / (2 * half.sum() - half[0])).astype(np.float32)
+    taps: NDArray[np.float32] = (half / (2 * half.sum() - half[0])).astype(np.float32)
+    return taps
 
 
 def _blurred_in_numpy(values: FloatImage, taps: NDArray[np.float32]) -> FloatImage:

@@ -204,11 +204,11 @@ def _number_basins(down: UInt32) -> int:
         end = np.uint32(start)
         while down[end] < _BASIN:
             end = down[end]
-        at, basin = np.uint32(start), down[end]
-        while down[at] < _BASIN:
-            below = down[at]
-            down[at] = basin
-            at = below
+        here, basin = np.uint32(start), down[end]
+        while down[here] < _BASIN:
+            below = down[here]
+            down[here] = basin
+            here = below
     for at in range(len(down)):
         down[at] -= _BASIN
     return n

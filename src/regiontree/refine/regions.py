@@ -141,6 +141,7 @@ def keep_leaves(
     kept = kept.copy()
     rows, columns = patch_centres(leaf_of_patch.shape, labels.shape)
     centres = kept[np.ix_(rows, columns)]
+    down, across = ({p: i for i, p in enumerate(ps.tolist())} for ps in (rows, columns))
     back: dict[int, tuple[int, int]] = {}
     for leaf in missing.tolist():
         # There are no more leaves than pixels. So if one leaf has none, another has two or more.
@@ -164,9 +165,8 @@ def keep_leaves(
         count[leaf] = 1
         kept[at] = leaf
         back[leaf] = at
-        y, x = np.searchsorted(rows, at[0]), np.searchsorted(columns, at[1])
-        if y < len(rows) and x < len(columns) and (rows[y], columns[x]) == at:
-            centres[y, x] = leaf
+        if at[0] in down and at[1] in across:
+            centres[down[at[0]], across[at[1]]] = leaf
     return kept if valid is None else np.where(valid, kept, labels)
 
 
@@ -190,7 +190,8 @@ def _nearest_centre_in_numpy(
     if not len(there):
         return -1
     y, x = there[((there[:, None] - patches) ** 2).sum(axis=2).min(axis=1).argmin()]
-    return int(y * centres.shape[1] + x)
+    nearest: int = int(y) * centres.shape[1] + int(x)
+    return nearest
 
 
 @jit(instead=_nearest_centre_in_numpy)
@@ -224,7 +225,8 @@ def _first_pixel(labels: Labels, wanted: NDArray[np.bool_]) -> int:
         x += 1
         if x == labels.shape[1]:
             y, x = y + 1, 0
-    return y * labels.shape[1] + x
+    first: int = y * labels.shape[1] + x
+    return first
 
 
 def _joined_in_numpy(parents: NDArray[np.int64], leaf: int) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import types
 import warnings
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 __all__ = ["Loop", "jit"]
 
@@ -28,7 +28,15 @@ R = TypeVar("R")
 _why_not: str | None = None  # why no loop is compiled in this process
 
 
-def jit(*, instead: Callable[P, R] | None = None) -> Callable[[Callable[P, R]], Loop[P, R]]:
+class _Decorator(Protocol):
+    def __call__(self, function: Callable[P, R], /) -> Loop[P, R]: ...
+
+
+@overload
+def jit(*, instead: None = None) -> _Decorator: ...
+@overload
+def jit(*, instead: Callable[P, R]) -> Callable[[Callable[P, R]], Loop[P, R]]: ...
+def jit(*, instead: Callable[..., Any] | None = None) -> Callable[..., Any]:
     """Decorate a function that numba is to compile.
 
     Parameters
@@ -56,7 +64,7 @@ def jit(*, instead: Callable[P, R] | None = None) -> Callable[[Callable[P, R]], 
     6
     """
 
-    def decorate(function: Callable[P, R]) -> Loop[P, R]:
+    def decorate(function: Callable[..., Any]) -> Loop[..., Any]:
         return Loop(function, function if instead is None else instead)
 
     return decorate
