@@ -156,9 +156,9 @@ def refine_leaves(
         (N,) integers as in :class:`~regiontree.tree.RegionTree`.
     rgb
         (H', W', 3) uint8, the photograph at the resolution to work at, ``H' >= h``, ``W' >= w``.
-        Time grows with the number of pixels. Up to 4 million pixels, the memory is about 60 bytes a
+        Time grows with the number of pixels. Up to 4 million pixels, the memory is about 30 bytes a
         pixel. A larger photograph is done in windows (:mod:`regiontree.refine.blocks`), which takes
-        4 bytes a pixel and about 300 MB.
+        4 bytes a pixel and about 150 MB.
     size
         (H, W) of the result, ``H >= h``, ``W >= w``. The result is resized from the resolution of
         `rgb` by nearest neighbour.
