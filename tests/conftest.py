@@ -10,9 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "astronaut.jpg"
+
+
+settings.register_profile("compiled", deadline=None)  # a loop's first call compiles it
+settings.load_profile("compiled")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -74,9 +79,9 @@ def blurs(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     seen = []
     real = guided.edge_height
 
-    def watched(colours: np.ndarray, blur: float, valid: np.ndarray | None) -> np.ndarray:
+    def watched(colours: np.ndarray, blur: float, *more: object, **named: object) -> np.ndarray:
         seen.append(blur)
-        return real(colours, blur, valid)
+        return real(colours, blur, *more, **named)
 
     monkeypatch.setattr(guided, "edge_height", watched)
     return seen

@@ -10,12 +10,12 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from regiontree.images import nearest
+from regiontree.refine.opening import trim_threads
 from regiontree.refine.regions import (
     components,
     keep_leaves,
     merge_specks,
     patch_centres,
-    trim_threads,
 )
 
 maps = arrays(np.int32, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, 3))

@@ -147,5 +147,9 @@ def nearest(values: NDArray[_Value], size: tuple[int, int]) -> NDArray[_Value]:
         (2 * np.arange(new, dtype=np.int64) + 1) * old // (2 * new)
         for new, old in zip(size, values.shape[:2], strict=True)
     )
-    resized: NDArray[_Value] = values[rows[:, None], columns]
+    resized: NDArray[_Value]
+    if size[0] < len(values):  # the smaller picture in between
+        resized = values.take(rows, axis=0).take(columns, axis=1)
+    else:
+        resized = values.take(columns, axis=1).take(rows, axis=0)
     return resized

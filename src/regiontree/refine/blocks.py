@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontree.refine.regions import Labels, merge_specks
+from regiontree.refine.regions import Labels, without_specks
 
 __all__ = ["Window", "merge_specks_within", "windows"]
 
@@ -98,10 +98,7 @@ def merge_specks_within(labels: Labels, parents: NDArray[np.integer], min_pixels
 
     :func:`~regiontree.refine.regions.merge_specks` keeps the largest component of each leaf, so
     that no leaf vanishes. In a window, the largest component may be a speck, because the leaf lies
-    mostly elsewhere. So this function adds a large component of every leaf below the window, calls
-    `merge_specks`, and removes the added rows. The parameters are those of `merge_specks`.
+    mostly elsewhere. So in a window, all specks go to their neighbours. The parameters are those of
+    `merge_specks`.
     """
-    width = labels.shape[1]
-    rows = -(-min_pixels // width)
-    below = np.repeat(np.unique(labels), rows * width).reshape(-1, width)
-    return merge_specks(np.concatenate([labels, below]), parents, min_pixels)[: len(labels)]
+    return without_specks(labels, parents, min_pixels, largest_stay=False)

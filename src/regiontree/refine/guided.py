@@ -35,9 +35,6 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from regiontree.errors import FeatureError
 from regiontree.images import fitted, nearest
@@ -46,8 +43,11 @@ from regiontree.images.valid import valid_at
 from regiontree.refine.base import PatchLeaves
 from regiontree.refine.blocks import Window, merge_specks_within, windows
 from regiontree.refine.coarse import halved, moved_patches
+from regiontree.refine.edges import add_heights, edge_height
+from regiontree.refine.flood import flooded, watershed
 from regiontree.refine.gaps import Gaps
-from regiontree.refine.regions import Labels, keep_leaves, merge_specks, patch_centres, trim_threads
+from regiontree.refine.opening import trim_threads
+from regiontree.refine.regions import Labels, keep_leaves, merge_specks, patch_centres
 from regiontree.system.stages import check_settings, setting
 
 __all__ = ["Guided", "edge_height", "refine_leaves", "watershed"]
@@ -156,9 +156,9 @@ def refine_leaves(
         (N,) integers as in :class:`~regiontree.tree.RegionTree`.
     rgb
         (H', W', 3) uint8, the photograph at the resolution to work at, ``H' >= h``, ``W' >= w``.
-        Time grows with the number of pixels. Up to 4 million pixels, the memory is about 60 bytes a
+        Time grows with the number of pixels. Up to 4 million pixels, the memory is about 30 bytes a
         pixel. A larger photograph is done in windows (:mod:`regiontree.refine.blocks`), which takes
-        4 bytes a pixel and about 300 MB.
+        4 bytes a pixel and about 150 MB.
     size
         (H, W) of the result, ``H >= h``, ``W >= w``. The result is resized from the resolution of
         `rgb` by nearest neighbour.
@@ -224,12 +224,18 @@ def _drawn(
     whole = shape[0] * shape[1] <= _WHOLE
     side = max(springs.shape) if whole else max(1, int(_WINDOW / patch))
     merge = merge_specks if whole else merge_specks_within
-    labels = np.empty(shape, np.int32)
-    for window in windows((springs.shape[0], springs.shape[1]), shape, side, _MARGIN):
+
+    def drawn(window: Window) -> Labels:
         found = _flooded(springs, rgb, window, overlap, settings, gaps)
         found = trim_threads(found, round(settings.threads * patch))
-        found = merge(found, parents, round(settings.specks * patch**2))
-        labels[window.core] = found[window.inner]
+        return merge(found, parents, round(settings.specks * patch**2))
+
+    cut = list(windows((springs.shape[0], springs.shape[1]), shape, side, _MARGIN))
+    if len(cut) == 1:
+        return drawn(cut[0])
+    labels = np.empty(shape, np.int32)
+    for window in cut:
+        labels[window.core] = drawn(window)[window.inner]
     return labels
 
 
@@ -244,24 +250,27 @@ def _flooded(
     """The leaf of each pixel of a window, by the watershed of its landscape."""
     shape = rgb.shape[:2]
     patch = (shape[0] * shape[1] / leaf.size) ** 0.5
-    colours = lab_colours(rgb[window.pixels])
+    seen = rgb[window.pixels]
+    # One array, since systems hand out one large array faster than five smaller ones.
+    space = np.empty((5, *seen.shape[:2]), np.float32)
+    colours = lab_colours(seen, out=space[:3])
     valid = None if gaps is None else gaps.valid[window.pixels]
-    height = edge_height(colours, settings.coarse * overlap * patch, valid)
+    height = edge_height(colours, settings.coarse * overlap * patch, valid, out=space[3])
+    fine = height
     if settings.detail:
-        height += settings.detail * edge_height(colours, settings.fine * patch, valid)
+        fine = edge_height(colours, settings.fine * patch, valid, out=space[4])
     rows, columns = (
         # Square of the distance to the spring, 1 at the rim.
         (((2 * np.arange(pixels) + 1) * cells / pixels % 2 - 1) ** 2).astype(np.float32)[own]
         for cells, pixels, own in zip(leaf.shape, shape, window.pixels, strict=True)
     )
-    height += settings.bowl * (rows[:, None] + columns)
+    add_heights(height, fine, settings.detail, rows, columns, settings.bowl)
     if gaps is not None:
         height[~gaps.valid[window.pixels]] += 1 + 2 * height.max()
         cells, springs = gaps.springs(window)
         if not len(cells):
             return nearest(leaf[window.cells], (height.shape[0], height.shape[1]))
-        walled: Labels = leaf[window.cells].reshape(-1)[cells][watershed(height, springs)]
-        return walled
+        return flooded(height, springs, leaf[window.cells].reshape(-1)[cells], colours)
     y, x = (
         at[cells] - own.start
         for at, cells, own in zip(
@@ -269,137 +278,4 @@ def _flooded(
         )
     )
     springs = (y[:, None] * height.shape[1] + x).reshape(-1)
-    flooded: Labels = leaf[window.cells].reshape(-1)[watershed(height, springs)]
-    return flooded
-
-
-def edge_height(
-    colours: FloatImage, blur: float, valid: NDArray[np.bool_] | None = None
-) -> FloatImage:
-    """Length of the colour gradient after a Gaussian blur, (H, W) float32.
-
-    Parameters
-    ----------
-    colours
-        (3, H, W) float32.
-    blur
-        Standard deviation of the Gaussian in pixels, >= 0; 0 leaves it out.
-    valid
-        (H, W) bool, the pixels that the Gaussian takes its mean of. None: all of them.
-
-    Returns
-    -------
-    (H, W) float32, >= 0, as a difference of colours over two pixels.
-    """
-    squares = np.zeros(colours.shape[1:], np.float32)
-    share = None if valid is None or not blur else _blurred(valid.astype(np.float32), blur)
-    for channel in colours:
-        if share is None or valid is None:
-            smooth = _blurred(channel, blur)
-        else:
-            smooth = _blurred(np.where(valid, channel, np.float32(0)), blur)
-            smooth = np.where(share > 1e-6, smooth / np.maximum(share, 1e-6), channel)
-        squares[1:-1] += (smooth[2:] - smooth[:-2]) ** 2
-        squares[:, 1:-1] += (smooth[:, 2:] - smooth[:, :-2]) ** 2
-    return np.sqrt(squares, out=squares)
-
-
-def _blurred(values: FloatImage, blur: float) -> FloatImage:
-    smooth = values
-    for axis in (0, 1):
-        if blur:
-            smooth = gaussian_filter1d(smooth, blur, axis=axis, mode="nearest", truncate=2.5)
-    return smooth
-
-
-def watershed(height: FloatImage, springs: NDArray[np.integer]) -> NDArray[np.int64]:
-    """The spring whose water reaches each pixel first, if water rises from all springs together.
-
-    Parameters
-    ----------
-    height
-        (H, W) float32, finite, >= 0: the landscape.
-    springs
-        (n,) flat indices of n different pixels, n >= 1: the markers of the watershed.
-
-    Returns
-    -------
-    (H, W) int64, indices into `springs`. The region of each spring is connected and holds the
-    spring.
-
-    Examples
-    --------
-    >>> watershed(np.array([[0, 1, 5, 2, 1, 0]], np.float32), np.array([0, 5]))
-    array([[0, 0, 0, 1, 1, 1]])
-    """
-    basin = _basins(height, springs)
-    n = int(basin.max()) + 1
-    one, other, low = _passes(basin, height, n)
-    # An extra root node is joined to every spring. Its edges are lower than any pass, so the
-    # spanning tree holds them all. They are not 0, because SciPy reads 0 as no edge.
-    source = basin.reshape(-1)[springs]
-    one = np.concatenate([one, np.full(len(source), n)])
-    other = np.concatenate([other, source])
-    low = np.concatenate([low + 2.0, np.ones(len(source))])
-    tree = minimum_spanning_tree(coo_array((low, (one, other)), shape=(n + 1, n + 1))).tocoo()
-    hanging = (tree.row != n) & (tree.col != n)
-    links = coo_array(
-        (tree.data[hanging], (tree.row[hanging], tree.col[hanging])), shape=(n + 1, n + 1)
-    )
-    water = connected_components(links, directed=False)[1]
-    spring = np.empty(n + 1, np.int64)
-    spring[water[source]] = np.arange(len(source))
-    reached: NDArray[np.int64] = spring[water[:n]][basin]
-    return reached
-
-
-def _basins(height: FloatImage, springs: NDArray[np.integer]) -> NDArray[np.int32]:
-    """The basin of each pixel, (H, W) int32: the bottom that its water runs down to.
-
-    Every spring is a bottom. Bottoms are numbered from 0 in the order of their pixels.
-    """
-    lowest = height.copy()
-    pixel = np.arange(height.size, dtype=np.int32).reshape(height.shape)
-    down = pixel.copy()
-    ahead, back, whole = slice(1, None), slice(None, -1), slice(None)
-    for here, there in (
-        ((whole, ahead), (whole, back)),
-        ((whole, back), (whole, ahead)),
-        ((ahead, whole), (back, whole)),
-        ((back, whole), (ahead, whole)),
-    ):
-        lower = height[there] < lowest[here]
-        np.copyto(lowest[here], height[there], where=lower)
-        np.copyto(down[here], pixel[there], where=lower)
-    to = down.reshape(-1).astype(np.intp)  # NumPy looks up fastest by this type
-    to[springs] = springs
-    while not np.array_equal(further := to.take(to), to):
-        to = further
-    bottom = np.zeros(to.size, bool)
-    bottom[to] = True
-    numbered: NDArray[np.int32] = (np.cumsum(bottom, dtype=np.int32) - 1).take(to)
-    return numbered.reshape(height.shape)
-
-
-def _passes(
-    basin: NDArray[np.int32], height: FloatImage, n: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatImage]:
-    """Pairs of touching basins, and the height of the lowest pass between them."""
-    width = height.shape[1]
-    of, high = basin.reshape(-1), height.reshape(-1)
-    keys, heights = [], []
-    for step, within_row in ((1, True), (width, False)):
-        apart = of[step:] != of[:-step]
-        if within_row:
-            apart[width - 1 :: width] = False  # the next pixel is in the next row
-        here = apart.nonzero()[0]
-        a, b = of.take(here).astype(np.int64), of.take(here + step)
-        keys.append(np.minimum(a, b) * n + np.maximum(a, b))
-        heights.append(np.maximum(high.take(here), high.take(here + step)))
-    key, low = np.concatenate(keys), np.concatenate(heights)
-    order = key.argsort(kind="stable")
-    key = key.take(order)
-    first = np.diff(key, prepend=-1).nonzero()[0]
-    if len(first):  # without pairs there is only one basin
-        key, low = key[first], np.minimum.reduceat(low.take(order), first)
-    return key // n, key % n, low
+    return flooded(height, springs, leaf[window.cells].reshape(-1), colours)

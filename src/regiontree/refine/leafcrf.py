@@ -27,7 +27,8 @@ from regiontree.images import fitted, nearest
 from regiontree.images.valid import valid_at
 from regiontree.refine.base import PatchLeaves
 from regiontree.refine.crf import CrfSettings, check_memory, crf, memory_needed
-from regiontree.refine.regions import extended, keep_leaves, merge_specks
+from regiontree.refine.opening import extended
+from regiontree.refine.regions import keep_leaves, merge_specks
 from regiontree.system.stages import check_settings, setting
 
 __all__ = ["LeafCrf", "energies_of", "leaf_energies"]

@@ -1,68 +1,24 @@
-"""Regions of a label map: connected components, specks, and leaves that must not vanish.
+"""Regions of a label map: specks, and leaves that must not vanish.
 
 A leaf of a tree may lie in several places. Each place is a *component*: pixels of one label that
-are connected through their sides. A step that moves borders may leave threads and specks.
-:func:`trim_threads` and :func:`merge_specks` give these to their surroundings. Such a step may also
-take the last pixel of a small leaf. :func:`keep_leaves` gives such a leaf a pixel back.
-
-No loop visits single pixels. Components are joined from runs; a run is an unbroken stretch of one
-label within a row. A photograph of 700,000 pixels and 400 leaves has about 25,000 runs.
+are connected through their sides (:mod:`regiontree.refine.components`). A step that moves borders
+may leave threads (:mod:`regiontree.refine.opening`) and specks. :func:`merge_specks` gives specks
+to their surroundings. Such a step may also take the last pixel of a small leaf.
+:func:`keep_leaves` gives such a leaf a pixel back.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from regiontree.tree.paths import lowest_common_ancestor
+from regiontree.refine.components import Components, components, count_pixels
+from regiontree.system.jit import jit
+from regiontree.tree.paths import heavy_paths, lowest_common_ancestor
 
-__all__ = [
-    "components",
-    "extended",
-    "keep_leaves",
-    "lowest_above",
-    "merge_specks",
-    "patch_centres",
-    "trim_threads",
-]
+__all__ = ["components", "keep_leaves", "merge_specks", "patch_centres", "without_specks"]
 
 Labels = NDArray[np.int32]
-
-
-def components(labels: Labels) -> Labels:
-    """Component of each pixel, (H, W) int32, numbered from 0 in the order of first pixels.
-
-    Parameters
-    ----------
-    labels
-        (H, W) integers. Pixels of equal label that share a side belong to one component.
-
-    Examples
-    --------
-    >>> components(np.array([[7, 7, 5], [5, 7, 5], [5, 5, 7]], np.int32))
-    array([[0, 0, 1],
-           [2, 0, 1],
-           [2, 2, 3]], dtype=int32)
-    """
-    starts = np.ones(labels.shape, bool)
-    starts[:, 1:] = labels[:, 1:] != labels[:, :-1]
-    run = np.cumsum(starts, dtype=np.int32).reshape(labels.shape) - 1
-    # Two runs get one link, where they first touch. While both go on to the right, none is added.
-    touch = labels[1:] == labels[:-1]
-    touch[:, 1:] &= starts[1:, 1:] | starts[:-1, 1:] | ~touch[:, :-1]
-    above, below = run[:-1][touch], run[1:][touch]
-    n = int(run[-1, -1]) + 1
-    links = coo_array((np.ones(len(above), np.int8), (above, below)), shape=(n, n))
-    found = connected_components(links, directed=False)[1]
-    # Runs are numbered row by row, so the order of first runs is the order of first pixels.
-    _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
-    order = np.empty(len(first), np.int32)
-    order[first.argsort()] = np.arange(len(first), dtype=np.int32)
-    numbered: Labels = order[inverse][run]
-    return numbered
 
 
 def merge_specks(labels: Labels, parents: NDArray[np.integer], min_pixels: int) -> Labels:
@@ -99,99 +55,38 @@ def merge_specks(labels: Labels, parents: NDArray[np.integer], min_pixels: int) 
     array([[0, 0, 0, 0, 1],
            [0, 2, 2, 0, 1]], dtype=int32)
     """
-    part = components(labels)
-    size = np.bincount(part.ravel())
-    leaf = np.empty(len(size), np.int32)
-    leaf[part.ravel()] = labels.ravel()
+    return without_specks(labels, parents, min_pixels, largest_stay=True)
+
+
+def without_specks(
+    labels: Labels, parents: NDArray[np.integer], min_pixels: int, *, largest_stay: bool
+) -> Labels:
+    """See :func:`merge_specks`. If not `largest_stay`, a leaf's largest component may be a speck.
+
+    Then specks that reach no other component stay.
+    """
+    labels = np.ascontiguousarray(labels, np.int32)
+    parts = Components.of(labels)
+    size, leaf = parts.size(), labels.reshape(-1)[parts.first()]
     speck = size < min_pixels
-    by_size = np.lexsort((np.arange(len(size)), -size, leaf))
-    speck[by_size[np.unique(leaf[by_size], return_index=True)[1]]] = False
+    if largest_stay:
+        by_size = np.lexsort((np.arange(len(size)), -size, leaf))
+        speck[by_size[np.unique(leaf[by_size], return_index=True)[1]]] = False
     if not speck.any():
-        return labels.astype(np.int32)
-    a, b, border = _touching(part, speck)
-    while speck.any():
-        ready = speck[a] & ~speck[b]
-        joined = lowest_above(parents, leaf[a[ready]], leaf[b[ready]])
+        return labels.copy()
+    a, b, border = parts.touching(speck)
+    paths = heavy_paths(parents)
+    while (ready := speck[a] & ~speck[b]).any():
+        from_, to, sides = a[ready], b[ready], border[ready]
+        joined = paths.lowest_common_ancestor(leaf[from_], leaf[to])
         # In this order, the first row of each speck holds the neighbour that the speck joins.
-        order = np.lexsort((leaf[b[ready]], -border[ready], joined, a[ready]))
-        moved, at = np.unique(a[ready][order], return_index=True)
-        leaf[moved] = leaf[b[ready][order[at]]]
+        order = np.lexsort((leaf[to], -sides, joined, from_))
+        moved, at = np.unique(from_[order], return_index=True)
+        leaf[moved] = leaf[to[order[at]]]
         speck[moved] = False
-    merged: Labels = leaf[part]
-    return merged
-
-
-def trim_threads(labels: Labels, width: int) -> Labels:
-    """Labels without threads, (H, W) int32: parts thinner than `width` go to their surroundings.
-
-    This is a morphological opening of each region by a square of `width` pixels a side. A pixel
-    keeps its label if some square that holds the pixel lies within the region. Every other pixel
-    takes the label of the nearest pixel that keeps its own. Straight borders and right angles stay
-    where they are. A label whose regions hold no such square vanishes.
-
-    Parameters
-    ----------
-    labels
-        (H, W) integers.
-    width
-        Side of the square in pixels. 0 or 1 changes nothing, and so does a square that fits nowhere
-        or is larger than the image.
-
-    Returns
-    -------
-    (H, W) int32, a new array.
-
-    Examples
-    --------
-    >>> trim_threads(np.array([[0, 0, 0, 2], [0, 0, 0, 2]]), 2)
-    array([[0, 0, 0, 0],
-           [0, 0, 0, 0]], dtype=int32)
-    """
-    if width < 2 or width > min(labels.shape):
-        return labels.astype(np.int32)
-    square = _windows(labels[1:] == labels[:-1], width - 1, width)
-    square &= _windows(labels[:, 1:] == labels[:, :-1], width, width - 1)
-    if not square.any():
-        return labels.astype(np.int32)
-    # A pixel keeps its label if some square that holds the pixel has only one label.
-    around = np.zeros((labels.shape[0] + width - 1, labels.shape[1] + width - 1), bool)
-    around[width - 1 : 1 - width, width - 1 : 1 - width] = square
-    thin = _windows(~around, width, width)
-    nearest_kept = distance_transform_edt(thin, return_distances=False, return_indices=True)
-    trimmed: Labels = labels[tuple(nearest_kept)].astype(np.int32)
-    return trimmed
-
-
-def extended(labels: Labels, valid: NDArray[np.bool_]) -> Labels:
-    """Labels in which a pixel that is not valid has the label of the nearest valid one: a copy.
-
-    Parameters
-    ----------
-    labels
-        (H, W) integers.
-    valid
-        (H, W) bool, true somewhere.
-
-    Examples
-    --------
-    >>> extended(np.array([[1, 9, 9, 9, 2]], np.int32), np.array([[1, 0, 0, 0, 1]], bool)).tolist()
-    [[1, 1, 1, 2, 2]]
-    """
-    near = distance_transform_edt(~valid, return_distances=False, return_indices=True)
-    continued: Labels = labels[tuple(near)]
-    return continued
-
-
-def _windows(true: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
-    """Whether each window is all true, (H - height + 1, W - width + 1), by its top left corner."""
-    rows, columns = true.shape[0] - height + 1, true.shape[1] - width + 1
-    down = np.ones((rows, true.shape[1]), bool)
-    for step in range(height):
-        down &= true[step : step + rows]
-    every = np.ones((rows, columns), bool)
-    for step in range(width):
-        every &= down[:, step : step + columns]
-    return every
+        waits = speck[a]
+        a, b, border = a[waits], b[waits], border[waits]
+    return parts.painted(leaf)
 
 
 def keep_leaves(
@@ -230,13 +125,14 @@ def keep_leaves(
     >>> keep_leaves(np.array([[3, 3, 3, 3]], np.int32), np.array([[3, 1]], np.int32), [4] * 5)
     array([[3, 3, 3, 1]], dtype=int32)
     """
-    parents = np.asarray(parents)
+    up = np.ascontiguousarray(parents, np.int64)
     wanted = np.unique(leaf_of_patch)
     kept, absent = labels, None
     if valid is not None:  # pixels that do not count get a label of their own
         absent = 1 + max(int(wanted[-1]), int(labels.max()))
         kept = np.where(valid, labels, np.int32(absent))
-    count = _counts(kept, int(wanted[-1]))
+    kept = np.ascontiguousarray(kept, np.int32)
+    count = count_pixels(kept, max(int(wanted[-1]), int(kept.max())) + 1)
     if absent is not None:
         count[absent:] = 0
     missing = wanted[count[wanted] == 0]
@@ -245,31 +141,32 @@ def keep_leaves(
     kept = kept.copy()
     rows, columns = patch_centres(leaf_of_patch.shape, labels.shape)
     centres = kept[np.ix_(rows, columns)]
+    down, across = ({p: i for i, p in enumerate(ps.tolist())} for ps in (rows, columns))
     back: dict[int, tuple[int, int]] = {}
     for leaf in missing.tolist():
         # There are no more leaves than pixels. So if one leaf has none, another has two or more.
         spare = np.flatnonzero(count > 1)
-        joined = lowest_above(parents, np.full(len(spare), leaf), spare)
+        above = _joined_above(up, leaf)
+        joined = above[spare]
         returned = np.fromiter(back, np.int64, len(back))
-        closer = lowest_above(parents, np.full(len(back), leaf), returned)
+        closer = above[returned]
         if len(back) and closer.min() < joined.min():
             at = _beside(back[int(returned[closer.argmin()])], kept, count)
         else:
             relatives = np.zeros(len(count), bool)
             relatives[spare[joined == joined.min()]] = True
-            there = np.argwhere(relatives[centres])
-            if len(there):
-                own = np.argwhere(leaf_of_patch == leaf)
-                apart = ((there[:, None] - own) ** 2).sum(axis=2).min(axis=1)
-                y, x = there[apart.argmin()]
+            centre = _nearest_centre(centres, relatives, np.argwhere(leaf_of_patch == leaf))
+            if centre >= 0:
+                y, x = divmod(int(centre), len(columns))
                 at = int(rows[y]), int(columns[x])
             else:  # no relative holds a patch centre
-                at = divmod(int(relatives[kept].argmax()), kept.shape[1])
+                at = divmod(int(_first_pixel(kept, relatives)), kept.shape[1])
         count[kept[at]] -= 1
         count[leaf] = 1
         kept[at] = leaf
         back[leaf] = at
-        centres[np.ix_(rows == at[0], columns == at[1])] = leaf
+        if at[0] in down and at[1] in across:
+            centres[down[at[0]], across[at[1]]] = leaf
     return kept if valid is None else np.where(valid, kept, labels)
 
 
@@ -286,15 +183,69 @@ def _beside(at: tuple[int, int], labels: Labels, count: NDArray[np.int64]) -> tu
         reach *= 2
 
 
-def _counts(labels: Labels, last: int) -> NDArray[np.int64]:
-    """Number of pixels of each label, for labels 0 to `last` at least.
+def _nearest_centre_in_numpy(
+    centres: Labels, wanted: NDArray[np.bool_], patches: NDArray[np.int64]
+) -> int:
+    there = np.argwhere(wanted[centres])
+    if not len(there):
+        return -1
+    y, x = there[((there[:, None] - patches) ** 2).sum(axis=2).min(axis=1).argmin()]
+    nearest: int = int(y) * centres.shape[1] + int(x)
+    return nearest
 
-    It counts without sorting, since a photograph may have 100 million pixels.
+
+@jit(instead=_nearest_centre_in_numpy)
+def _nearest_centre(centres: Labels, wanted: NDArray[np.bool_], patches: NDArray[np.int64]) -> int:
+    """Flat index of the patch with a wanted leaf at its centre that is nearest to `patches`.
+
+    `centres` are (h, w) int32, `wanted` is (leaves,) bool, and `patches` are (n, 2) int64, rows and
+    columns. Of equally near patches, it is the first. It is -1 if no centre has a wanted leaf.
     """
-    total = np.zeros(max(last, int(labels.max())) + 1, np.int64)
-    for top in range(0, len(labels), 64):  # bincount copies its input, so take a few rows
-        total += np.bincount(labels[top : top + 64].reshape(-1), minlength=len(total))
-    return total
+    nearest, least = -1, 0
+    for y in range(centres.shape[0]):
+        for x in range(centres.shape[1]):
+            if not wanted[centres[y, x]]:
+                continue
+            for at in range(len(patches)):
+                apart = (patches[at, 0] - y) ** 2 + (patches[at, 1] - x) ** 2
+                if nearest < 0 or apart < least:
+                    nearest, least = y * centres.shape[1] + x, apart
+    return nearest
+
+
+def _first_pixel_in_numpy(labels: Labels, wanted: NDArray[np.bool_]) -> int:
+    return int(wanted[labels].argmax())
+
+
+@jit(instead=_first_pixel_in_numpy)
+def _first_pixel(labels: Labels, wanted: NDArray[np.bool_]) -> int:
+    """Flat index of the first pixel with a wanted label; there is one."""
+    y, x = 0, 0
+    while not wanted[labels[y, x]]:
+        x += 1
+        if x == labels.shape[1]:
+            y, x = y + 1, 0
+    first: int = y * labels.shape[1] + x
+    return first
+
+
+def _joined_in_numpy(parents: NDArray[np.int64], leaf: int) -> NDArray[np.int64]:
+    nodes = np.arange(len(parents))
+    return lowest_common_ancestor(parents, np.full(len(parents), leaf), nodes)
+
+
+@jit(instead=_joined_in_numpy)
+def _joined_above(parents: NDArray[np.int64], leaf: int) -> NDArray[np.int64]:
+    """The lowest node above both `leaf` and each node of the tree, (N,) int64."""
+    joined = np.full(len(parents), -1, np.int64)
+    node = leaf
+    while joined[node] < 0:
+        joined[node] = node
+        node = parents[node]
+    for node in range(len(parents) - 1, -1, -1):
+        if joined[node] < 0:
+            joined[node] = joined[parents[node]]
+    return joined
 
 
 def patch_centres(
@@ -317,22 +268,3 @@ def patch_centres(
         for cells, pixels in zip(grid, size, strict=True)
     )
     return height, width
-
-
-def _touching(part: Labels, wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ...]:
-    """Pairs (a, b) of touching components, where a is `wanted`, and their border in pixel sides."""
-    n = len(wanted)
-    pairs = []
-    for one, other in ((part[:, 1:], part[:, :-1]), (part[1:], part[:-1])):
-        for a, b in ((one, other), (other, one)):
-            meet = (a != b) & wanted[a]
-            pairs.append(a[meet].astype(np.int64) * n + b[meet])
-    key, border = np.unique(np.concatenate(pairs), return_counts=True)
-    return key // n, key % n, border
-
-
-def lowest_above(
-    parents: NDArray[np.integer], a: NDArray[np.integer], b: NDArray[np.integer]
-) -> NDArray[np.int64]:
-    """The lowest node above both nodes of each pair, (n,) int64."""
-    return lowest_common_ancestor(parents, a, b)
