@@ -180,7 +180,9 @@ class TestSeams:
 
     @pytest.mark.parametrize("shift", [2, 4, 6])
     def test_moved_tiles_change_few_patches(self, monkeypatch, shift):
-        parser = RegionParser(backbone="precomputed:-", refine="none", parts=60)
+        parser = RegionParser(
+            backbone="precomputed:-", refine="none"
+        )  # 400 parts: coarser ones straddle borders
         here = parser.build(self.features(scene(160, 160))).cut(n_regions=3)
 
         def moved(cells: int, tile: int) -> list[int]:
