@@ -175,13 +175,17 @@ class PeakMemory:
 
     def __enter__(self) -> PeakMemory:
         self.base = resident() if self.above is None else self.above
-        # Elsewhere than on Linux it stays the most since the process began.
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
+        forget_most()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.extra = max(0, _most() - self.base)
+        self.extra = max(0, most_resident() - self.base)
+
+
+def forget_most() -> None:
+    """Count the most from here on; elsewhere than on Linux it stays that of the whole process."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def resident() -> int:
@@ -191,10 +195,11 @@ def resident() -> int:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
         if trim is not None:
             trim(0)
-    return _status("VmRSS") or _most()
+    return _status("VmRSS") or most_resident()
 
 
-def _most() -> int:
+def most_resident() -> int:
+    """The most bytes of resident memory since the process began, or since :func:`forget_most`."""
     most = _status("VmHWM")
     if most is None:
         kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -136,7 +136,11 @@ SCHEMAS: dict[str, Sequence[str]] = {
     "scaling": [
         "preset", "side_patches", "patches", "time_seconds", "time_per_patch_microseconds",
         "time_ratio", "memory_megabytes", "memory_per_patch_kilobytes", "full_table_megabytes",
-        "leaves",
+        "leaves", "photograph_pixels", "refined_time_seconds", "refined_memory_megabytes",
+    ],
+    "scaling-stages": [
+        "preset", "side_patches", "refined", "stage", "time_seconds", "share_percent:.0f",
+        "memory_megabytes",
     ],
     "scaling-exponents": ["preset", "what", "all_sizes:.2f", "from_60_x_60:.2f"],
     # the small ones

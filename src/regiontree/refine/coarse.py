@@ -31,6 +31,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from regiontree.images.valid import resized
 from regiontree.refine.base import PatchLeaves
 from regiontree.refine.blocks import windows
 from regiontree.refine.crf import CrfSettings, crf
@@ -147,7 +148,7 @@ def _agreed(leaves: PatchLeaves, region: Labels, rgb: NDArray[np.uint8], trust: 
     features, there = leaves.features, leaves.there
     h, w = region.shape
     shape = (_SIDE * h, _SIDE * w)
-    picture = np.asarray(Image.fromarray(rgb).resize(shape[::-1], Image.Resampling.BOX))
+    picture = resized(rgb, shape, how=Image.Resampling.BOX)
     scale = (shape[0] * shape[1] / (rgb.shape[0] * rgb.shape[1])) ** 0.5
     settings = CrfSettings(
         smooth_weight=0, edge_xy=_EDGE_XY * scale, steps=_STEPS, precision="single",
