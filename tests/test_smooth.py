@@ -41,7 +41,6 @@ def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     features = unit(rng.normal(size=(9, 4, 6)))
     colours = torch.from_numpy(rng.uniform(0, 100, (9, 4, 3)))
     whole = smooth_features(features, steps=3, colours=colours)
-    monkeypatch.setattr(smooth, "_LEAST_ROWS", 1)
     for rows in (1, 2, 4):
         monkeypatch.setattr(smooth, "_BLOCK_ENTRIES", rows * 4 * 6)
         assert torch.equal(smooth_features(features, steps=3, colours=colours), whole)

@@ -578,20 +578,14 @@ class RegionParser:
         steps, contrast = self.settings.smooth.steps, self.settings.smooth.contrast
         features = _on_grid(unit, gaps).reshape(*grid, -1)
         there = None if gaps is None else torch.from_numpy(gaps.there).to(unit.device)
-        # The rows are the parser's own, so they are smoothed in place.
         if rgb is None or contrast is None:
-            smooth = smooth_features(features, steps=steps, there=there, out=features)
+            smooth = smooth_features(features, steps=steps, there=there)
         else:
             seen = None if valid is None else valid_at(valid, rgb.shape[:2])
             colours = torch.from_numpy(patch_colours(rgb, grid, seen))
             colours = colours.permute(1, 2, 0).to(unit.device)
             smooth = smooth_features(
-                features,
-                steps=steps,
-                colours=colours,
-                contrast=contrast,
-                there=there,
-                out=features,
+                features, steps=steps, colours=colours, contrast=contrast, there=there
             )
         rows = smooth.reshape(unit.shape[0] if gaps is None else -1, unit.shape[1])
         return rows if gaps is None else rows[torch.from_numpy(gaps.index).to(unit.device)]

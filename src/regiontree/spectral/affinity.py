@@ -54,7 +54,6 @@ __all__ = [
 EQUAL = 1e-6
 _SUM_ROWS = 2048  # rows of F summed at once
 _BLOCK_ENTRIES = 4_000_000  # float32 entries of W held at once: 16 MB
-_PASS_ENTRIES = 500_000  # entries of F, or of a product with it, that stay in a cache: 2 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +104,10 @@ class Affinity(Protocol):
         """``W @ x``, (n, p) float32, for x (n, p) float32."""
         ...
 
-    def group_sums(self, labels: Tensor, k: int, sums: Tensor | None = None) -> Tensor:
+    def group_sums(self, labels: Tensor, k: int) -> Tensor:
         """``A = G' W G`` with its diagonal set to 0, (k, k) float64.
 
-        G is the (n, k) membership matrix of `labels` (n,) int64, with values in [0, k). `sums` is
-        what :func:`part_sums` gives for them, if the caller has it.
+        G is the (n, k) membership matrix of `labels` (n,) int64, with values in [0, k).
         """
         ...
 
@@ -133,28 +131,27 @@ def unit_rows(features: Tensor) -> Tensor:
             f"features must be a non-empty floating array (n, d), got "
             f"{tuple(features.shape)} {features.dtype}"
         )
-    unit = torch.empty(features.shape, dtype=torch.float32, device=features.device)
-    # In blocks, so that nothing but the result is as large as the features. Rows are first divided
-    # by their largest entry, so that the squares of extreme values stay finite.
-    bad = zero = 0
-    step = max(1, _PASS_ENTRIES // features.shape[1])
-    for start in range(0, len(features), step):
-        block = unit[start : start + step].copy_(features[start : start + step])
-        scale = block.abs().amax(dim=1, keepdim=True)
-        bad += int((~torch.isfinite(scale)).sum())
-        zero += int((scale == 0).sum())
-        block /= scale
-        block /= torch.linalg.vector_norm(block, dim=1, keepdim=True)
-    if bad:
+    if features.dtype == torch.float64:
+        features = features.float()
+    # The rows are first divided by their largest entry, so that the squares of extreme values stay
+    # finite. Both divisions are in place: for a million patches, one more float32 copy of the
+    # features would take gigabytes.
+    scale = features.abs().amax(dim=1, keepdim=True).float()
+    if not bool(torch.isfinite(scale).all()):
+        bad = int((~torch.isfinite(features)).any(dim=1).sum())
         raise FeatureError(
             f"features are not finite in {bad} of {len(features)} patches; "
             "check the backbone's precision or the file they came from"
         )
-    if zero:
+    if not bool((scale > 0).all()):
+        bad = int((scale == 0).sum())
         raise FeatureError(
-            f"features are all zero in {zero} of {len(features)} patches, so they have no "
+            f"features are all zero in {bad} of {len(features)} patches, so they have no "
             "direction to compare; remove or fill those patches"
         )
+    unit: Tensor = features.to(torch.float32, copy=True)
+    unit /= scale
+    unit /= torch.linalg.vector_norm(unit, dim=1, keepdim=True)
     return unit
 
 
@@ -209,27 +206,11 @@ def max_cosine_distance(unit: Tensor, *, exact: bool | None = None) -> float:
     visited = torch.zeros(n, dtype=torch.bool, device=unit.device)
     while len(current):
         visited[current] = True
-        least, farthest = _least_product(unit, unit[current])
+        least, farthest = (unit @ unit[current].T).min(dim=0)
         smallest = min(smallest, float(least.min()))
         farthest = torch.unique(farthest)
         current = farthest[~visited[farthest]]
     return max(0.0, 1.0 - smallest)
-
-
-def _least_product(unit: Tensor, some: Tensor) -> tuple[Tensor, Tensor]:
-    """For each row of `some` (m, d): its least product with a row of `unit`, and that row's index.
-
-    The products with all rows would take 256 bytes a patch for 64 rows, so blocks are compared.
-    """
-    least = unit.new_full((len(some),), torch.inf)
-    index = torch.zeros(len(some), dtype=torch.int64, device=unit.device)
-    step = max(1, _PASS_ENTRIES // len(some))
-    for start in range(0, len(unit), step):
-        low, at = (unit[start : start + step] @ some.T).min(dim=0)
-        lower = low < least
-        index = torch.where(lower, at + start, index)
-        least = torch.where(lower, low, least)
-    return least, index
 
 
 class LowRankAffinity:
@@ -277,11 +258,10 @@ class LowRankAffinity:
         """``W @ x``: see :meth:`Affinity.matmul`."""
         return self.a * x.sum(dim=0) + self.b * (self.unit @ (self.unit.T @ x))
 
-    def group_sums(self, labels: Tensor, k: int, sums: Tensor | None = None) -> Tensor:
+    def group_sums(self, labels: Tensor, k: int) -> Tensor:
         """``G' W G``: see :meth:`Affinity.group_sums`."""
         count = torch.bincount(labels, minlength=k).double()
-        if sums is None:
-            sums = part_sums(self.unit, labels, k)
+        sums = part_sums(self.unit, labels, k)
         total = self.a * torch.outer(count, count) + self.b * (sums @ sums.T)
         return total.clamp_min_(0.0).fill_diagonal_(0.0)
 
@@ -352,7 +332,7 @@ class BlockedAffinity:
         """``W @ x``: see :meth:`Affinity.matmul`."""
         return torch.cat([rows @ x for _, rows in self.blocks()])
 
-    def group_sums(self, labels: Tensor, k: int, sums: Tensor | None = None) -> Tensor:
+    def group_sums(self, labels: Tensor, k: int) -> Tensor:
         """``G' W G``: see :meth:`Affinity.group_sums`."""
         member = torch.nn.functional.one_hot(labels, k).float()
         total = member.new_zeros(k, k, dtype=torch.float64)

@@ -88,9 +88,8 @@ def part_graph(unit: Tensor, affinity: Affinity, labels: Tensor) -> PartGraph:
         (n,) int64, the part of each patch: 0 to k - 1, each with at least one patch.
     """
     k = int(labels.max()) + 1
-    sums = part_sums(unit, labels, k)
     return PartGraph(
-        weights=affinity.group_sums(labels, k, sums).cpu().numpy(),
+        weights=affinity.group_sums(labels, k).cpu().numpy(),
         count=torch.bincount(labels, minlength=k).cpu().numpy(),
-        sums=sums.cpu().numpy(),
+        sums=part_sums(unit, labels, k).cpu().numpy(),
     )

@@ -32,7 +32,6 @@ _TEMPERATURE_WITH_COLOURS, _TEMPERATURE_ALONE = 0.2, 0.1
 # (dy, dx) from a patch to the four neighbours that follow it in reading order.
 _PAIRS = ((0, 1), (1, -1), (1, 0), (1, 1))
 _BLOCK_ENTRIES = 500_000  # float32 entries smoothed at once: 2 MB, which fit in a cache
-_LEAST_ROWS = 8  # rows smoothed at once: each block also computes the rows above and below it
 
 
 def smooth_features(
@@ -42,14 +41,13 @@ def smooth_features(
     colours: Tensor | None = None,
     contrast: float = 20.0,
     there: Tensor | None = None,
-    out: Tensor | None = None,
 ) -> Tensor:
     """Features smoothed over the patch grid.
 
     Parameters
     ----------
     features
-        (h, w, d) float32, one unit-length feature for each patch. It changes only if it is `out`.
+        (h, w, d) float32, one unit-length feature for each patch. The array is not changed.
     steps
         How often the filter is applied, >= 0.
     colours
@@ -59,9 +57,6 @@ def smooth_features(
         It must be above 0.
     there
         (h, w) bool, which patches have data. The others do not influence them. None: all of them.
-    out
-        (h, w, d) float32, where the result is written. `features` itself saves the memory of one
-        more array. None: a new array.
 
     Returns
     -------
@@ -69,10 +64,8 @@ def smooth_features(
         (h, w, d), one unit-length feature for each patch.
     """
     h, w, d = features.shape
-    rows = max(_LEAST_ROWS, _BLOCK_ENTRIES // (w * d))
-    smooth = torch.empty_like(features) if out is None else out
-    if smooth is not features:
-        smooth.copy_(features)
+    rows = max(1, _BLOCK_ENTRIES // (w * d))
+    smooth = features.clone()
     with one_thread():
         edges = None if colours is None else _edges(colours / contrast)
         for _ in range(steps):
