@@ -23,7 +23,6 @@ import gc
 import hashlib
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -37,17 +36,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from _provenance import processor, provenance, versions
 from _schema import schema, write_results
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from regiontree import RegionParser, __version__
+from regiontree import RegionParser
 from regiontree.datasets.dataset import Dataset, Sample
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SUBSETS = REPOSITORY / "benchmarks" / "subsets"  # a description of each data set
 MB = 1e6
+
 
 Times = dict[str, list[float]]
 Task = Callable[..., dict[str, Any]]
@@ -175,13 +176,17 @@ class PeakMemory:
 
     def __enter__(self) -> PeakMemory:
         self.base = resident() if self.above is None else self.above
-        # Elsewhere than on Linux it stays the most since the process began.
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
+        forget_most()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.extra = max(0, _most() - self.base)
+        self.extra = max(0, most_resident() - self.base)
+
+
+def forget_most() -> None:
+    """Count the most from here on; elsewhere than on Linux it stays that of the whole process."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def resident() -> int:
@@ -191,10 +196,11 @@ def resident() -> int:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
         if trim is not None:
             trim(0)
-    return _status("VmRSS") or _most()
+    return _status("VmRSS") or most_resident()
 
 
-def _most() -> int:
+def most_resident() -> int:
+    """The most bytes of resident memory since the process began, or since :func:`forget_most`."""
     most = _status("VmHWM")
     if most is None:
         kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -268,23 +274,11 @@ def print_closing() -> None:
 
 
 def _machine() -> str:
-    return (
-        f"regiontree {__version__}, torch {torch.__version__} with {torch.get_num_threads()} "
-        f"threads, Python {platform.python_version()}, {_processor()}"
-    )
+    return f"{versions()}, {processor()}"
 
 
 def _load() -> str:
     return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} x {names[0]}" if names else platform.machine()
 
 
 def print_results(
@@ -312,7 +306,7 @@ def print_results(
     print_table([columns[i].title for i in shown], [[row[i] for i in shown] for row in cells])
     if csv is not None:
         path = csv.with_name(f"{csv.stem}-{part}.csv") if part else csv
-        write_results(path, table, kept, {"command": _command(), "machine": _machine()})
+        write_results(path, table, kept, {"command": _command(), **provenance()})
         print(f"Wrote {path}\n")
 
 

@@ -33,7 +33,7 @@ UNITS = {
 }
 CAPITALS = {"nm": "NM", "nh": "NH", "f2": "F2", "f5": "F5", "ods": "ODS", "ois": "OIS",
             "miou": "mIoU", "pacc": "pAcc", "macc": "mAcc", "fiou": "fIoU", "iou": "IoU",
-            "cpu": "CPU", "cuda": "CUDA", "crf": "CRF"}  # fmt: skip
+            "cpu": "CPU", "gpu": "GPU", "cuda": "CUDA", "crf": "CRF"}  # fmt: skip
 
 BUDGETS = ("5", "10", "24", "50", "100", "200", "all")
 _CURVE = [f"{what}_{budget}{unit}" for budget in BUDGETS
@@ -141,9 +141,23 @@ SCHEMAS: dict[str, Sequence[str]] = {
     "scaling": [
         "preset", "side_patches", "patches", "time_seconds", "time_per_patch_microseconds",
         "time_ratio", "memory_megabytes", "memory_per_patch_kilobytes", "full_table_megabytes",
-        "leaves",
+        "leaves", "photograph_pixels", "refined_time_seconds", "refined_memory_megabytes",
+    ],
+    "scaling-stages": [
+        "preset", "side_patches", "refined", "stage", "time_seconds", "share_percent:.0f",
+        "memory_megabytes",
     ],
     "scaling-exponents": ["preset", "what", "all_sizes:.2f", "from_60_x_60:.2f"],
+    # cost.py
+    "cost-parts": [
+        "preset", "precision", "photographs", "megapixels:.2f", "network_gigaoperations:.0f",
+        "decoding_seconds:.3f", "network_seconds:.3f", "tree_seconds:.3f", "borders_seconds:.3f",
+        "writing_seconds:.3f", "all_seconds:.2f", "tree_megabytes:.2f",
+    ],
+    "cost": [
+        "preset", "machine", "time_is", "core_hours:.0f", "gpu_hours:.0f", "days:.1f", "price:.0f",
+        "terabytes:.2f",
+    ],
     # the small ones
     "max-distance": [
         "size_pixels", "photographs", "patches", "found", "largest_shortfall:.2e",
@@ -164,6 +178,7 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "images_per_second:.2f", "time_ratio", "memory_megabytes", "cuda_memory_megabytes",
     ],
     "startup": ["step", "process_seconds", "less_python_seconds", "call_seconds"],
+    "startup-first": ["part", "first_seconds", "later_seconds"],
     "threads": ["way", "alone_milliseconds:.0f", "busy_milliseconds:.0f", "busy_to_alone_ratio"],
     "metrics": [
         "size_pixels", "time_milliseconds:.0f", "memory_megabytes", "masks_time_milliseconds:.0f",

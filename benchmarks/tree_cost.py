@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -143,8 +143,8 @@ def _measured(
 class Stopwatch:
     """Own time of nested stages."""
 
-    def __init__(self) -> None:
-        self.taken = dict.fromkeys((*STAGES, REST), 0.0)
+    def __init__(self, stages: Iterable[str] = STAGES) -> None:
+        self.taken = dict.fromkeys((*stages, REST), 0.0)
         self._running: list[str] = []
         self._since = 0.0
 
@@ -169,10 +169,12 @@ class Stopwatch:
 
 
 @contextmanager
-def _wrapped(stopwatch: Stopwatch, builder: type) -> Iterator[None]:
-    """The functions of STAGES replaced by timed ones."""
+def wrapped(
+    stopwatch: Stopwatch, builder: type, stages: Mapping[str, list[tuple[str, str]]] = STAGES
+) -> Iterator[None]:
+    """The functions of the stages replaced by timed ones."""
     undo: list[tuple[Any, str, Any]] = []
-    for stage, places in STAGES.items():
+    for stage, places in stages.items():
         for module, attribute in places:
             owner: Any = builder if module == "BUILDER" else import_module(module)
             *outer, name = attribute.split(".")
@@ -199,7 +201,7 @@ def _by_stage(
     runs: list[dict[str, float]] = []
     for _ in range(repeats):
         stopwatch = Stopwatch()
-        with _wrapped(stopwatch, builder):
+        with wrapped(stopwatch, builder):
             stopwatch.wrap(REST, build)()
         runs.append(stopwatch.taken)
     return {name: statistics.median(run[name] for run in runs) for name in runs[0]}

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks._provenance import provenance
+
 from fuzz.target import Target, kind_of
 from fuzz.targets import KINDS, cases_of
 from fuzz.worker import CURRENT, current_input, prepare, work
@@ -169,7 +171,8 @@ def _told(results: list[Result], table: Path | None, seconds: float) -> int:
     if table is not None:
         with table.open("w", newline="") as file:
             command = "python -m fuzz --csv benchmarks/results/fuzz.csv"
-            file.write(f"# table: fuzz\n# command: {command}\n")
+            about = {"table": "fuzz", "command": command, **provenance()}
+            file.writelines(f"# {key}: {value}\n" for key, value in about.items())
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(["target", "cases", "time_seconds", "cpu_time_seconds", "faults"])
             for r in sorted(results, key=lambda r: r.target):

@@ -22,6 +22,7 @@ from regiontree.export.coco import chosen_nodes
 from regiontree.export.labelstudio import to_label_studio
 from regiontree.export.panoptic import to_panoptic
 from regiontree.images import load_image
+from regiontree.images import valid as valid_module
 from regiontree.images.maskfiles import read_mask
 from regiontree.images.masks import Masked
 from regiontree.images.valid import filled, resized, valid_at, valid_patches
@@ -635,3 +636,16 @@ def test_masks_among_the_photographs_are_no_photographs(tmp_path):
         plan([tmp_path], out, suffixes), tmp_path / "masks", [tmp_path], suffixes, out
     )
     assert [job.error is None for job in jobs] == [False, False, True]
+
+
+def test_a_large_picture_is_resized_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    rgb = rng.integers(0, 256, (60, 50, 3)).astype(np.uint8)
+    for size in ((20, 17), (60, 9), (7, 50), (80, 70)):
+        for how in (Image.Resampling.BOX, Image.Resampling.BILINEAR):
+            whole = np.asarray(Image.fromarray(rgb).resize(size[::-1], how)).astype(int)
+            assert np.array_equal(resized(rgb, size, how=how), whole)
+            monkeypatch.setattr(valid_module, "_STRIP", 7 * 50)
+            strips = resized(rgb, size, how=how)
+            monkeypatch.undo()
+            assert np.abs(strips - whole).max() <= 1

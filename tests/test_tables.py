@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +13,9 @@ from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import _provenance
 import tables
+from _provenance import provenance
 from _schema import SCHEMAS, read_results, schema, write_results
 
 FILES = sorted((ROOT / "benchmarks/results").rglob("*.csv"))
@@ -122,3 +126,29 @@ def test_the_list_of_decisions_names_every_record():
         number, title = record.read_text(encoding="utf-8").splitlines()[0][2:].split(". ", 1)
         assert record.name.startswith(f"{int(number):02}-")
         assert title in index
+
+
+def test_results_say_which_machine_versions_and_commit_they_come_from(tmp_path):
+    about = provenance()
+    assert list(about) == ["machine", "versions", "commit"]
+    assert about["machine"].startswith(f"{os.cpu_count()} x ")
+    for package in ("torch", "numpy", "regiontree", "Python"):
+        assert package in about["versions"]
+    rows = [("square", "fast", 0.1468)]
+    write_results(tmp_path / "p.csv", "presets", rows, {"command": "a script", **about})
+    assert read_results(tmp_path / "p.csv").about == {"command": "a script", **about}
+
+
+def test_a_commit_is_told_and_whether_the_code_differs(tmp_path, monkeypatch):
+    monkeypatch.setattr(_provenance, "REPOSITORY", tmp_path)
+    assert _provenance.commit() == "unknown"
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a.py").write_text("a = 1\n")
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "a"], check=True)
+    clean = _provenance.commit()
+    assert len(clean) == 40
+    (tmp_path / "src" / "a.py").write_text("a = 2\n")
+    assert _provenance.commit() == f"{clean} and changes"

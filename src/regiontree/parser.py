@@ -477,17 +477,21 @@ class RegionParser:
         if refinement is None or rgb is None:
             labels = nearest(leaf_of_patch, size)
         else:
-            leaves = PatchLeaves(
-                leaf_of_patch,
-                hierarchy.parents.astype(np.int32),
-                hierarchy.height.astype(np.float32),
-                _on_grid(unit, gaps).reshape(h, w, d).float(),
-                torch.from_numpy(embedding[: leaf_of_patch.max() + 1]).to(unit.device).float(),
-                settings.overlap if overlap is None else overlap,
-                seen,
-                there,
+            labels = refinement.refine(
+                PatchLeaves(
+                    leaf_of_patch,
+                    hierarchy.parents.astype(np.int32),
+                    hierarchy.height.astype(np.float32),
+                    _on_grid(unit, gaps).reshape(h, w, d).float(),
+                    torch.from_numpy(embedding[: leaf_of_patch.max() + 1]).to(unit.device).float(),
+                    settings.overlap if overlap is None else overlap,
+                    seen,
+                    there,
+                ),
+                rgb,
+                size,
             )
-            labels = refinement.refine(leaves, rgb, size)
+        del unit, affinity, patches  # make room: the tree keeps a copy of the labels
         arrays = {
             "labels": labels,
             "parents": hierarchy.parents,

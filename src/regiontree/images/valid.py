@@ -45,6 +45,7 @@ Floats = NDArray[np.float32]
 
 # A weight below this is rounding of a resampling filter, not a pixel.
 _NOTHING = 1e-4
+_STRIP = 16_000_000  # pixels of a picture that Pillow copies at once: 64 MB
 
 
 def check_valid(valid: Any, size: tuple[int, int], of: str = "the photograph") -> Bools | None:
@@ -217,7 +218,7 @@ def resized(
         A filter of Pillow whose weights are not negative.
     """
     if valid is None:
-        return np.asarray(Image.fromarray(rgb).resize(size[::-1], how))
+        return _resized_in_strips(rgb, size, how)
     if rgb.shape[:2] == tuple(size):
         return filled(rgb, valid)
     weight = _resampled(valid.astype(np.float32), size, how)
@@ -228,6 +229,24 @@ def resized(
     there = weight > _NOTHING
     colours[there] /= weight[there][:, None]
     return _filled(colours, there)
+
+
+def _resized_in_strips(rgb: Rgb, size: tuple[int, int], how: Image.Resampling) -> Rgb:
+    """The picture at another size, (H', W', 3), without a copy of the whole by Pillow.
+
+    Pillow copies what it resizes, to 4 bytes a pixel. So the width of a large picture is changed
+    strip by strip, and then the height of the whole. A picture of one strip is resized as Pillow
+    does it; of more, a value differs from Pillow's by one at most, as Pillow may begin with the
+    height.
+    """
+    rows = max(1, _STRIP // rgb.shape[1])
+    if rgb.shape[0] > rows and size[1] < rgb.shape[1]:
+        strips = np.array_split(rgb, -(-rgb.shape[0] // rows))
+        rgb = np.concatenate([
+            np.asarray(Image.fromarray(strip).resize((size[1], strip.shape[0]), how))
+            for strip in strips
+        ])  # fmt: skip
+    return np.asarray(Image.fromarray(rgb).resize(size[::-1], how))
 
 
 def filled(rgb: Rgb, valid: Bools) -> Rgb:

@@ -30,6 +30,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from regiontree.images.valid import resized
 from regiontree.refine.base import PatchLeaves
 from regiontree.refine.binning import cells_of, mean_field
 from regiontree.refine.blocks import windows
@@ -142,7 +143,7 @@ def _agreed(leaves: PatchLeaves, region: Labels, rgb: NDArray[np.uint8], trust: 
     features, there = leaves.features, leaves.there
     h, w = region.shape
     shape = (_SIDE * h, _SIDE * w)
-    picture = np.array(Image.fromarray(rgb).resize(shape[::-1], Image.Resampling.BOX))
+    picture = np.array(resized(rgb, shape, how=Image.Resampling.BOX))
     side = (shape[0] * shape[1] / (rgb.shape[0] * rgb.shape[1])) ** 0.5  # of a photograph's pixel
     odds = (features @ _means(features, region, there).T / _TEMPERATURE).detach().cpu().numpy()
     # The pixels of whole patches: a finer mask would change hardly any vote.

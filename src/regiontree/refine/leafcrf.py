@@ -13,6 +13,7 @@ Reference: Rossetti and Pirri, NeurIPS 2024, supplement. The parameters of the C
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -27,13 +28,15 @@ from regiontree.images import fitted, nearest
 from regiontree.images.valid import valid_at
 from regiontree.refine.base import PatchLeaves
 from regiontree.refine.crf import CrfSettings, check_memory, crf, memory_needed
+from regiontree.refine.lattice import spans
 from regiontree.refine.opening import extended
 from regiontree.refine.regions import keep_leaves, merge_specks
 from regiontree.system.stages import check_settings, setting
 
 __all__ = ["LeafCrf", "energies_of", "leaf_energies"]
 
-_ROWS = 16  # rows of pixels whose features are computed at once
+# Rows and columns of pixels computed at once: few, as each is weighted with all patches near them.
+_ROWS, _COLUMNS = 32, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,20 +138,30 @@ def energies_of(
     (L, H, W) float32, >= 0: negative logarithms of probabilities. The energies of one pixel are
     side by side in memory.
     """
-    h, w, d = features.shape
-    down = _bicubic(shape[0], h, features)  # (H, h)
-    across = _bicubic(shape[1], w, features)  # (W, w)
-    flat = features.reshape(h, w * d)
+    w, d = features.shape[1:]
+    across = list(_bicubic(shape[1], w, _COLUMNS, features))
     energies = features.new_empty(*shape, len(embedding))
-    for top in range(0, shape[0], _ROWS):
-        rows = (down[top : top + _ROWS] @ flat).view(-1, w, d)
-        pixels = normalize(torch.matmul(across, rows), dim=2)  # (rows, W, d)
-        cosine = pixels @ embedding.T
-        energies[top : top + _ROWS] = -torch.log_softmax(cosine / temperature, dim=2)
+    for rows, above, down in _bicubic(shape[0], len(features), _ROWS, features):
+        stretched = (down @ features[above].reshape(-1, w * d)).view(-1, w, d)
+        for columns, beside, weights in across:
+            pixels = normalize(torch.matmul(weights, stretched[:, beside]), dim=2)
+            cosine = pixels @ embedding.T
+            energies[rows, columns] = -torch.log_softmax(cosine / temperature, dim=2)
     return energies.permute(2, 0, 1)
 
 
-def _bicubic(new: int, old: int, like: Tensor) -> Tensor:
-    """Weights (new, old) of bicubic interpolation along one axis."""
+def _bicubic(
+    new: int, old: int, length: int, like: Tensor
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Bicubic interpolation along one axis from `old` to `new` cells, `length` new cells at a time.
+
+    Yields
+    ------
+    The new cells, the old cells that they are made of, and the weights (new cells, old cells).
+    """
     one = torch.eye(old, dtype=like.dtype, device=like.device)[None, None]
-    return interpolate(one, size=(new, old), mode="bicubic", align_corners=False)[0, 0]
+    weights = interpolate(one, size=(new, old), mode="bicubic", align_corners=False)[0, 0]
+    for cells in spans(new, length):
+        used = weights[cells].any(dim=0).nonzero()
+        near = slice(int(used[0]), int(used[-1]) + 1)
+        yield cells, near, weights[cells, near]

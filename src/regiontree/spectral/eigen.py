@@ -47,7 +47,8 @@ REFERENCE_LIMIT = 8192
 _RANK_TOLERANCE = 1e-10
 # The same share for eigenvalues that were computed from float32 products.
 _PRODUCT_ROUNDING = 1e-6
-_ROW_BLOCK = 1024
+# Rows of a block of the Gram matrix: with fewer, threads wait for each other more often.
+_ROW_BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True)
