@@ -94,7 +94,7 @@ class Caller:
         self._leaving = True
         self.tasks.put(None)
         self._answers.put(None)
-        _thread.interrupt_main()
+        _interrupt_main_thread()
         time.sleep(_PATIENCE)
         os._exit(_ENDED)  # a library does not come back
 
@@ -153,6 +153,14 @@ def _serve(caller: Caller) -> None:
                 caller.say({"lost": [number, str(row) if known else told(row)["said"]]})
             else:
                 caller.say({"row": [number, row]})
+
+
+def _interrupt_main_thread() -> None:
+    main = threading.main_thread().ident
+    if main is not None and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, signal.SIGINT)  # also ends a call of the system that waits
+    else:
+        _thread.interrupt_main()
 
 
 def _use_threads(number: int) -> None:

@@ -277,6 +277,8 @@ class Workers:
         """The rows that a message brings."""
         if message is None:
             yield from self._ended(worker)
+        elif worker.state == "leaving":
+            return
         elif "here" in message:
             worker.state = "here"
             self._open_more()

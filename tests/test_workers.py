@@ -1,0 +1,276 @@
+"""Worker processes: what they say, how they die, and that trees do not depend on their number."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, blocks, refused
+from PIL import Image
+
+from regiontree import RegionParser
+from regiontree.engines import division, sharing
+from regiontree.engines.batch import Summary, plan, segment, suffixes_for
+from regiontree.engines.link import SharedArray, error_of, read_message, told, write_message
+from regiontree.engines.workers import Lost, Workers, WorkersError
+from regiontree.errors import BackboneError, ImageError, RegionTreeError, SettingsError
+from regiontree.hierarchy import BUILDERS
+from regiontree.system import resources
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+TARGET = "labour:open_labour"
+
+
+# -- messages -------------------------------------------------------------------------------------
+
+
+def test_a_message_is_one_line_of_plain_text() -> None:
+    stream = io.BytesIO()
+    write_message(stream, {"name": "a\nb\udcff é"})
+    assert stream.getvalue().isascii()
+    assert stream.getvalue().count(b"\n") == 1
+    stream.seek(0)
+    assert read_message(stream) == {"name": "a\nb\udcff é"}
+    assert read_message(stream) is None
+    assert read_message(io.BytesIO(b'{"cut off": ')) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (BackboneError("no weights"), BackboneError, "no weights"),
+        (ImageError("a.jpg: is empty"), ImageError, "a.jpg: is empty"),
+        (OSError(28, "No space left on device"), RegionTreeError, "No space left on device"),
+        (KeyError("gain"), RegionTreeError, "KeyError('gain')"),
+    ],
+)
+def test_an_error_keeps_its_kind_and_its_words(error, kind, said) -> None:
+    again = error_of(json.loads(json.dumps(told(error))))
+    assert type(again) is kind
+    assert str(again).startswith(said)
+
+
+def test_an_array_goes_through_shared_memory() -> None:
+    one = SharedArray()
+    other = SharedArray(os.dup(one.descriptor))
+    for shape in ((2, 3), (40, 50, 60), (), (0, 4), (5,)):
+        array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        assert np.array_equal(other.get(one.put(array)), array)
+        assert np.array_equal(one.get(other.put(-array)), -array)
+    kept = other.get(one.put(np.arange(6)))
+    one.close()
+    other.close()
+    assert kept.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+# -- workers that do small work -------------------------------------------------------------------
+
+
+def done(
+    work: list[Any], size: int = 2, options: dict[str, Any] | None = None, **more: Any
+) -> list[tuple[int, Any]]:
+    with closing(Workers(TARGET, options or {}, size, 2, **more)) as workers:
+        return sorted(workers.rows(enumerate(work)), key=lambda row: row[0])
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def wait_for(fact: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_every_piece_of_work_has_a_row(size) -> None:
+    found = done([["double", i] for i in range(5)] + [None], size)
+    assert found == [(i, 2 * i) for i in range(5)] + [(5, None)]
+
+
+def test_workers_share_the_cores() -> None:
+    found = done([["who", 0]] * 6, 2)
+    assert {row["threads"] for _, row in found} == {"1"}
+    assert os.getpid() not in {row["pid"] for _, row in found}
+    assert Workers(TARGET, {}, 2, 8).threads == 4
+    assert Workers(TARGET, {}, 3, 8).threads == 2
+    assert Workers(TARGET, {}, 9, 8).threads == 1
+
+
+def test_what_a_reader_prints_or_reads_is_no_message(capfd) -> None:
+    assert done([["print", 0], ["double", 1]], 1) == [(0, ["", ""]), (1, 2)]
+    assert "to standard output" in capfd.readouterr().err
+
+
+def test_an_error_of_one_piece_of_work_is_its_own() -> None:
+    found = dict(done([["double", 1], ["raise", 0], ["double", 2]]))
+    assert (found[0], found[2]) == (2, 4)
+    assert isinstance(found[1], Lost)
+    assert "ValueError('a broken file')" in found[1].reason
+
+
+def test_workers_ask_for_arrays() -> None:
+    asked = []
+
+    def answer(array: np.ndarray) -> np.ndarray:
+        asked.append(array.shape)
+        if len(array) == 3:
+            raise BackboneError("three is too many")
+        return np.repeat(array, 100, axis=0)
+
+    found = done([["ask", i] for i in (1, 2, 3, 4)], answer=answer)
+    assert [row for _, row in found if not isinstance(row, Lost)] == [100, 200, 400]
+    assert found[2] == (2, Lost("three is too many"))
+    assert sorted(asked) == [(1, 2), (2, 2), (3, 2), (4, 2)]
+
+
+def test_an_error_at_the_start_comes_once(tmp_path) -> None:
+    opened = tmp_path / "opened"
+    with refused(BackboneError, "there are no weights"):
+        done([["double", 1]] * 9, 4, {"refuse": True, "opened": str(opened)})
+    assert len(opened.read_text().split()) == 1
+
+
+def test_only_so_many_workers_load_as_memory_allows(tmp_path) -> None:
+    opened, facts = tmp_path / "opened", []
+
+    def limit(said: dict[str, Any]) -> int:
+        facts.append(said)
+        return 2
+
+    found = done([["double", i] for i in range(9)], 4, {"opened": str(opened)}, limit=limit)
+    assert found == [(i, 2 * i) for i in range(9)]
+    assert len(opened.read_text().split()) == 2
+    assert len(facts) == 1
+    assert facts[0]["memory"] is None or facts[0]["memory"] > 1_000_000
+
+
+@POSIX
+def test_work_that_kills_its_worker_is_tried_again_and_then_lost(tmp_path) -> None:
+    work = [["double", 1], ["die", 0], ["die once", str(tmp_path / "once")], ["double", 3]]
+    found = dict(done(work))
+    assert (found[0], found[3]) == (2, 6)
+    assert found[2] == str(tmp_path / "once")
+    assert found[1] == Lost(
+        "the process that worked on it ended twice (killed by SIGKILL; memory may have run out)"
+    )
+
+
+@POSIX
+def test_the_second_try_has_no_work_beside_it(tmp_path) -> None:
+    once = tmp_path / "once"
+    events: list[str] = []
+
+    class Watched(Workers):
+        def _give(self, worker, work):
+            events.append(f"{work[1][0]} beside {sum(w.work is not None for w in self._workers)}")
+            super()._give(worker, work)
+
+    with closing(Watched(TARGET, {}, 2, 2)) as workers:
+        work = [["die once", str(once)]] + [["sleep", 0.2]] * 6
+        rows = dict(workers.rows(enumerate(work)))
+    assert len(rows) == 7
+    tries = [said for said in events if said.startswith("die once")]
+    assert len(tries) == 2
+    assert tries[1] == "die once beside 0"
+
+
+@POSIX
+def test_workers_that_die_at_their_start_end_the_attempt() -> None:
+    with refused(WorkersError, "no worker process stays alive", "SIGKILL"):
+        done([["double", 1]] * 3, 2, {"die": True})
+
+
+def test_a_program_that_is_not_there_is_an_error(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    with refused(WorkersError, "a process cannot be started"):
+        done([["double", 1]])
+
+
+@POSIX
+def test_closing_is_quick_leaves_no_file_and_keeps_finished_rows(tmp_path) -> None:
+    temporary = tmp_path / "x.tmp"
+    workers = Workers(TARGET, {}, 3, 2)
+    rows = workers.rows(enumerate([["write", str(temporary)], ["sleep", 60], ["double", 1]]))
+    assert next(rows) == (2, 2)
+    wait_for(temporary.exists)
+    pids = [one.process.pid for one in workers._workers]
+    start = time.monotonic()
+    rows.close()
+    workers.close()
+    assert time.monotonic() - start < 10
+    assert not temporary.exists()
+    assert not any(map(is_alive, pids))
+
+
+def test_rows_that_came_too_late_are_kept() -> None:
+    workers = Workers(TARGET, {}, 2, 2)
+    rows = workers.rows(enumerate([["sleep", 0.5], ["double", 1]]))
+    assert next(rows) == (1, 2)
+    wait_for(lambda: not workers._events.empty())
+    rows.close()
+    workers.close()
+    assert workers.late == [(0, 0.5)]
+
+
+def test_nothing_is_left_open() -> None:
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        pytest.skip("no /proc")
+    done([["double", 1]])
+    before = sorted(os.listdir(folder))
+    done([["double", 1], ["ask", 1]], answer=lambda array: array)
+    assert sorted(os.listdir(folder)) == before
+
+
+PARENT = f"""
+import sys
+sys.path[:0] = [{str(ROOT / "tests")!r}, {str(ROOT / "src")!r}]
+from regiontree.engines.workers import Workers
+if __name__ != "__main__":
+    raise SystemExit("the program ran again")
+workers = Workers({TARGET!r}, {{}}, 3, 2)
+rows = workers.rows(enumerate([["who", 0], ["write", sys.argv[1]], ["sleep", 60], ["who", 0]]))
+for _ in range(2):
+    print(next(rows)[1]["pid"], *[one.process.pid for one in workers._workers], flush=True)
+next(rows)
+"""
+
+
+@POSIX
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_the_process_that_started_them(tmp_path, how) -> None:
+    """Neither handles SIGTERM here, so both end this program at once."""
+    temporary, script = tmp_path / "x.tmp", tmp_path / "program.py"
+    script.write_text(PARENT)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(temporary)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    said = [process.stdout.readline(), process.stdout.readline()]
+    pids = {int(pid) for pid in " ".join(said).split()}
+    wait_for(temporary.exists)
+    process.send_signal(how)
+    process.wait(10)
+    process.stdout.close()
+    wait_for(lambda: not any(map(is_alive, pids)), 10)
+    assert not temporary.exists()
