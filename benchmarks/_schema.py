@@ -159,6 +159,11 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "images_per_second:.2f", "time_ratio", "memory_megabytes", "cuda_memory_megabytes",
     ],
     "startup": ["step", "process_seconds", "less_python_seconds", "call_seconds"],
+    "many": [
+        "trees", "workers", "images_per_minute:.0f", "network_busy_percent:.0f",
+        "cores_busy_percent:.0f", "limited_by",
+    ],
+    "many-presets": ["preset", "workers", "images_per_minute:.1f", "speed_ratio"],
     "threads": ["way", "alone_milliseconds:.0f", "busy_milliseconds:.0f", "busy_to_alone_ratio"],
     "metrics": [
         "size_pixels", "time_milliseconds:.0f", "memory_megabytes", "masks_time_milliseconds:.0f",

@@ -55,5 +55,3 @@ def open_labour(options: dict[str, Any], caller: Caller) -> tuple[Callable[[Any]
         return value
 
     return work, {}
-
-

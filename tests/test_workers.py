@@ -274,3 +274,174 @@ def test_workers_end_with_the_process_that_started_them(tmp_path, how) -> None:
     process.stdout.close()
     wait_for(lambda: not any(map(is_alive, pids)), 10)
     assert not temporary.exists()
+
+
+# -- batches of photographs -----------------------------------------------------------------------
+
+PLUGIN = """
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+
+
+class Colours:
+    name, digest, patch, dim, dtype = "colours", "1", 8, 3, torch.float32
+    device = torch.device("cpu")
+
+    def __init__(self, accident):
+        self.accident = accident
+
+    def features(self, pixels):
+        red = bool((pixels[:, 0] == 1).all())
+        if red and self.accident == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.accident == "waits":
+            time.sleep(0.3)
+        return torch.nn.functional.avg_pool2d(pixels, 8).permute(0, 2, 3, 1) + 0.1
+
+
+def load(argument, device, dtype, spec):
+    if argument == "missing":
+        raise FileNotFoundError(2, "No such file or directory", "weights")
+    return Colours(argument)
+"""
+
+
+@pytest.fixture
+def place(tmp_path) -> Path:
+    """A folder with photographs in ``in``, and a package that brings a network in ``site``."""
+    about = tmp_path / "site" / "tiny-1.0.dist-info"
+    about.mkdir(parents=True)
+    (tmp_path / "site" / "tiny.py").write_text(PLUGIN)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[regiontree.backbones]\ntiny = tiny:load\n")
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    for i in range(7):
+        Image.fromarray(rng.integers(0, 255, (40, 64, 3), np.uint8)).save(tmp_path / f"in/{i}.png")
+    (tmp_path / "in/2.png").write_bytes(b"\x89PNG cut short")
+    return tmp_path
+
+
+def command(place: Path, out: str, *more: object) -> list[str]:
+    backbone = [] if "--backbone" in more else ["--backbone", "tiny"]
+    return [sys.executable, "-m", "regiontree", "segment", str(place / "in"), "-o",
+            str(place / out), *backbone, "--size", "64", "--views", "1", "--parts", "8", "--device",
+            "cpu", "--json", *map(str, more)]  # fmt: skip
+
+
+def environment(place: Path) -> dict[str, str]:
+    paths = [str(place / "site"), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def run(place: Path, out: str, *more: object) -> tuple[int, dict[str, Any], str]:
+    ended = subprocess.run(
+        command(place, out, *more), env=environment(place), capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+    said = json.loads(ended.stdout) if ended.stdout.startswith("{") else {}
+    return ended.returncode, said, ended.stderr
+
+
+def trees(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(folder.glob("*.npz"))}
+
+
+def timeless(summary: dict[str, Any]) -> dict[str, Any]:
+    files = [{**file, "seconds": None, "output": None} for file in summary["files"]]
+    return {**summary, "files": files, "seconds": 0, "images_per_second": 0, "folder": ""}
+
+
+@pytest.mark.slow
+def test_trees_and_summaries_do_not_depend_on_the_number_of_workers(place) -> None:
+    (place / "in/copy").mkdir()
+    (place / "in/copy/0.png").write_bytes((place / "in/0.png").read_bytes())
+    code, first, _ = run(place, "out0", "--workers", 0)
+    assert (code, first["done"], first["failed"]) == (1, 7, 1)
+    for workers in (1, 2, 3):
+        out = f"out{workers}"
+        code, again, said = run(place, out, "--workers", workers)
+        assert code == 1
+        assert f"{workers} worker" in said
+        assert timeless(again) == timeless(first)
+        assert timeless(json.loads((place / out / "summary.json").read_text())) == timeless(first)
+        assert trees(place / out) == trees(place / "out0")
+        assert trees(place / out / "copy") == trees(place / "out0/copy")
+    code, again, said = run(place, "out2", "--workers", 2)
+    assert (again["skipped"], again["failed"]) == (7, 1)
+    assert "worker" not in said  # there is nothing left that pays for their start
+
+
+@pytest.mark.slow
+@POSIX
+def test_a_photograph_that_kills_its_process_fails_alone(place) -> None:
+    red = np.full((40, 64, 3), (255, 0, 0), np.uint8)
+    red[0, 0, 1] = 200  # a photograph of one colour would not meet the network
+    Image.fromarray(red).save(place / "in/3.png")
+    code, said, _ = run(place, "out", "--workers", 2, "--backbone", "tiny:dies")
+    assert code == 1
+    assert [file["status"] for file in said["files"]] == [
+        "done", "done", "failed", "failed", "done", "done", "done",
+    ]  # fmt: skip
+    assert "3.png: the process that worked on it ended twice (killed by SIGKILL" in str(
+        said["files"][3]["error"]
+    )
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_be_loaded_ends_the_command_once(place) -> None:
+    code, _, said = run(place, "out", "--workers", 3, "--backbone", "tiny:missing")
+    assert code == 2
+    assert said.count("cannot be loaded") == 1
+    assert "Traceback" not in said
+    assert not list((place / "out").glob("*.npz"))
+
+
+@pytest.mark.slow
+@POSIX
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("whom", ["the command", "all"])
+def test_a_stopped_command_keeps_finished_trees_and_leaves_no_process(place, how, whom) -> None:
+    """A terminal sends Ctrl-C to the command and to its workers."""
+    for i in range(7, 20):
+        (place / f"in/{i}.png").write_bytes((place / "in/1.png").read_bytes())
+    process = subprocess.Popen(
+        command(place, "out", "--workers", 2, "--backbone", "tiny:waits"), env=environment(place),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    out = place / "out"
+    wait_for(lambda: len(trees(out)) >= 3, 60)
+    pids = group_of(process.pid)
+    assert len(pids) == 3
+    start = time.monotonic()
+    if whom == "all":
+        os.killpg(process.pid, how)
+    else:
+        process.send_signal(how)
+    said, errors = process.communicate(timeout=60)
+    assert time.monotonic() - start < 15
+    wait_for(lambda: not any(map(is_alive, pids)), 10)
+    left = len(trees(out))
+    assert 3 <= left < 19
+    if how != signal.SIGKILL:
+        assert process.returncode == 130
+        assert "Traceback" not in errors
+        assert not list(out.glob(".*.tmp"))
+        summary = json.loads(said)
+        assert summary["interrupted"] is True
+        assert summary["done"] == left
+    _, again, _ = run(place, "out", "--workers", 0, "--backbone", "tiny:waits")
+    assert (again["skipped"], again["done"], again["failed"]) == (left, 19 - left, 1)
+
+
+def group_of(leader: int) -> set[int]:
+    """The processes of a process group."""
+    found = subprocess.run(
+        ["ps", "-A", "-o", "pid=,pgid="], capture_output=True, text=True, check=True
+    )
+    pairs = [tuple(map(int, line.split())) for line in found.stdout.splitlines()]
+    return {pid for pid, group in pairs if group == leader}
