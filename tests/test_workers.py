@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,14 @@ import pytest
 import torch
 from conftest import ROOT, blocks, refused
 from PIL import Image
+from test_process import changed, settings_of_the_process
 
 from regiontree import RegionParser
 from regiontree.engines import division, sharing
 from regiontree.engines.batch import Summary, plan, segment, suffixes_for
+from regiontree.engines.finished import Job
 from regiontree.engines.link import SharedArray, error_of, read_message, told, write_message
+from regiontree.engines.photographs import as_job, as_reference
 from regiontree.engines.workers import Lost, Workers, WorkersError
 from regiontree.errors import BackboneError, ImageError, RegionTreeError, SettingsError
 from regiontree.hierarchy import BUILDERS
@@ -157,9 +160,9 @@ def test_only_so_many_workers_load_as_memory_allows(tmp_path) -> None:
         facts.append(said)
         return 2
 
-    found = done([["double", i] for i in range(9)], 4, {"opened": str(opened)}, limit=limit)
-    assert found == [(i, 2 * i) for i in range(9)]
-    assert len(opened.read_text().split()) == 2
+    found = done([["sleep", 0.2]] * 15, 4, {"opened": str(opened)}, limit=limit)
+    assert len(found) == 15
+    assert len(opened.read_text().split()) <= 2
     assert len(facts) == 1
     assert facts[0]["memory"] is None or facts[0]["memory"] > 1_000_000
 
@@ -445,3 +448,243 @@ def group_of(leader: int) -> set[int]:
     )
     pairs = [tuple(map(int, line.split())) for line in found.stdout.splitlines()]
     return {pid for pid, group in pairs if group == leader}
+
+
+class Colours:
+    """The user's own model: no other process has its class."""
+
+    name, digest, patch, dim = "mine", "1", 8, 3
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(pixels, 8).permute(0, 2, 3, 1) + 0.1
+
+
+def parser_of(features: bool = True, **more: Any) -> RegionParser:
+    backbone = "precomputed" if features else Colours()
+    more = more if features else {"size": 64, "views": 1, **more}
+    return RegionParser(backbone=backbone, parts=8, device="cpu", **more)
+
+
+def batch(
+    folder: Path, out: str, parser: RegionParser | None = None, **more: Any
+) -> tuple[Summary, list[str]]:
+    parser = parser or parser_of()
+    said: list[str] = []
+    jobs = plan([folder / "in"], folder / out, suffixes_for(parser))
+    return segment(parser, jobs, folder / out, on_notice=said.append, **more), said
+
+
+@pytest.fixture
+def grids(tmp_path) -> Path:
+    """A folder with feature files in ``in``, one of them damaged."""
+    (tmp_path / "in").mkdir()
+    for i in range(6):
+        np.save(tmp_path / f"in/{i}.npy", blocks(12, 12, 8, seed=i))
+    (tmp_path / "in/1.npy").write_bytes(b"\x93NUMPY cut short")
+    return tmp_path
+
+
+@pytest.fixture
+def no_workers(monkeypatch) -> None:
+    monkeypatch.setattr(sharing.Workers, "_start", lambda *_: pytest.fail("a worker was started"))
+
+
+@pytest.mark.slow
+def test_workers_share_feature_files_and_change_nothing_here(grids) -> None:
+    batch(grids, "out", workers=0)
+    before = settings_of_the_process()
+    summary, said = batch(grids, "out2", workers=2)
+    assert changed(before, settings_of_the_process()) == {}
+    assert [outcome.status for outcome in summary.outcomes] == ["done", "failed"] + ["done"] * 4
+    assert trees(grids / "out2") == trees(grids / "out")
+    assert len(said) == 1
+
+
+@pytest.mark.slow
+def test_the_users_own_model_stays_here_and_workers_do_the_rest(place) -> None:
+    here, _ = batch(place, "out", parser_of(False), workers=0)
+    summary, said = batch(place, "out2", parser_of(False), workers=2)
+    assert said[0].startswith("2 workers")
+    assert trees(place / "out2") == trees(place / "out")
+    assert [o.error for o in summary.outcomes] == [o.error for o in here.outcomes]
+
+    class Broken(Colours):
+        def features(self, pixels: torch.Tensor) -> torch.Tensor:
+            raise ZeroDivisionError("no light")
+
+    parsers = [RegionParser(backbone=Broken(), size=64, views=1, parts=8) for _ in range(2)]
+    here, _ = batch(place, "out3", parsers[0], workers=0)
+    summary, _ = batch(place, "out4", parsers[1], workers=2)
+    assert "ZeroDivisionError" in str(here.outcomes[0].error)
+    assert [o.error for o in summary.outcomes] == [o.error for o in here.outcomes]
+
+
+@pytest.mark.slow
+def test_workers_take_over_when_the_rest_takes_long(grids, monkeypatch) -> None:
+    batch(grids, "out", workers=0)
+    monkeypatch.setattr(division, "_PAYS", 0.0)
+    monkeypatch.setattr(division, "cores", lambda: 2)
+    summary, said = batch(grids, "out2")
+    assert [Path(o.source).name for o in summary.outcomes] == [f"{i}.npy" for i in range(6)]
+    assert trees(grids / "out2") == trees(grids / "out")
+    assert said[0].startswith("2 workers")
+
+
+@pytest.mark.usefixtures("no_workers")
+def test_few_or_fast_photographs_need_no_workers(grids) -> None:
+    assert batch(grids, "out")[0].count("done") == 5
+    assert batch(grids, "out", workers=3)[0].count("skipped") == 5
+    for i in (0, 4):
+        (grids / f"out/{i}.npz").unlink()
+    (grids / "in/1.npy").unlink()
+    summary, said = batch(grids, "out", workers=3)
+    assert (summary.count("done"), summary.count("skipped"), said) == (2, 3, [])
+
+
+@pytest.mark.usefixtures("no_workers")
+def test_a_part_that_only_this_program_has_is_told(grids, monkeypatch) -> None:
+    monkeypatch.setattr(BUILDERS, "is_changed", True)
+    assert division.usual_workers(parser_of()) == 0
+    summary, said = batch(grids, "out", workers=3)
+    assert summary.count("done") == 5
+    assert said == ["no workers: the program registered a tree itself, which other processes lack"]
+
+
+def test_a_batch_goes_on_here_if_no_worker_starts(grids, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    summary, said = batch(grids, "out", workers=2)
+    assert [o.status for o in summary.outcomes] == ["done", "failed"] + ["done"] * 4
+    assert said[-1].startswith("no workers: a process cannot be started")
+
+
+@pytest.mark.slow
+def test_as_many_workers_as_memory_allows(grids, monkeypatch) -> None:
+    monkeypatch.setattr(sharing, "free_memory", lambda: 3 * division.START)
+    summary, said = batch(grids, "out", workers=5)
+    assert summary.count("done") == 5
+    assert said[0] == "3 workers instead of 5: each needs up to 0.4 GB, and 1.2 GB are free"
+    assert "instead of" in said[1] or said[1].startswith("3 workers")
+
+
+def test_a_wrong_number_of_workers_is_refused(grids) -> None:
+    for wrong in (-1, 1.5, 10_000, "two"):
+        with refused(SettingsError, "workers"):
+            batch(grids, "out", workers=wrong)
+
+
+def test_how_many_workers_there_are_usually(monkeypatch) -> None:
+    monkeypatch.setattr(division, "cores", lambda: 6)
+    assert division.usual_workers(parser_of()) == 6
+    assert division.usual_workers(RegionParser(device="cpu")) == 6
+    assert division.usual_workers(RegionParser(device="cpu", compile=True)) == 0
+    assert division.usual_workers(parser_of(False)) == 0
+    on_gpu = parser_of(False).copied(device=torch.device("cuda"))
+    assert division.usual_workers(on_gpu) == (6 if sys.platform != "win32" else 0)
+    monkeypatch.setattr(division, "is_under_torchrun", lambda: True)
+    assert division.usual_workers(parser_of()) == 0
+    monkeypatch.undo()
+    monkeypatch.setattr(division, "cores", lambda: 1)
+    assert division.usual_workers(parser_of()) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left", "pay"),
+    [([3.0, 3.0], 7, True), ([9.0, 1.0], 20, False), ([9.0], 99, False), ([30.0, 30.0], 2, False)],
+)
+def test_workers_pay_if_the_rest_takes_long(seconds, left, pay) -> None:
+    assert division.pays(seconds, left) is pay
+
+
+def test_a_job_is_the_same_in_a_worker() -> None:
+    odd = Path("a\nb\udcff é.jpg")
+    for job in (
+        Job(odd, Path("out") / "a.npz", root=Path("."), mask=Path("m.png")),
+        Job(odd, Path("x.npz"), is_users=False),
+    ):
+        assert as_job(json.loads(json.dumps(as_reference(job)))) == job
+
+
+def test_a_larger_photograph_needs_more_memory(tmp_path) -> None:
+    parser, needed = RegionParser(preset="fast", device="cpu"), []
+    for side in (100, 1000, 3000):
+        Image.new("RGB", (side, side)).save(tmp_path / f"{side}.png")
+        needed.append(
+            division.photograph_memory(parser, tmp_path.iterdir(), 14, 384, with_network=True)
+        )
+    assert needed == sorted(needed)
+    assert needed[2] > needed[1] > needed[0] > 0
+    (tmp_path / "broken.png").write_bytes(b"no photograph" * 10_000)
+    photos = [*tmp_path.iterdir(), tmp_path / "gone.png"]
+    assert division.photograph_memory(parser, photos, 14, 384, with_network=True) == needed[2]
+    less = division.photograph_memory(parser, photos, 14, 384, with_network=False)
+    assert 0 < less < needed[2]
+
+
+# -- cores and memory of this process -------------------------------------------------------------
+
+
+def system(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8),
+        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/cpu.max": "max 100000\n"}, 8),
+        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/cpu.max": "350000 100000\n"}, 3),
+        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/cpu.max": "max 100000\n",
+          "sys/fs/cgroup/a/cpu.max": "200000 100000\n"}, 2),
+        ({"proc/self/cgroup": "0::/outside\n", "sys/fs/cgroup/cpu.max": "50000 100000\n"}, 1),
+        ({"proc/self/cgroup": "4:cpu,cpuacct:/c\n",
+          "sys/fs/cgroup/cpu,cpuacct/c/cpu.cfs_quota_us": "400000\n",
+          "sys/fs/cgroup/cpu,cpuacct/c/cpu.cfs_period_us": "100000\n"}, 4),
+        ({"proc/self/cgroup": "4:cpu:/c\n", "sys/fs/cgroup/cpu/c/cpu.cfs_quota_us": "-1\n",
+          "sys/fs/cgroup/cpu/c/cpu.cfs_period_us": "100000\n"}, 8),
+    ],
+)  # fmt: skip
+def test_cores_are_those_of_the_control_group(files, expected, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert resources.cores(system(tmp_path, files)) == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity")
+def test_cores_are_those_of_the_affinity() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert resources.cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert resources.cores() <= len(before)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 5_000_000 * 1024),
+        ({"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "max\n",
+          "sys/fs/cgroup/a/memory.current": "9\n"}, 5_000_000 * 1024),
+        ({"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "3000\n",
+          "sys/fs/cgroup/a/memory.current": "2500\n",
+          "sys/fs/cgroup/a/memory.stat": "anon 1\ninactive_file 700\n"}, 1200),
+        ({"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "3000\n",
+          "sys/fs/cgroup/a/memory.current": "3500\n"}, 0),
+        ({"proc/self/cgroup": "9:memory:/x\n",
+          "sys/fs/cgroup/memory/memory.limit_in_bytes": "9000\n",
+          "sys/fs/cgroup/memory/memory.usage_in_bytes": "4000\n"}, 5000),
+    ],
+)  # fmt: skip
+def test_free_memory_is_that_of_the_control_group(files, expected, tmp_path) -> None:
+    known = {"proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    5000000 kB\n"}
+    assert resources.free_memory(system(tmp_path, {**known, **files})) == expected
+
+
+def test_this_process_is_in_memory() -> None:
+    held = resources.own_memory()
+    assert held is None or held > 10_000_000
+    assert (resources.free_memory() or 1) > 0

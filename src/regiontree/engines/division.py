@@ -13,7 +13,6 @@ from regiontree.backbones.tiles import TILE, memory_needed
 from regiontree.engines.link import CAN_SHARE
 from regiontree.engines.torchrun import is_under_torchrun
 from regiontree.engines.workers import CAN_START
-from regiontree.errors import RegionTreeError
 from regiontree.hierarchy import BUILDERS
 from regiontree.images import grid_of, image_size
 from regiontree.images.readers import READERS
@@ -33,6 +32,7 @@ START = 400_000_000
 _PAYS = 20.0  # seconds of work that are left; a worker takes some 3 to start
 _LOOKED_AT = 32  # photographs whose headers are read
 _PER_TOKEN = 120  # bytes that a network holds for each token and each number of its width
+_LATER = 100_000_000  # bytes of what a process imports when it builds its first tree
 
 
 def usual_workers(parser: RegionParser) -> int:
@@ -117,16 +117,14 @@ def _needed(parser: RegionParser, photo: Path, patch: int, dim: int, with_networ
     size = attempt(partial(image_size, photo, parser.sight.max_pixels))
     if isinstance(size, Exception):  # it is told when this photograph is processed
         return 0
-    try:
-        grid = grid_of(size, parser.sight.seen_size(size), patch)
-    except RegionTreeError:
+    grid = attempt(partial(grid_of, size, parser.sight.seen_size(size), patch))
+    if isinstance(grid, Exception):
         return 0
-    fine = round(parser.settings.overlap) if parser.settings.view.tiles is None else 1
     parts = getattr(parser.settings.parts, "count", MAX_PARTS)
-    tree = memory_needed(size, (grid[0] * fine, grid[1] * fine), dim, parts) - memory_needed(
-        (0, 0), (0, 0), 0, 0
-    )
-    tokens = min(grid[0] * grid[1], (TILE // patch) ** 2) if parser.settings.view.tiles else (
-        grid[0] * grid[1]
-    )  # fmt: skip
-    return tree + (_PER_TOKEN * tokens * dim if with_network else 0)
+    needed = memory_needed(size, grid, dim, parts) - memory_needed((0, 0), (0, 0), 0, 0)
+    if with_network:
+        tokens = grid[0] * grid[1] / parser.settings.overlap**2
+        if parser.settings.view.tiles is not None:
+            tokens = min(tokens, (TILE / patch) ** 2)
+        needed += int(_PER_TOKEN * tokens * dim)
+    return _LATER + needed
