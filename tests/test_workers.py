@@ -21,12 +21,13 @@ from conftest import ROOT, blocks, refused
 from PIL import Image
 from test_process import changed, settings_of_the_process
 
-from regiontree import RegionParser
+from regiontree import RegionParser, RegionTree
 from regiontree.engines import division, sharing
 from regiontree.engines.batch import Summary, plan, segment, suffixes_for
+from regiontree.engines.feeding import Fed
 from regiontree.engines.finished import Job
 from regiontree.engines.link import SharedArray, error_of, read_message, told, write_message
-from regiontree.engines.photographs import as_job, as_reference
+from regiontree.engines.photographs import Photographs, as_job, as_reference
 from regiontree.engines.workers import Lost, Workers, WorkersError
 from regiontree.errors import BackboneError, ImageError, RegionTreeError, SettingsError
 from regiontree.hierarchy import BUILDERS
@@ -586,6 +587,25 @@ def test_how_many_workers_there_are_usually(monkeypatch) -> None:
     monkeypatch.undo()
     monkeypatch.setattr(division, "cores", lambda: 1)
     assert division.usual_workers(parser_of()) == 0
+
+
+def test_what_stays_in_this_process() -> None:
+    assert parser_of(False).needs_this_process
+    assert RegionParser(device="cpu", compile=True).needs_this_process
+    assert RegionParser().copied(device=torch.device("cuda")).needs_this_process
+    assert not RegionParser(device="cpu").needs_this_process
+    assert not parser_of().copied(device=torch.device("cuda")).needs_this_process  # no network
+
+
+def test_beside_a_gpu_trees_are_built_on_the_cpu(place) -> None:
+    parser, photo = parser_of(False), place / "in/0.png"
+    fed = Fed(photo, None, features=parser.extract(photo))
+    on_gpu = parser.copied(device=torch.device("cuda"))
+    done = Photographs(on_gpu, place).done(Job(photo, place / "tree.npz"), fed)
+    assert done.status == "done"
+    assert RegionTree.load(place / "tree.npz") == RegionTree.load(
+        Path(str(Photographs(parser, place).done(Job(photo, place / "own.npz"), fed).output))
+    )
 
 
 @pytest.mark.parametrize(
