@@ -7,8 +7,8 @@ each worker. Then the trees are real, and share the cores of this machine.
 Question 2: what do workers gain on this machine's CPU, with the embedded network in each of them?
 
 Method: photographs are counted from the time when each worker has done one, so that the start of
-the processes does not count. The network's share is the time that it was at work, and the cores'
-share the time that all processes were at work on the cores of this machine.
+the processes does not count. The network's share is the time that it was at work. The cores' share
+is the time that they were at work for any program on this machine (Linux).
 
     python benchmarks/many.py [--photos 32] [--workers 1 2 4 8 16]
     python benchmarks/many.py --presets fast default --workers 0 1 2
@@ -16,7 +16,6 @@ share the time that all processes were at work on the cores of this machine.
 
 from __future__ import annotations
 
-import resource
 import tempfile
 import time
 from contextlib import closing
@@ -86,21 +85,14 @@ def stand_in_trees(workers: int, photos: int) -> list[object]:
         clock.wait()
         return features
 
-    count, before = Count(workers, clock), used()
-    start = time.perf_counter()
+    count, seen = Count(workers, clock), Cores()
     target = "_stand_in:open_trees"
     with closing(Workers(target, {"seconds": TREE}, workers, cores(), answer=answer)) as crew:
         for _ in crew.rows((i, i) for i in range(photos * workers)):
             count.row()
-    share = (used() - before) / (time.perf_counter() - start) / cores()
-    return [
-        "stand-in",
-        workers,
-        count.rate,
-        100 * count.busy,
-        100 * share,
-        limit(count.busy, share),
-    ]
+    share = seen.busy
+    said = limit(count.busy, share)
+    return ["stand-in", workers, count.rate, 100 * count.busy, 100 * share, said]
 
 
 def real_trees(workers: int, photos: list[Path]) -> list[object]:
@@ -115,7 +107,7 @@ def batch(
     parser: RegionParser, workers: int, photos: list[Path], clock: Clock | None = None
 ) -> tuple[float, float, float]:
     """Photographs a minute, the network's share, and the cores'."""
-    count, before, start = Count(workers, clock), used(), time.perf_counter()
+    count, seen = Count(workers, clock), Cores()
 
     def on_outcome(outcome: Outcome) -> None:
         assert outcome.status == "done", outcome.error
@@ -124,14 +116,26 @@ def batch(
     with tempfile.TemporaryDirectory() as out:
         jobs = plan(photos, out, image_suffixes())
         segment(parser, jobs, out, workers=workers, on_outcome=on_outcome, on_notice=print)
-    share = (used() - before) / (time.perf_counter() - start) / cores()
-    return count.rate, count.busy, share
+    return count.rate, count.busy, seen.busy
 
 
-def used() -> float:
-    """Seconds on cores of this process and of those that it has waited for."""
-    found = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in found)
+class Cores:
+    """How busy the cores of this machine are, by all programs on it."""
+
+    def __init__(self) -> None:
+        self.idle, self.every = self.times()
+
+    @staticmethod
+    def times() -> tuple[int, int]:
+        line = Path("/proc/stat").read_text().splitlines()[0]
+        numbers = [int(number) for number in line.split()[1:9]]
+        return numbers[3] + numbers[4], sum(numbers)
+
+    @property
+    def busy(self) -> float:
+        """Share of the time since the start."""
+        idle, every = self.times()
+        return 1 - (idle - self.idle) / max(1, every - self.every)
 
 
 def limit(busy: float, share: float) -> str:
@@ -162,7 +166,8 @@ def main() -> None:
         print_results("many-presets", rows, given.csv)
     else:
         rows = [stand_in_trees(workers, given.photos) for workers in given.workers]
-        rows += [real_trees(workers, photos) for workers in given.workers if workers]
+        several = [workers for workers in given.workers if 0 < 2 * workers <= len(photos)]
+        rows += [real_trees(workers, photos) for workers in several]
         print_results("many", rows, given.csv)
     print_closing()
 
