@@ -179,6 +179,11 @@ SCHEMAS: dict[str, Sequence[str]] = {
     ],
     "startup": ["step", "process_seconds", "less_python_seconds", "call_seconds"],
     "startup-first": ["part", "first_seconds", "later_seconds"],
+    "many": [
+        "trees", "workers", "images_per_minute:.0f", "network_busy_percent:.0f",
+        "cores_busy_percent:.0f", "limited_by",
+    ],
+    "many-presets": ["preset", "workers", "images_per_minute:.1f", "speed_ratio"],
     "threads": ["way", "alone_milliseconds:.0f", "busy_milliseconds:.0f", "busy_to_alone_ratio"],
     "metrics": [
         "size_pixels", "time_milliseconds:.0f", "memory_megabytes", "masks_time_milliseconds:.0f",

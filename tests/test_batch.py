@@ -20,7 +20,7 @@ from conftest import EXAMPLE, blocks
 from PIL import Image
 
 from regiontree import RegionParser, RegionTree
-from regiontree.engines import batch
+from regiontree.engines import batch, sharing
 from regiontree.engines.batch import largest, plan
 from regiontree.errors import SettingsError
 from regiontree.images import IMAGE_SUFFIXES
@@ -445,7 +445,7 @@ class Colours:
 
 @pytest.fixture(params=[0, 2])
 def ahead(request, monkeypatch) -> int:
-    monkeypatch.setattr(batch, "feed", partial(batch.feed, ahead=request.param))
+    monkeypatch.setattr(sharing, "feed", partial(sharing.feed, ahead=request.param))
     return request.param
 
 

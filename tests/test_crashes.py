@@ -30,8 +30,8 @@ from regiontree.backbones.registry import FAMILIES
 from regiontree.cli import app
 from regiontree.datasets import masks
 from regiontree.datasets.matfile import load_mat
-from regiontree.engines import batch
 from regiontree.engines.feeding import feed
+from regiontree.engines.photographs import Photographs
 from regiontree.errors import DataError, ImageError, SettingsError
 from regiontree.images import IMAGE_SUFFIXES, load_image
 from regiontree.system.faults import attempt, fault_text
@@ -396,13 +396,13 @@ def test_a_long_name_has_pictures_that_are_told_from_photographs(tmp_path):
 
 def test_a_file_that_vanishes_fails_alone(tmp_path, monkeypatch):
     files = [features(tmp_path / "in" / f"{i}.npy") for i in range(3)]
-    real = batch._known_outcome
+    real = Photographs.known
 
-    def vanishing(job: Any, *rest: Any) -> Any:
+    def vanishing(work: Photographs, job: Any) -> Any:
         files[1].unlink(missing_ok=True)
-        return real(job, *rest)
+        return real(work, job)
 
-    monkeypatch.setattr(batch, "_known_outcome", vanishing)
+    monkeypatch.setattr(Photographs, "known", vanishing)
     done = segment(tmp_path / "out", tmp_path / "in")
     assert done.exit_code == 1
     assert "1.npy: no such feature file" in failed_lines(done)[0]

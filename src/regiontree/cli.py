@@ -245,6 +245,15 @@ def segment(
             "that they lack.",
         ),
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of processes that each do whole images. 0: one process does all.  "
+            "[default: one for each core if the images take long]",
+            min=0,
+            max=1024,
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
     ] = False,
@@ -273,8 +282,9 @@ def segment(
             page=page, compile=compile, **given,
         )  # fmt: skip
         code = command.run(
-            parser, paths, out, overwrite=overwrite, pictures=pictures, as_json=as_json, mask=mask
-        )
+            parser, paths, out, overwrite=overwrite, pictures=pictures, as_json=as_json, mask=mask,
+            workers=workers,
+        )  # fmt: skip
     raise typer.Exit(code)
 
 

@@ -13,6 +13,7 @@ photograph -> pixels fitted to a patch grid                  (images)
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
@@ -203,6 +204,32 @@ class RegionParser:
                 if self._network is None:
                     self._network = self._loaded()
         return self._network
+
+    @property
+    def needs_this_process(self) -> bool:
+        """Whether the network cannot be loaded in another process, or should not be.
+
+        It is the user's own model, is compiled, or is on a GPU, which has room for one.
+        """
+        is_elsewhere = self.device.type != "cpu" and not self.settings.is_precomputed
+        return self._own is not None or self.compile or is_elsewhere
+
+    def copied(
+        self, *, network: Backbone | None = None, device: torch.device | None = None
+    ) -> RegionParser:
+        """A copy of this parser that builds trees on another device, or has another network.
+
+        Parameters
+        ----------
+        network
+            Takes the place of :attr:`backbone`. None: the same.
+        device
+            Where trees are built. None: the same.
+        """
+        other = copy.copy(self)
+        other._network = self._network if network is None else network
+        other.device = self.device if device is None else device
+        return other
 
     @threads_after_fork()
     def _loaded(self) -> Backbone:

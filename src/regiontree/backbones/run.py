@@ -28,7 +28,7 @@ def run_batch(
 
     Returns
     -------
-    (B, h, w, dim) float32 on the backbone's device.
+    (B, h, w, dim) float32 on the backbone's device, contiguous: sums over them then have one order.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def run_batch(
                 f"of {backbone.device}; use a smaller size (--size), tiles (--tiles) or half "
                 "precision (--dtype bfloat16)"
             )
-    return found[0] if len(found) == 1 else torch.cat(found)
+    return (found[0] if len(found) == 1 else torch.cat(found)).contiguous()
 
 
 def _run_or_none(backbone: Backbone, pixels: Tensor) -> Tensor | None:

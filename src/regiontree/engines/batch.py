@@ -3,77 +3,40 @@
 A photograph is finished if its tree file exists and was made from the same bytes with the same
 settings. A run skips finished photographs, records files that cannot be read, and goes on with the
 rest. It replaces no tree unless the user asks for it. A tree file gets its name only when it is
-complete. So an interruption loses at most the photograph in work, and the next run does the rest.
-With a GPU, the next photographs are decoded while a tree is built. Several processes can work on
-one folder.
+complete. So an interruption loses at most the photographs in work, and the next run does the rest.
+
+Worker processes do several photographs at once (:mod:`regiontree.engines.workers`). Several
+commands can work on one folder, too.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from regiontree.backbones.featurefile import Features
-from regiontree.backbones.featurefolder import require_folder, shared_features
 from regiontree.backbones.tiles import Tiled, memory_needed
-from regiontree.display.drawn import draw, draw_missing
-from regiontree.engines.feeding import Fed, feed
-from regiontree.engines.finished import Job, is_finished, save_tree
+from regiontree.engines.finished import Job
 from regiontree.engines.names import is_tree, name_trees
-from regiontree.errors import FeatureError, SettingsError
+from regiontree.engines.photographs import Outcome, Photographs
+from regiontree.engines.sharing import Batch
+from regiontree.errors import SettingsError, check_number
 from regiontree.forest.sources import TREE_SUFFIX
 from regiontree.forest.summary import write_summary
 from regiontree.images import grid_of, image_size, image_suffixes
-from regiontree.images.choice import notice_of
-from regiontree.images.masks import Masked
 from regiontree.parser import RegionParser
 from regiontree.spectral.graph import MAX_PARTS
-from regiontree.system.faults import attempt, fault_text
+from regiontree.system.faults import attempt
 from regiontree.system.inputs import FEATURE_SUFFIXES, SUMMARY_NAME, Found, search
 from regiontree.system.paths import input_problem, reason
-from regiontree.tree import RegionTree
 
 __all__ = ["Job", "Outcome", "Summary", "largest", "plan", "segment", "suffixes_for"]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of a job.
-
-    Attributes
-    ----------
-    source : str
-        The photograph.
-    status : {"done", "skipped", "failed"}
-        ``skipped`` means that the tree was finished before, with its pictures if they are asked
-        for. ``done`` means that the tree or some of its pictures were made now.
-    output : str or None
-        The tree file. A job may fail after its tree was written, because a picture fails.
-    nodes, leaves : int or None
-        Numbers of nodes and leaves of the tree. Only if it was made now.
-    seconds : float or None
-        Time that the photograph took. Only if its tree was made now.
-    error : str or None
-        Why the job failed.
-    notice : str or None
-        What the tree shows of a file with more bands or pages than a photograph.
-    """
-
-    source: str
-    status: Literal["done", "skipped", "failed"]
-    output: str | None = None
-    nodes: int | None = None
-    leaves: int | None = None
-    seconds: float | None = None
-    error: str | None = None
-    notice: str | None = None
 
 
 @dataclass(slots=True)
@@ -255,11 +218,14 @@ def segment(
     overwrite: bool = False,
     pictures: bool = False,
     found: Found | None = None,
+    workers: int | None = None,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+    on_notice: Callable[[str], None] = lambda said: None,
 ) -> Summary:
     """The summary of a batch, which is also written to ``summary.json`` in `out`.
 
-    The jobs run in their order. If the user interrupts the batch, the summary has the jobs so far.
+    Results come in the order of the jobs. Neither their order nor the trees depend on the number of
+    workers. If the user interrupts the batch, the summary has the jobs that are finished.
 
     Parameters
     ----------
@@ -275,26 +241,39 @@ def segment(
         Whether pictures of each tree are drawn beside it, also of a finished tree that lacks some.
     found
         What the inputs name, for the summary.
+    workers
+        Number of processes that each do whole photographs, 0 to 1024. 0: this process does all.
+        None: this process begins, and workers take over if the rest would take it more than some
+        20 seconds. For one or two photographs no worker is started. A network on a GPU, a compiled
+        one and the user's own model stay in this process, and the workers do the rest of the work.
     on_outcome
         Called with the result of each job.
+    on_notice
+        Called with each sentence on how the work is divided.
 
     Raises
     ------
+    SettingsError
+        `workers` is not a whole number in its range.
     BackboneError
         The backbone cannot be loaded, so no photograph can be processed.
     FeatureError
         The folder of the features does not exist, or cannot be listed.
     """
     out = Path(out)
+    if workers is not None:
+        workers = check_number("workers", workers, 0, 1024, whole=True)
     summary = Summary(planned=len(jobs), folder=out, found=found)
+    batch = Batch(Photographs(parser, out, overwrite, pictures), jobs, workers, on_notice)
     start = time.perf_counter()
     try:
-        with closing(_outcomes(parser, jobs, out, overwrite, pictures)) as outcomes:
+        with closing(batch.outcomes()) as outcomes:
             for outcome in outcomes:
                 summary.outcomes.append(outcome)
                 on_outcome(outcome)
     except KeyboardInterrupt:
         summary.interrupted = True
+        summary.outcomes += batch.rest()
     finally:
         summary.seconds = time.perf_counter() - start
         if summary.outcomes:
@@ -304,85 +283,3 @@ def segment(
             except OSError as error:
                 summary.problem = f"{out / SUMMARY_NAME}: was not written ({reason(error)})"
     return summary
-
-
-def _outcomes(
-    parser: RegionParser, jobs: Sequence[Job], out: Path, overwrite: bool, pictures: bool
-) -> Generator[Outcome, None, None]:
-    """The results of the jobs, in their order."""
-    started: deque[tuple[Job, Outcome | None]] = deque()
-    folder = parser.settings.backbone.folder
-    shared = {}
-    if folder is not None:
-        require_folder(folder)
-        shared = shared_features(folder, [job.source for job in jobs if job.error is None])
-
-    def photos() -> Iterator[Path | Masked | None]:
-        for job in jobs:
-            if said := shared.get(job.source):
-                job = replace(job, output=None, error=said)
-            known = None if overwrite and not job.error else _known_outcome(job, parser, pictures)
-            started.append((job, known))
-            yield None if known else job.photo
-
-    # Building a tree takes longer than a batch of the network could save.
-    with closing(feed(parser, photos(), batch=1)) as feeding:
-        for fed in feeding:
-            job, known = started.popleft()
-            yield known or _done(job, parser, fed, out, overwrite=overwrite, pictures=pictures)
-
-
-def _known_outcome(job: Job, parser: RegionParser, pictures: bool) -> Outcome | None:
-    """The result of a job that needs no tree: failed or finished before. Otherwise None."""
-    source = str(job.source)
-    if job.output is None:
-        return Outcome(source, "failed", error=job.error)
-    output = job.output
-
-    def work() -> Outcome | None:
-        if not is_finished(job, parser):
-            return None
-        drawn = pictures and draw_missing(output, _shown(job, parser))
-        return Outcome(source, "done" if drawn else "skipped", str(output))
-
-    known = attempt(work)
-    if isinstance(known, Exception):
-        return Outcome(source, "failed", str(output), error=fault_text(known, source))
-    return known
-
-
-def _done(
-    job: Job, parser: RegionParser, fed: Fed, out: Path, *, overwrite: bool, pictures: bool
-) -> Outcome:
-    """Build and save the tree of a job from its features; the result of the job."""
-    assert job.output is not None
-    source, start = str(job.source), time.perf_counter()
-    written: list[Path] = []
-
-    def work() -> tuple[RegionTree, bool]:
-        if not isinstance(fed.features, Features):
-            raise fed.features or FeatureError(f"{source}: has no features; run the batch again")
-        tree = parser.build(fed.features, rgb=parser.pixels(job.photo, decoded=fed.image))
-        output, is_new = save_tree(tree, job, parser, out, overwrite=overwrite)
-        written.append(output)
-        if pictures and is_new:
-            draw(tree, output, _shown(job, parser))
-        elif pictures:
-            draw_missing(output, _shown(job, parser))
-        return tree, is_new
-
-    made = attempt(work)
-    file = str(written[0]) if written else None
-    if isinstance(made, Exception):
-        return Outcome(source, "failed", file, error=fault_text(made, source))
-    tree, is_new = made
-    if not is_new:
-        return Outcome(source, "skipped", file)
-    seconds = round(fed.seconds + time.perf_counter() - start, 3)
-    notice = notice_of(tree.meta.get("image", {}))
-    return Outcome(source, "done", file, tree.n_nodes, tree.n_leaves, seconds, notice=notice)
-
-
-def _shown(job: Job, parser: RegionParser) -> Path | None:
-    """The photograph in pictures; None if the tree was made from features alone."""
-    return None if parser.settings.backbone.name == "precomputed" else job.source

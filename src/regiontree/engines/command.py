@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,10 +34,12 @@ def run(
     pictures: bool,
     as_json: bool,
     mask: Path | None = None,
+    workers: int | None = None,
 ) -> int:
     """Parse photographs behind a progress bar on standard error; the exit code.
 
-    `mask` is a mask of the only photograph, or a folder of masks.
+    `mask` is a mask of the only photograph, or a folder of masks. The other arguments are those of
+    :func:`regiontree.engines.batch.segment`.
 
     Raises
     ------
@@ -54,7 +57,10 @@ def run(
         say(found.left_out_text)
     if said := largest(parser, (job.source for job in jobs)):
         say(said)
-    work = partial(segment, parser, jobs, out, overwrite=overwrite, pictures=pictures, found=found)
+    work = partial(
+        segment, parser, jobs, out, overwrite=overwrite, pictures=pictures, found=found,
+        workers=workers,
+    )  # fmt: skip
     summary = _behind_a_bar(work, len(jobs))
     _report(summary, out)
     if as_json:
@@ -68,20 +74,20 @@ def run(
 
 
 def _behind_a_bar(work: Callable[..., Summary], planned: int) -> Summary:
-    done: list[float] = []
+    done, start = 0, time.perf_counter()
     with interruptible() as check, progress_bar("parsing", planned) as bar:
 
         def advance(outcome: Outcome) -> None:
-            if outcome.seconds is not None:
-                done.append(outcome.seconds)
-            rate = f"{len(done) / sum(done):.2f} images/s" if sum(done) else "- images/s"
+            nonlocal done
+            done += outcome.seconds is not None
+            rate = f"{done / (time.perf_counter() - start):.2f} images/s" if done else "- images/s"
             said = f"failed: {outcome.error}" if outcome.status == "failed" else None
             if outcome.notice is not None:
                 said = f"{outcome.source}: {outcome.notice}"
             bar.reach(bar.reached + 1, said, rate=rate)
             check()
 
-        return work(on_outcome=advance)
+        return work(on_outcome=advance, on_notice=bar.say)
 
 
 def _report(summary: Summary, out: Path) -> None:

@@ -67,6 +67,11 @@ class Registry(Generic[T]):
     load : callable
         Function from an address to the object: :func:`load_address`, or :func:`load_file` if the
         parts are files of packages.
+
+    Attributes
+    ----------
+    is_changed : bool
+        Whether the program added an entry at run time. Another process does not have it.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class Registry(Generic[T]):
         self._load_address = load
         self._entries: dict[str, str | T | EntryPoint] = dict(entries)
         self._looked = group is None
+        self.is_changed = False
 
     def register(self, name: str, entry: str | T) -> None:
         """Add an entry: an object, or its address ``"module:attribute"``.
@@ -100,6 +106,7 @@ class Registry(Generic[T]):
         if name in self._all():
             raise SettingsError(f"{self.what} {name!r} exists already; choose another name")
         self._entries[name] = entry
+        self.is_changed = True
 
     def names(self) -> tuple[str, ...]:
         """All names: this package's own first, then those of other packages."""

@@ -361,7 +361,9 @@ class _Inputs:
                     bar.reach(bar.reached + 1)
                     check()
 
-                summary = segment(parser, jobs, folder, overwrite=overwrite, on_outcome=advance)
+                summary = segment(
+                    parser, jobs, folder, overwrite=overwrite, workers=0, on_outcome=advance
+                )
         except BackboneError as error:
             if not self.trees:
                 raise
