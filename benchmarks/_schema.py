@@ -160,6 +160,12 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "ari_8:.3f", "ari_24:.3f", "least_ari_24:.3f", "ari_24_of_features:.3f",
         "least_ari_24_of_features:.3f", "time_ratio",
     ],
+    # runtimes.py
+    "runtimes": [
+        "way", "size_pixels", "threads", "time_seconds", "time_ratio", "cpu_time_seconds",
+        "cpu_time_ratio", "load_seconds", "memory_megabytes", "mean_cosine:.5f",
+        "least_cosine:.4f",
+    ],
     # steady.py
     "steady": [
         "preset", "views", "photographs", "regions", "jpeg_75:.3f", "cropped:.3f", "scaled:.3f",
