@@ -127,8 +127,9 @@ def _import_openvino() -> Any:
     ``import openvino`` sends a message to Google Analytics and writes a file into the user's home
     folder, unless the package openvino-telemetry is missing.
     """
-    if "openvino" in sys.modules:
-        return sys.modules["openvino"]
+    imported = sys.modules.get("openvino")
+    if imported is not None:
+        return imported
     name = "openvino_telemetry"
     before = sys.modules.get(name)
     sys.modules[name] = None  # type: ignore[assignment]
