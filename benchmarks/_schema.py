@@ -166,6 +166,9 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "cpu_time_ratio", "load_seconds", "memory_megabytes", "mean_cosine:.5f",
         "least_cosine:.4f",
     ],
+    "runtimes-scores": [
+        "way", "images", "nm_percent", "nh_percent", "ari_24:.3f", "least_ari_24:.3f",
+    ],
     # steady.py
     "steady": [
         "preset", "views", "photographs", "regions", "jpeg_75:.3f", "cropped:.3f", "scaled:.3f",

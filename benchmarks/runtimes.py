@@ -13,11 +13,16 @@ Method
     in float32, over the photographs.
     8 bits: OpenVINO's is the package's dtype int8. ONNX Runtime's is quantize_dynamic with one
     scale a column. torch's is torch.ao's quantize_dynamic.
+    With --scores N, N photographs of each of four data sets are parsed by the preset fast in each
+    way instead, and the trees are scored: NMCovering and NHCovering of the class tree within 24
+    nodes (means over images, then data sets), and the adjusted Rand index of the cuts at 24 regions
+    with those of torch in float32.
 Printed
-    A row for each way, size and number of threads.
+    A row for each way, size and number of threads; or a row for each way, with --scores.
 
     pip install openvino onnxruntime onnx
     python benchmarks/runtimes.py
+    python benchmarks/runtimes.py --scores 8
 """
 
 from __future__ import annotations
@@ -30,11 +35,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from _agreement import adjusted_rand_index
 from _common import (
     MB,
+    SUBSETS,
     PeakMemory,
     arguments,
+    chosen_samples,
+    data_folder,
     first_photographs,
     is_child,
     print_closing,
@@ -44,9 +54,11 @@ from _common import (
     resident,
     run_child,
 )
+from nodata import scores_of
 from torch import Tensor, nn
 from torch.nn import functional
 
+from regiontree import RegionParser
 from regiontree.backbones import Backbone
 from regiontree.backbones.compiler import compiled
 from regiontree.backbones.embedded import (
@@ -55,6 +67,7 @@ from regiontree.backbones.embedded import (
     EmbeddedBackbone,
 )
 from regiontree.backbones.openvino import OpenVinoBackbone
+from regiontree.datasets.catalog import open_dataset
 from regiontree.images import load_image, to_pixels
 
 CPU = torch.device("cpu")
@@ -212,6 +225,47 @@ def rows_of(
     return rows
 
 
+# -- scores ---------------------------------------------------------------------------------------
+
+
+SCORED: dict[str, dict[str, Any]] = {
+    "torch, float32": {"dtype": "float32"},
+    "torch, bfloat16": {"dtype": "bfloat16"},
+    "OpenVINO, float32": {"backbone": {"runtime": "openvino"}},
+    "OpenVINO, int8": {"dtype": "int8"},
+}
+DATA_SETS = ("coco_panoptic", "ade20k_parts", "pascal_part", "camvid")
+
+
+def score_rows(limit: int) -> list[list[object]]:
+    """Rows of the table `runtimes-scores`."""
+    parsers = {
+        name: RegionParser(preset="fast", device="cpu", **changes)
+        for name, changes in SCORED.items()
+    }
+    scores: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in parsers}
+    agreement: dict[str, list[float]] = {name: [] for name in parsers}
+    for data_set in DATA_SETS:
+        dataset = open_dataset(SUBSETS / f"{data_set}.yaml", root=data_folder())
+        for found in scores.values():
+            found.append([])
+        for sample in chosen_samples(dataset, limit):
+            mask = dataset.truths(sample)[-1]
+            trees = {name: parser.parse(sample.image) for name, parser in parsers.items()}
+            exact = trees[BASE].cut(n_regions=24)
+            for name, tree in trees.items():
+                scored = scores_of(tree, mask, np.ones(mask.shape, bool), dataset)
+                if scored is not None:
+                    scores[name][-1].append(scored)
+                agreement[name].append(adjusted_rand_index(exact, tree.cut(n_regions=24)))
+    rows: list[list[object]] = []
+    for name, found in scores.items():
+        nm, nh = 100 * np.mean([np.mean(images, axis=0) for images in found if images], axis=0)
+        agreed = agreement[name]
+        rows.append([name, len(agreed), nm, nh, statistics.mean(agreed), min(agreed)])
+    return rows
+
+
 def main() -> None:
     options = arguments(__doc__)
     options.add_argument("--turns", type=int, default=7, help="timed turns  [7]")
@@ -219,8 +273,14 @@ def main() -> None:
     options.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     options.add_argument("--sizes", nargs="+", choices=GRIDS, default=list(GRIDS))
     options.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY")
+    options.add_argument("--scores", type=int, metavar="N", help="score N images a data set")
     given = options.parse_args()
     print_heading(__file__)
+    if given.scores:
+        torch.set_num_threads(given.threads[0])
+        print_results("runtimes-scores", score_rows(given.scores), given.csv, "scores")
+        print_closing()
+        return
     photos = first_photographs(given.photos)
     names = list(dict.fromkeys([BASE, *given.only]))
     rows = [
