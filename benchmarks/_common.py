@@ -107,6 +107,14 @@ def _from_data_sets() -> tuple[list[Photo], str]:
     return in_turn, f"{name} ({len(sets)} data sets in turn)"
 
 
+def first_photographs(limit: int) -> list[Path]:
+    """The first photographs of coco_panoptic by name, for scripts about a few trees."""
+    found = sorted((data_folder() / "coco_panoptic" / "images").glob("*.jpg"))[:limit]
+    if not found:
+        raise SystemExit("no photographs: neither $REGIONTREE_DATA nor ../shared/data has them")
+    return found
+
+
 def _synthetic(seed: int) -> Image.Image:
     """Soft-edged coloured regions with texture, 480 x 640."""
     rng = np.random.default_rng(seed)
@@ -216,10 +224,21 @@ def _status(key: str) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:")), None)
 
 
-def run_child(script: str, task: str, **arguments: Any) -> dict[str, Any]:
-    """What `task` of `script` returns when called with `arguments` in a fresh process."""
+def run_child(
+    script: str, task: str, environment: Mapping[str, str] | None = None, **arguments: Any
+) -> dict[str, Any]:
+    """What `task` of `script` returns when called with `arguments` in a fresh process.
+
+    `environment` has the variables in which that process differs from this one.
+    """
     command = [sys.executable, script, "--task", task, json.dumps(arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
     if done.returncode != 0:
         raise SystemExit(f"{Path(script).name}: task {task} ended with {done.returncode}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -33,7 +33,8 @@ UNITS = {
 }
 CAPITALS = {"nm": "NM", "nh": "NH", "f2": "F2", "f5": "F5", "ods": "ODS", "ois": "OIS",
             "miou": "mIoU", "pacc": "pAcc", "macc": "mAcc", "fiou": "fIoU", "iou": "IoU",
-            "cpu": "CPU", "gpu": "GPU", "cuda": "CUDA", "crf": "CRF"}  # fmt: skip
+            "ari": "ARI", "jpeg": "JPEG", "cpu": "CPU", "gpu": "GPU", "cuda": "CUDA",
+            "crf": "CRF"}  # fmt: skip
 
 BUDGETS = ("5", "10", "24", "50", "100", "200", "all")
 _CURVE = [f"{what}_{budget}{unit}" for budget in BUDGETS
@@ -173,6 +174,26 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "compared", "patches", "least_cosine:.5f", "mean_cosine:.5f", "above_0.999_percent:.3f",
     ],
     "presets": ["photograph", "preset", "time_ratio"],
+    # kernels.py
+    "kernels": [
+        "preset", "kernels", "photographs", "mean_cosine:.7f", "least_cosine:.5f",
+        "ari_8:.3f", "ari_24:.3f", "least_ari_24:.3f", "ari_24_of_features:.3f",
+        "least_ari_24_of_features:.3f", "time_ratio",
+    ],
+    # runtimes.py
+    "runtimes": [
+        "way", "size_pixels", "threads", "time_seconds", "time_ratio", "cpu_time_seconds",
+        "cpu_time_ratio", "load_seconds", "memory_megabytes", "mean_cosine:.5f",
+        "least_cosine:.4f",
+    ],
+    "runtimes-scores": [
+        "way", "images", "nm_percent", "nh_percent", "ari_24:.3f", "least_ari_24:.3f",
+    ],
+    # steady.py
+    "steady": [
+        "preset", "views", "photographs", "regions", "jpeg_75:.3f", "cropped:.3f", "scaled:.3f",
+        "mirrored:.3f", "darker:.3f", "mean:.3f", "time_seconds", "cpu_time_seconds",
+    ],
     "backbones": [
         "network", "size_pixels", "way", "parameters_millions:.0f", "patches",
         "images_per_second:.2f", "time_ratio", "memory_megabytes", "cuda_memory_megabytes",

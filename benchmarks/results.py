@@ -132,7 +132,9 @@ def main() -> None:
     known = sorted(path.stem for path in SUBSETS.glob("*.yaml"))
     options = arguments(__doc__)
     options.add_argument("--only", nargs="+", choices=known, default=known, metavar="NAME")
-    options.add_argument("--preset", choices=("published", "default", "accurate", "fast"), default="published")
+    options.add_argument(
+        "--preset", choices=("published", "default", "accurate", "fast"), default="published"
+    )
     options.add_argument("--output", type=Path, default=Path("results"))
     options.add_argument("--data", type=Path, default=None, help="$REGIONTREE_DATA if left out")
     given = options.parse_args()

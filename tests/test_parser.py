@@ -263,7 +263,10 @@ def test_presets_name_only_settings_and_published_names_all_that_the_paper_fixes
     ("changes", "said"),
     [
         ({"part": 10}, "unknown setting 'part'; did you mean 'parts'?"),
-        ({"preset": "papers"}, "unknown preset 'papers'. Known: default, accurate, fast, published"),
+        (
+            {"preset": "papers"},
+            "unknown preset 'papers'. Known: default, accurate, fast, published",
+        ),
         ({"tree": "oak"}, "unknown tree 'oak'. Known: recursive"),
         ({"parts": 0}, "parts must be a whole number in [1, 4096], got 0"),
         ({"parts": True}, "parts must be a whole number"),

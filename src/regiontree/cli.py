@@ -182,7 +182,7 @@ def segment(
     dtype: Annotated[
         str | None,
         typer.Option(
-            help="Precision of the network: auto, float32, bfloat16 or float16.  [default: auto]"
+            help="Precision of the network: auto, float32, bfloat16, float16 or int8.  [default: auto]"
         ),
     ] = None,
     compile: Compile = False,

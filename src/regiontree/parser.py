@@ -37,6 +37,7 @@ from regiontree.backbones.featurefile import (
 )
 from regiontree.backbones.featurefolder import Owners, check_source, find_features
 from regiontree.backbones.layout import check_grid, check_pixels, shape_hint
+from regiontree.backbones.openvino import OpenVinoBackbone
 from regiontree.backbones.own import OwnModel
 from regiontree.backbones.precomputed import check_features, read_features
 from regiontree.backbones.run import run_batch
@@ -70,7 +71,7 @@ from regiontree.images.valid import (
 )
 from regiontree.refine import PatchLeaves
 from regiontree.refine.regions import keep_leaves
-from regiontree.settings import BackboneSettings, Settings
+from regiontree.settings import Settings
 from regiontree.spectral.affinity import all_equal, make_affinity, unit_rows
 from regiontree.spectral.graph import part_graph
 from regiontree.spectral.oversegment import PatchGraph
@@ -239,7 +240,10 @@ class RegionParser:
         else:
             asked = self.settings.backbone
             dtype = pick_dtype(asked.dtype, self.device)
-            network = load_backbone(asked.name, self.device, dtype, asked.features)
+            if asked.runs_in == "openvino":
+                network = OpenVinoBackbone(self.device, dtype, asked.features)
+            else:
+                network = load_backbone(asked.name, self.device, dtype, asked.features)
             if asked.dtype != "auto" and network.dtype != dtype:
                 raise SettingsError(
                     f"dtype {asked.dtype!r} is not available for backbone {network.name!r}, which "
@@ -726,7 +730,7 @@ def _of_own_model(
                     f"{name} cannot be set for backbone {model.name!r}, your own model; "
                     "change its features() instead"
                 )
-    backbone = BackboneSettings(model.name, precision, asked.features)
+    backbone = dataclasses.replace(asked, name=model.name, dtype=precision)
     return dataclasses.replace(settings, backbone=backbone)
 
 

@@ -11,12 +11,14 @@ from torch import Tensor
 from regiontree.errors import BackboneError, SettingsError, plain_tuple, plain_value, whole_number
 from regiontree.system.stages import check_settings, setting
 
-__all__ = ["DTYPES", "Backbone", "FeatureSpec", "pick_device", "pick_dtype"]
+__all__ = ["DTYPES", "RUNTIMES", "Backbone", "FeatureSpec", "pick_device", "pick_dtype"]
 
 Facet = Literal["auto", "token", "key", "query", "value"]
 Positions = Literal["upstream", "published"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""The precisions that a network can compute in, by name."""
+"""The precisions that torch can compute in, by name."""
+RUNTIMES = {"torch": tuple(DTYPES), "openvino": ("float32", "int8")}
+"""What can run a network, with the precisions that it can compute in."""
 
 
 @runtime_checkable
@@ -36,7 +38,7 @@ class Backbone(Protocol):
     device : torch.device
         Device that the network runs on.
     dtype : torch.dtype
-        Precision that the network computes in, one of the values of `DTYPES`.
+        Precision that the network computes in, one of the values of `DTYPES`; or torch.int8.
     """
 
     name: str
@@ -190,20 +192,10 @@ def pick_device(name: str | torch.device) -> torch.device:
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """Precision of the forward pass.
 
-    ``name`` is ``auto``, ``float32``, ``bfloat16`` or ``float16``. ``auto`` means float16 on CUDA,
-    bfloat16 on CPUs that multiply bfloat16 natively, and float32 elsewhere. On such a CPU bfloat16
-    was 1.2 times as fast as float32, and the mean cosine between the features of both was above
-    0.999 (benchmarks/forward.py).
+    ``name`` is ``auto``, ``int8`` or a key of :data:`DTYPES`. ``auto`` means float16 on CUDA and
+    float32 elsewhere. So every CPU computes in one precision, whether or not it multiplies
+    bfloat16 natively, and trees agree between machines (docs/decisions.md).
     """
     if name == "auto":
-        if device.type == "cuda":
-            return torch.float16
-        if device.type == "cpu" and _cpu_has_bfloat16():
-            return torch.bfloat16
-        return torch.float32
-    return DTYPES[name]
-
-
-def _cpu_has_bfloat16() -> bool:
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+        return torch.float16 if device.type == "cuda" else torch.float32
+    return torch.int8 if name == "int8" else DTYPES[name]

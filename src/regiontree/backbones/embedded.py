@@ -98,9 +98,12 @@ class EmbeddedBackbone:
             The image does not consist of whole patches.
         """
         check_size(pixels, self.patch)
-        pixels = (pixels.to(self.device) - self._mean) / self._deviation
-        features: Tensor = self.model(pixels.to(self.dtype))
+        features: Tensor = self.model(self._normalised(pixels).to(self.dtype))
         return features.float()
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        """Pixels as the network was trained on them, float32 on `device`."""
+        return (pixels.to(self.device) - self._mean) / self._deviation
 
 
 def load_embedded(

@@ -48,7 +48,7 @@ __all__ = ["Outcome", "Pipeline", "feature_settings", "read_records", "work"]
 # Settings that change features. The other settings change only the tree that is built from them.
 _FEATURE_SETTINGS = (
     "size", "dtype", "kernel", "stride", "views", "tiles", "layers", "facet",
-    "positions",
+    "positions", "backbone.runtime",
 )  # fmt: skip
 _LOG = "log.jsonl"
 _RECORD_FORMAT = "regiontree-scores 1"
@@ -202,9 +202,9 @@ class Pipeline:
         wanted = feature_settings(self.experiment.settings.as_dict())
         there = {**UNRECORDED, **found["settings"]}
         differences = [
-            f"{name} {there.get(name)} instead of {value}"
-            for name, value in wanted.items()
-            if there.get(name) != value
+            f"{name} {there.get(name)} instead of {wanted.get(name)}"
+            for name in _FEATURE_SETTINGS
+            if there.get(name) != wanted.get(name)
         ]
         if found["source"].get("sha256") != sha256_of(sample.image):
             differences.append("another photograph")

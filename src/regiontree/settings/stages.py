@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from regiontree.backbones.base import DTYPES, FeatureSpec
+from regiontree.backbones.base import DTYPES, RUNTIMES, FeatureSpec
 from regiontree.backbones.unfold import check_window
 from regiontree.backbones.views import VIEWS
 from regiontree.errors import SettingsError, check_number, nearest_name, whole_number
@@ -35,6 +35,8 @@ __all__ = [
     "ViewSettings",
     "known_keys",
 ]
+
+_PRECISIONS = ("auto", *DTYPES, "int8")
 
 OVERSEGMENTATIONS: Registry[type[Oversegmentation]] = Registry(
     "overclustering",
@@ -79,8 +81,8 @@ def _tiles(value: Any) -> int | Literal["own"]:
 def _dtype(value: Any) -> str:
     """The name of a precision, given as text, as a dtype of torch or as one of NumPy."""
     name = getattr(value, "__name__", None) or str(value).removeprefix("torch.")
-    if name not in ("auto", *DTYPES):
-        raise SettingsError(f"dtype must be one of {', '.join(('auto', *DTYPES))}, got {value!r}")
+    if name not in _PRECISIONS:
+        raise SettingsError(f"dtype must be one of {', '.join(_PRECISIONS)}, got {value!r}")
     return name
 
 
@@ -95,7 +97,17 @@ class BackboneSettings:
         form="a name",
     )
     dtype: str = setting(
-        "auto", "Precision of the forward pass.", choices=("auto", *DTYPES), parse=_dtype
+        "auto",
+        "Precision of the forward pass. auto: float16 on CUDA, else float32. int8: products of "
+        "the embedded network in 8 bits, run by OpenVINO.",
+        choices=_PRECISIONS,
+        parse=_dtype,
+    )
+    runtime: str = setting(
+        "auto",
+        "What runs the network. auto: OpenVINO with dtype int8, else torch. OpenVINO runs the "
+        "embedded network on the CPU, and is faster there.",
+        choices=("auto", *RUNTIMES),
     )
     features: FeatureSpec = field(default_factory=FeatureSpec)
 
@@ -103,6 +115,25 @@ class BackboneSettings:
         check_settings(self)
         if self.name == "precomputed:":
             raise SettingsError("name 'precomputed:' needs a folder after the colon")
+        known = RUNTIMES[self.runs_in]
+        if self.dtype not in ("auto", *known):
+            raise SettingsError(
+                f"dtype {self.dtype!r} is not available with runtime {self.runs_in!r}, which has "
+                f"{', '.join(known)}; leave one of them out"
+            )
+        if self.runs_in == "openvino" and self.name != "embedded":
+            given = "dtype 'int8'" if self.runtime == "auto" else "runtime 'openvino'"
+            raise SettingsError(
+                f"{given} is for backbone 'embedded' alone, and the backbone is {self.name!r}; "
+                "leave it out"
+            )
+
+    @property
+    def runs_in(self) -> str:
+        """What runs the network: a key of :data:`regiontree.backbones.base.RUNTIMES`."""
+        if self.runtime == "auto":
+            return "openvino" if self.dtype == "int8" else "torch"
+        return self.runtime
 
     @property
     def is_precomputed(self) -> bool:
