@@ -41,6 +41,7 @@ from regiontree.experiments.run import run
 from regiontree.experiments.scoring import Scoring, View
 from regiontree.metrics import CoveringScores, Scores
 from regiontree.metrics.report import COVERINGS
+from regiontree.settings import PRESETS
 
 CONFIGS = REPOSITORY / "configs"
 BUDGET = 24  # nodes at which trees of different size are compared
@@ -132,9 +133,7 @@ def main() -> None:
     known = sorted(path.stem for path in SUBSETS.glob("*.yaml"))
     options = arguments(__doc__)
     options.add_argument("--only", nargs="+", choices=known, default=known, metavar="NAME")
-    options.add_argument(
-        "--preset", choices=("published", "default", "accurate", "fast"), default="published"
-    )
+    options.add_argument("--preset", choices=list(PRESETS), default="published")
     options.add_argument("--output", type=Path, default=Path("results"))
     options.add_argument("--data", type=Path, default=None, help="$REGIONTREE_DATA if left out")
     given = options.parse_args()

@@ -100,7 +100,7 @@ class Work:
 
 
 def smoothing(preset: str) -> int:
-    """Steps for the features of a preset; the published one, without any, looks once, as the default."""
+    """Steps for the features of a preset; the published one has none and takes the default's."""
     return Settings.make(preset).smooth.steps or Settings.make("default").smooth.steps
 
 

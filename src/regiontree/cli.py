@@ -63,8 +63,8 @@ Set = Annotated[
 Preset = Annotated[
     str | None,
     typer.Option(
-        help="Settings to start from: default, accurate, fast, or published (all settings of the paper).  "
-        "[default: default]"
+        help="Settings to start from: default, accurate, fast, or published (all settings of the "
+        "paper).  [default: default]"
     ),
 ]
 Bands = Annotated[
@@ -182,7 +182,8 @@ def segment(
     dtype: Annotated[
         str | None,
         typer.Option(
-            help="Precision of the network: auto, float32, bfloat16, float16 or int8.  [default: auto]"
+            help="Precision of the network: auto, float32, bfloat16, float16 or int8.  "
+            "[default: auto]"
         ),
     ] = None,
     compile: Compile = False,
