@@ -141,7 +141,8 @@ def unit_rows(features: Tensor) -> Tensor:
     # The rows are first divided by their largest entry, so that the squares of extreme values stay
     # finite. Both divisions are in place: for a million patches, one more float32 copy of the
     # features would take gigabytes.
-    scale = torch.linalg.vector_norm(features, torch.inf, dim=1, keepdim=True).float()
+    low, high = features.amin(dim=1, keepdim=True), features.amax(dim=1, keepdim=True)
+    scale = torch.maximum(high, -low).float()
     if not bool(torch.isfinite(scale).all()):
         bad = int((~torch.isfinite(features)).any(dim=1).sum())
         raise FeatureError(
