@@ -161,7 +161,7 @@ def _computed(part: dict[str, str], options: Any, prices: dict[str, float]) -> l
     terabytes = float(part["tree_megabytes"]) * MILLION / 1e6
     hours = MILLION * whole / 3600
     rows = [
-        [part["preset"], f"{options.cores} cores", "measured", hours, None,
+        [part["preset"], f"{options.cores} cores", "from one core", hours, None,
          hours / options.cores / 24, hours * options.core_price, terabytes]
     ]  # fmt: skip
     for name, price in prices.items():
