@@ -124,7 +124,8 @@ def _compiled(function: Callable[..., Any], on_disk: bool) -> Callable[..., Any]
         function.__defaults__,
     )
     renamed.__qualname__, renamed.__module__ = function.__qualname__, function.__module__
-    made: Callable[..., Any] = numba.njit(nogil=True, cache=on_disk)(renamed)
+    # Divisions are those of NumPy: they raise nothing, so loops with divisions become vector code.
+    made: Callable[..., Any] = numba.njit(nogil=True, cache=on_disk, error_model="numpy")(renamed)
     return made
 
 

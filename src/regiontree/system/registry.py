@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import EntryPoint, entry_points
-from importlib.resources import files
 from pathlib import Path
-from typing import Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from regiontree.errors import RegionTreeError, SettingsError, nearest_name
+
+if TYPE_CHECKING:  # it takes as long to import as all else that `import regiontree` does
+    from importlib.metadata import EntryPoint
 
 __all__ = ["Registry", "load_address", "load_file"]
 
@@ -44,6 +45,8 @@ def load_file(address: str) -> Path:
     ImportError
         There is no such package, or no such file in it.
     """
+    from importlib.resources import files
+
     package, _, name = address.partition(":")
     path = Path(str(files(package) / name))
     if not path.is_file():
@@ -88,6 +91,7 @@ class Registry(Generic[T]):
         self._error = error
         self._load_address = load
         self._entries: dict[str, str | T | EntryPoint] = dict(entries)
+        self._foreign: set[str] = set()  # names that other packages added
         self._looked = group is None
         self.is_changed = False
 
@@ -139,9 +143,9 @@ class Registry(Generic[T]):
         entry = entries[name]
         if isinstance(entry, str):
             return cast(T, self._load_address(entry))
-        if isinstance(entry, EntryPoint):
-            return self._load(entry)
-        return entry
+        if name in self._foreign:
+            return self._load(cast("EntryPoint", entry))
+        return cast(T, entry)
 
     def _load(self, point: EntryPoint) -> T:
         """Another package's object."""
@@ -158,6 +162,9 @@ class Registry(Generic[T]):
         """The entries, including those of installed packages. They cannot replace our own names."""
         if not self._looked and self.group is not None:
             self._looked = True
+            from importlib.metadata import entry_points
+
             for point in entry_points(group=self.group):
-                self._entries.setdefault(point.name, point)
+                if self._entries.setdefault(point.name, point) is point:
+                    self._foreign.add(point.name)
         return self._entries
