@@ -199,6 +199,11 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "images_per_second:.2f", "time_ratio", "memory_megabytes", "cuda_memory_megabytes",
     ],
     "startup": ["step", "process_seconds", "less_python_seconds", "call_seconds"],
+    # checkouts.py
+    "checkouts": [
+        "preset", "way", "before_milliseconds:.0f", "after_milliseconds:.0f", "time_ratio",
+        "most_time_ratio", "memory_before_megabytes", "memory_after_megabytes",
+    ],
     "startup-first": ["part", "first_seconds", "later_seconds"],
     "many": [
         "trees", "workers", "images_per_minute:.0f", "network_busy_percent:.0f",

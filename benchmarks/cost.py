@@ -45,7 +45,7 @@ from regiontree.images import grid_of
 
 PARTS = REPOSITORY / "benchmarks" / "results" / "cost-parts.csv"
 STEPS = ("decoding", "network", "tree", "borders", "writing")
-PRESETS = ("default", "fast")
+PRESETS = ("default", "accurate")
 MILLION = 1_000_000
 # Tera-operations a second in dense float16 or bfloat16, from the makers' data sheets.
 GPUS = {"T4": 65.0, "L4": 121.0, "A100": 312.0, "H100": 989.0}

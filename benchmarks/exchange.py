@@ -15,7 +15,7 @@ ways (:mod:`regiontree.refine.coarse`):
 that way; ``moved`` is the share that the way moves at all. Times are of the processor on one
 thread, the ways in turn, medians over photographs of the least of three.
 
-    python benchmarks/exchange.py --preset fast
+    python benchmarks/exchange.py --preset default
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def main() -> None:
     options = arguments(__doc__)
     options.add_argument("--photos", type=int, default=8, help="photographs  [8]")
     options.add_argument(
-        "--preset", nargs="+", choices=("default", "fast"), default=["fast", "default"]
+        "--preset", nargs="+", choices=("default", "accurate"), default=["default", "accurate"]
     )
     options.add_argument("--keep", type=Path, metavar="FOLDER", help="where features stay")
     given = options.parse_args()

@@ -11,7 +11,7 @@ the processes does not count. The network's share is the time that it was at wor
 is the time that they were at work for any program on this machine (Linux).
 
     python benchmarks/many.py [--photos 32] [--workers 1 2 4 8 16]
-    python benchmarks/many.py --presets fast default --workers 0 1 2
+    python benchmarks/many.py --presets default accurate --workers 0 1 2
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def stand_in_trees(workers: int, photos: int) -> list[object]:
 def real_trees(workers: int, photos: list[Path]) -> list[object]:
     """A row of the table: the network alone is a stand-in."""
     network = Network()
-    parser = RegionParser(backbone=network, preset="fast")
+    parser = RegionParser(backbone=network)
     rate, busy, share = batch(parser, workers, photos, network)
     return ["real", workers, rate, 100 * busy, 100 * share, limit(busy, share)]
 

@@ -13,7 +13,7 @@ Method
     in float32, over the photographs.
     8 bits: OpenVINO's is the package's dtype int8. ONNX Runtime's is quantize_dynamic with one
     scale a column. torch's is torch.ao's quantize_dynamic.
-    With --scores N, N photographs of each of four data sets are parsed by the preset fast in each
+    With --scores N, N photographs of each of four data sets are parsed by the default in each
     way instead, and the trees are scored: NMCovering and NHCovering of the class tree within 24
     nodes (means over images, then data sets), and the adjusted Rand index of the cuts at 24 regions
     with those of torch in float32.
@@ -240,7 +240,7 @@ DATA_SETS = ("coco_panoptic", "ade20k_parts", "pascal_part", "camvid")
 def score_rows(limit: int) -> list[list[object]]:
     """Rows of the table `runtimes-scores`."""
     parsers = {
-        name: RegionParser(preset="fast", device="cpu", **changes)
+        name: RegionParser(device="cpu", **changes)
         for name, changes in SCORED.items()
     }
     scores: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in parsers}

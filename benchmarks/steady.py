@@ -131,7 +131,7 @@ def main() -> None:
     options.add_argument("--photos", type=int, default=8, help="photographs  [8]")
     options.add_argument("--views", type=int, nargs="+", choices=(1, 2, 4), default=[1, 2, 4])
     options.add_argument(
-        "--preset", nargs="+", choices=("default", "fast"), default=["fast", "default"]
+        "--preset", nargs="+", choices=("default", "accurate"), default=["default", "accurate"]
     )
     given = options.parse_args()
     torch.set_num_threads(1)
