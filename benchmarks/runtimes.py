@@ -239,10 +239,7 @@ DATA_SETS = ("coco_panoptic", "ade20k_parts", "pascal_part", "camvid")
 
 def score_rows(limit: int) -> list[list[object]]:
     """Rows of the table `runtimes-scores`."""
-    parsers = {
-        name: RegionParser(device="cpu", **changes)
-        for name, changes in SCORED.items()
-    }
+    parsers = {name: RegionParser(device="cpu", **changes) for name, changes in SCORED.items()}
     scores: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in parsers}
     agreement: dict[str, list[float]] = {name: [] for name in parsers}
     for data_set in DATA_SETS:

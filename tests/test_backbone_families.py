@@ -102,7 +102,7 @@ def test_from_the_command_line(package, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     (file,) = (tmp_path / "out").rglob("*.npz")
-    assert RegionTree.load(file).meta["backbone"]["name"] == "colours:16 (4 views)"
+    assert RegionTree.load(file).meta["backbone"]["name"] == "colours:16"
 
 
 def test_the_list_names_families_of_other_packages(families, capsys):

@@ -91,8 +91,14 @@ def test_anybodys_trees_are_scored_by_the_formulas(made: tuple[Path, Path], tmp_
     assert scores["nodes"] == pytest.approx(np.mean([s["nodes"] for s in expected if s]))
 
 
-def test_one_to_one_matching_and_a_threshold_only_lower_scores(made: tuple[Path, Path]) -> None:
-    dataset, trees = made
+def test_one_to_one_matching_and_a_threshold_only_lower_scores(
+    made: tuple[Path, Path], tmp_path: Path
+) -> None:
+    dataset, whole = made
+    trees = tmp_path / "coarse"  # two regions, which miss most of the truth's
+    trees.mkdir()
+    for path in whole.glob("*.npz"):
+        RegionTree.load(path).prune(n_regions=2).save(trees / path.name)
     loose = evaluate(trees, dataset)[0]["tables"]["pixel, tree"]
     once = evaluate(trees, dataset, "--match", "hungarian")[0]["tables"]["pixel, tree"]
     strict = evaluate(trees, dataset, "--threshold", "0.99")[0]["tables"]["pixel, tree"]

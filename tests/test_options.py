@@ -72,7 +72,7 @@ def test_every_setting_with_an_option_is_tried() -> None:
     """A new option of `segment` needs a line in `SETTINGS`, or one of the tests named here."""
     others = {
         "--out", "--config", "--device", "--compile", "--max-pixels", "--mask", "--bands",
-        "--page", "--overwrite", "--pictures", "--json",
+        "--page", "--overwrite", "--pictures", "--json", "--workers",
     }  # fmt: skip
     options = {max(one.opts, key=len) for one in GROUP.commands["segment"].params}
     assert options - {"paths"} == others | set(re.findall(r"--\S+", " ".join(SETTINGS)))
@@ -82,11 +82,14 @@ def test_the_other_options_of_segment_reach_the_work(parsed: list[Any], tmp_path
     done = call(
         "segment", EXAMPLE, "b.jpg", "-o", tmp_path, "--device", "cpu", "--compile", "--mask", "m",
         "--max-pixels", 900, "--bands", "4,3,2", "--page", 5, "--overwrite", "--pictures", "--json",
+        "--workers", 3,
     )  # fmt: skip
     assert done.exit_code == 0
     ((parser, paths, out, rest),) = parsed
     assert (list(map(str, paths)), out) == ([str(EXAMPLE), "b.jpg"], tmp_path)
-    assert rest == {"overwrite": True, "pictures": True, "as_json": True, "mask": Path("m")}
+    assert rest == {
+        "overwrite": True, "pictures": True, "as_json": True, "mask": Path("m"), "workers": 3,
+    }  # fmt: skip
     assert (parser.device.type, parser.sight.max_pixels) == ("cpu", 900)
     assert (parser.sight.choice.bands, parser.sight.choice.page) == ((4, 3, 2), 5)
 

@@ -201,7 +201,7 @@ class TestPhotographs:
         tree = regiontree.parse(EXAMPLE, size=420, device="cpu")
         assert tree.shape == (512, 512)
         assert tree.n_leaves > 3
-        assert tree.meta["image"]["grid"] == [60, 60]
+        assert tree.meta["image"]["grid"] == [30, 30]
         assert tree.meta["image"]["name"] == EXAMPLE.name
         # Her face and the shuttle's flank are different things; two spots of the suit are not.
         parts = tree.cut(n_regions=6)
@@ -211,15 +211,15 @@ class TestPhotographs:
     def test_the_two_halves_of_parse_are_public(self):
         whole = RegionParser(size=280, device="cpu")
         features = whole.features(EXAMPLE)
-        assert features.shape == (40, 40, 384)
+        assert features.shape == (20, 20, 384)
         assert features.dtype == torch.float32
         again = whole.build(features, image_size=(512, 512), rgb=whole.pixels(EXAMPLE))
         assert np.array_equal(again.labels, whole.parse(EXAMPLE).labels)
 
     def test_aspect_ratio_is_kept_unless_a_square_is_asked_for(self):
         wide = Image.open(EXAMPLE).crop((0, 0, 512, 200))
-        assert RegionParser(size=280, device="cpu").features(wide).shape[:2] == (16, 40)
-        assert RegionParser(size="280x280", device="cpu").features(wide).shape[:2] == (40, 40)
+        assert RegionParser(size=280, device="cpu").features(wide).shape[:2] == (8, 20)
+        assert RegionParser(size="280x280", device="cpu").features(wide).shape[:2] == (20, 20)
 
     def test_published_preset_is_square_and_complete(self):
         published = RegionParser(preset="published", device="cpu")
@@ -231,7 +231,7 @@ class TestPhotographs:
 
     @pytest.mark.parametrize(
         ("height", "width", "grid"),
-        [(1, 1, (1, 1)), (5, 2000, (1, 40)), (9, 7, (9, 7)), (2000, 3, (40, 1))],
+        [(1, 1, (1, 1)), (5, 2000, (1, 20)), (9, 7, (9, 7)), (2000, 3, (20, 1))],
     )
     def test_odd_shapes_have_trees(self, height, width, grid):
         pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -273,7 +273,10 @@ def test_presets_name_only_settings_and_published_names_all_that_the_paper_fixes
         ({"sigma": "wide"}, "sigma must be a number"),
         ({"max_perturbation": float("inf")}, "max_perturbation must be a number in"),
         ({"max_ncut": None}, "max_ncut must be a number"),
-        ({"dtype": "int8"}, "dtype must be one of auto, float32, bfloat16, float16, got 'int8'"),
+        (
+            {"dtype": "int4"},
+            "dtype must be one of auto, float32, bfloat16, float16, int8, got 'int4'",
+        ),
         ({"backbone": "precomputed:"}, "needs a folder after the colon"),
         ({"size": "big"}, "HEIGHTxWIDTH"),
         ({"size": 0}, "between 1 and 65536"),

@@ -55,7 +55,7 @@ def test_the_python_runs_as_written(page, tree, tmp_path, monkeypatch):
         assert names["mask"].any()
         assert (tmp_path / "photo.npz").is_file()
     if page.name == "features.md":
-        assert names["features"].shape == (74, 74, 384)
+        assert names["features"].shape == (37, 37, 384)
     if page.name == "many.md":
         assert (tmp_path / "trees/photo.npz").is_file()
 

@@ -224,8 +224,8 @@ def test_settings_of_the_field_reach_it():
 
 
 def test_four_views_make_the_grid_twice_as_fine_as_the_networks_patches():
-    assert Settings().overlap == 2
-    assert Settings.make("fast").overlap == Settings.make(tiles="own").overlap == 1
+    assert Settings.make("accurate").overlap == 2
+    assert Settings().overlap == Settings.make(tiles="own").overlap == 1
     assert Settings.make(backbone="precomputed").overlap == 1
 
 

@@ -227,7 +227,11 @@ def test_records_of_older_programs_stand_for_the_values_they_were_made_with():
     old = {name: value for name, value in now.items() if name not in ("views", "facet", "contrast",
            "refine", "layers", "positions", "tiles")}  # fmt: skip
     assert record_differences(old, now) == {}
-    assert record_differences(old, Settings().as_dict()).keys() >= {"views", "facet", "refine"}
+    assert record_differences(old, Settings.make("accurate").as_dict()).keys() >= {
+        "views",
+        "facet",
+        "refine",
+    }
 
 
 # -- the command line -----------------------------------------------------------------------------

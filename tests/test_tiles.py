@@ -191,7 +191,7 @@ class TestSeams:
 
         monkeypatch.setattr(tiles, "tile_starts", moved)
         there = parser.build(self.features(scene(160, 160))).cut(n_regions=3)
-        assert 0 < changed(here, there) < 0.02
+        assert 0 < changed(here, there) < 0.03
 
     def test_features_change_as_smoothly_where_tiles_end(self, monkeypatch):
         """In a photograph of one colour all that differs is what tiles see of themselves."""

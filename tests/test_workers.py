@@ -545,7 +545,7 @@ def test_few_or_fast_photographs_need_no_workers(grids) -> None:
 
 @pytest.mark.usefixtures("no_workers")
 def test_a_part_that_only_this_program_has_is_told(grids, monkeypatch) -> None:
-    monkeypatch.setattr(BUILDERS, "is_changed", True)
+    monkeypatch.setattr(BUILDERS, "_registered", {"ward"})
     assert division.usual_workers(parser_of()) == 0
     summary, said = batch(grids, "out", workers=3)
     assert summary.count("done") == 5

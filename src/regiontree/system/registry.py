@@ -93,7 +93,7 @@ class Registry(Generic[T]):
         self._entries: dict[str, str | T | EntryPoint] = dict(entries)
         self._foreign: set[str] = set()  # names that other packages added
         self._looked = group is None
-        self.is_changed = False
+        self._registered: set[str] = set()
 
     def register(self, name: str, entry: str | T) -> None:
         """Add an entry: an object, or its address ``"module:attribute"``.
@@ -110,7 +110,12 @@ class Registry(Generic[T]):
         if name in self._all():
             raise SettingsError(f"{self.what} {name!r} exists already; choose another name")
         self._entries[name] = entry
-        self.is_changed = True
+        self._registered.add(name)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether this process registered an entry itself, which other processes lack."""
+        return any(name in self._entries for name in self._registered)
 
     def names(self) -> tuple[str, ...]:
         """All names: this package's own first, then those of other packages."""
