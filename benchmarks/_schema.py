@@ -204,6 +204,10 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "preset", "way", "before_milliseconds:.0f", "after_milliseconds:.0f", "time_ratio",
         "most_time_ratio", "memory_before_megabytes", "memory_after_megabytes",
     ],
+    "checkouts-segment": [
+        "preset_before", "preset", "photographs", "before_images_per_minute:.0f",
+        "after_images_per_minute:.0f", "speed_ratio",
+    ],
     "startup-first": ["part", "first_seconds", "later_seconds"],
     "many": [
         "trees", "workers", "images_per_minute:.0f", "network_busy_percent:.0f",

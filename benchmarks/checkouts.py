@@ -1,8 +1,10 @@
 """How much faster are trees than in another checkout of the project?
 
-Question
-    What share of the other checkout's time does everything after the network take, and how much
+Questions
+    1. What share of the other checkout's time does everything after the network take, and how much
     memory beside the features, without and with refinement?
+    2. With --segment N: how many photographs a minute does ``regiontree segment`` do in each, on a
+    folder of N, with all cores, the start of the command included?
 Method
     One process for each checkout, on one thread. Both get the same features and pixels of a
     photograph of 840 x 840 pixels and build its tree in turn (A B A B), after one untimed turn.
@@ -10,16 +12,20 @@ Method
     (`accurate`). Both checkouts get the number of views and of smoothing steps by name, and else
     use what they do by themselves. Memory is the most above what the process held before the
     tree, in the untimed turns of all photographs.
+    ``segment`` runs in turn, --turns times. --presets names the preset in the other checkout and
+    the one here.
 Printed
     Milliseconds of the processor, medians over photographs of the median turn, and the ratio: the
     median over photographs of the median of turns; megabytes.
 
     git worktree add ../earlier a1d0933
     python benchmarks/checkouts.py --other ../earlier
+    python benchmarks/checkouts.py --other ../earlier --segment 64 --presets fast=default
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -103,8 +109,18 @@ def main() -> None:
     parser.add_argument("--other", type=Path, required=True, help="folder of the other checkout")
     parser.add_argument("--photos", type=int, default=8, help="photographs  [8]")
     parser.add_argument("--repeats", type=int, default=5, help="turns  [5]")
+    parser.add_argument("--segment", type=int, metavar="N", help="question 2, of N photographs")
+    parser.add_argument("--presets", nargs="+", default=["fast=default"], metavar="OTHER=HERE")
+    parser.add_argument("--turns", type=int, default=2, help="of question 2  [2]")
     options = parser.parse_args()
     print_heading(__file__)
+    if options.segment:
+        rates = [
+            [*pair, options.segment, *_rates(options, *pair)]
+            for pair in (tuple(names.split("=")) for names in options.presets)
+        ]
+        print_results("checkouts-segment", rates, options.csv)
+        return print_closing()
     photos = photographs(options.photos)
     rows: list[list[object]] = []
     both = Checkout(options.other.resolve()), Checkout(REPOSITORY)
@@ -123,7 +139,33 @@ def main() -> None:
     for checkout in both:
         checkout.close()
     print_results("checkouts", rows, options.csv)
-    print_closing()
+    return print_closing()
+
+
+def _rates(options: argparse.Namespace, other: str, here: str) -> list[float]:
+    """Photographs a minute in each checkout, medians over turns, and the median ratio."""
+    rates: list[list[float]] = [[], []]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch, "photographs")
+        folder.mkdir()
+        for number, photo in enumerate(photographs(options.segment)):
+            assert isinstance(photo.source, Path)
+            (folder / f"{number:04}{photo.source.suffix}").symlink_to(photo.source.resolve())
+        for turn in range(options.turns):
+            for of, (checkout, preset) in enumerate(
+                ((options.other.resolve(), other), (REPOSITORY, here))
+            ):
+                command = [sys.executable, "-m", "regiontree", "segment", str(folder), "-o",
+                           str(Path(scratch, f"{turn}-{of}")), "--preset", preset]  # fmt: skip
+                start = time.perf_counter()
+                subprocess.run(
+                    command, check=True, stderr=subprocess.DEVNULL, cwd=scratch,
+                    env={**os.environ, "PYTHONPATH": str(checkout / "src")},
+                )  # fmt: skip
+                taken = time.perf_counter() - start
+                rates[of].append(60 * options.segment / taken)
+    ratio = statistics.median(b / a for a, b in zip(*rates, strict=True))
+    return [*map(statistics.median, rates), ratio]
 
 
 def _compared(

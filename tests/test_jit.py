@@ -94,3 +94,18 @@ def test_a_folder_that_cannot_be_written_does_not_stop_the_compiler(untouched, m
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert with_another(np.arange(3)) == 3
+
+
+def test_a_program_can_tell_that_loops_are_compiled(untouched, monkeypatch):
+    said = []
+    monkeypatch.setattr(module, "_is_on_disk", lambda made: False)
+    module.announce(lambda: said.append("compiling"))
+    assert total(np.arange(5)) == 20
+    assert with_another(np.arange(3)) == 3
+    assert said == ["compiling"]
+
+
+def test_what_is_on_disk_is_known(untouched):
+    assert total(np.arange(5)) == 20  # and its code is kept
+    assert module._is_on_disk(module._compiled(total.function, True))
+    assert module._is_on_disk(len)  # numba does not say

@@ -17,6 +17,7 @@ import typer
 from regiontree._version import __version__
 from regiontree.errors import ExportError, RegionTreeError
 from regiontree.system.faults import attempt, fault_text
+from regiontree.system.jit import announce
 from regiontree.system.terminal import close_streams, is_closed_pipe, prepare_streams, say
 
 __all__ = ["app", "main"]
@@ -807,6 +808,7 @@ def _given(
 @contextmanager
 def _clear_errors() -> Iterator[None]:
     """Print an error that the user can repair as one line, and exit with code 2."""
+    announce(lambda: say("compiling loops for this processor: once, about half a minute"))
     try:
         yield
     except RegionTreeError as error:

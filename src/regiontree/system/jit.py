@@ -15,17 +15,19 @@ on every processor.
 
 from __future__ import annotations
 
+import os
 import types
 import warnings
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
-__all__ = ["Loop", "jit"]
+__all__ = ["Loop", "announce", "jit"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _why_not: str | None = None  # why no loop is compiled in this process
+_announce: Callable[[], None] | None = None  # called before the first loop that is not on disk
 
 
 class _Decorator(Protocol):
@@ -102,7 +104,32 @@ class Loop(Generic[P, R]):
         fast = self._fast
         if fast is None:  # two threads at once may both make it: numba compiles one at a time
             fast = self._fast = _compiled(self.function, on_disk)
+            if not _is_on_disk(fast):
+                _tell()
         return fast
+
+
+def announce(tell: Callable[[], None] | None) -> None:
+    """Call `tell` once in this process, before loops are compiled whose code is not on disk.
+
+    Compiling all loops takes about half a minute. So a program on a terminal should say so.
+    """
+    global _announce
+    _announce = tell
+
+
+def _tell() -> None:
+    tell = _announce
+    announce(None)
+    if tell is not None:
+        tell()
+
+
+def _is_on_disk(made: Callable[..., Any]) -> bool:
+    """Whether numba has kept machine code of the function; True if numba does not say."""
+    file = getattr(getattr(made, "_cache", None), "_cache_file", None)
+    path = getattr(file, "_index_path", None)
+    return path is None or os.path.exists(path)
 
 
 def _compiled(function: Callable[..., Any], on_disk: bool) -> Callable[..., Any]:
