@@ -808,7 +808,7 @@ def _given(
 @contextmanager
 def _clear_errors() -> Iterator[None]:
     """Print an error that the user can repair as one line, and exit with code 2."""
-    announce(lambda: say("compiling loops for this processor: once, about half a minute"))
+    announce(lambda: say("\n  compiling loops for this processor, once: about half a minute"))
     try:
         yield
     except RegionTreeError as error:
