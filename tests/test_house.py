@@ -60,7 +60,7 @@ def test_ci_runs_every_test():
     tests = [rules[name] for name in commands if name in rules]
     selected = [re.search(r"pytest .*-m \"?(.+?)\"?\n", rule) for rule in tests]
     assert sorted(found[1] for found in selected if found) == ["not slow and not torture", "slow"]
-    assert "for search in fuzz torture; do" in (ROOT / ".ci" / "run").read_text()
+    assert "torture" in commands
 
 
 # -- the contract ---------------------------------------------------------------------------------
