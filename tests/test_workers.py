@@ -433,7 +433,8 @@ def test_a_stopped_command_keeps_finished_trees_and_leaves_no_process(place, how
     assert 3 <= left < 19
     if how != signal.SIGKILL:
         assert process.returncode == 130
-        assert "Traceback" not in errors
+        # If a signal comes while Python tidies up a weak reference, Python itself prints a traceback.
+        assert "Traceback" not in errors.partition("Exception ignored in")[0]
         assert not list(out.glob(".*.tmp"))
         summary = json.loads(said)
         assert summary["interrupted"] is True
