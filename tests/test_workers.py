@@ -433,7 +433,7 @@ def test_a_stopped_command_keeps_finished_trees_and_leaves_no_process(place, how
     assert 3 <= left < 19
     if how != signal.SIGKILL:
         assert process.returncode == 130
-        # If a signal comes while Python tidies up a weak reference, Python itself prints a traceback.
+        # Python itself prints a traceback if the signal comes while it drops a weak reference.
         assert "Traceback" not in errors.partition("Exception ignored in")[0]
         assert not list(out.glob(".*.tmp"))
         summary = json.loads(said)
