@@ -754,6 +754,7 @@ def main() -> None:
         warnings.filterwarnings("ignore", module="PIL")  # about metadata, not about pixels
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # the viewer says what matters
     prepare_streams()
+    announce(lambda: say("\n  compiling loops for this processor, once: about half a minute"))
     try:
         fault = attempt(app)
         code: Any = 0
@@ -808,7 +809,6 @@ def _given(
 @contextmanager
 def _clear_errors() -> Iterator[None]:
     """Print an error that the user can repair as one line, and exit with code 2."""
-    announce(lambda: say("\n  compiling loops for this processor, once: about half a minute"))
     try:
         yield
     except RegionTreeError as error:
