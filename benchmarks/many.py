@@ -34,6 +34,7 @@ from regiontree.images import image_suffixes
 from regiontree.system.resources import cores
 
 NETWORK, TREE = 0.005, 0.08  # seconds of the stand-ins
+EACH = 16  # real photographs for each worker: those in work at the start count for little
 FULL = 0.9  # a network or cores that are busier than this are the limit
 
 
@@ -150,7 +151,8 @@ def main() -> None:
     options.add_argument("--presets", nargs="+", default=[], help="question 2, with these presets")
     given = options.parse_args()
     print_heading("many.py")
-    found = [one.source for one in photographs(given.photos)]
+    most = given.photos if given.presets else max(given.photos, EACH * max(given.workers))
+    found = [one.source for one in photographs(most)]
     photos = [source for source in found if isinstance(source, Path)]
     if given.presets:
         rows: list[list[object]] = []
@@ -166,8 +168,10 @@ def main() -> None:
         print_results("many-presets", rows, given.csv)
     else:
         rows = [stand_in_trees(workers, given.photos) for workers in given.workers]
-        several = [workers for workers in given.workers if 0 < 2 * workers <= len(photos)]
-        rows += [real_trees(workers, photos) for workers in several]
+        for workers in given.workers:
+            enough = EACH * workers
+            if enough <= len(photos):
+                rows.append(real_trees(workers, photos[: max(enough, given.photos)]))
         print_results("many", rows, given.csv)
     print_closing()
 

@@ -120,7 +120,7 @@ def _measured(
         for name, taken in _by_stage(parser, build, repeats).items():
             stages[name].append(taken)
 
-    start = [preset, str(backbone.dtype)[6:], grid[0] * grid[1] * parser.settings.view.views]
+    start = [preset, str(backbone.dtype)[6:], grid[0] * grid[1]]
     shares = {name: [100 * row[at] for row in rows] for name, at in (("no", 3), ("yes", 5))}
     total = sum(statistics.median(taken) for taken in stages.values())
     return (

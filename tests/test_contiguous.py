@@ -85,16 +85,29 @@ def test_sums_and_means_have_the_same_bits_in_both_ways() -> None:
     rows = widened(rng.normal(size=(6, 500)))
     room = np.empty(32, np.float32)
     for a, b in ((0, 1), (2, 5), (3, 3)):
-        fast = contiguous._apart.compiled()(rows, a, b, room)
-        assert fast == contiguous._apart.instead(rows, a, b, room)
+        fast = contiguous._apart.compiled()(rows, a, rows, b, room)
+        assert fast == contiguous._apart.instead(rows, a, rows, b, room)
     assert np.allclose(sum_of_rows(rows), rows.sum(axis=1), atol=1e-4)
     pairs = np.array([[0, 1], [3, 4]])
     fast = contiguous._costs.compiled()(rows, pairs)
     assert np.array_equal(fast, contiguous._costs.instead(rows, pairs))
     one, other = rows.copy(), rows.copy()
-    contiguous._join.compiled()(one, 0, 1, np.float32(0.3))
-    contiguous._join.instead(other, 0, 1, np.float32(0.3))
+    contiguous._mix.compiled()(one, 0, one, 0, rows, 1, np.float32(0.3))
+    contiguous._mix.instead(other, 0, other, 0, rows, 1, np.float32(0.3))
     assert np.array_equal(one, other)
+
+
+def test_features_of_any_kind_are_only_read() -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(36, 384)).astype(np.float32)
+    kinds = [wide, np.asfortranarray(wide), wide[:, :100], wide.astype(np.float64)]
+    for rows in kinds:
+        before = rows.copy()
+        groups = contiguous_groups(rows, (6, 6), 5)
+        assert np.array_equal(rows, before)
+        frozen = rows.copy()
+        frozen.flags.writeable = False
+        assert np.array_equal(contiguous_groups(frozen, (6, 6), 5), groups)
 
 
 def test_pairs_are_the_eight_neighbours_and_pieces_are_chained() -> None:

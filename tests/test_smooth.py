@@ -49,6 +49,15 @@ def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.equal(smooth_features(features, steps=3, colours=colours), whole)
 
 
+@pytest.mark.parametrize("width", [384, 100])
+def test_features_change_only_in_place(width: int) -> None:
+    features = unit(np.random.default_rng(0).normal(size=(4, 5, width))).float()
+    before = features.clone()
+    smoothed = smooth_features(features, steps=2)
+    assert torch.equal(features, before)
+    assert torch.equal(smooth_features(features, steps=2, in_place=True), smoothed)
+
+
 def test_colours_stop_what_features_only_approach() -> None:
     """Features that change over four patches where the photograph changes at once."""
     share = torch.tensor([1, 1, 1, 0.8, 0.6, 0.4, 0.2, 0, 0, 0], dtype=torch.float64)[None, :, None]

@@ -604,19 +604,20 @@ class RegionParser:
         valid: NDArray[np.bool_] | None,
         gaps: PatchGaps | None,
     ) -> Tensor:
-        """The rows of the patches that are there, smoothed over the grid."""
+        """The rows of the patches that are there, smoothed over the grid. `unit` may change."""
         steps, contrast = self.settings.smooth.steps, self.settings.smooth.contrast
         features = _on_grid(unit, gaps).reshape(*grid, -1)
         there = None if gaps is None else torch.from_numpy(gaps.there).to(unit.device)
         if rgb is None or contrast is None:
-            smooth = smooth_features(features, steps=steps, there=there)
+            smooth = smooth_features(features, steps=steps, there=there, in_place=True)
         else:
             seen = None if valid is None else valid_at(valid, rgb.shape[:2])
             colours = torch.from_numpy(patch_colours(rgb, grid, seen))
             colours = colours.permute(1, 2, 0).to(unit.device)
             smooth = smooth_features(
-                features, steps=steps, colours=colours, contrast=contrast, there=there
-            )
+                features, steps=steps, colours=colours, contrast=contrast, there=there,
+                in_place=True,
+            )  # fmt: skip
         rows = smooth.reshape(unit.shape[0] if gaps is None else -1, unit.shape[1])
         return rows if gaps is None else rows[torch.from_numpy(gaps.index).to(unit.device)]
 

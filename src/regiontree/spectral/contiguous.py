@@ -19,6 +19,10 @@ invalid, and those of their neighbours. The costs of the merged group are comput
 neighbour looks for its cheapest merge again when it reaches the top of the heap: its cost there is
 then a bound from below, or the merged group has a cheaper cost in the heap itself.
 
+The features of single patches are only read. The means of groups of two patches or more lie in a
+table of their own. There are at most half as many such groups as patches, so the table takes half
+the memory of a copy of the features.
+
 References: Ward, JASA 1963; Murtagh, A survey of algorithms for contiguity-constrained clustering,
 The Computer Journal 1985; Guo, IJGIS 2008.
 """
@@ -30,7 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontree.spectral.lanes import sum_of_rows, widened
+from regiontree.spectral.lanes import sum_of_rows, wide
 from regiontree.system.jit import jit
 from regiontree.tree.kernel import connected_pieces
 
@@ -74,7 +78,7 @@ def contiguous_groups(
     >>> contiguous_groups(np.array([[0.0], [0.1], [5.0], [5.3]]), (1, 4), 2)
     array([0, 0, 1, 1])
     """
-    owner = _merged(widened(rows), neighbouring_pairs(grid, there), count)
+    owner = _merged(wide(rows), neighbouring_pairs(grid, there), count)
     groups: Ints = np.unique(owner, return_inverse=True)[1].astype(np.int64)
     return groups
 
@@ -117,37 +121,38 @@ def neighbouring_pairs(grid: tuple[int, int], there: NDArray[np.bool_] | None = 
     return np.ascontiguousarray(pairs)
 
 
-def _apart_of_numpy(rows: Floats32, a: Any, b: Any, sums: Floats32) -> Any:
+def _apart_of_numpy(one: Floats32, a: Any, two: Floats32, b: Any, sums: Floats32) -> Any:
     """What :func:`_apart` gives, bit by bit."""
-    apart = rows[a] - rows[b]
+    apart = one[a] - two[b]
     return sum_of_rows((apart * apart)[None])[0]
 
 
 @jit(instead=_apart_of_numpy)
-def _apart(rows: Floats32, a: Any, b: Any, sums: Floats32) -> Any:
-    """The squared distance of two rows, in the order of :mod:`regiontree.spectral.lanes`.
+def _apart(one: Floats32, a: Any, two: Floats32, b: Any, sums: Floats32) -> Any:
+    """The squared distance of row `a` of one table to row `b` of another.
 
-    `sums` (32,) is room for partial sums.
+    It is summed in the order of :mod:`regiontree.spectral.lanes`. `sums` (32,) is room for partial
+    sums.
     """
     for i in range(32):
         sums[i] = np.float32(0)
-    for block in range(rows.shape[1] // 384):  # a range with a step would keep it from vectors
+    for block in range(one.shape[1] // 384):  # a range with a step would keep it from vectors
         start = block * 384
         for lane in range(32):
             i = start + lane
             sums[lane] += (
-                (rows[a, i] - rows[b, i]) * (rows[a, i] - rows[b, i])
-                + (rows[a, i + 32] - rows[b, i + 32]) * (rows[a, i + 32] - rows[b, i + 32])
-                + (rows[a, i + 64] - rows[b, i + 64]) * (rows[a, i + 64] - rows[b, i + 64])
-                + (rows[a, i + 96] - rows[b, i + 96]) * (rows[a, i + 96] - rows[b, i + 96])
-                + (rows[a, i + 128] - rows[b, i + 128]) * (rows[a, i + 128] - rows[b, i + 128])
-                + (rows[a, i + 160] - rows[b, i + 160]) * (rows[a, i + 160] - rows[b, i + 160])
-                + (rows[a, i + 192] - rows[b, i + 192]) * (rows[a, i + 192] - rows[b, i + 192])
-                + (rows[a, i + 224] - rows[b, i + 224]) * (rows[a, i + 224] - rows[b, i + 224])
-                + (rows[a, i + 256] - rows[b, i + 256]) * (rows[a, i + 256] - rows[b, i + 256])
-                + (rows[a, i + 288] - rows[b, i + 288]) * (rows[a, i + 288] - rows[b, i + 288])
-                + (rows[a, i + 320] - rows[b, i + 320]) * (rows[a, i + 320] - rows[b, i + 320])
-                + (rows[a, i + 352] - rows[b, i + 352]) * (rows[a, i + 352] - rows[b, i + 352])
+                (one[a, i] - two[b, i]) * (one[a, i] - two[b, i])
+                + (one[a, i + 32] - two[b, i + 32]) * (one[a, i + 32] - two[b, i + 32])
+                + (one[a, i + 64] - two[b, i + 64]) * (one[a, i + 64] - two[b, i + 64])
+                + (one[a, i + 96] - two[b, i + 96]) * (one[a, i + 96] - two[b, i + 96])
+                + (one[a, i + 128] - two[b, i + 128]) * (one[a, i + 128] - two[b, i + 128])
+                + (one[a, i + 160] - two[b, i + 160]) * (one[a, i + 160] - two[b, i + 160])
+                + (one[a, i + 192] - two[b, i + 192]) * (one[a, i + 192] - two[b, i + 192])
+                + (one[a, i + 224] - two[b, i + 224]) * (one[a, i + 224] - two[b, i + 224])
+                + (one[a, i + 256] - two[b, i + 256]) * (one[a, i + 256] - two[b, i + 256])
+                + (one[a, i + 288] - two[b, i + 288]) * (one[a, i + 288] - two[b, i + 288])
+                + (one[a, i + 320] - two[b, i + 320]) * (one[a, i + 320] - two[b, i + 320])
+                + (one[a, i + 352] - two[b, i + 352]) * (one[a, i + 352] - two[b, i + 352])
             )
     for i in range(16):
         sums[i] += sums[i + 16]
@@ -158,16 +163,52 @@ def _apart(rows: Floats32, a: Any, b: Any, sums: Floats32) -> Any:
     return (sums[0] + sums[2]) + (sums[1] + sums[3])
 
 
-def _join_of_numpy(rows: Floats32, a: Any, b: Any, share: Any) -> None:
-    """What :func:`_join` does, bit by bit."""
-    rows[a] += share * (rows[b] - rows[a])
+def _mix_of_numpy(
+    into: Floats32, at: Any, one: Floats32, a: Any, two: Floats32, b: Any, share: Any
+) -> None:
+    """What :func:`_mix` does, bit by bit."""
+    into[at] = one[a] + share * (two[b] - one[a])
 
 
-@jit(instead=_join_of_numpy)
-def _join(rows: Floats32, a: Any, b: Any, share: Any) -> None:
-    """Move row `a` towards row `b` by a share (float32) of their distance."""
-    for i in range(rows.shape[1]):
-        rows[a, i] += share * (rows[b, i] - rows[a, i])
+@jit(instead=_mix_of_numpy)
+def _mix(into: Floats32, at: Any, one: Floats32, a: Any, two: Floats32, b: Any, share: Any) -> None:
+    """Make row `at` row `a` moved towards row `b` by a share (float32) of their distance."""
+    for i in range(into.shape[1]):
+        into[at, i] = one[a, i] + share * (two[b, i] - one[a, i])
+
+
+@jit()
+def _join(
+    rows: Floats32,
+    means: Floats32,
+    place: Ints,
+    spare: Ints,
+    n_spare: Any,
+    a: Any,
+    b: Any,
+    share: Any,
+) -> Any:
+    """Make the mean of group `a` that of groups `a` and `b`, of which `b` has a share (float32).
+
+    The mean of a group lies in `means` at its `place`. The place of a single patch is -1, and its
+    mean is its feature in `rows`. `spare` are free places, of which the first `n_spare` count. The
+    result is their number afterwards.
+    """
+    own, others = place[a], place[b]
+    if own >= 0 and others >= 0:
+        _mix(means, own, means, own, means, others, share)
+        spare[n_spare] = others
+        return n_spare + 1
+    if own >= 0:
+        _mix(means, own, means, own, rows, b, share)
+        return n_spare
+    if others >= 0:
+        _mix(means, others, rows, a, means, others, share)
+        place[a] = others
+        return n_spare
+    place[a] = spare[n_spare - 1]
+    _mix(means, place[a], rows, a, rows, b, share)
+    return n_spare - 1
 
 
 def _costs_of_numpy(rows: Floats32, pairs: Ints) -> Floats:
@@ -186,7 +227,7 @@ def _costs(rows: Floats32, pairs: Ints) -> Floats:
     costs = np.empty(pairs.shape[0], np.float64)
     sums = np.empty(32, np.float32)
     for e in range(pairs.shape[0]):
-        costs[e] = 0.5 * np.float64(_apart(rows, pairs[e, 0], pairs[e, 1], sums))
+        costs[e] = 0.5 * np.float64(_apart(rows, pairs[e, 0], rows, pairs[e, 1], sums))
     return costs
 
 
@@ -228,12 +269,18 @@ def _root(owner: Ints, group: Any) -> Any:
 def _merged(rows: Floats32, pairs: Ints, count: int) -> Ints:
     """The first patch of the group of each patch, (n,) int64.
 
-    `rows` (n, d) become the means of groups; d is a multiple of 384. `pairs` (m, 2) are those that
-    may merge. Pair e has two half-edges: 2 e in the list of its first group and 2 e + 1 in that of
-    its second. `following` links the half-edges of a list.
+    `rows` (n, d) are only read; d is a multiple of 384. `pairs` (m, 2) are those that may merge.
+    Pair e has two half-edges: 2 e in the list of its first group and 2 e + 1 in that of its second.
+    `following` links the half-edges of a list.
     """
     n, m = rows.shape[0], pairs.shape[0]
     sums = np.empty(32, np.float32)
+    # Places are taken in their order. Those that are never taken are never touched, and the
+    # system gives memory only to what is touched.
+    means = np.empty((n // 2, rows.shape[1]), np.float32)
+    spare = np.arange(n // 2)[::-1].copy()
+    n_spare = n // 2
+    place = np.full(n, -1, np.int64)
     size = np.ones(n, np.int64)
     owner = np.arange(n)
     cost = _costs(rows, pairs)  # of each pair; -1 once its two groups are one or it is double
@@ -277,7 +324,8 @@ def _merged(rows: Floats32, pairs: Ints, count: int) -> Ints:
         if merges:
             owner[other] = group
             size[group] += size[other]
-            _join(rows, group, other, np.float32(size[other] / size[group]))
+            share = np.float32(size[other] / size[group])
+            n_spare = _join(rows, means, place, spare, n_spare, group, other, share)
             following[last[group]] = first[other]
             last[group] = last[other]
             left -= 1
@@ -294,8 +342,13 @@ def _merged(rows: Floats32, pairs: Ints, count: int) -> Ints:
                 keeps = other != group and seen_from[other] != left
                 if keeps:
                     seen_from[other] = left
-                    share = size[group] / (size[group] + size[other])
-                    cost[e] = size[other] * share * np.float64(_apart(rows, group, other, sums))
+                    weight = size[other] * (size[group] / (size[group] + size[other]))
+                    at = place[other]  # the mean of a single patch is its feature
+                    if at < 0:
+                        apart = _apart(means, place[group], rows, other, sums)
+                    else:
+                        apart = _apart(means, place[group], means, at, sums)
+                    cost[e] = weight * np.float64(apart)
                 else:
                     cost[e] = -1.0
             if keeps:

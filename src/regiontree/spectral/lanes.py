@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LANES", "TERMS", "sum_of_rows", "widened"]
+__all__ = ["LANES", "TERMS", "sum_of_rows", "wide", "widened"]
 
 LANES = 32
 """Number of sums side by side; a multiple of the width of every processor's vectors."""
@@ -36,6 +36,18 @@ def widened(rows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     wide[:, :d] = rows
     wide[:, d:] = 0
     return wide
+
+
+def wide(rows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """What :func:`widened` gives; `rows` themselves if they are like that, and not a copy.
+
+    >>> rows = np.zeros((2, 384), np.float32)
+    >>> wide(rows) is rows
+    True
+    """
+    suits = rows.dtype == np.float32 and rows.shape[1] % (LANES * TERMS) == 0
+    # A compiled loop takes arrays of one kind: those that it may write to.
+    return rows if suits and rows.flags.carray else widened(rows)
 
 
 def sum_of_rows(terms: NDArray[np.float32]) -> NDArray[np.float32]:

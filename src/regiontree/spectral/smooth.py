@@ -32,7 +32,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regiontree.spectral.lanes import widened
+from regiontree.spectral.lanes import wide, widened
 from regiontree.system.jit import jit
 from regiontree.system.threads import one_thread
 
@@ -54,13 +54,14 @@ def smooth_features(
     colours: Tensor | None = None,
     contrast: float = 20.0,
     there: Tensor | None = None,
+    in_place: bool = False,
 ) -> Tensor:
     """Features smoothed over the patch grid.
 
     Parameters
     ----------
     features
-        (h, w, d) float32, one unit-length feature for each patch. The array is not changed.
+        (h, w, d) float32, one unit-length feature for each patch.
     steps
         How often the filter is applied, >= 0.
     colours
@@ -70,6 +71,8 @@ def smooth_features(
         It must be above 0.
     there
         (h, w) bool, which patches have data. The others do not influence them. None: all of them.
+    in_place
+        Whether the result may take the place of `features`, which saves the memory of a copy.
 
     Returns
     -------
@@ -80,12 +83,13 @@ def smooth_features(
     temperature = _TEMPERATURE_ALONE if colours is None else _TEMPERATURE_WITH_COLOURS
     edges = _edges(features, None if colours is None else colours / contrast, there)
     if features.device.type != "cpu" or features.dtype != torch.float32:
-        smooth = features.clone()
+        smooth = features if in_place else features.clone()
         with one_thread():
             for _ in range(steps):
                 _step_by_torch(smooth, edges, temperature)
         return smooth
-    rows = widened(features.numpy().reshape(h * w, d))
+    given = features.numpy().reshape(h * w, d)
+    rows = wide(given) if in_place else widened(given)
     for _ in range(steps):
         _step(rows, (h, w), edges.numpy(), temperature)
     return torch.from_numpy(np.ascontiguousarray(rows[:, :d])).reshape(h, w, d)
