@@ -208,6 +208,7 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "preset_before", "preset", "photographs", "before_images_per_minute:.0f",
         "after_images_per_minute:.0f", "speed_ratio",
     ],
+    "checkouts-scores": ["preset", "data_set", "images", "way", *_BORDERS],
     "startup-first": ["part", "first_seconds", "later_seconds"],
     "many": [
         "trees", "workers", "images_per_minute:.0f", "network_busy_percent:.0f",

@@ -65,10 +65,11 @@ def serve() -> None:
         for way, refine in WAYS.items()
     }
     for line in sys.stdin:
-        preset, way, path, weigh = json.loads(line)
+        preset, way, path, weigh, save = json.loads(line)
         with np.load(path) as stored:
             features, rgb = torch.from_numpy(stored["features"]), stored["rgb"]
-        given = {"rgb": rgb, "image_size": rgb.shape[:2]}
+            size = stored["size"] if "size" in stored else rgb.shape[:2]
+        given = {"rgb": rgb, "image_size": tuple(map(int, size))}
         parser = parsers[preset, way]
         if weigh:
             with PeakMemory() as memory:
@@ -76,8 +77,11 @@ def serve() -> None:
             print(json.dumps(memory.extra), flush=True)
             continue
         start = time.process_time()
-        parser.build(features, **given)
-        print(json.dumps(time.process_time() - start), flush=True)
+        tree = parser.build(features, **given)
+        taken = time.process_time() - start
+        if save:
+            tree.save(save)
+        print(json.dumps(taken), flush=True)
 
 
 class Checkout:
@@ -92,10 +96,14 @@ class Checkout:
             env={**os.environ, "PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"},
         )
 
-    def ask(self, preset: str, way: str, path: Path, *, weigh: bool = False) -> float:
+    def ask(
+        self, preset: str, way: str, path: Path, *, weigh: bool = False, save: Path | None = None
+    ) -> float:
+        """Seconds that the tree of the arrays in a file took, or bytes; it is saved on request."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(json.dumps([preset, way, str(path), weigh]), file=self._process.stdin, flush=True)
+        asked = json.dumps([preset, way, str(path), weigh, None if save is None else str(save)])
+        print(asked, file=self._process.stdin, flush=True)
         return float(json.loads(self._process.stdout.readline()))
 
     def close(self) -> None:
