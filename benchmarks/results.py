@@ -9,6 +9,8 @@ The golden trees are what the published code made of features that are stored be
 built from the same features.
 
     python benchmarks/results.py          # all; --only voc2012 for one; --preset default, accurate
+    python benchmarks/results.py --preset default --output results/int8 --set \
+        backbone.runtime=openvino backbone.dtype=int8
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ MEAN = "mean of data sets"
 
 
 def reports(
-    names: list[str], preset: str, data: Path, output: Path
+    names: list[str], preset: str, data: Path, output: Path, changes: dict[str, str]
 ) -> Iterator[tuple[str, Report]]:
     """Run the data sets one after the other; one that cannot run is told of and left out."""
     for name in names:
@@ -61,6 +63,7 @@ def reports(
                     dataset=str(SUBSETS / f"{name}.yaml"),
                     root=data,
                     output=output,
+                    changes=changes,
                 )
             )
             result = run(plan, Alone())
@@ -136,12 +139,14 @@ def main() -> None:
     options.add_argument("--preset", choices=list(PRESETS), default="published")
     options.add_argument("--output", type=Path, default=Path("results"))
     options.add_argument("--data", type=Path, default=None, help="$REGIONTREE_DATA if left out")
+    options.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings")
     given = options.parse_args()
     data = given.data or data_folder()
     if not data.is_dir():
         sys.exit(f"no real images in {data}: pass --data or set REGIONTREE_DATA")
     print_heading("results.py")
-    runs = reports(given.only, given.preset, data, given.output / given.preset)
+    changes = dict(part.split("=", 1) for part in given.set)
+    runs = reports(given.only, given.preset, data, given.output / given.preset, changes)
     found = list(track(runs, "data sets", len(given.only), console=Console(stderr=True)))
     classes = [(name, report) for name, report in found if report.scoring.labels is not None]
     rows: list[list[object]] = []
