@@ -59,8 +59,9 @@ WAYS = {"tree": "none", "tree and borders": "guided"}
 def serve() -> None:
     """Build what each line of standard input asks for, and answer in one line."""
     torch.set_num_threads(1)
+    seed = int(sys.argv[2])
     parsers = {
-        (preset, way): RegionParser(refine=refine, device="cpu", **settings)  # type: ignore[arg-type]
+        (preset, way): RegionParser(refine=refine, device="cpu", seed=seed, **settings)  # type: ignore[arg-type]
         for preset, settings in SETTINGS.items()
         for way, refine in WAYS.items()
     }
@@ -87,9 +88,9 @@ def serve() -> None:
 class Checkout:
     """A process that runs the package of one checkout."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seed: int = 1234) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, __file__, "--serve"],
+            [sys.executable, __file__, "--serve", str(seed)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

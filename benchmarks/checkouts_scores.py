@@ -6,8 +6,13 @@ the ground truth (:mod:`checkouts`). The measures are those of :mod:`refine`: NM
 NHCovering with 24 nodes and with all, BSDS500 covering, and boundary F at 2 and 5 pixels. Means are
 over images, then over data sets.
 
+The other checkout draws random numbers: --seeds says with which seeds it builds trees, each a way
+of its own. How far they lie apart says what a difference on a few photographs means.
+
     git worktree add ../earlier a1d0933
     python benchmarks/checkouts_scores.py --other ../earlier --output results/default
+    python benchmarks/checkouts_scores.py --other ../earlier --output results/default \
+        --seeds 1234 0 1 2 3 --only cityscapes_train8 cocostuff164k_sample
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ from regiontree.datasets.catalog import open_dataset
 from regiontree.datasets.dataset import Dataset
 from regiontree.metrics.boundary import true_borders
 
-WAYS = ("before", "after")
+SEED = 1234  # the default of every version
 
 
 def main() -> None:
@@ -44,13 +49,21 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="where results.py wrote")
     parser.add_argument("--preset", choices=("default", "accurate"), default="default")
     parser.add_argument("--images", type=int, default=1000, help="of each data set  [all]")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[SEED], help="of the other")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these data sets")
     options = parser.parse_args()
     print_heading(__file__)
-    both = dict(zip(WAYS, (Checkout(options.other.resolve()), Checkout(REPOSITORY)), strict=True))
+    both = {
+        "before" + (f", seed {seed}" if seed != SEED else ""): Checkout(
+            options.other.resolve(), seed
+        )
+        for seed in options.seeds
+    }
+    both["after"] = Checkout(REPOSITORY)
     found: dict[str, list[Scores]] = {}
     for spec in sorted(SUBSETS.glob("*.yaml")):
         folder = options.output / spec.stem / "embedded" / "features"
-        if folder.is_dir():
+        if folder.is_dir() and (not options.only or spec.stem in options.only):
             dataset = open_dataset(spec, None, data_folder())
             scores = _scored(both, dataset, folder, options.preset, options.images)
             found |= {spec.stem: scores} if scores else {}
@@ -61,8 +74,8 @@ def main() -> None:
     for name, images in [*found.items(), (None, None)]:
         among = found if images is None else {name: images}
         count = sum(map(len, among.values()))
-        figures = [means(among, way) for way in WAYS]
-        for way, row in zip(WAYS, figures, strict=True):
+        for way in both:
+            row = means(among, way)
             assert row is not None
             rows.append([options.preset, name or "mean", count, way, *(100 * row)])
     print_results("checkouts-scores", rows, options.csv)
