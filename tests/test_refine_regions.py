@@ -118,6 +118,8 @@ def test_every_leaf_keeps_a_pixel(grid: tuple[int, int], more: tuple[int, int], 
     assert set(np.unique(kept)) == set(np.unique(leaf))
     assert np.array_equal(labels, before)
     assert (kept != labels).sum() == len(np.unique(leaf)) - 1  # one pixel each
+    assert np.array_equal(keep_leaves(labels, leaf, np.full(6, 5), in_place=True), kept)
+    assert np.array_equal(labels, kept)
 
 
 def test_leaves_that_are_there_are_left_alone() -> None:

@@ -206,8 +206,9 @@ def refine_leaves(
 def _of_size(
     labels: Labels, size: tuple[int, int], leaf: Labels, parents: NDArray[np.integer]
 ) -> Labels:
-    """Labels resized to `size`, with at least one pixel for every leaf of the patches."""
-    return keep_leaves(labels if labels.shape == size else nearest(labels, size), leaf, parents)
+    """Labels resized to `size`, with at least one pixel for every leaf; `labels` may change."""
+    labels = labels if labels.shape == size else nearest(labels, size)
+    return keep_leaves(labels, leaf, parents, in_place=True)
 
 
 def _drawn(

@@ -94,6 +94,8 @@ def keep_leaves(
     leaf_of_patch: Labels,
     parents: NDArray[np.integer],
     valid: NDArray[np.bool_] | None = None,
+    *,
+    in_place: bool = False,
 ) -> Labels:
     """Labels with at least one pixel for every leaf, (H, W) int32.
 
@@ -114,11 +116,13 @@ def keep_leaves(
         (N,) integers as in :class:`~regiontree.tree.RegionTree`.
     valid
         (H, W) bool, which pixels count; at least as many as there are leaves. None: all of them.
+    in_place
+        Whether the result may take the place of `labels`, which saves the memory of a copy.
 
     Returns
     -------
     (H, W) int32, in which every leaf of `leaf_of_patch` has a pixel. It is `labels` itself if no
-    leaf was missing, else a new array.
+    leaf was missing, else a new array unless `in_place`.
 
     Examples
     --------
@@ -138,7 +142,8 @@ def keep_leaves(
     missing = wanted[count[wanted] == 0]
     if not len(missing):
         return labels
-    kept = kept.copy()
+    if valid is None and not in_place:
+        kept = kept.copy()
     rows, columns = patch_centres(leaf_of_patch.shape, labels.shape)
     centres = kept[np.ix_(rows, columns)]
     down, across = ({p: i for i, p in enumerate(ps.tolist())} for ps in (rows, columns))
