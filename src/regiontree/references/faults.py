@@ -56,17 +56,17 @@ def patiently(work: Callable[[], _T], address: str) -> _T:
     SourceError
         The work failed; the message names the address, says why and what to do.
     """
-    for pause in (*PAUSES, None):
+    attempts = 1
+    while True:
         try:
             return work()
         except RegionTreeError:
             raise
-        except (Exception, TimeoutError) as error:
-            if pause is None or not is_passing(error):
-                attempts = len(PAUSES) + 1 if pause is None and is_passing(error) else 1
+        except Exception as error:
+            if attempts > len(PAUSES) or not is_passing(error):
                 raise SourceError(said(address, why_not(error, address), attempts)) from error
-        time.sleep(pause)
-    raise AssertionError("unreachable")
+        time.sleep(PAUSES[attempts - 1])
+        attempts += 1
 
 
 def said(address: str, why: str, attempts: int = 1) -> str:

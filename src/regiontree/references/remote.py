@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https", "memory")
-"""Kinds of URLs that are read, beside ``file``. Others are refused: lists of strangers name them."""
+"""Kinds of URLs that are read, beside ``file``. A list of a stranger may name other kinds."""
 MOST_BYTES = 4 * 2**30
 """Files with more bytes are not read as a whole."""
 _EXTRAS = {"s3": "'regiontree[s3]'", "s3a": "'regiontree[s3]'", "gs": "gcsfs", "gcs": "gcsfs",
@@ -84,7 +84,7 @@ def _place(kind: Any, address: str) -> _Place:
 
 
 def read_part(address: str, start: int | None = None, length: int = MOST_BYTES) -> bytes:
-    """`length` bytes of a file from byte `start`, fewer at its end; without `start`, the whole file.
+    """`length` bytes of a file from byte `start`, fewer at its end. Without `start`: all bytes.
 
     Raises
     ------
@@ -162,9 +162,9 @@ async def _http_get(place: _Place, start: int | None, length: int) -> tuple[byte
             return b"", _total(answer)
         answer.raise_for_status()
         whole = answer.content_length
-        if start is not None and answer.status != 206:
-            if start > 0 or whole is None or whole > length:
-                raise NoRangesError(said(place.address, "the server sends no parts of files"))
+        is_whole = start == 0 and whole is not None and whole <= length
+        if not (start is None or answer.status == 206 or is_whole):
+            raise NoRangesError(said(place.address, "the server sends no parts of files"))
         _check_size(place.address, whole or 0)
         data = bytearray()
         async for piece in answer.content.iter_chunked(_PIECE):
@@ -246,6 +246,10 @@ def glob_regex(pattern: str) -> re.Pattern[str]:
     >>> bool(glob_regex("*/a?.jpg").fullmatch("b/a1.jpg")), bool(glob_regex("*").fullmatch("a/b"))
     (True, False)
     """
-    from fsspec.utils import glob_translate
-
+    try:
+        from fsspec.utils import glob_translate
+    except ImportError as error:
+        raise MissingExtraError(
+            "patterns of URLs need fsspec: pip install 'regiontree[store]'"
+        ) from error
     return re.compile(glob_translate(pattern))
