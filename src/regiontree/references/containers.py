@@ -10,6 +10,7 @@ from enum import Enum, auto
 from regiontree.errors import SourceError
 from regiontree.references.addresses import address_of, as_text, beside, last_name, suffix_of
 from regiontree.references.archives import COMPRESSED, members_of
+from regiontree.references.faults import why_of
 from regiontree.references.findings import Findings
 from regiontree.references.items import Item, Options, item_at, place_of
 from regiontree.references.reference import Reference
@@ -74,7 +75,7 @@ def within(kind: Kind, id: str, address: str, options: Options, found: Findings)
         else:
             yield from _of_table(kind, address, options, found)
     except SourceError as error:
-        found.add_problem(address, str(error).removeprefix(f"{address}: "))
+        found.add_problem(address, why_of(error, address))
 
 
 def _of_archive(id: str, address: str, options: Options, found: Findings) -> Iterator[Item]:

@@ -12,7 +12,7 @@ from regiontree.errors import RegionTreeError, SourceError
 from regiontree.references.addresses import scheme_of, without_login
 from regiontree.system.paths import reason
 
-__all__ = ["PAUSES", "is_passing", "patiently", "said", "why_not"]
+__all__ = ["PAUSES", "is_passing", "patiently", "said", "why_not", "why_of"]
 
 PAUSES = (0.5, 1.0, 2.0)
 """Seconds before each further attempt, after faults that pass."""
@@ -73,6 +73,14 @@ def said(address: str, why: str, attempts: int = 1) -> str:
     """A sentence on an address, without the login that the address may hold."""
     often = f", after {attempts} attempts" if attempts > 1 else ""
     return without_login(f"{address}: {why}{often}")
+
+
+def why_of(error: SourceError, address: str) -> str:
+    """What an error says of an address, without the address that it begins with."""
+    text = str(error)
+    for start in (f"{address}: ", f"{address.rstrip('/')}: "):
+        text = text.removeprefix(without_login(start))
+    return text
 
 
 def is_passing(error: BaseException) -> bool:

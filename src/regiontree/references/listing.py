@@ -43,7 +43,7 @@ class Listing:
 
     def __iter__(self) -> Iterator[Reference]:
         self.found = found = Findings()
-        roots = roots_of(self._sources)
+        roots = roots_of(self._sources, self._options.suffixes)
         items = (
             item
             for source in self._sources

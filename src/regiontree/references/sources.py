@@ -12,10 +12,11 @@ from itertools import takewhile
 from regiontree.errors import SourceError
 from regiontree.references.addresses import address_of, local_path, scheme_of, suffix_of
 from regiontree.references.containers import Kind, kind_of, within
+from regiontree.references.faults import why_of
 from regiontree.references.findings import Findings
 from regiontree.references.folders import walk
 from regiontree.references.items import Item, Options, item_at, item_of_path
-from regiontree.references.remote import files_in, glob_regex
+from regiontree.references.remote import files_in, glob_regex, size_of
 from regiontree.system.inputs import kinds_text, real_name
 from regiontree.system.paths import input_problem
 
@@ -38,14 +39,14 @@ class Roots:
     remote: str | None = None
 
 
-def roots_of(sources: Sequence[str]) -> Roots:
+def roots_of(sources: Sequence[str], suffixes: frozenset[str]) -> Roots:
     """Where the ids of photographs start: at the folder that holds all sources.
 
     Lists, tables and single photographs by URL do not count: their addresses are ids.
     """
     rooted = [source for source in sources if kind_of(source) in (None, *_ARCHIVES)]
     here = [_folder_of(local_path(source)) for source in rooted if not scheme_of(source)]
-    there = [_remote_folder(source) for source in rooted if scheme_of(source)]
+    there = [_remote_folder(source, suffixes) for source in rooted if scheme_of(source)]
     folders = [folder for folder in there if folder is not None]
     if here:
         try:
@@ -98,7 +99,7 @@ def items_of(source: str, roots: Roots, options: Options, found: Findings) -> It
     try:
         yield from _remote(source, roots, options, found)
     except SourceError as error:
-        found.add_problem(source, str(error).removeprefix(f"{source}: "))
+        found.add_problem(source, why_of(error, source))
 
 
 # -- on this machine ------------------------------------------------------------------------------
@@ -179,7 +180,7 @@ def _below(path: str, roots: Roots) -> str:
 
 
 def _remote(source: str, roots: Roots, options: Options, found: Findings) -> Iterator[Item]:
-    folder = _remote_folder(source)
+    folder = _remote_folder(source, options.suffixes)
     if folder is None:
         yield item_at(source, source)
         return
@@ -202,7 +203,7 @@ def _remote(source: str, roots: Roots, options: Options, found: Findings) -> Ite
         yield from _of_remote_folder(source, folder, roots, options, found)
 
 
-def _remote_folder(source: str) -> str | None:
+def _remote_folder(source: str, suffixes: frozenset[str]) -> str | None:
     """URL of the folder that a source names, lies in or starts from, without ``/`` at its end.
 
     None: the source is a single photograph.
@@ -214,7 +215,7 @@ def _remote_folder(source: str) -> str | None:
         return source.rstrip("/")
     if kind_of(source) is not None:
         return source.rpartition("/")[0]
-    is_file = scheme_of(source).startswith("http") or suffix_of(source)
+    is_file = scheme_of(source).startswith("http") or suffix_of(source) in suffixes
     return None if is_file else source
 
 
@@ -246,5 +247,11 @@ def _of_remote_folder(
             yield from _of_remote(None, f"{folder}/{below}", roots, options, found)
         else:
             found.left_out[suffix] += 1
-    if is_empty:
+    if not is_empty:
+        return
+    try:
+        size_of(source)  # a photograph without a usual suffix?
+    except SourceError:
         _say_empty(source, before, found)
+    else:
+        yield item_at(source, source)

@@ -208,7 +208,7 @@ def _require_id_column(names: Sequence[str], wanted: str | None) -> None:
 
 
 def _no_column(wanted: str, names: Sequence[str]) -> str:
-    return f"has no column {wanted!r}{nearest_name(wanted, names)}; it has {_listed(names)}"
+    return f"has no column {wanted!r}; it has {_listed(names)}{nearest_name(wanted, names)}"
 
 
 def _listed(names: Sequence[str], most: int = 12) -> str:
