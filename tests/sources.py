@@ -69,6 +69,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.answer(self)
 
+    do_HEAD = do_GET  # noqa: N815
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -93,7 +95,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if "Content_Length" not in headers:
             self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
 
 @contextmanager

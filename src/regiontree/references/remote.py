@@ -232,7 +232,7 @@ def _walk(place: _Place) -> Iterator[str]:
         for entry in entries:
             name = posixpath.basename(entry["name"].rstrip("/"))
             direct = entry["name"].rstrip("/").rpartition("/")[0] == folder
-            if name and direct and "?" not in name and "#" not in name:
+            if name and direct and not (place.is_http and ("?" in name or "#" in name)):
                 kinds[name] = entry["type"] == "directory"
         files = sorted(name for name, is_folder in kinds.items() if not is_folder)
         yield from (below + name for name in files)
