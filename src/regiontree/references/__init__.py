@@ -1,0 +1,1 @@
+"""Which photographs there are: lists of references, from folders to object stores."""
