@@ -203,18 +203,18 @@ class Forest:
         >>> large = forest.filter(lambda row: row["height"] and row["height"] > 1000)
         ... # doctest: +SKIP
         """
-        chosen = {}
+        rows, chosen = self._rows.pinned(), {}
         for file in self._files():
             mask = self._mask(file)
             if callable(condition):
-                for start, records in self._rows.records(file, _checked(columns)):
+                for start, records in rows.records(file, _checked(columns)):
                     for i, record in enumerate(records, start):
                         mask[i] = mask[i] and bool(condition(record))
             else:
-                mask &= self._rows.holds(file, condition)
+                mask &= rows.holds(file, condition)
             chosen[file] = mask
         forest = Forest.__new__(Forest)
-        forest._rows, forest._chosen = self._rows, chosen
+        forest._rows, forest._chosen = rows, chosen
         return forest
 
     @property

@@ -353,7 +353,7 @@ def _kept_index(
             numbers = _mapped(folder, name.removesuffix(".json") + ".npy")
             if numbers.shape == (3, sum(file.rows for file in files)):
                 best, most = (files, numbers, bool(record["is_single"])), rows
-        except (StoreError, ValueError, LookupError, TypeError, OSError):
+        except (StoreError, ValueError, LookupError, TypeError, OSError, EOFError):
             continue  # it is made anew
     return best
 

@@ -10,7 +10,7 @@ import os
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 from urllib.request import url2pathname
@@ -84,7 +84,7 @@ class Folder(ABC):
         try:
             with self.open(name) as file:
                 return file.read()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise StoreError(f"{self.named(name)}: cannot be read ({reason(error)})") from error
@@ -112,16 +112,17 @@ class LocalFolder(Folder):
     def files(self, below: str = "") -> dict[str, int]:
         try:
             with os.scandir(self.path / below) as entries:
-                prefix = f"{below}/" if below else ""
-                return {
-                    prefix + entry.name: entry.stat().st_size
-                    for entry in entries
-                    if not entry.name.startswith(".") and entry.is_file()
-                }
-        except FileNotFoundError:
+                shown = [entry for entry in entries if not entry.name.startswith(".")]
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be listed ({reason(error)})") from error
+        prefix, found = f"{below}/" if below else "", {}
+        for entry in shown:
+            with suppress(FileNotFoundError):  # removed since it was listed
+                if entry.is_file():
+                    found[prefix + entry.name] = entry.stat().st_size
+        return found
 
     def open(self, name: str) -> IO[bytes]:
         return (self.path / name).open("rb")

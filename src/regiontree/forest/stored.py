@@ -36,6 +36,8 @@ class StoredRows(Rows):
     def __init__(self, store: Store) -> None:
         self.store = store
         self.address = store.address
+        self._index = store.index
+        self._is_pinned = False
         self._open: OrderedDict[str, TableFile] = OrderedDict()
         self._groups: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()
         self._lock = Lock()
@@ -43,29 +45,33 @@ class StoredRows(Rows):
     def __reduce__(self) -> tuple[Any, ...]:
         return StoredRows, (self.store,)
 
+    def pinned(self) -> StoredRows:
+        pinned = StoredRows(self.store)
+        pinned._index, pinned._is_pinned = self._index, True
+        return pinned
+
     @property
     def lengths(self) -> list[int]:
-        return [file.rows for file in self.store.index.files]
+        return [file.rows for file in self._index.files]
 
     @property
     def count(self) -> tuple[int, int]:
-        return self.store.index.count
+        return self._index.count
 
     @property
     def problems(self) -> dict[str, str]:
-        return self.store.problems
+        return self._index.problems
 
     def find(self, key: str) -> tuple[Place, bool] | None:
-        found = self.store.index.find([key])
+        found = self._index.find([key])
         if found.file[0] < 0:
             return None
         return (int(found.file[0]), int(found.row[0])), bool(found.failed[0])
 
     def shown(self, file: int) -> Bools:
-        index = self.store.index
-        mask = np.ones(index.files[file].rows, bool)
-        if file in index.repeated:
-            mask[index.repeated[file][0]] = False
+        mask = np.ones(self._index.files[file].rows, bool)
+        if file in self._index.repeated:
+            mask[self._index.repeated[file][0]] = False
         return mask
 
     def row(self, key: str) -> Row | None:
@@ -76,9 +82,10 @@ class StoredRows(Rows):
             try:
                 row = self._row_at(found[0])
             except GoneError:  # a compaction has put the row into another file
-                if attempt == 2:
+                if attempt == 2 or self._is_pinned:
                     raise
                 self.store.refresh()
+                self._index = self.store.index
                 continue
             if row.id != key:
                 raise StoreError(
@@ -88,7 +95,7 @@ class StoredRows(Rows):
         return None
 
     def _row_at(self, place: Place) -> Row:
-        name = self.store.index.files[place[0]].name
+        name = self._index.files[place[0]].name
         with self._lock:
             file = self._file(name)
             group, row = file.place(place[1])
@@ -117,7 +124,7 @@ class StoredRows(Rows):
             yield start, table.column("id").to_pylist(), failed
 
     def rows(self, file: int, mask: Bools) -> Iterator[tuple[Row, bool]]:
-        opened = TableFile(self.store.folder, self.store.index.files[file].name)
+        opened = TableFile(self.store.folder, self._index.files[file].name)
         try:
             for group, (start, end) in enumerate(opened.bounds):
                 wanted = np.flatnonzero(mask[start:end]).tolist()
@@ -150,7 +157,7 @@ class StoredRows(Rows):
             yield start, table.to_pylist()
 
     def tables(self, file: int, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
-        opened = TableFile(self.store.folder, self.store.index.files[file].name)
+        opened = TableFile(self.store.folder, self._index.files[file].name)
         try:
             yield from opened.groups(columns)
         finally:
@@ -158,7 +165,7 @@ class StoredRows(Rows):
 
     def holds(self, file: int, condition: pc.Expression) -> Bools:
         """For which rows of a file an expression of pyarrow is true."""
-        name = self.store.index.files[file].name
+        name = self._index.files[file].name
         formats = pyarrow("pyarrow.dataset").ParquetFileFormat()
         with self.store.folder.open(name) as opened:
             scanner = formats.make_fragment(opened).scanner(

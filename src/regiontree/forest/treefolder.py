@@ -73,6 +73,9 @@ class FolderRows(Rows):
         if not self._files:
             raise StoreError(tree_problem(folder) or f"{folder}: holds no trees")
 
+    def pinned(self) -> FolderRows:
+        return self
+
     @property
     def lengths(self) -> list[int]:
         return [len(self._files)]
