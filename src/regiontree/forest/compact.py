@@ -26,7 +26,7 @@ from regiontree.forest.layout import (
     remove_journal,
     write_journal,
 )
-from regiontree.forest.parquet import TableFile, TableWriter
+from regiontree.forest.parquet import DamagedError, TableFile, TableWriter
 from regiontree.forest.storage import Folder
 
 if TYPE_CHECKING:
@@ -64,7 +64,11 @@ def compact(
         Called between groups of rows. It may raise an exception, which ends the work.
     """
     finish(folder)
-    Index(folder, living_files(folder)).keep()
+    index = Index(folder, living_files(folder))
+    for name in index.problems:
+        if name.startswith(f"{PARTS}/"):
+            _put_aside(folder, name)
+    index.keep()
     made: list[str] = []
     while True:
         index = Index(folder, living_files(folder))
@@ -144,7 +148,8 @@ def _step(
                 writer.close()
     except _UnreadableError as error:
         finish(folder)
-        folder.move(error.file, f"{DAMAGED}/{error.file.rpartition('/')[2]}")
+        if not _put_aside(folder, error.file):
+            raise
         return []
     write_journal(folder, Journal(list(new.values()), replaced, is_done=True))
     finish(folder)
@@ -157,6 +162,23 @@ class _UnreadableError(StoreError):
     def __init__(self, file: str, error: StoreError) -> None:
         super().__init__(str(error))
         self.file = file
+
+
+def _put_aside(folder: Folder, name: str) -> bool:
+    """Move a file away if it is damaged, as a second look says. Whether it is."""
+    try:
+        file = TableFile(folder, name)
+        try:
+            for _ in file.groups():
+                pass
+        finally:
+            file.close()
+    except DamagedError:
+        folder.move(name, f"{DAMAGED}/{name.rpartition('/')[2]}")
+        return True
+    except StoreError:  # it belongs to another program, for example
+        return False
+    return False
 
 
 def _read(folder: Folder, name: str, columns: list[str]) -> pa.Table:
