@@ -109,8 +109,9 @@ class Forest:
         KeyError
             The id does not stand in the forest.
         """
-        found = self._rows.find(key)
-        row = self._rows.row(key) if found and self._is_chosen(found[0]) else None
+        row = None
+        if self._chosen is None or (found := self._rows.find(key)) and self._is_chosen(found[0]):
+            row = self._rows.row(key)
         if row is None:
             raise KeyError(f"{key!r} does not stand in {self.address}")
         return row

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from regiontree.errors import StoreError
 from regiontree.forest.arrow import pyarrow
+from regiontree.forest.index import Index
 from regiontree.forest.parquet import GoneError, TableFile
 from regiontree.forest.row import Row
 from regiontree.forest.rows import Place, Rows, true_where
@@ -36,8 +37,7 @@ class StoredRows(Rows):
     def __init__(self, store: Store) -> None:
         self.store = store
         self.address = store.address
-        self._index = store.index
-        self._is_pinned = False
+        self._pinned: Index | None = None
         self._open: OrderedDict[str, TableFile] = OrderedDict()
         self._groups: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()
         self._lock = Lock()
@@ -47,8 +47,12 @@ class StoredRows(Rows):
 
     def pinned(self) -> StoredRows:
         pinned = StoredRows(self.store)
-        pinned._index, pinned._is_pinned = self._index, True
+        pinned._pinned = self._index
         return pinned
+
+    @property
+    def _index(self) -> Index:
+        return self._pinned or self.store.index
 
     @property
     def lengths(self) -> list[int]:
@@ -82,10 +86,9 @@ class StoredRows(Rows):
             try:
                 row = self._row_at(found[0])
             except GoneError:  # a compaction has put the row into another file
-                if attempt == 2 or self._is_pinned:
+                if attempt == 2 or self._pinned is not None:
                     raise
                 self.store.refresh()
-                self._index = self.store.index
                 continue
             if row.id != key:
                 raise StoreError(
