@@ -17,7 +17,7 @@ from regiontree.forest.schema import ARRAYS, SHORT, schema
 from regiontree.forest.store import Store, is_store, open_store
 from regiontree.forest.stored import StoredRows
 from regiontree.forest.treefolder import FolderRows
-from regiontree.system.paths import is_url
+from regiontree.references.addresses import clean, local_path, scheme_of, without_login
 from regiontree.tree import RegionTree
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Forest:
             The id does not stand in the forest.
         """
         row = None
-        if self._chosen is None or (found := self._rows.find(key)) and self._is_chosen(found[0]):
+        if self._chosen is None or ((found := self._rows.find(key)) and self._is_chosen(found[0])):
             row = self._rows.row(key)
         if row is None:
             raise KeyError(f"{key!r} does not stand in {self.address}")
@@ -265,6 +265,7 @@ def _rows_at(address: str | Path | Store) -> Rows:
         return StoredRows(address)
     if is_store(address):
         return StoredRows(open_store(address, create=False))
-    if is_url(str(address)):
-        raise StoreError(f"{address}: is no store of trees")
-    return FolderRows(Path(address))
+    text = clean(address)
+    if scheme_of(text):
+        raise StoreError(f"{without_login(text)}: is no store of trees")
+    return FolderRows(Path(local_path(text)))

@@ -70,7 +70,7 @@ def _take(folder: Folder, name: str, own: dict[str, Any]) -> None:
         alone = locked(folder.path) if isinstance(folder, LocalFolder) else nullcontext()
         with alone:
             other = _read(folder, name)
-            if other is not None and not _is_stale(other):
+            if other is not None and other["token"] != own["token"] and not _is_stale(other):
                 raise StoreError(
                     f"{folder.address}: is being written to by 'regiontree {other['doing']}' "
                     f"(process {other['process']} on {other['machine']}, since {other['since']}); "
