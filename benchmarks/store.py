@@ -136,11 +136,11 @@ def codec_rows(trees: list[RegionTree]) -> list[list[object]]:
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in CODECS}
     for tree in trees:
         for name, codec in CODECS.items():
-            start = time.perf_counter()
+            start = time.process_time()
             data = codec.encode(tree.labels)
-            between = time.perf_counter()
+            between = time.process_time()
             labels = codec.decode(data, tree.shape)
-            end = time.perf_counter()
+            end = time.process_time()
             assert np.array_equal(labels, tree.labels), name
             sizes[name].append(len(data))
             times[name].append((between - start, end - between))
@@ -173,14 +173,14 @@ def embedding_rows(trees: list[RegionTree]) -> list[list[object]]:
     rows: list[list[object]] = []
     for name, (column, options) in ways.items():
         file = io.BytesIO()
-        start = time.perf_counter()
+        start = time.process_time()
         pq.write_table(pa.table({"a": column}), file, row_group_size=group, **options)
-        written = time.perf_counter() - start
+        written = time.process_time() - start
         read = []
         for i in range(len(kept) // group):
-            start = time.perf_counter()
+            start = time.process_time()
             pq.ParquetFile(file).read_row_group(i, use_threads=False)
-            read.append(time.perf_counter() - start)
+            read.append(time.process_time() - start)
         size = len(file.getvalue()) / len(kept) / 1e3
         rows.append([name, size, 1e3 * written / len(kept), 1e3 * statistics.median(read)])
     raw = sum(one.nbytes for one in kept) / len(kept) / 1e3
@@ -242,9 +242,9 @@ def generate(folder: str, rows: int, shard_rows: int) -> dict[str, Any]:
                 part = table.slice(0, len(ids))
                 writer.write(part.set_column(0, part.schema.field(0), ids))
             writer.close()
-    start_time = time.perf_counter()
+    start_time = time.process_time()
     store.index.keep()
-    return {"index": time.perf_counter() - start_time}
+    return {"index": time.process_time() - start_time}
 
 
 def read(folder: str, rows: int) -> dict[str, Any]:
@@ -252,24 +252,24 @@ def read(folder: str, rows: int) -> dict[str, Any]:
     rng = np.random.default_rng(1)
     wanted = generated_ids(0, rows).take(pa.array(rng.integers(0, rows, LOOK_UPS))).to_pylist()
     before = resident()
-    start = time.perf_counter()
+    start = time.process_time()
     forest = Forest(folder)
     assert forest[wanted[0]].n_nodes == 7
-    opened = time.perf_counter() - start
+    opened = time.process_time() - start
     times = []
     for key in wanted[1:]:
-        start = time.perf_counter()
+        start = time.process_time()
         assert forest[key].n_nodes == 7
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     memory = resident() - before
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(forest) == rows
-    counted = time.perf_counter() - start
+    counted = time.process_time() - start
     asked = pa.concat_arrays([generated_ids(0, rows), generated_ids(rows, 2 * rows)])
     store = open_store(folder)
-    start = time.perf_counter()
+    start = time.process_time()
     known = store.known(asked)
-    listed = time.perf_counter() - start
+    listed = time.process_time() - start
     assert known[:rows].all()
     assert not known[rows:].any()
     return {
@@ -325,9 +325,9 @@ def compact(folder: str) -> dict[str, Any]:
     store.known(["warm up"])
     before = resident()
     forget_most()
-    start = time.perf_counter()
+    start = time.process_time()
     store.compact(final=True)
-    return {"seconds": time.perf_counter() - start, "memory": most_resident() - before}
+    return {"seconds": time.process_time() - start, "memory": most_resident() - before}
 
 
 def compaction_rows(rows: list[int]) -> list[list[object]]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["StoredRows"]
 
 _OPEN_FILES = 16
-_KEPT_GROUPS = 4
+_KEPT_GROUPS = 8
 
 Bools = NDArray[np.bool_]
 
@@ -39,7 +39,7 @@ class StoredRows(Rows):
         self.address = store.address
         self._pinned: Index | None = None
         self._open: OrderedDict[str, TableFile] = OrderedDict()
-        self._groups: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()
+        self._groups: OrderedDict[tuple[str, int, tuple[str, ...] | None], pa.Table] = OrderedDict()
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -80,11 +80,12 @@ class StoredRows(Rows):
 
     def row(self, key: str) -> Row | None:
         for attempt in range(3):
-            found = self.find(key)
-            if found is None:
+            index = self._index  # another thread may refresh the store's
+            found = index.find([key])
+            if found.file[0] < 0:
                 return None
             try:
-                row = self._row_at(found[0])
+                row = row_of(*self.group(index.files[found.file[0]].name, int(found.row[0])))
             except GoneError:  # a compaction has put the row into another file
                 if attempt == 2 or self._pinned is not None:
                     raise
@@ -97,19 +98,29 @@ class StoredRows(Rows):
             return row
         return None
 
-    def _row_at(self, place: Place) -> Row:
-        name = self._index.files[place[0]].name
+    def group(
+        self, name: str, row: int, columns: tuple[str, ...] | None = None
+    ) -> tuple[pa.Table, int]:
+        """The group that holds a row of a file, and the row's number in it.
+
+        The groups that were asked for last are kept. `columns` None: all columns.
+        """
         with self._lock:
             file = self._file(name)
-            group, row = file.place(place[1])
-            key = (name, group)
+            group, i = file.place(row)
+            key = (name, group, columns)
             if key not in self._groups:
-                self._groups[key] = file.group(group)
+                self._groups[key] = file.group(group, columns)
                 while len(self._groups) > _KEPT_GROUPS:
                     self._groups.popitem(last=False)
             self._groups.move_to_end(key)
-            table = self._groups[key]
-        return row_of(table, row)
+            return self._groups[key], i
+
+    def bounds(self, name: str, row: int) -> tuple[int, int]:
+        """The first row of the group that holds a row of a file, and the row after its last."""
+        with self._lock:
+            file = self._file(name)
+            return file.bounds[file.place(row)[0]]
 
     def _file(self, name: str) -> TableFile:
         if name not in self._open:
