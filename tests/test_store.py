@@ -162,7 +162,9 @@ def test_a_store_holds_what_was_added(tmp_path):
         forest["other"]
 
 
-def test_known_ids(tmp_path):
+@pytest.mark.parametrize("at_once", [1, 2, 1 << 20])
+def test_known_ids(tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(index, "_AT_ONCE", at_once)
     store, rows = filled(tmp_path / "s")
     store.add(table_of([failed_row("bad")]))
     asked = ["none", rows[7].id, "bad", rows[0].id, rows[7].id]
@@ -252,6 +254,12 @@ def test_other_settings_are_refused(tmp_path):
 def test_other_stores_are_refused(tmp_path, text, said):
     (tmp_path / "_store.json").write_text(text)
     with pytest.raises(StoreError, match=said):
+        open_store(tmp_path)
+
+
+def test_a_folder_of_trees_becomes_no_store(tmp_path):
+    hand_tree().save(tmp_path / "a.npz")
+    with pytest.raises(StoreError, match=r"holds trees as files \(a.npz\)"):
         open_store(tmp_path)
 
 
