@@ -21,6 +21,7 @@ __all__ = [
     "SettingsError",
     "SolverError",
     "SourceError",
+    "StoreError",
     "TreeError",
     "TreeFileError",
     "UnusedSettingError",
@@ -80,6 +81,10 @@ class BackboneError(RegionTreeError):
 
 class MissingExtraError(BackboneError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
+
+
+class StoreError(RegionTreeError):
+    """A store of trees is damaged, has another schema or settings, or is being written to."""
 
 
 class SolverError(RegionTreeError):
