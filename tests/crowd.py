@@ -32,6 +32,8 @@ class Colours:
     def features(self, pixels):
         if self.kind == "slow":
             time.sleep(float(self.place))
+        if self.kind == "blocks":  # no part can be written any more
+            Path(self.place).write_bytes(b"in the way")
         if self.kind == "dies once":
             died = Path(self.place)
             if not died.exists():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,15 @@ from conftest import refused
 from crowd import add_network, add_photos, references, row_facts, tree_facts
 from PIL import Image
 
-from regiontree import RegionParser, RegionTree
+from regiontree import Forest, RegionParser, RegionTree
+from regiontree.engines import pool
 from regiontree.engines.batch import plan, segment
+from regiontree.engines.collection import CollectionSummary, segment_collection, settings_record
+from regiontree.engines.engine import ENGINES, LARGEST, EngineOptions, Status, cut
+from regiontree.engines.pool import Pool
 from regiontree.engines.process import decoded, features, process, trees
-from regiontree.errors import RegionTreeError
+from regiontree.errors import RegionTreeError, StoreError
+from regiontree.forest.store import Store, open_store
 from regiontree.images import IMAGE_SUFFIXES
 from regiontree.references.reference import Reference
 
@@ -162,3 +169,191 @@ def test_a_photograph_that_lost_its_features_is_an_error(parser, tmp_path):
     (row,) = trees([staged], parser)
     assert row.tree is None
     assert "features" in row.error
+
+
+# -- batches --------------------------------------------------------------------------------------
+
+
+def names(number: int) -> list[Reference]:
+    return [Reference(f"{i:06}", f"{i}.png", f"{i}.png") for i in range(number)]
+
+
+@pytest.mark.parametrize("number", [0, 1, 5, 70, 1000])
+def test_batches_are_cut_by_the_order_alone(number):
+    batches = list(cut(names(number)))
+    assert [one for batch in batches for one in batch] == names(number)
+    assert batches[:-1] == list(cut(names(number + 7)))[: len(batches[:-1])]
+    sizes = list(map(len, batches))
+    assert max(sizes, default=0) <= LARGEST
+    assert all(size == 1 or size * 32 <= sum(sizes[:at]) for at, size in enumerate(sizes))
+
+
+def test_references_are_read_as_they_are_needed():
+    def endless() -> Iterator[Reference]:
+        number = 0
+        while True:
+            yield from names(1)
+            number += 1
+
+    assert len(list(islice(cut(endless()), 1000))) == 1000
+
+
+# -- a collection ---------------------------------------------------------------------------------
+
+
+class Listed:
+    """References, with what was left out of them."""
+
+    def __init__(self, references: list[Reference], problems: dict[str, str] | None = None) -> None:
+        self.references, self.problems = references, problems or {}
+
+    def __iter__(self) -> Iterator[Reference]:
+        return iter(self.references)
+
+
+def ran(
+    photos: Path,
+    place: Path,
+    parser: RegionParser,
+    *,
+    engine: str = "local",
+    workers: int | None = 0,
+    problems: dict[str, str] | None = None,
+    **more: object,
+) -> tuple[CollectionSummary, Store]:
+    """A run over the files of a folder, into a store."""
+    store = open_store(place, settings_record(parser))
+    made = ENGINES.get(engine)(EngineOptions(parser, store, workers, more))
+    listing = Listed(references(photos), problems)
+    return segment_collection(listing, store, made, name=engine), store
+
+
+def rows_of(store: Store) -> list[tuple[object, ...]]:
+    """All that a store holds, in the order of the ids."""
+    return sorted((row_facts(row) for row in Forest(store.address).rows()), key=lambda row: row[0])
+
+
+@pytest.fixture(scope="module")
+def crowd(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
+    """A folder with 40 photographs, two of them broken, and the rows that it has."""
+    photos = add_photos(tmp_path_factory.mktemp("crowd") / "in", 40, broken=(7, 21), red=(33,))
+    return photos, list(map(row_facts, process(references(photos), make_parser())))
+
+
+def test_every_photograph_has_one_row(crowd, parser, tmp_path):
+    photos, expected = crowd
+    summary, store = ran(photos, tmp_path / "store", parser)
+    assert (summary.done, summary.skipped, summary.failed) == (38, 0, 2)
+    assert (summary.listed, summary.interrupted) == (40, False)
+    assert set(summary.failures) == {"007.png", "021.png"}
+    assert rows_of(store) == expected
+    assert list((tmp_path / "store").glob("shard-*.parquet"))
+    assert not list((tmp_path / "store" / "_parts").glob("*"))
+
+
+@pytest.mark.parametrize("workers", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4))])
+def test_rows_do_not_depend_on_the_number_of_workers(crowd, parser, tmp_path, workers):
+    photos, expected = crowd
+    summary, store = ran(photos, tmp_path / "store", parser, workers=workers)
+    assert (summary.done, summary.failed) == (38, 2)
+    assert rows_of(store) == expected
+
+
+def test_a_second_run_does_the_rest_and_tries_failed_ones_again(crowd, parser, tmp_path):
+    photos, expected = crowd
+    copied = tmp_path / "in"
+    shutil.copytree(photos, copied)
+    for file in sorted(copied.iterdir())[10:]:
+        file.rename(tmp_path / file.name)
+    first, _ = ran(copied, tmp_path / "store", parser)
+    assert (first.done, first.skipped, first.failed) == (9, 0, 1)
+    for file in sorted(tmp_path.glob("*.png")):
+        file.rename(copied / file.name)
+    second, store = ran(copied, tmp_path / "store", parser)
+    assert (second.done, second.skipped, second.failed) == (29, 9, 2)
+    Image.new("RGB", (64, 40), (9, 9, 9)).save(copied / "007.png")
+    third, _ = ran(copied, tmp_path / "store", parser)
+    assert (third.done, third.skipped, third.failed) == (1, 38, 1)
+    assert [row[0] for row in rows_of(store)] == [row[0] for row in expected]
+    assert [row[0] for row in rows_of(store) if row[3] is not None] == ["021.png"]
+
+
+def test_an_interruption_keeps_what_is_written(crowd, parser, tmp_path):
+    photos, expected = crowd
+    store = open_store(tmp_path / "store", settings_record(parser))
+    seen = []
+
+    def stop(status: Status) -> None:
+        seen.append(status.id)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+
+    engine = Pool(EngineOptions(parser, store, 0))
+    summary = segment_collection(Listed(references(photos)), store, engine, on_status=stop)
+    assert summary.interrupted
+    assert summary.done == 5
+    assert len(rows_of(store)) == 5
+    again, store = ran(photos, tmp_path / "store", parser)
+    assert (again.done, again.skipped) == (33, 5)
+    assert rows_of(store) == expected
+
+
+def test_a_photograph_that_kills_its_process_fails_alone(crowd, site, tmp_path):
+    photos, _ = crowd
+    parser = make_parser("dies")
+    summary, store = ran(photos, tmp_path / "store", parser, workers=2)
+    assert (summary.done, summary.failed) == (37, 3)
+    assert "ended twice" in summary.failures["033.png"]
+    assert len(rows_of(store)) == 40
+
+
+def test_what_cannot_be_listed_is_told(crowd, parser, tmp_path):
+    photos, _ = crowd
+    summary, _ = ran(photos, tmp_path / "store", parser, problems={"s3://b/": "no rights"})
+    assert summary.failed == 3
+    assert summary.failures["s3://b/"] == "s3://b/: no rights"
+
+
+def test_two_runs_do_not_write_to_one_store(crowd, parser, tmp_path):
+    photos, _ = crowd
+    store = open_store(tmp_path / "store", settings_record(parser))
+    with store.writing("segment"), refused(StoreError, "segment"):
+        ran(photos, tmp_path / "store", parser)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_store_that_cannot_be_written_ends_the_run(crowd, site, tmp_path, workers):
+    photos, _ = crowd
+    parts = tmp_path / "store" / "_parts"
+    with refused(StoreError, "_parts"):
+        ran(photos, tmp_path / "store", make_parser(f"blocks@{parts}"), workers=workers)
+
+
+def test_a_long_collection_gets_workers_after_a_while(crowd, parser, tmp_path, monkeypatch):
+    photos, expected = crowd
+    monkeypatch.setattr(pool, "usual_workers", lambda parser: 2)
+    monkeypatch.setattr(pool, "pays", lambda seconds, left: len(seconds) == 3)
+    said: list[str] = []
+    store = open_store(tmp_path / "store", settings_record(parser))
+    engine = Pool(EngineOptions(parser, store, None, notice=said.append))
+    segment_collection(Listed(references(photos)), store, engine)
+    assert engine.workers == 2
+    assert rows_of(store) == expected
+
+
+def test_a_model_of_the_users_own_stays_here_and_workers_ask_it(crowd, parser, tmp_path):
+    photos, _ = crowd
+    seen = []
+
+    class Own:
+        name, digest, patch, dim = "own", "1", 8, 3
+        dtype, device = torch.float32, torch.device("cpu")
+
+        def features(self, pixels):
+            seen.append(len(pixels))
+            return torch.nn.functional.avg_pool2d(pixels, 8).permute(0, 2, 3, 1) + 0.1
+
+    own = RegionParser(backbone=Own(), parts=6, size=64)
+    summary, _ = ran(photos, tmp_path / "store", own, workers=2)
+    assert summary.done == 38
+    assert seen == [1] * 38
