@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,42 +17,39 @@ import numpy as np
 import pytest
 import torch
 from conftest import refused
-from crowd import add_network, add_photos, references, row_facts, tree_facts
+from crowd import (
+    SETTINGS,
+    Listed,
+    add_photos,
+    make_parser,
+    path_of_python,
+    ran,
+    references,
+    row_facts,
+    rows_of,
+    tree_facts,
+)
 from PIL import Image
+from test_workers import wait_for
+from typer.testing import CliRunner
 
-from regiontree import Forest, RegionParser, RegionTree
+from regiontree import RegionParser, RegionTree
+from regiontree.cli import app
 from regiontree.engines import pool
 from regiontree.engines.batch import plan, segment
-from regiontree.engines.collection import CollectionSummary, segment_collection, settings_record
-from regiontree.engines.engine import ENGINES, LARGEST, EngineOptions, Status, cut
+from regiontree.engines.collection import segment_collection, settings_record
+from regiontree.engines.engine import LARGEST, EngineOptions, Status, cut
 from regiontree.engines.pool import Pool
 from regiontree.engines.process import decoded, features, process, trees
 from regiontree.errors import RegionTreeError, StoreError
-from regiontree.forest.store import Store, open_store
+from regiontree.forest.store import open_store
 from regiontree.images import IMAGE_SUFFIXES
 from regiontree.references.reference import Reference
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of the package that brings the network ``tiny``, which is on the path."""
-    folder = add_network(tmp_path_factory.mktemp("site"))
-    sys.path.insert(0, str(folder))
-    from regiontree.backbones.registry import FAMILIES
-
-    FAMILIES._looked = False  # other tests have looked for packages before
-    yield folder
-    sys.path.remove(str(folder))
 
 
 @pytest.fixture
 def parser(site: Path) -> RegionParser:
     return make_parser()
-
-
-def make_parser(accident: str = "none", **more: object) -> RegionParser:
-    given = {"parts": 6, "size": 64, "smooth": {"steps": 0}, **more}
-    return RegionParser(backbone=f"tiny:{accident}", device="cpu", **given)
 
 
 # -- a batch --------------------------------------------------------------------------------------
@@ -201,45 +201,6 @@ def test_references_are_read_as_they_are_needed():
 # -- a collection ---------------------------------------------------------------------------------
 
 
-class Listed:
-    """References, with what was left out of them."""
-
-    def __init__(self, references: list[Reference], problems: dict[str, str] | None = None) -> None:
-        self.references, self.problems = references, problems or {}
-
-    def __iter__(self) -> Iterator[Reference]:
-        return iter(self.references)
-
-
-def ran(
-    photos: Path,
-    place: Path,
-    parser: RegionParser,
-    *,
-    engine: str = "local",
-    workers: int | None = 0,
-    problems: dict[str, str] | None = None,
-    **more: object,
-) -> tuple[CollectionSummary, Store]:
-    """A run over the files of a folder, into a store."""
-    store = open_store(place, settings_record(parser))
-    made = ENGINES.get(engine)(EngineOptions(parser, store, workers, more))
-    listing = Listed(references(photos), problems)
-    return segment_collection(listing, store, made, name=engine), store
-
-
-def rows_of(store: Store) -> list[tuple[object, ...]]:
-    """All that a store holds, in the order of the ids."""
-    return sorted((row_facts(row) for row in Forest(store.address).rows()), key=lambda row: row[0])
-
-
-@pytest.fixture(scope="module")
-def crowd(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
-    """A folder with 40 photographs, two of them broken, and the rows that it has."""
-    photos = add_photos(tmp_path_factory.mktemp("crowd") / "in", 40, broken=(7, 21), red=(33,))
-    return photos, list(map(row_facts, process(references(photos), make_parser())))
-
-
 def test_every_photograph_has_one_row(crowd, parser, tmp_path):
     photos, expected = crowd
     summary, store = ran(photos, tmp_path / "store", parser)
@@ -357,3 +318,126 @@ def test_a_model_of_the_users_own_stays_here_and_workers_ask_it(crowd, parser, t
     summary, _ = ran(photos, tmp_path / "store", own, workers=2)
     assert summary.done == 38
     assert seen == [1] * 38
+
+
+# -- the command line -----------------------------------------------------------------------------
+
+
+def command(site: Path, *arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
+    """``regiontree segment`` with the network ``tiny``."""
+    given = [sys.executable, "-m", "regiontree", "segment", *map(str, arguments),
+             "--backbone", "tiny:none", *SETTINGS]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": path_of_python(site)}
+    return subprocess.run(given, capture_output=True, text=True, env=environment, **more)
+
+
+def test_a_folder_becomes_a_store(crowd, site, tmp_path):
+    photos, expected = crowd
+    (photos / "notes.md").touch()
+    done = command(site, photos, "-o", tmp_path / "s", "--format", "parquet", "--json")
+    (photos / "notes.md").unlink()
+    assert done.returncode == 1, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["planned"], said["done"], said["failed"]) == (40, 38, 2)
+    assert (said["engine"], said["left_out"]) == ("local", {".md": 1})
+    assert "failed: " + expected[7][3] in done.stderr
+    assert rows_of(open_store(tmp_path / "s", create=False)) == expected
+    again = command(site, photos, "-o", tmp_path / "s", "--json")  # it is a store
+    assert json.loads(again.stdout)["skipped"] == 38
+
+
+def test_a_store_is_told_and_a_folder_of_files_stays_one(crowd, site, tmp_path):
+    photos, _ = crowd
+    one = photos / "000.png"
+    plain = command(site, one, "-o", tmp_path / "trees")
+    assert plain.returncode == 0, plain.stderr
+    assert [file.name for file in (tmp_path / "trees").glob("*.npz")] == ["000.npz"]
+    stored = command(site, one, "-o", tmp_path / "store", "--format", "parquet")
+    assert "store" in stored.stderr
+    mixed = command(site, one, "-o", tmp_path / "trees", "--format", "parquet")
+    assert mixed.returncode == 2
+    assert "convert" in mixed.stderr
+
+
+def test_a_store_has_one_record_of_settings(crowd, site, tmp_path):
+    photos, _ = crowd
+    arguments = (photos / "000.png", "-o", tmp_path / "s", "--format", "parquet")
+    assert command(site, *arguments).returncode == 0
+    other = command(site, *arguments, "--seed", 7)
+    assert other.returncode == 2
+    assert "seed 1234 -> 7" in other.stderr
+
+
+def test_a_network_that_is_not_there_leaves_no_store(crowd, site, tmp_path):
+    photos, _ = crowd
+    done = command(site, photos, "-o", tmp_path / "s", "--format", "parquet", "--set",
+                   "backbone.name=tiny:missing")  # fmt: skip
+    assert done.returncode == 2
+    assert not list((tmp_path / "s").glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "facts"),
+    [
+        (("--format", "png"), ["png", "parquet"]),
+        (("--engine", "spark"), ["spark", "torchrun"]),
+        (("--engine", "ray", "--format", "npz"), ["npz", "ray"]),
+        (("--ray-address", "a:1"), ["--ray-address", "--engine ray"]),
+        (("--column", "url"), ["--column", "table"]),
+        (("--format", "parquet", "--pictures"), ["--pictures", "store"]),
+        (("--format", "parquet", "--overwrite"), ["--overwrite", "store"]),
+        (("--format", "parquet", "--mask", "m.png"), ["--mask", "store"]),
+        (("--engine", "torchrun"), ["torchrun --nproc_per_node"]),
+    ],
+)
+def test_contradictions_are_refused(crowd, tmp_path, arguments, facts):
+    photos, _ = crowd
+    done = CliRunner().invoke(
+        app, ["segment", str(photos), "-o", str(tmp_path / "s"), "--backbone", "tiny:none",
+              *SETTINGS, *arguments]
+    )  # fmt: skip
+    assert done.exit_code == 2
+    assert all(fact in done.stderr for fact in facts), done.stderr
+    assert not (tmp_path / "s").exists()
+
+
+def test_nothing_to_do_is_said(site, tmp_path):
+    (tmp_path / "in").mkdir()
+    done = command(site, tmp_path / "in", "-o", tmp_path / "s", "--format", "parquet")
+    assert done.returncode == 2
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_killed_run_is_finished_by_the_same_command(crowd, site, tmp_path):
+    photos, expected = crowd
+    given = [sys.executable, "-m", "regiontree", "segment", str(photos), "-o", str(tmp_path / "s"),
+             "--format", "parquet", "--backbone", "tiny:none", *SETTINGS]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": path_of_python(site)}
+    process = subprocess.Popen(given, env=environment, stderr=subprocess.DEVNULL)
+    wait_for(lambda: len(list(tmp_path.glob("s/_parts/*.parquet"))) > 5)
+    process.kill()
+    process.wait()
+    (tmp_path / "s/_parts/.half").write_bytes(b"PAR1 a part that was being written")
+    done = command(site, photos, "-o", tmp_path / "s", "--json")
+    said = json.loads(done.stdout)
+    assert 5 < said["skipped"] < 38
+    assert said["done"] + said["skipped"] == 38
+    assert rows_of(open_store(tmp_path / "s", create=False)) == expected
+
+
+@pytest.mark.distributed
+def test_processes_of_torchrun_share_a_collection(crowd, site, tmp_path):
+    photos, expected = crowd
+    given = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes", "1",
+             "--nproc_per_node", "2", "-m", "regiontree", "segment", str(photos), "-o",
+             str(tmp_path / "s"), "--engine", "torchrun", "--json", "--backbone", "tiny:slow@0.05",
+             *SETTINGS]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": path_of_python(site)}
+    done = subprocess.run(given, capture_output=True, text=True, env=environment)
+    said = json.loads(done.stdout)
+    assert (said["planned"], said["done"], said["failed"]) == (40, 38, 2), done.stderr
+    found = rows_of(open_store(tmp_path / "s", create=False))
+    assert [row[0] for row in found] == [row[0] for row in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one[3:] == other[3:]
+        assert one[2] is None or one[2][:6] == other[2][:6]  # the arrays
