@@ -88,14 +88,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
+def site_of_processes(site: Path) -> Iterator[Path]:
+    """The same folder, which processes that are started find, too."""
+    from crowd import path_of_python
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path_of_python(site))
+        yield site
+
+
+@pytest.fixture(scope="module")
 def crowd(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
     """A folder with 40 photographs, two of them broken, and the rows that it has."""
-    from crowd import add_photos, make_parser, references, row_facts
-
-    from regiontree.engines.process import process
+    from crowd import add_photos, expected_rows, make_parser
 
     photos = add_photos(tmp_path_factory.mktemp("crowd") / "in", 40, broken=(7, 21), red=(33,))
-    return photos, list(map(row_facts, process(references(photos), make_parser())))
+    return photos, expected_rows(photos, make_parser())
 
 
 @pytest.fixture

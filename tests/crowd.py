@@ -13,6 +13,7 @@ from PIL import Image
 from regiontree import Forest, RegionParser, RegionTree
 from regiontree.engines.collection import CollectionSummary, segment_collection, settings_record
 from regiontree.engines.engine import ENGINES, EngineOptions
+from regiontree.engines.process import process
 from regiontree.forest.row import Row
 from regiontree.forest.store import Store, open_store
 from regiontree.references.reference import Reference
@@ -46,6 +47,8 @@ class Colours:
         red = bool((pixels[:, 0] == 1).all())
         if red and self.kind == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
+        if red and self.kind == "red is slow":
+            time.sleep(float(self.place))
         return torch.nn.functional.avg_pool2d(pixels, 8).permute(0, 2, 3, 1) + 0.1
 
 
@@ -112,6 +115,11 @@ def make_parser(accident: str = "none", **more: object) -> RegionParser:
     """The parser that the command line makes with :data:`SETTINGS`."""
     given = {"parts": 6, "size": 64, "smooth": {"steps": 0}, **more}
     return RegionParser(backbone=f"tiny:{accident}", device="cpu", **given)
+
+
+def expected_rows(photos: Path, parser: RegionParser) -> list[tuple[object, ...]]:
+    """The rows that one undisturbed process makes of the files of a folder."""
+    return list(map(row_facts, process(references(photos), parser)))
 
 
 class Listed:

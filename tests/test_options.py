@@ -109,7 +109,8 @@ def test_the_options_of_a_store_reach_the_work(
     done = call(
         "segment", "list.parquet", "s3://photos/", "-o", "s3://trees/", "--engine", "ray",
         "--ray-address", "head:6379", "--format", "parquet", "--column", "url",
-        "--id-column", "key", "--workers", 3, "--device", "cuda", "--parts", 20, "--json", "--overwrite",
+        "--id-column", "key", "--workers", 3, "--device", "cuda", "--parts", 20, "--json",
+        "--overwrite",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     assert not parsed
