@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import blocks, refused
-from crowd import (
+from crowd import Listed, expected_rows, make_parser, ran, references, rows_of
     Listed,
     make_parser,
     ran,
