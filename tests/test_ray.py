@@ -62,12 +62,13 @@ def test_a_photograph_that_kills_its_process_fails_alone(node, crowd, tmp_path):
     assert len(rows_of(store)) == 40
 
 
-def test_a_slow_photograph_holds_up_no_other(node, crowd, tmp_path):
+def test_a_slow_photograph_holds_up_no_other(node, crowd, tmp_path, monkeypatch):
     photos, _ = crowd
     parser = make_parser("red is slow@3")
     store = open_store(tmp_path / "s", settings_record(parser))
     from regiontree.engines.ray import RayEngine
 
+    monkeypatch.setattr("regiontree.engines.ray._WAVE", 30)  # so there are two
     order: list[str] = []
     engine = RayEngine(EngineOptions(parser, store))
     segment_collection(

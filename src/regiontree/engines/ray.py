@@ -166,6 +166,7 @@ class RayEngine:
         with quiet(self.ray) as context:
             context.max_errored_blocks = -1  # what has no status is done again
             context.execution_no_progress_timeout_s = _DAY
+            context.max_consecutive_actor_init_deaths = _RETRIES  # a machine may die meanwhile
             stages = self._stages(list(map(references_table, wave)))
             blocks = iter(
                 stages.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)

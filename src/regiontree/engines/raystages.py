@@ -117,7 +117,10 @@ class Network:
     """
 
     def __init__(self, plan: Plan, own: Any) -> None:
-        self.parser = _with_network(plan, own)
+        import ray
+
+        model = None if own is None else ray.get(own)
+        self.parser = _with_network(plan, model)
         if plan.device == "cpu":  # there is an actor for each core
             torch.set_num_threads(1)
         self.parser.backbone  # noqa: B018 - loaded now, beside the first decoding

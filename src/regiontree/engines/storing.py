@@ -251,7 +251,10 @@ def _into_store(
             progress.bar = bar
             options = EngineOptions(parser, store, chosen.workers, more, progress.say)
             with redirect_stdout(sys.stderr):  # Ray prints there what its machines say
-                engine: Engine = ENGINES.get(name)(options)
+                try:
+                    engine: Engine = ENGINES.get(name)(options)
+                except KeyboardInterrupt:
+                    return CollectionSummary(store.address, name, interrupted=True)
                 return segment_collection(
                     listing,
                     store,
