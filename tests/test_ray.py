@@ -10,12 +10,6 @@ import pytest
 import torch
 from conftest import blocks, refused
 from crowd import Listed, expected_rows, make_parser, ran, references, rows_of
-    Listed,
-    make_parser,
-    ran,
-    references,
-    rows_of,
-)
 
 from regiontree import RegionParser
 from regiontree.engines.collection import segment_collection, settings_record
