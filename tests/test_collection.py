@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
@@ -14,6 +15,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import refused
@@ -21,6 +24,7 @@ from crowd import (
     SETTINGS,
     Listed,
     add_photos,
+    expected_rows,
     make_parser,
     path_of_python,
     ran,
@@ -39,6 +43,7 @@ from regiontree.engines import pool
 from regiontree.engines.batch import plan, segment
 from regiontree.engines.collection import segment_collection, settings_record
 from regiontree.engines.engine import LARGEST, EngineOptions, Status, cut
+from regiontree.engines.engine import done as written_batch
 from regiontree.engines.pool import Pool
 from regiontree.engines.process import decoded, features, process, trees
 from regiontree.errors import RegionTreeError, StoreError
@@ -268,6 +273,32 @@ def test_a_photograph_that_kills_its_process_fails_alone(crowd, site, tmp_path):
     assert len(rows_of(store)) == 40
 
 
+def test_a_worker_that_dies_once_loses_nothing(crowd, site, tmp_path):
+    photos, _ = crowd
+    parser = make_parser(f"dies once@{tmp_path / 'died'}")
+    summary, store = ran(photos, tmp_path / "store", parser, workers=2)
+    assert (tmp_path / "died").exists()
+    assert (summary.done, summary.failed) == (38, 2)
+    assert rows_of(store) == expected_rows(photos, parser)
+
+
+def test_a_part_that_is_written_twice_is_one_file(crowd, parser, tmp_path):
+    photos, _ = crowd
+    store = open_store(tmp_path / "store", settings_record(parser))
+    for _ in range(2):
+        statuses = written_batch(references(photos)[:9], parser, store)
+    assert [status.error is None for status in statuses] == [True] * 7 + [False, True]
+    assert len(list((tmp_path / "store" / "_parts").iterdir())) == 1
+
+
+def test_errors_are_listed_by_the_forest(crowd, parser, tmp_path):
+    photos, expected = crowd
+    _, store = ran(photos, tmp_path / "store", parser)
+    assert Forest(store.address).errors() == {
+        row[0]: row[3] for row in expected if row[3] is not None
+    }
+
+
 def test_what_cannot_be_listed_is_told(crowd, parser, tmp_path):
     photos, _ = crowd
     summary, _ = ran(photos, tmp_path / "store", parser, problems={"s3://b/": "no rights"})
@@ -357,6 +388,40 @@ def test_a_store_is_told_and_a_folder_of_files_stays_one(crowd, site, tmp_path):
     mixed = command(site, one, "-o", tmp_path / "trees", "--format", "parquet")
     assert mixed.returncode == 2
     assert "convert" in mixed.stderr
+
+
+@pytest.mark.parametrize(
+    "kind", ["list.txt", "table.jsonl", "table.parquet", "shard.tar", "file://"]
+)
+def test_inputs_that_need_a_store_get_one(crowd, site, tmp_path, kind):
+    photos, expected = crowd
+    files = [photos / f"{i:03}.png" for i in range(3)]
+    source, ids = tmp_path / kind, [f"photo {i}" for i in range(3)]
+    options = []
+    if kind == "list.txt":
+        source.write_text("".join(f"{file}\n" for file in files))
+    elif kind == "shard.tar":
+        with tarfile.open(source, "w") as tar:
+            for file in files:
+                tar.add(file, file.name)
+    elif kind == "file://":
+        source = files[0].as_uri()
+        files = files[:1]
+    else:
+        rows = [{"key": key, "url": str(file)} for key, file in zip(ids, files, strict=True)]
+        if kind.endswith("jsonl"):
+            source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        else:
+            pq.write_table(pa.Table.from_pylist(rows), source)
+        options = ["--column", "url", "--id-column", "key"]
+    done = command(site, source, "-o", tmp_path / "s", *options)
+    assert done.returncode == 0, done.stderr
+    assert f"{source} is" in done.stderr
+    found = rows_of(open_store(tmp_path / "s", create=False))
+    assert [row[5] for row in found] == [row[5] for row in expected[: len(files)]]
+    assert [row[2][:6] for row in found] == [row[2][:6] for row in expected[: len(files)]]
+    if options:
+        assert [row[0] for row in found] == ids
 
 
 def test_a_store_has_one_record_of_settings(crowd, site, tmp_path):
