@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,7 @@ def cluster(site_of_processes: Path) -> Iterator[Any]:
 
     given = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        started = Cluster(True, head_node_args={**given, "_temp_dir": folder})
+        started = Cluster(True, head_node_args={**given, "temp_dir": folder})
         started.nodes = [started.add_node(**given, wait=False) for _ in range(2)]
         started.wait_for_nodes()
         yield started

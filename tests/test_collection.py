@@ -37,7 +37,7 @@ from PIL import Image
 from test_workers import wait_for
 from typer.testing import CliRunner
 
-from regiontree import RegionParser, RegionTree
+from regiontree import Forest, RegionParser, RegionTree
 from regiontree.cli import app
 from regiontree.engines import pool
 from regiontree.engines.batch import plan, segment

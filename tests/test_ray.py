@@ -202,7 +202,8 @@ def test_a_photograph_is_the_same_after_its_way(site, crowd):
 def test_the_command_starts_a_cluster_and_ends_it(crowd, site_of_processes, tmp_path):
     photos, expected = crowd
     given = [sys.executable, "-m", "regiontree", "segment", str(photos), "-o", str(tmp_path / "s"),
-             "--engine", "ray", "--workers", "1", "--json", "--backbone", "tiny:none", *SETTINGS]  # fmt: skip
+             "--engine", "ray", "--workers", "1", "--json", "--backbone", "tiny:none",
+             *SETTINGS]  # fmt: skip
     (tmp_path / "t").mkdir()
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     environment["TMPDIR"] = str(tmp_path / "t")

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -168,15 +169,15 @@ class RayEngine:
             context.execution_no_progress_timeout_s = _DAY
             context.max_consecutive_actor_init_deaths = _RETRIES  # a machine may die meanwhile
             stages = self._stages(list(map(references_table, wave)))
-            blocks = iter(
-                stages.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
-            )
-        for block in blocks:
-            values = block.to_pylist()
-            for row in values:
-                if (stop := row.pop("stop")) is not None:
-                    raise error_of(json.loads(stop))
-            yield [Status(**row) for row in values]
+            whole = {"batch_size": None, "batch_format": "pyarrow", "prefetch_batches": 0}
+            coming: Any = iter(stages.iter_batches(**whole))
+        with closing(coming) as blocks:  # else Ray Data would end some time after Ray
+            for block in blocks:
+                values = block.to_pylist()
+                for row in values:
+                    if (stop := row.pop("stop")) is not None:
+                        raise error_of(json.loads(stop))
+                yield [Status(**row) for row in values]
 
     def _stages(self, blocks: list[Any]) -> Any:
         """What Ray Data runs."""
