@@ -60,7 +60,8 @@ def test_a_command_that_is_killed_is_finished_by_the_same_command(cluster, crowd
 def test_the_address_may_stand_in_the_environment(cluster, crowd, tmp_path):
     photos, _ = crowd
     given = [sys.executable, "-m", "regiontree", "segment", str(photos / "000.png"), "-o",
-             str(tmp_path / "s"), "--engine", "ray", "--backbone", "tiny:none", *SETTINGS]  # fmt: skip
+             str(tmp_path / "s"), "--engine", "ray", "--backbone", "tiny:none",
+             *SETTINGS]  # fmt: skip
     environment = {**os.environ, "RAY_ADDRESS": cluster.address}
     done = subprocess.run(given, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
