@@ -35,7 +35,7 @@ from crowd import (
 )
 from PIL import Image
 from test_workers import wait_for
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from regiontree import Forest, RegionParser, RegionTree
 from regiontree.cli import app
@@ -354,46 +354,52 @@ def test_a_model_of_the_users_own_stays_here_and_workers_ask_it(crowd, parser, t
 # -- the command line -----------------------------------------------------------------------------
 
 
-def command(site: Path, *arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
-    """``regiontree segment`` with the network ``tiny``."""
-    given = [sys.executable, "-m", "regiontree", "segment", *map(str, arguments),
-             "--backbone", "tiny:none", *SETTINGS]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": path_of_python(site)}
-    return subprocess.run(given, capture_output=True, text=True, env=environment, **more)
+def given(*arguments: object, accident: str = "none") -> list[str]:
+    """The arguments of ``regiontree segment`` with the network ``tiny``."""
+    return ["segment", *map(str, arguments), "--backbone", f"tiny:{accident}", *SETTINGS]
+
+
+def called(*arguments: object, accident: str = "none") -> Result:
+    """The command in this process."""
+    return CliRunner().invoke(app, given(*arguments, accident=accident), catch_exceptions=False)
+
+
+def environment(site: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": path_of_python(site)}
 
 
 def test_a_folder_becomes_a_store(crowd, site, tmp_path):
     photos, expected = crowd
     (photos / "notes.md").touch()
-    done = command(site, photos, "-o", tmp_path / "s", "--format", "parquet", "--json")
+    done = called(photos, "-o", tmp_path / "s", "--format", "parquet", "--json")
     (photos / "notes.md").unlink()
-    assert done.returncode == 1, done.stderr
+    assert done.exit_code == 1, done.stderr
     said = json.loads(done.stdout)
     assert (said["planned"], said["done"], said["failed"]) == (40, 38, 2)
     assert (said["engine"], said["left_out"]) == ("local", {".md": 1})
     assert "failed: " + expected[7][3] in done.stderr
     assert rows_of(open_store(tmp_path / "s", create=False)) == expected
-    again = command(site, photos, "-o", tmp_path / "s", "--json")  # it is a store
+    again = called(photos, "-o", tmp_path / "s", "--json")  # it is a store
     assert json.loads(again.stdout)["skipped"] == 38
 
 
 def test_a_store_is_told_and_a_folder_of_files_stays_one(crowd, site, tmp_path):
     photos, _ = crowd
     one = photos / "000.png"
-    plain = command(site, one, "-o", tmp_path / "trees")
-    assert plain.returncode == 0, plain.stderr
+    plain = called(one, "-o", tmp_path / "trees")
+    assert plain.exit_code == 0, plain.stderr
     assert [file.name for file in (tmp_path / "trees").glob("*.npz")] == ["000.npz"]
-    stored = command(site, one, "-o", tmp_path / "store", "--format", "parquet")
+    stored = called(one, "-o", tmp_path / "store", "--format", "parquet")
     assert "store" in stored.stderr
-    mixed = command(site, one, "-o", tmp_path / "trees", "--format", "parquet")
-    assert mixed.returncode == 2
+    mixed = called(one, "-o", tmp_path / "trees", "--format", "parquet")
+    assert mixed.exit_code == 2
     assert "convert" in mixed.stderr
 
 
 @pytest.mark.parametrize(
     "kind", ["list.txt", "table.jsonl", "table.parquet", "shard.tar", "file://"]
 )
-def test_inputs_that_need_a_store_get_one(crowd, site, tmp_path, kind):
+def test_inputs_that_need_a_store_get_one(crowd, tmp_path, kind):
     photos, expected = crowd
     files = [photos / f"{i:03}.png" for i in range(3)]
     source, ids = tmp_path / kind, [f"photo {i}" for i in range(3)]
@@ -414,8 +420,8 @@ def test_inputs_that_need_a_store_get_one(crowd, site, tmp_path, kind):
         else:
             pq.write_table(pa.Table.from_pylist(rows), source)
         options = ["--column", "url", "--id-column", "key"]
-    done = command(site, source, "-o", tmp_path / "s", *options)
-    assert done.returncode == 0, done.stderr
+    done = called(source, "-o", tmp_path / "s", *options)
+    assert done.exit_code == 0, done.stderr
     assert f"{source} is" in done.stderr
     found = rows_of(open_store(tmp_path / "s", create=False))
     assert [row[5] for row in found] == [row[5] for row in expected[: len(files)]]
@@ -427,17 +433,17 @@ def test_inputs_that_need_a_store_get_one(crowd, site, tmp_path, kind):
 def test_a_store_has_one_record_of_settings(crowd, site, tmp_path):
     photos, _ = crowd
     arguments = (photos / "000.png", "-o", tmp_path / "s", "--format", "parquet")
-    assert command(site, *arguments).returncode == 0
-    other = command(site, *arguments, "--seed", 7)
-    assert other.returncode == 2
+    assert called(*arguments).exit_code == 0
+    other = called(*arguments, "--seed", 7)
+    assert other.exit_code == 2
     assert "seed 1234 -> 7" in other.stderr
 
 
 def test_a_network_that_is_not_there_leaves_no_store(crowd, site, tmp_path):
     photos, _ = crowd
-    done = command(site, photos, "-o", tmp_path / "s", "--format", "parquet", "--set",
-                   "backbone.name=tiny:missing")  # fmt: skip
-    assert done.returncode == 2
+    done = called(photos, "-o", tmp_path / "s", "--format", "parquet", accident="missing")
+    assert done.exit_code == 2
+    assert "weights" in done.stderr
     assert not list((tmp_path / "s").glob("*.json"))
 
 
@@ -457,10 +463,7 @@ def test_a_network_that_is_not_there_leaves_no_store(crowd, site, tmp_path):
 )
 def test_contradictions_are_refused(crowd, tmp_path, arguments, facts):
     photos, _ = crowd
-    done = CliRunner().invoke(
-        app, ["segment", str(photos), "-o", str(tmp_path / "s"), "--backbone", "tiny:none",
-              *SETTINGS, *arguments]
-    )  # fmt: skip
+    done = called(photos, "-o", tmp_path / "s", *arguments)
     assert done.exit_code == 2
     assert all(fact in done.stderr for fact in facts), done.stderr
     assert not (tmp_path / "s").exists()
@@ -468,22 +471,21 @@ def test_contradictions_are_refused(crowd, tmp_path, arguments, facts):
 
 def test_nothing_to_do_is_said(site, tmp_path):
     (tmp_path / "in").mkdir()
-    done = command(site, tmp_path / "in", "-o", tmp_path / "s", "--format", "parquet")
-    assert done.returncode == 2
+    done = called(tmp_path / "in", "-o", tmp_path / "s", "--format", "parquet")
+    assert done.exit_code == 2
     assert not (tmp_path / "s").exists()
 
 
 def test_a_killed_run_is_finished_by_the_same_command(crowd, site, tmp_path):
     photos, expected = crowd
-    given = [sys.executable, "-m", "regiontree", "segment", str(photos), "-o", str(tmp_path / "s"),
-             "--format", "parquet", "--backbone", "tiny:none", *SETTINGS]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": path_of_python(site)}
-    process = subprocess.Popen(given, env=environment, stderr=subprocess.DEVNULL)
+    arguments = given(photos, "-o", tmp_path / "s", "--format", "parquet")
+    program = [sys.executable, "-m", "regiontree", *arguments]
+    process = subprocess.Popen(program, env=environment(site), stderr=subprocess.DEVNULL)
     wait_for(lambda: len(list(tmp_path.glob("s/_parts/*.parquet"))) > 5)
     process.kill()
     process.wait()
     (tmp_path / "s/_parts/.half").write_bytes(b"PAR1 a part that was being written")
-    done = command(site, photos, "-o", tmp_path / "s", "--json")
+    done = called(photos, "-o", tmp_path / "s", "--json")
     said = json.loads(done.stdout)
     assert 5 < said["skipped"] < 38
     assert said["done"] + said["skipped"] == 38
@@ -493,12 +495,12 @@ def test_a_killed_run_is_finished_by_the_same_command(crowd, site, tmp_path):
 @pytest.mark.distributed
 def test_processes_of_torchrun_share_a_collection(crowd, site, tmp_path):
     photos, expected = crowd
-    given = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes", "1",
-             "--nproc_per_node", "2", "-m", "regiontree", "segment", str(photos), "-o",
-             str(tmp_path / "s"), "--engine", "torchrun", "--json", "--backbone", "tiny:slow@0.05",
-             *SETTINGS]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": path_of_python(site)}
-    done = subprocess.run(given, capture_output=True, text=True, env=environment)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes", "1",
+                "--nproc_per_node", "2", "-m", "regiontree"]  # fmt: skip
+    program = [*launcher, *given(
+        photos, "-o", tmp_path / "s", "--engine", "torchrun", "--json", accident="slow@0.05"
+    )]  # fmt: skip
+    done = subprocess.run(program, capture_output=True, text=True, env=environment(site))
     said = json.loads(done.stdout)
     assert (said["planned"], said["done"], said["failed"]) == (40, 38, 2), done.stderr
     found = rows_of(open_store(tmp_path / "s", create=False))
