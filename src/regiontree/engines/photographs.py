@@ -17,18 +17,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from regiontree.backbones.base import DTYPES, Backbone
+from regiontree.backbones.base import Backbone
 from regiontree.backbones.featurefile import Features
 from regiontree.backbones.run import run_batch
 from regiontree.display.drawn import draw, draw_missing
 from regiontree.engines.feeding import Fed, feed
 from regiontree.engines.finished import Job, is_finished, save_tree
 from regiontree.engines.link import Message
+from regiontree.engines.parsers import Absent, network_facts, parser_of, parser_options
 from regiontree.engines.worker import Caller
 from regiontree.errors import FeatureError
 from regiontree.images.choice import notice_of
 from regiontree.parser import RegionParser
-from regiontree.settings import Settings
 from regiontree.system.faults import attempt, fault_text
 from regiontree.tree import RegionTree
 
@@ -173,19 +173,12 @@ def options_for(work: Photographs, network: Backbone | None) -> Message:
     network
         The network, if workers ask for features. None: each worker loads its own.
     """
-    parser, told = work.parser, None
-    if network is not None:
-        dtype = str(network.dtype).removeprefix("torch.")
-        told = {"name": network.name, "digest": network.digest, "patch": network.patch,
-                "dim": network.dim, "dtype": dtype}  # fmt: skip
     return {
-        "settings": parser.settings.as_dict(),
-        "max_pixels": parser.sight.max_pixels,
-        **parser.sight.choice.as_dict(),
+        **parser_options(work.parser),
         "out": str(work.out),
         "overwrite": work.overwrite,
         "pictures": work.pictures,
-        "network": told,
+        "network": None if network is None else network_facts(network),
     }
 
 
@@ -198,13 +191,7 @@ def open_work(options: Message, caller: Caller) -> tuple[Callable[[Message], Mes
         The network cannot be loaded.
     """
     told = options["network"]
-    parser = RegionParser(
-        settings=Settings.make(**options["settings"]),
-        device="cpu",
-        max_pixels=options["max_pixels"],
-        bands=options.get("bands"),
-        page=options.get("page"),
-    )
+    parser = parser_of(options)
     facts: Message = {}
     if told is not None:
         parser = parser.copied(network=Distant(caller, told))
@@ -232,7 +219,7 @@ def as_job(reference: Message) -> Job:
     )
 
 
-class Distant:
+class Distant(Absent):
     """The network of the process that started this one, as a backbone on the CPU.
 
     Parameters
@@ -244,13 +231,8 @@ class Distant:
     """
 
     def __init__(self, caller: Caller, facts: Message) -> None:
+        super().__init__(facts)
         self._caller = caller
-        self.name: str = facts["name"]
-        self.digest: str = facts["digest"]
-        self.patch: int = facts["patch"]
-        self.dim: int = facts["dim"]
-        self.dtype = DTYPES[facts["dtype"]]
-        self.device = torch.device("cpu")
 
     def features(self, pixels: Tensor) -> Tensor:
         """See :meth:`regiontree.backbones.base.Backbone.features`."""

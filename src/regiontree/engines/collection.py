@@ -1,0 +1,254 @@
+"""Make the trees of a collection: from references to a store, by any engine.
+
+A photograph is finished if the store holds its tree. A run does the others, also those that have
+failed before. So the same command, given again, does the rest, with the same engine or another one.
+Every photograph has one row in the end, however often processes were killed meanwhile:
+
+- Rows are written batch by batch, each as one file that is there whole or not at all.
+- A batch whose process died is done again, one photograph at a time. If that one dies, too, it gets
+  a row with an error.
+- If a batch was written twice, the store keeps one row of each id.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Protocol
+
+from regiontree.engines.engine import Batch, Engine, Status, cut, written
+from regiontree.forest.row import Row
+from regiontree.forest.store import Store, open_store
+from regiontree.references.reference import Reference
+
+__all__ = ["CollectionSummary", "Listing", "segment_collection", "settings_record"]
+
+_COUNTED = 100_000  # references that are listed before the work begins, to know their number
+_NAMED = 1000  # failed photographs that the summary names
+_COMPACT = 1024  # batches after which parts become shards
+_LOST = "the process that worked on it ended twice; memory may have run out"
+
+
+class Listing(Protocol):
+    """A stream of references, with what was left out of it."""
+
+    @property
+    def problems(self) -> dict[str, str]: ...
+
+    def __iter__(self) -> Iterator[Reference]: ...
+
+
+@dataclass(slots=True)
+class CollectionSummary:
+    """The results of a run.
+
+    Attributes
+    ----------
+    store : str
+        Address of the store.
+    engine : str
+        Name of the engine.
+    done, skipped, failed : int
+        Numbers of photographs: with a tree made now, with one made before, and without one.
+    listed : int or None
+        Number of references; None until all are listed, if there are many.
+    failures : dict of str to str
+        Why photographs failed, by their ids: the first thousand. The store holds all.
+    seconds : float
+        Time that the run took.
+    interrupted : bool
+        Whether the user stopped it.
+    """
+
+    store: str
+    engine: str
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    listed: int | None = None
+    failures: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def images_per_second(self) -> float:
+        """Photographs done in a second; 0 if none is done."""
+        return self.done / self.seconds if self.done and self.seconds > 0 else 0.0
+
+    def fail(self, name: str, error: str) -> None:
+        """Count a photograph that failed."""
+        self.failed += 1
+        if len(self.failures) < _NAMED:
+            self.failures[name] = error
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary as ``--json`` prints it."""
+        return {
+            "planned": self.listed,
+            "done": self.done,
+            "skipped": self.skipped,
+            "failed": self.failed,
+            "interrupted": self.interrupted,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.images_per_second, 4),
+            "store": self.store,
+            "engine": self.engine,
+            "failures": dict(self.failures),
+        }
+
+
+def segment_collection(
+    listing: Listing,
+    store: Store,
+    engine: Engine,
+    *,
+    name: str = "local",
+    on_status: Callable[[Status], None] = lambda status: None,
+    on_skipped: Callable[[int], None] = lambda number: None,
+    on_listed: Callable[[int], None] = lambda number: None,
+) -> CollectionSummary:
+    """The summary of a run, which has put a row of each reference into a store.
+
+    If the user interrupts the run, the rows that were written stay, and the next run does the rest.
+
+    Parameters
+    ----------
+    listing
+        The references. They are read as they are needed.
+    store
+        Takes the rows.
+    engine
+        Does the work.
+    name
+        Name of the engine, for the summary.
+    on_status
+        Called with the status of each photograph.
+    on_skipped
+        Called with a number of photographs that were finished before.
+    on_listed
+        Called with the number of references, once it is known.
+
+    Raises
+    ------
+    StoreError
+        Another command writes to the store, or the store cannot be written.
+    BackboneError
+        The network cannot be loaded.
+    """
+    summary = CollectionSummary(store.address, name)
+    run = _Run(summary, store, engine, on_status, on_skipped, on_listed)
+    start = time.perf_counter()
+    try:
+        with store.writing("segment") if engine.is_first else nullcontext():
+            try:
+                run.go(listing)
+            except KeyboardInterrupt:
+                summary.interrupted = True
+            finally:
+                summary.seconds = time.perf_counter() - start
+    finally:
+        engine.close()
+    return summary
+
+
+class _Run:
+    """One run: what is given out and has no status yet."""
+
+    def __init__(
+        self,
+        summary: CollectionSummary,
+        store: Store,
+        engine: Engine,
+        on_status: Callable[[Status], None],
+        on_skipped: Callable[[int], None],
+        on_listed: Callable[[int], None],
+    ) -> None:
+        self.summary = summary
+        self.store = store
+        self.engine = engine
+        self.on_status, self.on_skipped, self.on_listed = on_status, on_skipped, on_listed
+        self.given: dict[str, Reference] = {}
+        self.parts = 0
+
+    def go(self, listing: Listing) -> None:
+        """Do all that is listed."""
+        self.engine.total([0])  # the first process has opened the store
+        before = open_store(self.store.address, create=False)  # its index stays as it is now
+        self._take(self._unfinished(self._listed(listing), before))
+        if self.given:
+            self._take([one] for one in list(self.given.values()))
+        if self.given:
+            lost = [Row(one.id, one.address, error=f"{one.id}: {_LOST}")
+                    for one in self.given.values()]  # fmt: skip
+            self._count(written(lost, self.store, [0.0] * len(lost)))
+        for name, error in listing.problems.items():
+            if self.engine.is_first:
+                self.summary.fail(name, f"{name}: {error}")
+        self._add_up()
+        if self.engine.is_first:
+            self.store.compact(final=True)
+
+    def _listed(self, listing: Listing) -> Iterator[Reference]:
+        """The references, and their number once it is known."""
+        coming = iter(listing)
+        first = list(islice(coming, _COUNTED))
+        number = len(first)
+        if number < _COUNTED:
+            self._know(number)
+        yield from first
+        del first
+        for reference in coming:
+            number += 1
+            yield reference
+        self._know(number)
+
+    def _know(self, number: int) -> None:
+        if self.summary.listed is None:
+            self.summary.listed = number
+            self.on_listed(number)
+
+    def _unfinished(self, references: Iterable[Reference], before: Store) -> Iterator[Batch]:
+        """Batches without what the store holds already."""
+        shared = self.engine.share(cut(references))
+        while several := list(islice(shared, self.engine.ahead)):
+            known = iter(before.known([one.id for batch in several for one in batch]))
+            for batch in several:
+                left = [one for one in batch if not next(known)]
+                if len(left) < len(batch):
+                    self.summary.skipped += len(batch) - len(left)
+                    self.on_skipped(len(batch) - len(left))
+                if left:
+                    self.given.update((one.id, one) for one in left)
+                    yield left
+
+    def _take(self, batches: Iterable[Batch]) -> None:
+        """Let the engine do batches."""
+        with closing(self.engine.statuses(batches)) as coming:  # type: ignore[type-var]
+            for statuses in coming:
+                self._count(statuses)
+
+    def _count(self, statuses: Iterable[Status]) -> None:
+        for status in statuses:
+            if self.given.pop(status.id, None) is None:  # a batch that was done twice
+                continue
+            if status.error is None:
+                self.summary.done += 1
+            else:
+                self.summary.fail(status.id, status.error)
+            self.on_status(status)
+        self.parts += 1
+        if self.engine.is_first and self.parts % _COMPACT == 0:
+            self.store.compact()
+
+    def _add_up(self) -> None:
+        """Count what other processes of the engine did."""
+        one = self.summary
+        one.done, one.skipped, one.failed = self.engine.total([one.done, one.skipped, one.failed])
+
+
+def settings_record(parser: Any) -> dict[str, Any]:
+    """What a store records of the settings of its trees: JSON values."""
+    return {**parser.settings.as_dict(), **parser.sight.choice.as_dict()}
