@@ -30,8 +30,9 @@ from PIL import Image
 from regiontree.errors import ExportError
 from regiontree.export.labelmap import to_label_image
 from regiontree.forest.sources import Images, Outline, Source, open_source
+from regiontree.images.given import Encoded
 from regiontree.viewer.answers import AnswerError, Answers, Recent
-from regiontree.viewer.index import Card, index_html, problem_html, thumbnail
+from regiontree.viewer.index import MANY, Card, index_html, parts_of, problem_html, thumbnail
 from regiontree.viewer.page import Links, page_html
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 """Host names of this machine, as a browser writes them."""
 
 _MAX_OPEN = 512 << 20  # bytes of trees that stay open
+_MAX_INDEXES = 64 << 20  # characters of pages of thumbnails
 _COMPRESSION = 1  # of PNG files, 0 to 9: speed counts more than size
 _HEADERS = {
     "Cache-Control": "private, no-cache",
@@ -67,7 +69,8 @@ def make_app(
 ) -> ASGIApp:
     """The web application: every address lies below ``/TOKEN/``.
 
-    ``/TOKEN/`` is the page of thumbnails. If there is one image only, it leads to the image's page.
+    ``/TOKEN/`` is the page of thumbnails, and ``/TOKEN/?page=2`` is the second if there are several.
+    If there is one image only, ``/TOKEN/`` leads to the image's page.
     Image i, counted from 0, has these addresses:
 
     - ``i/``, its page;
@@ -79,7 +82,7 @@ def make_app(
     Parameters
     ----------
     outlines
-        The images, at least one.
+        The images, at least one. Outlines of a store may be made when they are asked for.
     token
         The beginning of every path: letters, digits, ``-`` and ``_``.
     title
@@ -125,25 +128,40 @@ class _Endpoints:
     def __init__(
         self, outlines: Sequence[Outline], title: str, longest: int, images: Images
     ) -> None:
-        self.outlines, self.longest, self.images = outlines, longest, images
+        self.outlines, self.title = outlines, title
+        self.longest, self.images = longest, images
         self.answers = Answers(outlines)
         self.sources: Recent[Source] = Recent(_MAX_OPEN)
-        cards = [Card(o, f"{i}/", f"{i}/thumbnail.jpg") for i, o in enumerate(outlines)]
-        self.index = index_html(cards, title)
+        self.parts = parts_of(len(outlines))
+        self.indexes: Recent[str] = Recent(_MAX_INDEXES)
 
     async def home(self, request: Request) -> Response:
         from starlette.responses import HTMLResponse, RedirectResponse
 
         if len(self.outlines) == 1:
             return RedirectResponse("0/")
-        return HTMLResponse(self.index)
+        number = _whole("page", request.query_params.get("page", "1"))
+        if not 1 <= number <= len(self.parts):
+            raise AnswerError(404, f"There is no page {number} of thumbnails here.")
+        return HTMLResponse(await self.answers.told(lambda: self._index(number - 1)))
+
+    def _index(self, i: int) -> str:
+        """The page of thumbnails of part i."""
+        page, part = self.indexes.get(i), self.parts[i]
+        if page is None:
+            outlines = self.outlines[part.first : part.stop]
+            cards = [Card(outline, f"{i}/", f"{i}/thumbnail.jpg")
+                     for i, outline in enumerate(outlines, start=part.first)]  # fmt: skip
+            page = index_html(cards, self.title, part=part, url_of=lambda n: f"./{_query(n)}")
+            self.indexes.put(i, page, len(page))
+        return page
 
     async def page(self, request: Request) -> Response:
         last = len(self.outlines) - 1
 
         def make(i: int) -> bytes:
             links = Links(
-                index="../" if last else None,
+                index=f"../{_query(i // MANY + 1)}" if last else None,
                 previous=f"../{i - 1}/" if i else None,
                 next=f"../{i + 1}/" if i < last else None,
                 tree="tree.npz",
@@ -189,7 +207,7 @@ class _Endpoints:
             request,
             "tree",
             "application/octet-stream",
-            lambda i: self.outlines[i].path.read_bytes(),
+            lambda i: self.outlines[i].saved.data(),
         )
 
     async def _answer(
@@ -206,18 +224,27 @@ class _Endpoints:
         key = (i, self.answers.stamp(i))
         source = self.sources.get(key)
         if source is None:
-            source = open_source(self.outlines[i].path, images=self.images)
-            self.sources.put(key, source, source.tree.labels.nbytes)
+            source = open_source(self.outlines[i].saved, images=self.images)
+            photo = len(source.photo.data) if isinstance(source.photo, Encoded) else 0
+            self.sources.put(key, source, source.tree.labels.nbytes + photo)
         return source
 
 
 def _number(request: Request, name: str) -> int:
-    text: str = request.path_params[name]
+    return _whole(name, request.path_params[name])
+
+
+def _whole(name: str, text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text):
         raise AnswerError(
             400, f"The address must hold a number of at most 9 digits for its {name}."
         )
     return int(text)
+
+
+def _query(number: int) -> str:
+    """What the address of a page of thumbnails ends in."""
+    return "" if number == 1 else f"?page={number}"
 
 
 def _png(grey: NDArray[Any]) -> bytes:
