@@ -17,11 +17,13 @@ from regiontree.system.doors import TREE_DOORS
 
 if TYPE_CHECKING:
     from regiontree.errors import RegionTreeError
+    from regiontree.forest.forest import Forest
     from regiontree.parser import RegionParser, parse
     from regiontree.settings import Settings
     from regiontree.tree import RegionTree, StopReason
 
 __all__ = [
+    "Forest",
     "RegionParser",
     "RegionTree",
     "RegionTreeError",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Forest": "regiontree.forest.forest",
     "RegionParser": "regiontree.parser",
     "RegionTree": "regiontree.tree",
     "RegionTreeError": "regiontree.errors",

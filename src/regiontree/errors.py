@@ -20,6 +20,7 @@ __all__ = [
     "RegionTreeError",
     "SettingsError",
     "SolverError",
+    "StoreError",
     "TreeError",
     "TreeFileError",
     "UnusedSettingError",
@@ -75,6 +76,10 @@ class BackboneError(RegionTreeError):
 
 class MissingExtraError(BackboneError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
+
+
+class StoreError(RegionTreeError):
+    """A store of trees is damaged, has another schema or settings, or is being written to."""
 
 
 class SolverError(RegionTreeError):

@@ -1,0 +1,194 @@
+"""Shards made of parts: step by step, in bounded memory, safe to be killed at any point.
+
+A step takes parts until they fill a shard. Rows with a tree go to one shard. Rows without one go to
+a shard of their own, so that a later success replaces a small file. A row whose id has a better row
+elsewhere is left out: see :meth:`regiontree.forest.index.Index.find`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regiontree.errors import StoreError
+from regiontree.forest.index import Index, StoredFile
+from regiontree.forest.layout import (
+    DAMAGED,
+    PARTS,
+    Journal,
+    Key,
+    living_files,
+    read_journal,
+    remove_journal,
+    shard_name,
+    write_journal,
+)
+from regiontree.forest.parquet import TableFile, TableWriter
+from regiontree.forest.storage import Folder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["SHARD_BYTES", "compact"]
+
+SHARD_BYTES = 256 << 20
+"""Size of a shard: a step takes parts until they have so many bytes."""
+
+Bools = NDArray[np.bool_]
+
+
+def compact(
+    folder: Folder,
+    settings: Mapping[str, Any] | None,
+    *,
+    final: bool,
+    shard_bytes: int = SHARD_BYTES,
+    check: Callable[[], None] = lambda: None,
+) -> list[str]:
+    """Make shards of the parts of a store, and return their names.
+
+    Parameters
+    ----------
+    folder, settings
+        The store's folder, and the settings that its record names.
+    final
+        Whether no part is to be left, and small shards are put together.
+    shard_bytes
+        As :data:`SHARD_BYTES`.
+    check
+        Called between groups of rows. It may raise an exception, which ends the work.
+    """
+    finish(folder)
+    Index(folder, living_files(folder)).keep()
+    made: list[str] = []
+    while True:
+        index = Index(folder, living_files(folder))
+        inputs = _chosen(index, final, shard_bytes)
+        if not inputs:
+            index.keep()
+            return [name for name in made if any(file.name == name for file in index.files)]
+        made += _step(folder, index, inputs, settings, check)
+
+
+def finish(folder: Folder) -> None:
+    """Finish a step that was killed, or undo what it had begun."""
+    journal = read_journal(folder)
+    for name in journal.replaced if journal.is_done else journal.new:
+        folder.remove(name)
+    remove_journal(folder)
+
+
+def _chosen(index: Index, final: bool, shard_bytes: int) -> list[StoredFile]:
+    """The files of the next step; none if nothing is to be done."""
+    is_part = {file.name: file.name.startswith(f"{PARTS}/") for file in index.files}
+    failures = [file for file in index.files if file.failed == file.rows and not is_part[file.name]]
+    chosen: list[StoredFile] = []
+    for file in index.files:
+        is_small = final and file.bytes < shard_bytes // 2 and file not in failures
+        if is_part[file.name] or is_small:
+            chosen.append(file)
+        if sum(file.bytes for file in chosen) >= shard_bytes:
+            return chosen + failures
+    if final and (any(is_part[file.name] for file in chosen) or len(chosen) > 1):
+        return chosen + failures
+    return failures if final and len(failures) > 1 else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """A file of a step: which of its rows go to the shard of trees, and to that of failures."""
+
+    file: StoredFile
+    trees: Bools
+    failures: Bools
+
+
+def _step(
+    folder: Folder,
+    index: Index,
+    chosen: list[StoredFile],
+    settings: Mapping[str, Any] | None,
+    check: Callable[[], None],
+) -> list[str]:
+    """Make the shards of one step, and return their names."""
+    keys: dict[str, list[Key]] = {"trees": [], "failures": []}
+    inputs = []
+    try:
+        for file in chosen:
+            one, rows = _planned(folder, index, file)
+            inputs.append(one)
+            for kind, mask in (("trees", one.trees), ("failures", one.failures)):
+                keys[kind] += [rows[i] for i in np.flatnonzero(mask)]
+        names = {kind: shard_name(rows, settings) for kind, rows in keys.items() if rows}
+        there = {file.name for file in index.files}
+        new = {kind: name for kind, name in names.items() if name not in there}
+        replaced = [file.name for file in chosen if file.name not in names.values()]
+        write_journal(folder, Journal(list(new.values()), replaced))
+        for kind, name in new.items():
+            with folder.writing(name) as target:
+                writer = TableWriter(target)
+                for one in inputs:
+                    for table in _kept_rows(folder, one, kind):
+                        writer.write(table)
+                        check()
+                writer.close()
+    except _Unreadable as error:
+        finish(folder)
+        folder.move(error.file, f"{DAMAGED}/{error.file.rpartition('/')[2]}")
+        return []
+    write_journal(folder, Journal(list(new.values()), replaced, is_done=True))
+    finish(folder)
+    return list(new.values())
+
+
+class _Unreadable(StoreError):
+    """A file of a step has damaged rows."""
+
+    def __init__(self, file: str, error: StoreError) -> None:
+        super().__init__(str(error))
+        self.file = file
+
+
+def _planned(folder: Folder, index: Index, file: StoredFile) -> tuple[_Input, list[Key]]:
+    """Which rows of a file a step keeps, and all its rows as names of shards know them."""
+    try:
+        table = _read(folder, file.name, ["id", "sha256", "error"])
+    except StoreError as error:
+        raise _Unreadable(file.name, error) from error
+    best = index.find(table.column("id"))
+    number = next(i for i, one in enumerate(index.files) if one.name == file.name)
+    is_kept = (best.file == number) & (best.row == np.arange(len(table)))
+    failed = table.column("error").is_valid().to_numpy()
+    columns = (table.column(name).to_pylist() for name in ("id", "sha256"))
+    rows = list(zip(*columns, failed.tolist(), strict=True))
+    return _Input(file, is_kept & ~failed, is_kept & failed), rows
+
+
+def _read(folder: Folder, name: str, columns: list[str]) -> pa.Table:
+    file = TableFile(folder, name)
+    try:
+        return file.columns(columns)
+    finally:
+        file.close()
+
+
+def _kept_rows(folder: Folder, one: _Input, kind: str) -> Iterator[pa.Table]:
+    """The rows of a file that go to the shard of a kind, a group at a time."""
+    mask = one.trees if kind == "trees" else one.failures
+    if not mask.any():
+        return
+    try:
+        file = TableFile(folder, one.file.name)
+    except StoreError as error:
+        raise _Unreadable(one.file.name, error) from error
+    try:
+        for start, table in file.groups():
+            yield table.filter(mask[start : start + len(table)])
+    except StoreError as error:
+        raise _Unreadable(one.file.name, error) from error
+    finally:
+        file.close()

@@ -1,0 +1,163 @@
+"""One Parquet file of a store, written and read.
+
+Rows lie in groups of about :data:`GROUP_BYTES`, since a reader decodes a whole group for one row.
+Embeddings are stored by a dictionary: half precision has few values, and each takes 16 bits. All
+readers know this encoding. ``docs/decisions/88-the-store.md`` has the sizes of others.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+from typing import IO, TYPE_CHECKING
+
+from regiontree.errors import StoreError
+from regiontree.forest.arrow import pyarrow
+from regiontree.forest.schema import require_schema, schema
+from regiontree.system.damage import plain_reason
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from regiontree.forest.storage import Folder
+
+__all__ = ["GROUP_BYTES", "GoneError", "TableFile", "TableWriter"]
+
+GROUP_BYTES = 4 << 20
+"""Bytes of a group of rows in memory."""
+_MOST_ROWS = 1 << 16  # of a group
+_DICTIONARY = ["embeddings.list.element", "settings"]
+
+
+class GoneError(StoreError):
+    """A file of a store is not there, maybe since a compaction has replaced it."""
+
+
+class TableWriter:
+    """Writes tables of rows to a file, one after the other, in groups of :data:`GROUP_BYTES`.
+
+    It holds one group and the last table. :meth:`close` writes the end of the file.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._writer: pq.ParquetWriter = pyarrow("pyarrow.parquet").ParquetWriter(
+            file,
+            schema(),
+            compression={name: "none" if name == "labels" else "zstd" for name in _leaves()},
+            compression_level={name: 1 for name in _leaves() if name != "labels"},
+            use_dictionary=_DICTIONARY,
+            write_statistics=["id", "error", "height", "width"],
+            version="2.6",
+            data_page_version="1.0",
+        )
+        self._waiting: list[pa.Table] = []
+        self._bytes = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Add the rows of a table."""
+        self._waiting.append(table)
+        self._bytes += table.nbytes
+        if self._bytes >= GROUP_BYTES:
+            self._write_groups(last=False)
+
+    def close(self) -> None:
+        """Write what is left, and the end of the file. The file itself stays open."""
+        self._write_groups(last=True)
+        self._writer.close()
+
+    def _write_groups(self, *, last: bool) -> None:
+        if not self._waiting:
+            return
+        table = pyarrow().concat_tables(self._waiting)
+        size = max(1, self._bytes // max(1, len(table)))
+        rows = min(max(1, GROUP_BYTES // size), _MOST_ROWS)
+        end = len(table) if last else len(table) // rows * rows
+        for start in range(0, end, rows):
+            self._writer.write_table(table.slice(start, min(rows, end - start)), rows)
+        rest = table.slice(end)
+        self._waiting = [rest] if len(rest) else []
+        self._bytes = rest.nbytes
+
+
+def _leaves() -> list[str]:
+    """The names of the columns as Parquet has them: of lists, those of their elements."""
+    pa = pyarrow()
+    return [
+        f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
+        for field in schema()
+    ]
+
+
+class TableFile:
+    """A file of a store, to read. Its schema is checked when it is opened.
+
+    Parameters
+    ----------
+    folder, name
+        The store's folder, and the file's name in it.
+
+    Raises
+    ------
+    StoreError
+        The file is not there, cannot be read, is damaged, or has not the columns of a store.
+    """
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        self.name = folder.named(name)
+        with self._naming():
+            self._file = folder.open(name)
+            try:
+                self._parquet = pyarrow("pyarrow.parquet").ParquetFile(self._file, pre_buffer=True)
+                require_schema(self._parquet.schema_arrow, self.name)
+            except BaseException:
+                self._file.close()
+                raise
+        groups = self._parquet.metadata
+        counts = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
+        self._starts = [0, *accumulate(counts)][: len(counts)]
+        self.rows: int = groups.num_rows
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Some columns of all rows."""
+        with self._naming():
+            return self._parquet.read(list(names), use_threads=False)
+
+    def groups(self, names: Sequence[str] | None = None) -> Iterator[tuple[int, pa.Table]]:
+        """The first row of each group, and the group's table, in order."""
+        for group, start in enumerate(self._starts):
+            yield start, self.group(group, names)
+
+    def group(self, group: int, names: Sequence[str] | None = None) -> pa.Table:
+        """The table of one group of rows."""
+        with self._naming():
+            columns = None if names is None else list(names)
+            return self._parquet.read_row_group(group, columns, use_threads=False)
+
+    def place(self, row: int) -> tuple[int, int]:
+        """The group that holds a row, and the row's number in it."""
+
+        group = bisect_right(self._starts, row) - 1
+        return group, row - self._starts[group]
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Errors of the block as a StoreError that names the file."""
+        pa = pyarrow()
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise GoneError(f"{self.name}: is not there") from error
+        except PermissionError as error:
+            raise StoreError(f"{self.name}: cannot be read ({error.strerror or error})") from error
+        except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
+            if isinstance(error, StoreError):
+                raise
+            said = plain_reason(error)
+            raise StoreError(f"{self.name}: damaged or not of a store ({said})") from error

@@ -1,0 +1,283 @@
+"""The columns of a store: one row a photograph, in types that every Parquet reader knows.
+
+============== ================= =======================================================
+column         type              meaning
+============== ================= =======================================================
+id             string            name of the photograph in its collection
+reference      string            its address
+sha256         string            digest of its bytes; null if they could not be read
+height, width  int32             size of the label map in pixels
+error          string            why the photograph has no tree; null if it has one
+notice         string            what the tree shows of a file with more bands or pages
+labels         binary            leaf of each pixel: a PNG (:mod:`regiontree.forest.labelmap`)
+parents        list of int32     parent of each node
+heights        list of float32   height of each node
+ncut           list of float32   normalised cut of each node
+stop           list of uint8     why each leaf was not divided
+areas          list of int64     pixels of each node
+embeddings     list of float32   embedding of node 0, then of node 1, and so on; or null
+embedding_dim  int32             numbers in the embedding of one node; or null
+meta           string            meta of the tree without its settings, as JSON
+settings       string            settings of the tree, as JSON; or null
+============== ================= =======================================================
+
+All of a photograph without a tree is null but `id`, `reference`, `error`, and maybe `sha256` and
+`notice`. Embeddings are the float16 numbers of the tree as float32, since some readers have no
+float16.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regiontree.errors import StoreError, TreeError
+from regiontree.forest.arrow import pyarrow
+from regiontree.forest.labelmap import label_map, png_of
+from regiontree.forest.row import Row
+from regiontree.system.damage import plain_reason
+from regiontree.tree import RegionTree
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = [
+    "ARRAYS",
+    "SCHEMA_VERSION",
+    "columns_without_arrays",
+    "require_schema",
+    "row_of",
+    "schema",
+    "table_of",
+]
+
+SCHEMA_VERSION = 1
+"""Version of the columns and of the store's files. Another version is refused."""
+ARRAYS = ("labels", "parents", "heights", "ncut", "stop", "areas", "embeddings")
+"""The columns that hold arrays. All others are short."""
+_VERSION_KEY = b"regiontree.schema_version"
+
+
+@lru_cache(maxsize=1)
+def schema() -> pa.Schema:
+    """The columns of a store as a pyarrow schema, with :data:`SCHEMA_VERSION` in its metadata."""
+    pa = pyarrow()
+    text, whole, real = pa.string(), pa.int32(), pa.float32()
+    columns = {
+        "id": text,
+        "reference": text,
+        "sha256": text,
+        "height": whole,
+        "width": whole,
+        "error": text,
+        "notice": text,
+        "labels": pa.binary(),
+        "parents": pa.list_(whole),
+        "heights": pa.list_(real),
+        "ncut": pa.list_(real),
+        "stop": pa.list_(pa.uint8()),
+        "areas": pa.list_(pa.int64()),
+        "embeddings": pa.list_(real),
+        "embedding_dim": whole,
+        "meta": text,
+        "settings": text,
+    }
+    fields = [
+        pa.field(name, kind, nullable=name not in ("id", "reference"))
+        for name, kind in columns.items()
+    ]
+    return pa.schema(fields, metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()})
+
+
+def columns_without_arrays() -> list[str]:
+    """The names of the short columns, in their order."""
+    return [name for name in schema().names if name not in ARRAYS]
+
+
+def require_schema(found: pa.Schema, what: str) -> None:
+    """Check that a table or file has the columns of a store.
+
+    Raises
+    ------
+    StoreError
+        It has other columns, or those of another version. The message begins with `what`.
+    """
+    version = (found.metadata or {}).get(_VERSION_KEY)
+    if version is None:
+        raise StoreError(f"{what}: is not of a store of trees")
+    if version != str(SCHEMA_VERSION).encode():
+        raise StoreError(
+            f"{what}: has schema version {version.decode(errors='replace')[:20]!r}, this program "
+            f"reads version {SCHEMA_VERSION}; read it with the regiontree that wrote it"
+        )
+    if not found.equals(schema()):
+        raise StoreError(f"{what}: does not have the columns of a store of trees")
+
+
+# -- rows to a table ------------------------------------------------------------------------------
+
+
+def table_of(rows: Sequence[Row]) -> pa.Table:
+    """Rows as a table with the columns of a store.
+
+    Raises
+    ------
+    StoreError
+        A row has both a tree and an error, or neither.
+    """
+    pa = pyarrow()
+    for row in rows:
+        if (row.tree is None) == (row.error is None):
+            has = "neither a tree nor" if row.tree is None else "both a tree and"
+            raise StoreError(f"row {row.id[:200]!r} has {has} an error")
+    trees = [row.tree for row in rows]
+    texts = [(None, None) if tree is None else _texts_of(tree) for tree in trees]
+    embeddings = [
+        None if tree is None or tree.embedding is None else tree.embedding for tree in trees
+    ]
+    columns = {
+        "id": [row.id for row in rows],
+        "reference": [row.reference for row in rows],
+        "sha256": [row.sha256 for row in rows],
+        "height": [None if tree is None else tree.shape[0] for tree in trees],
+        "width": [None if tree is None else tree.shape[1] for tree in trees],
+        "error": [row.error for row in rows],
+        "notice": [row.notice for row in rows],
+        "labels": [None if tree is None else png_of(tree.labels) for tree in trees],
+        "parents": _lists(trees, lambda tree: tree.parents, np.int32),
+        "heights": _lists(trees, lambda tree: tree.height, np.float32),
+        "ncut": _lists(trees, lambda tree: tree.ncut, np.float32),
+        "stop": _lists(trees, lambda tree: tree.stop, np.uint8),
+        "areas": _lists(trees, lambda tree: tree.area, np.int64),
+        "embeddings": _lists(trees, lambda tree: tree.embedding, np.float32),
+        "embedding_dim": [None if one is None else one.shape[1] for one in embeddings],
+        "meta": [meta for meta, _ in texts],
+        "settings": [settings for _, settings in texts],
+    }
+    arrays = [
+        column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(column, field.type)
+        for column, field in zip(columns.values(), schema(), strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema())
+
+
+def _texts_of(tree: RegionTree) -> tuple[str, str | None]:
+    """The meta of a tree as JSON, without the settings, and the settings as JSON."""
+    meta = dict(tree.meta)
+    settings = _json_of(meta.pop("settings")) if "settings" in meta else None
+    return _json_of(meta), settings
+
+
+def _json_of(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=True, allow_nan=False)
+
+
+def _lists(
+    trees: Sequence[RegionTree | None],
+    array_of: Callable[[RegionTree], NDArray[Any] | None],
+    dtype: type[np.generic],
+) -> pa.Array:
+    """One array of each tree as a column of lists, null where a tree or its array is missing."""
+    pa = pyarrow()
+    arrays = [None if tree is None else array_of(tree) for tree in trees]
+    flat = [np.zeros(0, dtype) if one is None else one.reshape(-1) for one in arrays]
+    offsets = np.zeros(len(flat) + 1, np.int64)
+    np.cumsum([len(one) for one in flat], out=offsets[1:])
+    values = np.concatenate([*flat, np.zeros(0, dtype)]).astype(dtype, copy=False)
+    kind = pa.from_numpy_dtype(dtype)
+    missing = pa.array([one is None for one in arrays], pa.bool_())
+    if offsets[-1] < 1 << 31:
+        small = pa.array(offsets.astype(np.int32))
+        return pa.ListArray.from_arrays(small, pa.array(values), pa.list_(kind), mask=missing)
+    half = len(trees) // 2  # one array of Arrow holds 2**31 numbers at most
+    if half == 0:
+        raise StoreError(f"a tree with an array of {offsets[-1]} numbers does not fit into a row")
+    halves = (_lists(part, array_of, dtype) for part in (trees[:half], trees[half:]))
+    chunks = [chunk for part in halves for chunk in getattr(part, "chunks", [part])]
+    return pa.chunked_array(chunks)
+
+
+# -- a table to rows ------------------------------------------------------------------------------
+
+
+def row_of(table: pa.Table | pa.RecordBatch, i: int) -> Row:
+    """Row `i` of a table with the columns of a store. Its tree equals the one that was stored.
+
+    Raises
+    ------
+    StoreError
+        What the row holds is no tree. The message names the row's id.
+    """
+    short = {name: table.column(name)[i].as_py() for name in columns_without_arrays()}
+    tree = None
+    if short["error"] is None:
+        try:
+            tree = _tree_of(short, {name: table.column(name)[i] for name in ARRAYS})
+        except (StoreError, TreeError, ValueError, RecursionError) as error:
+            own_words = isinstance(error, StoreError | TreeError)
+            said = str(error) if own_words else plain_reason(error)
+            raise StoreError(f"row {short['id'][:200]!r}: {said}") from error
+    own = ("id", "reference", "error", "notice", "sha256")
+    return Row(tree=tree, **{name: short[name] for name in own})
+
+
+def _tree_of(short: dict[str, Any], scalars: dict[str, Any]) -> RegionTree:
+    """The tree of a row, with the checks that only the row's own columns allow."""
+    needed = {name: short[name] for name in ("height", "width", "meta")}
+    needed |= {name: scalars[name].as_buffer() if name == "labels" else _array_of(scalars[name])
+               for name in ARRAYS if name != "embeddings"}  # fmt: skip
+    if missing := [name for name, value in needed.items() if value is None]:
+        raise StoreError(f"has no error and no {missing[0]}")
+    meta = _object_of("meta", needed["meta"])
+    if short["settings"] is not None:
+        meta["settings"] = _object_of("settings", short["settings"])
+    tree = RegionTree(
+        labels=label_map(needed["labels"], needed["height"], needed["width"]),
+        parents=needed["parents"],
+        height=needed["heights"],
+        ncut=needed["ncut"],
+        stop=needed["stop"],
+        embedding=_embedding_of(_array_of(scalars["embeddings"]), short["embedding_dim"]),
+        meta=meta,
+    )
+    if not np.array_equal(tree.area, needed["areas"]):
+        raise StoreError("its areas are not those of its label map")
+    return tree
+
+
+def _array_of(scalar: Any) -> NDArray[Any] | None:
+    """The numbers of a list in a row; None if it is null."""
+    if not scalar.is_valid:
+        return None
+    values = scalar.values
+    if values.null_count:
+        raise StoreError("one of its lists has an empty entry")
+    array: NDArray[Any] = values.to_numpy(zero_copy_only=True)
+    return array
+
+
+def _embedding_of(numbers: NDArray[Any] | None, dim: int | None) -> NDArray[np.float16] | None:
+    if numbers is None:
+        return None
+    if dim is None or dim < 1 or len(numbers) % dim:
+        raise StoreError(f"its embeddings are {len(numbers)} numbers, not rows of {dim}")
+    half = numbers.astype(np.float16)
+    if not np.array_equal(half, numbers):
+        raise StoreError("its embeddings are not numbers of half precision")
+    return half.reshape(-1, dim)
+
+
+def _object_of(name: str, text: str) -> dict[str, Any]:
+    value = json.loads(text, parse_constant=_refuse_constant)
+    if not isinstance(value, dict):
+        raise StoreError(f"its {name} is not a JSON object")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
