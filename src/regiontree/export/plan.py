@@ -14,8 +14,9 @@ from pathlib import Path
 
 from regiontree.errors import ExportError
 from regiontree.export import Format
-from regiontree.forest.listing import Listing, StoredTrees, list_trees
+from regiontree.forest.listing import Listing, list_trees
 from regiontree.forest.saved import SavedTree, TreeFile
+from regiontree.forest.storedtrees import StoredTrees
 from regiontree.system.paths import fitted_name
 
 __all__ = ["Job", "Plan", "Targets", "plan_of"]
@@ -165,16 +166,17 @@ class Targets:
         inputs = {os.path.abspath(str(job.tree)) for job in plan.files}
         for target in [self.one] if self.one else map(self.of, plan.files):
             if os.path.abspath(target) in inputs:
-                raise ExportError(
-                    f"{target}: is one of the trees to export; choose another name"
-                )
+                raise ExportError(f"{target}: is one of the trees to export; choose another name")
 
     def of(self, job: Job) -> Path:
         """The file of a tree."""
         if self.one is not None:
             return self.one
         path = job.tree.path
-        stem = self._out / job.name if self._out or path is None else path.with_suffix("")
+        if self._out is not None:
+            stem = self._out / job.name
+        else:  # a store needs an output, so this is a file
+            stem = Path(job.name) if path is None else path.with_suffix("")
         return stem.with_name(fitted_name(stem.name, self._suffix))
 
 

@@ -102,7 +102,6 @@ def require_images(images: Iterable[str | Path]) -> None:
             raise SettingsError(f"--images {given}: {problem}")
 
 
-
 def find_photograph(
     saved: SavedTree,
     meta: Mapping[str, Any],

@@ -16,8 +16,8 @@ from typing import Generic, TypeVar, overload
 from regiontree.errors import TreeFileError
 from regiontree.forest.saved import SavedTree, TreeFile
 from regiontree.forest.sources import TREE_SUFFIX, tree_problem
-from regiontree.forest.stored import StoredTrees, store_of
-from regiontree.system.inputs import search
+from regiontree.forest.storedtrees import StoredTrees, store_of
+from regiontree.system.inputs import Found, search
 
 __all__ = ["Joined", "Listing", "list_trees", "only_tree", "split_stores"]
 
@@ -90,7 +90,8 @@ class Listing:
     @property
     def trees(self) -> Joined[SavedTree]:
         """All trees, those in files first."""
-        return Joined([self.files, *self.stores])
+        parts: list[Sequence[SavedTree]] = [self.files, *self.stores]
+        return Joined(parts)
 
 
 def list_trees(given: Sequence[str | Path]) -> Listing:
@@ -107,25 +108,20 @@ def list_trees(given: Sequence[str | Path]) -> Listing:
         A store cannot be read, or has no row of that id.
     """
     others, stores = split_stores(given)
-    listing, files = Listing(stores=stores), {}
-    left_out = []
+    problems = {name: said for store in stores for name, said in store.problems.items()}
+    files: dict[str, TreeFile] = {}
+    whole = Found()
     for argument in others:
         inside = search([argument], frozenset({TREE_SUFFIX}))
-        left_out.append(inside)
+        whole.left_out += inside.left_out
+        whole.twice += inside.twice
         for file, _ in inside.files:
             if problem := tree_problem(file):
-                listing.problems[str(file)] = problem
+                problems[str(file)] = problem
                 continue
             folder = Path(argument) if os.path.isdir(argument) else None
             files.setdefault(os.path.abspath(file), TreeFile(file, folder))
-    listing.files.extend(files.values())
-    if left_out:
-        whole = left_out[0]
-        for inside in left_out[1:]:
-            whole.left_out += inside.left_out
-            whole.twice += inside.twice
-        return Listing(listing.files, stores, listing.problems, whole.left_out_text)
-    return listing
+    return Listing(list(files.values()), stores, problems, whole.left_out_text)
 
 
 def only_tree(given: str | Path, id: str | None = None) -> SavedTree:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["StoredRows"]
 
 _OPEN_FILES = 16
-_KEPT_GROUPS = 4
+_KEPT_GROUPS = 8
 
 Bools = NDArray[np.bool_]
 
@@ -37,7 +37,7 @@ class StoredRows(Rows):
         self.store = store
         self.address = store.address
         self._open: OrderedDict[str, TableFile] = OrderedDict()
-        self._groups: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()
+        self._groups: OrderedDict[tuple[str, int, tuple[str, ...] | None], pa.Table] = OrderedDict()
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -88,18 +88,25 @@ class StoredRows(Rows):
         return None
 
     def _row_at(self, place: Place) -> Row:
-        name = self.store.index.files[place[0]].name
+        return row_of(*self.group(self.store.index.files[place[0]].name, place[1]))
+
+    def group(
+        self, name: str, row: int, columns: tuple[str, ...] | None = None
+    ) -> tuple[pa.Table, int]:
+        """The group that holds a row of a file, and the row's number in it.
+
+        The groups that were asked for last are kept. `columns` None: all columns.
+        """
         with self._lock:
             file = self._file(name)
-            group, row = file.place(place[1])
-            key = (name, group)
+            group, i = file.place(row)
+            key = (name, group, columns)
             if key not in self._groups:
-                self._groups[key] = file.group(group)
+                self._groups[key] = file.group(group, columns)
                 while len(self._groups) > _KEPT_GROUPS:
                     self._groups.popitem(last=False)
             self._groups.move_to_end(key)
-            table = self._groups[key]
-        return row_of(table, row)
+            return self._groups[key], i
 
     def _file(self, name: str) -> TableFile:
         if name not in self._open:

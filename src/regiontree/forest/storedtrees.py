@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from regiontree.errors import StoreError, TreeError, TreeFileError
+from regiontree.errors import StoreError, TreeFileError
 from regiontree.forest.origin import recorded_name
 from regiontree.forest.photographs import places_of
 from regiontree.references.reference import Reference
@@ -34,7 +34,6 @@ __all__ = ["StoredTree", "StoredTrees", "store_of"]
 
 _SEPARATOR = "::"  # between a store and the id of a row
 _SHORT = ("id", "reference", "error")
-_STRUCTURE = ("id", "parents", "heights", "ncut", "stop", "meta", "settings")
 _SOME = 3  # errors that a sentence names
 _MARK = 12  # hexadecimal digits that keep the names of files apart
 _LONGEST = 200  # bytes of a part of a path, so that a suffix fits behind
@@ -108,13 +107,13 @@ class StoredTree:
         TreeFileError
             As :meth:`load`. Damage to the pixels goes unnoticed.
         """
-        from regiontree.forest.schema import structure_of
+        from regiontree.forest.schema import STRUCTURE, structure_of
 
         self._require_tree()
         try:
-            table, i = self.trees.group_of(self, _STRUCTURE)
+            table, i = self.trees.group_of(self, STRUCTURE)
             return structure_of(table, i)
-        except (StoreError, TreeError) as error:
+        except StoreError as error:
             raise TreeFileError(f"{self}: {error}") from error
 
     def _require_tree(self) -> None:
@@ -182,6 +181,7 @@ class StoredTrees(Sequence[StoredTree]):
         self.is_one_row = id is not None
         self._one = None if id is None else self._found(id)
         self._shown = [rows.shown(file) for file in range(len(rows.lengths))]
+        self._names = [file.name for file in rows.store.index.files]
         self._stops = list(accumulate(int(mask.sum()) for mask in self._shown))
 
     def __str__(self) -> str:
@@ -207,11 +207,13 @@ class StoredTrees(Sequence[StoredTree]):
         if self._one is not None:
             yield self._one
             return
-        for file, mask in enumerate(self._shown):
-            name = self._rows.store.index.files[file].name
-            for start, table in self._rows.tables(file, _SHORT):
+        for name, mask in zip(self._names, self._shown, strict=True):
+            start = 0
+            while start < len(mask):
+                table, _ = self._rows.group(name, start, _SHORT)
                 shown = np.flatnonzero(mask[start : start + len(table)]).tolist()
                 yield from self._of_table(table, name, start, shown)
+                start += len(table)
 
     @overload
     def __getitem__(self, i: int) -> StoredTree: ...
@@ -227,7 +229,10 @@ class StoredTrees(Sequence[StoredTree]):
         mask = self._shown[file]
         number = place - (self._stops[file - 1] if file else 0)
         row = number if mask.all() else int(np.flatnonzero(mask)[number])
-        name = self._rows.store.index.files[file].name
+        return self._at(self._names[file], row)
+
+    def _at(self, name: str, row: int) -> StoredTree:
+        """The tree in a row of a file."""
         table, at = self._rows.group(name, row, _SHORT)
         return next(self._of_table(table, name, row - at, [at]))
 
@@ -241,7 +246,7 @@ class StoredTrees(Sequence[StoredTree]):
             yield StoredTree(self, (name, start + i), *texts)
 
     def group_of(
-        self, tree: StoredTree, columns: Sequence[str] | None = None
+        self, tree: StoredTree, columns: tuple[str, ...] | None = None
     ) -> tuple[pa.Table, int]:
         """The group of rows that holds a tree, and the number of its row in it.
 
@@ -267,9 +272,7 @@ class StoredTrees(Sequence[StoredTree]):
         if found is None:
             raise StoreError(f"{self.address}: has no row {id!r}")
         (file, row), _ = found
-        name = self._rows.store.index.files[file].name
-        table, at = self._rows.group(name, row, _SHORT)
-        return next(self._of_table(table, name, row - at, [at]))
+        return self._at(self._rows.store.index.files[file].name, row)
 
     def errors_text(self) -> str | None:
         """A sentence on the rows without a tree, which names the first; None if all have one."""
@@ -335,9 +338,6 @@ def key_of_id(id: str) -> str:
     if path == id:
         return path
     return f"{path}~{hashlib.sha256(id.encode('utf-8', 'surrogatepass')).hexdigest()[:_MARK]}"
-
-
-
 
 
 def _plain(part: str) -> str:

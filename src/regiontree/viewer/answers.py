@@ -132,7 +132,9 @@ class Answers:
                 return await anyio.to_thread.run_sync(make, abandon_on_cancel=True)
             except (RegionTreeError, OSError, MemoryError) as error:
                 print(error, file=sys.stderr, flush=True)
-                raise AnswerError(500, "The images cannot be listed; the terminal says why.") from error
+                raise AnswerError(
+                    500, "The images cannot be listed; the terminal says why."
+                ) from error
 
     async def _make(self, key: Key, make: Callable[[int], bytes]) -> bytes:
         import anyio.to_thread

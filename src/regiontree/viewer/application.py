@@ -20,7 +20,8 @@ import io
 import re
 import secrets
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +33,15 @@ from regiontree.export.labelmap import to_label_image
 from regiontree.forest.sources import Images, Outline, Source, open_source
 from regiontree.images.given import Encoded
 from regiontree.viewer.answers import AnswerError, Answers, Recent
-from regiontree.viewer.index import MANY, Card, index_html, parts_of, problem_html, thumbnail
+from regiontree.viewer.index import (
+    MANY,
+    Card,
+    index_html,
+    parts_of,
+    plain_text,
+    problem_html,
+    thumbnail,
+)
 from regiontree.viewer.page import Links, page_html
 
 if TYPE_CHECKING:
@@ -45,6 +54,7 @@ __all__ = ["LOCAL_NAMES", "make_app"]
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 """Host names of this machine, as a browser writes them."""
 
+Names = Callable[[], Iterable[str]]
 _MAX_OPEN = 512 << 20  # bytes of trees that stay open
 _MAX_INDEXES = 64 << 20  # characters of pages of thumbnails
 _COMPRESSION = 1  # of PNG files, 0 to 9: speed counts more than size
@@ -66,11 +76,14 @@ def make_app(
     longest: int = 1600,
     images: Images = (),
     hosts: Collection[str] | None = None,
+    names: Names | None = None,
 ) -> ASGIApp:
     """The web application: every address lies below ``/TOKEN/``.
 
-    ``/TOKEN/`` is the page of thumbnails, and ``/TOKEN/?page=2`` is the second if there are several.
+    ``/TOKEN/`` is the page of thumbnails. If there are several, ``/TOKEN/?page=2`` is the second.
+    ``/TOKEN/?name=WORDS`` is a page of the first 1,000 images that have these words in their names.
     If there is one image only, ``/TOKEN/`` leads to the image's page.
+
     Image i, counted from 0, has these addresses:
 
     - ``i/``, its page;
@@ -93,13 +106,15 @@ def make_app(
         Where the trees' photographs lie.
     hosts
         Names by which requests may address the server, without port; None for any name.
+    names
+        Gives the names of all images in their order, for the search. None: those of the outlines.
     """
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
     from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.routing import Mount, Route
 
-    endpoints = _Endpoints(outlines, title, longest, images)
+    endpoints = _Endpoints(outlines, title, longest, images, names)
     routes = [
         Route("/", endpoints.home),
         Route("/{image}/", endpoints.page),
@@ -126,12 +141,18 @@ class _Endpoints:
     """What each address shows."""
 
     def __init__(
-        self, outlines: Sequence[Outline], title: str, longest: int, images: Images
+        self,
+        outlines: Sequence[Outline],
+        title: str,
+        longest: int,
+        images: Images,
+        names: Names | None,
     ) -> None:
         self.outlines, self.title = outlines, title
         self.longest, self.images = longest, images
         self.answers = Answers(outlines)
         self.sources: Recent[Source] = Recent(_MAX_OPEN)
+        self.names = names or (lambda: (outline.name for outline in outlines))
         self.parts = parts_of(len(outlines))
         self.indexes: Recent[str] = Recent(_MAX_INDEXES)
 
@@ -140,6 +161,9 @@ class _Endpoints:
 
         if len(self.outlines) == 1:
             return RedirectResponse("0/")
+        query = request.query_params.get("name", "").strip()
+        if query:
+            return HTMLResponse(await self.answers.told(lambda: self._found(query)))
         number = _whole("page", request.query_params.get("page", "1"))
         if not 1 <= number <= len(self.parts):
             raise AnswerError(404, f"There is no page {number} of thumbnails here.")
@@ -150,11 +174,20 @@ class _Endpoints:
         page, part = self.indexes.get(i), self.parts[i]
         if page is None:
             outlines = self.outlines[part.first : part.stop]
-            cards = [Card(outline, f"{i}/", f"{i}/thumbnail.jpg")
-                     for i, outline in enumerate(outlines, start=part.first)]  # fmt: skip
-            page = index_html(cards, self.title, part=part, url_of=lambda n: f"./{_query(n)}")
+            cards = [_card(*numbered) for numbered in enumerate(outlines, start=part.first)]
+            page = index_html(
+                cards, self.title, part=part, url_of=_home_url, searches=part.count > 1
+            )
             self.indexes.put(i, page, len(page))
         return page
+
+    def _found(self, query: str) -> str:
+        """The page of the first images whose names contain every word of a query."""
+        words = plain_text(query).split()
+        names = map(plain_text, self.names())
+        matches = (i for i, name in enumerate(names) if all(word in name for word in words))
+        cards = [_card(i, self.outlines[i]) for i in islice(matches, MANY)]
+        return index_html(cards, self.title, query=query, url_of=_home_url, searches=True)
 
     async def page(self, request: Request) -> Response:
         last = len(self.outlines) - 1
@@ -242,9 +275,18 @@ def _whole(name: str, text: str) -> int:
     return int(text)
 
 
+def _card(i: int, outline: Outline) -> Card:
+    return Card(outline, f"{i}/", f"{i}/thumbnail.jpg")
+
+
 def _query(number: int) -> str:
     """What the address of a page of thumbnails ends in."""
     return "" if number == 1 else f"?page={number}"
+
+
+def _home_url(number: int) -> str:
+    """The address of a page of thumbnails, from another one."""
+    return f"./{_query(number)}"
 
 
 def _png(grey: NDArray[Any]) -> bytes:

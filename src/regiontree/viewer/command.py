@@ -124,7 +124,7 @@ def view(
             assert listener is not None
             serve(
                 outlines, listener, host=host, title=_title(paths), open_browser=open_browser,
-                longest=longest, images=inputs.places,
+                longest=longest, images=inputs.places, names=inputs.names,
             )  # fmt: skip
         except KeyboardInterrupt:
             say("interrupted")

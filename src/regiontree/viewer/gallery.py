@@ -14,9 +14,9 @@ numbers.
 
 Every file is written under a temporary name and then renamed. The manifest and the index are
 written when a run ends or is interrupted, and about once a second before that. So a run that stops
-early leaves a site of the finished pages, and the next run makes the others. A page is not made again if its tree, its photograph, its neighbours and the
-options are the same. Only files that the manifest names are ever removed. A folder that is not
-empty and has no manifest is refused.
+early leaves a site of the finished pages, and the next run makes the others. A page is not made
+again if its tree, its photograph, its neighbours and the options are the same. Only files that the
+manifest names are ever removed. A folder that is not empty and has no manifest is refused.
 """
 
 from __future__ import annotations
@@ -276,7 +276,10 @@ def _linked(names: Sequence[str]) -> dict[str, Links]:
     pages = [None, *(f"{name}.html" for name in names), None]
     return {
         name: Links(
-            index=f"../{_index_name(i // MANY + 1)}", previous=pages[i], next=pages[i + 2], tree=f"../trees/{name}.npz"
+            index=f"../{_index_name(i // MANY + 1)}",
+            previous=pages[i],
+            next=pages[i + 2],
+            tree=f"../trees/{name}.npz",
         )
         for i, name in enumerate(names)
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import html
 import io
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,16 @@ from regiontree.errors import ImageError
 from regiontree.forest.sources import Outline, Source
 from regiontree.viewer.document import document
 
-__all__ = ["MANY", "Card", "Part", "index_html", "parts_of", "problem_html", "thumbnail"]
+__all__ = [
+    "MANY",
+    "Card",
+    "Part",
+    "index_html",
+    "parts_of",
+    "plain_text",
+    "problem_html",
+    "thumbnail",
+]
 
 MANY = 1000
 """The most images of one page of thumbnails."""
@@ -101,6 +111,8 @@ def index_html(
     *,
     part: Part | None = None,
     url_of: Callable[[int], str] = str,
+    query: str | None = None,
+    searches: bool = False,
 ) -> str:
     """A page of thumbnails, a whole HTML document that can be encoded as UTF-8.
 
@@ -114,11 +126,20 @@ def index_html(
         Which images they are of all. None: all.
     url_of
         The relative URL of a page of thumbnails, from its number.
+    query
+        What the user searched for, if the images are those that were found.
+    searches
+        Whether the address with ``?name=`` and a query gives a page of what is found.
     """
     rows = "\n".join(_row(card) for card in cards)
     shown = part or Part(1, 1, 0, len(cards), len(cards))
-    body = f'<ul id="images">\n{rows}\n</ul>{_pages(shown, url_of)}'
-    return _page(title, body, facts=shown.facts, script="thumbnails")
+    facts, before = shown.facts, ""
+    if query is not None:
+        facts = f"{_count(shown.total, 'image')} found by “{query}”"
+        before = f'<p><a href="{_text(url_of(1))}">All images</a></p>\n'
+    mark = " data-searches" if searches else ""
+    body = f'{before}<ul id="images"{mark}>\n{rows}\n</ul>{_pages(shown, url_of)}'
+    return _page(title, body, facts=_text(facts), script="thumbnails")
 
 
 def problem_html(sentence: str, home: str | None = None) -> str:
@@ -201,6 +222,18 @@ def _page(title: str, body: str, *, facts: str = "", script: str | None = None) 
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def plain_text(text: str) -> str:
+    """A text without case and accents, as in ``web/filter.js``.
+
+    >>> plain_text("Été 1.JPG")
+    'ete 1.jpg'
+    """
+    if not text.isascii():
+        parts = unicodedata.normalize("NFKD", text)
+        text = "".join(c for c in parts if not unicodedata.category(c).startswith("M"))
+    return text.lower()
 
 
 def _text(text: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -193,6 +193,11 @@ class Inputs:
         """
         self._require(self.rows or self.trees)
         return {file: self.trees[file] for file in self.files if file in self.trees}
+
+    def names(self) -> Iterator[str]:
+        """The names of the images that are shown, in their order: of rows, their ids."""
+        yield from (outline.name for outline in self.outlines().values())
+        yield from (row.key for row in self.rows)
 
     @property
     def row_outlines(self) -> Sequence[Outline]:
