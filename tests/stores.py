@@ -1,68 +1,76 @@
-"""Small stores of trees to test with, and photographs that the trees could have been made from."""
+"""Rows to test stores with, and a folder whose writer can be killed at any point."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-from PIL import Image
-from test_sources import photograph
 from trees import random_tree
 
 from regiontree import RegionTree
 from regiontree.forest.row import Row
-from regiontree.forest.schema import table_of
-from regiontree.forest.store import Store, open_store
-from regiontree.system.files import sha256_of
+from regiontree.forest.storage import LocalFolder
 
-DAMAGED = "is damaged or cut short (image file is truncated)"
+SETTINGS = {"parts": 400, "tree": "ward", "seed": 0}
 
 
-def tree_for(photo: Path, *, leaves: int = 6, seed: int = 0, dim: int | None = None) -> RegionTree:
-    """A random tree as if it had been made from a photograph."""
-    with Image.open(photo) as opened:
-        shape = opened.height, opened.width
-    made = random_tree(np.random.default_rng(seed), leaves, shape, dim=dim)
-    image = {"name": photo.name, "sha256": sha256_of(photo), "size": list(shape)}
-    meta = {"image": image, "settings": {"seed": seed}, "backbone": {"name": "random"}}
-    arrays = (made.labels, made.parents, made.height, made.ncut, made.stop, made.embedding)
-    return RegionTree(*arrays, meta=meta)
+def tree_row(key: str, seed: int = 0, *, dim: int | None = 8, shape=(9, 13)) -> Row:
+    """A row with a tree that follows from the id and the seed."""
+    rng = np.random.default_rng([seed, *hashlib.sha256(key.encode()).digest()[:4]])
+    tree = random_tree(rng, int(rng.integers(1, 12)), shape, dim=dim)
+    meta = {"image": {"name": key.rpartition("/")[2], "size": list(shape)}, "settings": SETTINGS}
+    arrays = (tree.labels, tree.parents, tree.height, tree.ncut, tree.stop, tree.embedding)
+    return Row(
+        key,
+        f"/photos/{key}",
+        RegionTree(*arrays, meta=meta),
+        sha256=hashlib.sha256(key.encode()).hexdigest(),
+    )
 
 
-def rows_of(
-    folder: Path, ids: Sequence[str], *, failed: Collection[str] = (), dim: int | None = 3
-) -> list[Row]:
-    """A row for each id, with its photograph below a folder."""
-    rows = []
-    for seed, name in enumerate(ids):
-        photo = photograph(folder / name, (20, 30 + seed), seed)
-        digest = sha256_of(photo)
-        if name in failed:
-            said = f"{photo}: {DAMAGED}"
-            rows.append(Row(name, str(photo), error=said, sha256=digest))
-        else:
-            tree = tree_for(photo, leaves=5 + seed % 3, seed=seed, dim=dim)
-            rows.append(Row(name, str(photo), tree, sha256=digest))
-    return rows
+def failed_row(key: str, error: str = "is no photograph") -> Row:
+    """A row without a tree."""
+    return Row(key, f"/photos/{key}", error=error)
 
 
-def store_of_rows(folder: Path, rows: Sequence[Row], *, parts: int = 2) -> Store:
-    """A store with these rows: a shard of most of them, and a part that no shard holds yet."""
-    store = open_store(folder, {"seed": 1})
-    size = -(-len(rows) // parts)
-    pieces = [rows[start : start + size] for start in range(0, len(rows), size)]
-    for piece in pieces[:-1]:
-        store.add(table_of(piece))
-    if pieces[:-1]:
-        store.compact(final=True)
-    store.add(table_of(pieces[-1]))
-    return store
+def rows_equal(a: Row, b: Row) -> bool:
+    """Whether two rows are the same, trees included."""
+    names = ("id", "reference", "error", "notice", "sha256")
+    return all(getattr(a, n) == getattr(b, n) for n in names) and a.tree == b.tree
 
 
-def trees_in_files(rows: Sequence[Row], folder: Path) -> Path:
-    """The same trees in a folder of ``.npz`` files: ``a/b.npz`` for ``a/b.jpg``."""
-    for row in rows:
-        if row.tree is not None:
-            row.tree.save((folder / row.id).with_suffix(".npz"))
-    return folder
+class Killed(BaseException):
+    """As a kill: nothing catches it."""
+
+
+class MortalFolder(LocalFolder):
+    """A folder whose process is killed at change number `dies_at`, before or after it."""
+
+    def __init__(self, path: Path, dies_at: int = 1 << 30, *, after: bool = False) -> None:
+        super().__init__(path)
+        self.changes, self.dies_at, self.after = 0, dies_at, after
+
+    def _change(self) -> None:
+        self.changes += 1
+        if self.changes == self.dies_at:
+            raise Killed
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[IO[bytes]]:
+        if not self.after:
+            self._change()
+        with super().writing(name) as file:
+            yield file
+        if self.after:
+            self._change()
+
+    def remove(self, name: str) -> None:
+        if not self.after:
+            self._change()
+        super().remove(name)
+        if self.after:
+            self._change()

@@ -16,7 +16,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from stores import DAMAGED, rows_of, store_of_rows, tree_for, trees_in_files
+from storerows import DAMAGED, rows_of, store_of_rows, tree_for, trees_in_files
 from test_experiments import make_data, run_config
 from test_sources import photograph
 from typer.testing import CliRunner

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import DAMAGED, rows_of, store_of_rows, tree_for
+from storerows import DAMAGED, rows_of, store_of_rows, tree_for
 
 pytest.importorskip("pyarrow", reason="the extra 'store' is not installed")
 pytest.importorskip("starlette", reason="the extra 'viewer' is not installed")

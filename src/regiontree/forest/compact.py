@@ -136,7 +136,7 @@ def _step(
                         writer.write(table)
                         check()
                 writer.close()
-    except _Unreadable as error:
+    except _UnreadableError as error:
         finish(folder)
         folder.move(error.file, f"{DAMAGED}/{error.file.rpartition('/')[2]}")
         return []
@@ -145,7 +145,7 @@ def _step(
     return list(new.values())
 
 
-class _Unreadable(StoreError):
+class _UnreadableError(StoreError):
     """A file of a step has damaged rows."""
 
     def __init__(self, file: str, error: StoreError) -> None:
@@ -158,7 +158,7 @@ def _planned(folder: Folder, index: Index, file: StoredFile) -> tuple[_Input, li
     try:
         table = _read(folder, file.name, ["id", "sha256", "error"])
     except StoreError as error:
-        raise _Unreadable(file.name, error) from error
+        raise _UnreadableError(file.name, error) from error
     best = index.find(table.column("id"))
     number = next(i for i, one in enumerate(index.files) if one.name == file.name)
     is_kept = (best.file == number) & (best.row == np.arange(len(table)))
@@ -184,11 +184,11 @@ def _kept_rows(folder: Folder, one: _Input, kind: str) -> Iterator[pa.Table]:
     try:
         file = TableFile(folder, one.file.name)
     except StoreError as error:
-        raise _Unreadable(one.file.name, error) from error
+        raise _UnreadableError(one.file.name, error) from error
     try:
         for start, table in file.groups():
             yield table.filter(mask[start : start + len(table)])
     except StoreError as error:
-        raise _Unreadable(one.file.name, error) from error
+        raise _UnreadableError(one.file.name, error) from error
     finally:
         file.close()

@@ -89,7 +89,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Sorted numbers, and for each of their files its number in the whole index, -1 if it is gone."""
+    """Sorted numbers of some files, and the number of each file in the index, -1 if it is gone."""
 
     numbers: UInt64  # (3, n)
     files: Int64
@@ -265,7 +265,7 @@ class Index:
             with self._folder.writing(f"{name}.npy") as file:
                 file.write(data.getvalue())
                 for row in block.numbers:
-                    file.write(memoryview(np.ascontiguousarray(row, "<u8")).cast("B"))
+                    file.write(row.astype("<u8").data)
             self._folder.write(f"{name}.json", text.encode())
             for old in before.keys() - {f"{name}.npy", f"{name}.json"}:
                 self._folder.remove(old)

@@ -81,7 +81,7 @@ def open_store(
     if data is None:
         if not create:
             raise StoreError(f"{address}: is no store of trees: it has no {RECORD}")
-        record = {
+        record: dict[str, Any] = {
             "format": _FORMAT,
             "schema_version": SCHEMA_VERSION,
             "settings": None if settings is None else dict(settings),

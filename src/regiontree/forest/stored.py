@@ -13,8 +13,8 @@ from regiontree.errors import StoreError
 from regiontree.forest.arrow import pyarrow
 from regiontree.forest.parquet import GoneError, TableFile
 from regiontree.forest.row import Row
-from regiontree.forest.rows import Place, Rows
-from regiontree.forest.schema import columns_without_arrays, row_of, schema
+from regiontree.forest.rows import Place, Rows, true_where
+from regiontree.forest.schema import row_of, schema
 from regiontree.forest.store import Store
 from regiontree.system.locks import Lock
 
@@ -123,21 +123,40 @@ class StoredRows(Rows):
             failed = table.column("error").is_valid().to_numpy()
             yield start, table.column("id").to_pylist(), failed
 
-    def rows(self, file: int, mask: Bools) -> Iterator[Row]:
-        for start, table in self.tables(file, None):
-            for i in np.flatnonzero(mask[start : start + len(table)]).tolist():
-                yield row_of(table, i)
+    def rows(self, file: int, mask: Bools) -> Iterator[tuple[Row, bool]]:
+        opened = TableFile(self.store.folder, self.store.index.files[file].name)
+        try:
+            for group, (start, end) in enumerate(opened.bounds):
+                wanted = np.flatnonzero(mask[start:end]).tolist()
+                if not wanted:
+                    continue
+                try:
+                    table = opened.group(group)
+                except StoreError as error:
+                    yield from self._damaged(opened, group, wanted, error)
+                    continue
+                for i in wanted:
+                    yield _read_row(table, i)
+        finally:
+            opened.close()
+
+    def _damaged(
+        self, file: TableFile, group: int, wanted: list[int], error: StoreError
+    ) -> Iterator[tuple[Row, bool]]:
+        """The rows of a group that cannot be read, if at least their ids can."""
+        try:
+            names = file.group(group, ["id", "reference"]).to_pylist()
+        except StoreError:
+            self.problems[file.name] = str(error)
+            return
+        for i in wanted:
+            yield Row(names[i]["id"], names[i]["reference"], error=str(error)), True
 
     def records(self, file: int, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
-        for start, table in self.tables(file, columns or columns_without_arrays()):
+        for start, table in self.tables(file, columns):
             yield start, table.to_pylist()
 
-    def tables(self, file: int, columns: Sequence[str] | None) -> Iterator[tuple[int, pa.Table]]:
-        """The first row of each group of a file, and some columns of the group."""
-        if columns is not None and (unknown := set(columns) - set(schema().names)):
-            raise StoreError(
-                f"a store has no column {min(unknown)!r}; it has {', '.join(schema().names)}"
-            )
+    def tables(self, file: int, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
         opened = TableFile(self.store.folder, self.store.index.files[file].name)
         try:
             yield from opened.groups(columns)
@@ -152,8 +171,13 @@ class StoredRows(Rows):
             scanner = formats.make_fragment(opened).scanner(
                 schema=schema(), columns={"holds": condition}
             )
-            column = scanner.to_table().column("holds")
-        if not pyarrow().types.is_boolean(column.type):
-            raise StoreError(f"a filter must be true or false for each row, not {column.type}")
-        mask: Bools = column.fill_null(False).to_numpy()
-        return mask
+            return true_where(scanner.to_table().column("holds"))
+
+
+def _read_row(table: pa.Table, i: int) -> tuple[Row, bool]:
+    """Row `i` of a table, and whether it is damaged."""
+    try:
+        return row_of(table, i), False
+    except StoreError as error:
+        key, reference = (table.column(name)[i].as_py() for name in ("id", "reference"))
+        return Row(key, reference, error=str(error)), True
