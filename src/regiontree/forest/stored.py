@@ -108,6 +108,12 @@ class StoredRows(Rows):
             self._groups.move_to_end(key)
             return self._groups[key], i
 
+    def bounds(self, name: str, row: int) -> tuple[int, int]:
+        """The first row of the group that holds a row of a file, and the row after its last."""
+        with self._lock:
+            file = self._file(name)
+            return file.bounds[file.place(row)[0]]
+
     def _file(self, name: str) -> TableFile:
         if name not in self._open:
             self._open[name] = TableFile(self.store.folder, name)

@@ -20,6 +20,7 @@ import numpy as np
 
 from regiontree.errors import StoreError, TreeFileError
 from regiontree.forest.origin import recorded_name
+from regiontree.forest.parquet import GoneError
 from regiontree.forest.photographs import places_of
 from regiontree.references.reference import Reference
 from regiontree.system.paths import cut_name, is_url
@@ -180,8 +181,14 @@ class StoredTrees(Sequence[StoredTree]):
         self.address = rows.address
         self.is_one_row = id is not None
         self._one = None if id is None else self._found(id)
-        self._shown = [rows.shown(file) for file in range(len(rows.lengths))]
+        if self._one is None:
+            self._look()
+
+    def _look(self) -> None:
+        """Look at which files the store has, and which of their rows are shown."""
+        rows = self._rows
         self._names = [file.name for file in rows.store.index.files]
+        self._shown = [rows.shown(file) for file in range(len(self._names))]
         self._stops = list(accumulate(int(mask.sum()) for mask in self._shown))
 
     def __str__(self) -> str:
@@ -210,10 +217,9 @@ class StoredTrees(Sequence[StoredTree]):
         for name, mask in zip(self._names, self._shown, strict=True):
             start = 0
             while start < len(mask):
-                table, _ = self._rows.group(name, start, _SHORT)
-                shown = np.flatnonzero(mask[start : start + len(table)]).tolist()
-                yield from self._of_table(table, name, start, shown)
-                start += len(table)
+                start, stop = self._rows.bounds(name, start)
+                yield from self._of_group(name, start, np.flatnonzero(mask[start:stop]).tolist())
+                start = stop
 
     @overload
     def __getitem__(self, i: int) -> StoredTree: ...
@@ -225,21 +231,36 @@ class StoredTrees(Sequence[StoredTree]):
         place = range(len(self))[i]  # an IndexError beyond the end
         if self._one is not None:
             return self._one
+        try:
+            return self._numbered(place)
+        except GoneError:  # another process has put the rows into other files
+            self._rows.store.refresh()
+            self._look()
+            return self._numbered(place)
+
+    def _numbered(self, place: int) -> StoredTree:
         file = int(np.searchsorted(self._stops, place, side="right"))
         mask = self._shown[file]
-        number = place - (self._stops[file - 1] if file else 0)
-        row = number if mask.all() else int(np.flatnonzero(mask)[number])
+        before = self._stops[file - 1] if file else 0
+        number, is_whole = place - before, self._stops[file] - before == len(mask)
+        row = number if is_whole else int(np.flatnonzero(mask)[number])
         return self._at(self._names[file], row)
 
     def _at(self, name: str, row: int) -> StoredTree:
         """The tree in a row of a file."""
-        table, at = self._rows.group(name, row, _SHORT)
-        return next(self._of_table(table, name, row - at, [at]))
+        start, _ = self._rows.bounds(name, row)
+        return next(self._of_group(name, start, [row - start]))
 
-    def _of_table(
-        self, table: pa.Table, name: str, start: int, rows: Sequence[int]
-    ) -> Iterator[StoredTree]:
-        """Some rows of a group that begins with row `start` of a file."""
+    def _of_group(self, name: str, start: int, rows: Sequence[int]) -> Iterator[StoredTree]:
+        """Some rows of the group that begins with row `start` of a file."""
+        try:
+            table, _ = self._rows.group(name, start, _SHORT)
+        except GoneError:
+            raise
+        except StoreError as error:  # damage to a group leaves the others
+            for i in rows:
+                yield StoredTree(self, (name, start + i), f"{name}#{start + i}", "", str(error))
+            return
         ids, references, errors = (table.column(column) for column in _SHORT)
         for i in rows:
             texts = (ids[i].as_py(), references[i].as_py(), errors[i].as_py())
@@ -255,16 +276,17 @@ class StoredTrees(Sequence[StoredTree]):
         StoreError
             The file is damaged, or the row is gone.
         """
-        from regiontree.forest.parquet import GoneError
-
         try:
             table, i = self._rows.group(*tree.place, columns)
             if table.column("id")[i].as_py() == tree.id:
                 return table, i
         except GoneError:  # another process has put the row into another file
             pass
-        self._rows.store.refresh()
-        return self._rows.group(*self._found(tree.id).place, columns)
+        try:
+            return self._rows.group(*self._found(tree.id).place, columns)
+        except GoneError:
+            self._rows.store.refresh()
+            return self._rows.group(*self._found(tree.id).place, columns)
 
     def _found(self, id: str) -> StoredTree:
         """The row of an id."""
