@@ -26,7 +26,7 @@ pytest.importorskip("pyarrow", reason="the extra 'store' is not installed")
 from regiontree import RegionTree
 from regiontree.cli import app
 from regiontree.errors import ExportError, StoreError, TreeFileError
-from regiontree.export import FORMATS
+from regiontree.export import FORMATS, find_format
 from regiontree.export.command import run as export
 from regiontree.forest import schema
 from regiontree.forest.listing import Joined, list_trees, only_tree, split_stores
@@ -268,7 +268,7 @@ def test_every_format_writes_the_trees_of_a_store(name, store, rows, tmp_path, c
     said = capsys.readouterr().err
     assert "4 done, 0 skipped, 1 failed" in said
     assert f"failed: {store}::d.png: has no tree: " in said
-    form = FORMATS[name]
+    form = find_format(name)
     if form.make is not None:
         assert (out / f"{name}.json").is_file()
         return
@@ -347,15 +347,16 @@ def test_many_failures_are_counted(tmp_path, capsys):
 def test_one_tree_is_in_memory_at_a_time(to, tmp_path, monkeypatch):
     rows = rows_of(tmp_path / "photos", [f"{i}.png" for i in range(12)])
     store_of_rows(tmp_path / "STORE", rows)
-    alive: weakref.WeakSet[RegionTree] = weakref.WeakSet()
+    alive: list[weakref.ref[RegionTree]] = []
     most, real = 0, schema.row_of
 
     def watched(table: Any, i: int) -> Row:
         nonlocal most
         gc.collect()
         row = real(table, i)
-        alive.add(row.tree)
-        most = max(most, len(alive))
+        assert row.tree is not None
+        alive.append(weakref.ref(row.tree))
+        most = max(most, sum(tree() is not None for tree in alive))
         return row
 
     monkeypatch.setattr(schema, "row_of", watched)

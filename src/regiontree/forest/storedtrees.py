@@ -145,7 +145,8 @@ class StoredTree:
 
     def without_folders(self, text: str) -> str:
         """The text without the folders of the store and of the photograph."""
-        text = text.replace(str(self), self.name).replace(self.reference, self.name)
+        text = text.replace(str(self), self.name)
+        text = text.replace(self.reference, self.name) if self.reference else text
         return text.replace(f"{self.trees.address}/", "").replace(
             self.trees.address, self.trees.name
         )
