@@ -102,7 +102,8 @@ class Placement:
                     degrees=not self._own,
                 )
         except MissingExtraError as error:
-            raise ExportError(f"{source.saved}: lies on a map; {error}") from error
+            lies = source.photo if isinstance(source.photo, Path) else source.name
+            raise ExportError(f"{lies}: lies on a map; {error}") from error
         if found is None:
             return {}
         transform, crs = found

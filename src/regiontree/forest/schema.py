@@ -302,8 +302,11 @@ def _array_of(scalar: Any) -> NDArray[Any] | None:
     values = scalar.values
     if values.null_count:
         raise StoreError("one of its lists has an empty entry")
-    array: NDArray[Any] = values.to_numpy(zero_copy_only=True)
-    return array
+    # to_numpy would import pandas, if it is installed: a second or two.
+    dtype, buffer = np.dtype(values.type.to_pandas_dtype()), values.buffers()[1]
+    if buffer is None:
+        return np.zeros(0, dtype)
+    return np.frombuffer(buffer, dtype, len(values), values.offset * dtype.itemsize)
 
 
 def _embedding_of(numbers: NDArray[Any] | None, dim: int | None) -> NDArray[np.float16] | None:

@@ -78,6 +78,7 @@ class Answers:
         self.kept: Recent[bytes] = Recent(_MAX_KEPT)
         self.under_way: dict[Key, asyncio.Task[bytes]] = {}
         self.workers = asyncio.Semaphore(_WORKERS)
+        self.lists = asyncio.Semaphore(1)
 
     async def get(
         self, i: int, what: str, media_type: str, make: Callable[[int], bytes], tags: str
@@ -118,7 +119,7 @@ class Answers:
         return Response(body, media_type=media_type, headers={"ETag": tag})
 
     async def told(self, make: Callable[[], T]) -> T:
-        """What `make` makes, in a thread.
+        """What `make` makes, in a thread. It does not wait for answers about images.
 
         Raises
         ------
@@ -127,7 +128,7 @@ class Answers:
         """
         import anyio.to_thread
 
-        async with self.workers:
+        async with self.lists:
             try:
                 return await anyio.to_thread.run_sync(make, abandon_on_cancel=True)
             except (RegionTreeError, OSError, MemoryError) as error:

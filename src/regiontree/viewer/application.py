@@ -81,7 +81,7 @@ def make_app(
     """The web application: every address lies below ``/TOKEN/``.
 
     ``/TOKEN/`` is the page of thumbnails. If there are several, ``/TOKEN/?page=2`` is the second.
-    ``/TOKEN/?name=WORDS`` is a page of the first 1,000 images that have these words in their names.
+    ``/TOKEN/?name=WORDS`` is a page of the first 500 images that have these words in their names.
     If there is one image only, ``/TOKEN/`` leads to the image's page.
 
     Image i, counted from 0, has these addresses:

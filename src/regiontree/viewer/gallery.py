@@ -2,7 +2,7 @@
 
 The site needs no server. All links are relative, so it opens from a disk and from any web host. ::
 
-    index.html          the thumbnails; index-2.html and so on if there are more than 1,000
+    index.html          the thumbnails; index-2.html and so on if there are more than 500
     gallery.json        the manifest: the names of the pages, and a digest of the inputs of each
     pages/NAME.html     the page of an image; it needs no other file
     thumbs/NAME.jpg

@@ -33,7 +33,7 @@ __all__ = [
     "thumbnail",
 ]
 
-MANY = 1000
+MANY = 500
 """The most images of one page of thumbnails."""
 _NEAR = 2  # pages of thumbnails before and after this one that it has links to
 _LONGEST = 480  # pixels of a thumbnail's longer side: twice the size that the page shows
@@ -61,7 +61,7 @@ class Card:
     def facts(self) -> str:
         """How many regions the thumbnail shows, and how many leaves the tree has, as HTML."""
         if self.outline.error is not None:
-            return _text(self.outline.error)
+            return "no tree"
         shown, most = min(self.outline.n_regions, _REGIONS), self.outline.n_leaves
         return f"{shown} of {most:,} regions" if shown < most else _count(most, "region")
 
@@ -95,8 +95,8 @@ class Part:
 def parts_of(total: int) -> list[Part]:
     """The pages of thumbnails of a number of images; one page if there are none.
 
-    >>> [(part.first, part.stop) for part in parts_of(2200)]
-    [(0, 1000), (1000, 2000), (2000, 2200)]
+    >>> [(part.first, part.stop) for part in parts_of(1200)]
+    [(0, 500), (500, 1000), (1000, 1200)]
     """
     starts = range(0, max(total, 1), MANY)
     return [
@@ -178,7 +178,7 @@ def _row(card: Card) -> str:
     link = f'<a href="{_text(card.page)}" title="{place}"'
     picture = f'<img src="{_text(card.thumbnail)}" alt=""{size} loading="lazy" decoding="async">'
     if outline.error is not None:
-        link, picture = f'{link} class="broken"', '<span class="none"></span>'
+        picture = f'<span class="none">{_text(outline.error)}</span>'
     return (
         f'<li>{link}>{picture}<span class="caption"><span class="name">{name}</span>'
         f'<span class="facts">{notice}{card.facts}</span></span></a></li>'

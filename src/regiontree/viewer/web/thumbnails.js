@@ -101,7 +101,10 @@ addEventListener("keydown", (event) => {
 });
 
 filter.hidden = images.length < MANY && !searches;
-if (searches) filter.placeholder = "Filter by name; Enter searches all pages";
+if (searches) {
+  filter.placeholder = "Filter by name; Enter searches all pages";
+  filter.classList.add("wide");
+}
 filter.addEventListener("input", showMatches);
 showMatches(); // a browser that goes back to the page fills in the old query
 
