@@ -291,11 +291,11 @@ class StoredTrees(Sequence[StoredTree]):
 
     def _found(self, id: str) -> StoredTree:
         """The row of an id."""
-        found = self._rows.find(id)
-        if found is None:
+        index = self._rows.store.index  # another thread may refresh the store's
+        found = index.find([id])
+        if found.file[0] < 0:
             raise StoreError(f"{self.address}: has no row {id!r}")
-        (file, row), _ = found
-        return self._at(self._rows.store.index.files[file].name, row)
+        return self._at(index.files[found.file[0]].name, int(found.row[0]))
 
     def errors_text(self) -> str | None:
         """A sentence on the rows without a tree, which names the first; None if all have one."""
