@@ -9,6 +9,7 @@ import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from sources import serving, tar_of
 from storerows import DAMAGED, rows_of, store_of_rows, tree_for, trees_in_files
 from test_experiments import make_data, run_config
 from test_sources import photograph
@@ -35,6 +37,9 @@ from regiontree.forest.schema import table_of
 from regiontree.forest.sources import open_found, open_outline, open_source
 from regiontree.forest.store import open_store
 from regiontree.forest.storedtrees import StoredTrees, key_of_id, store_of
+from regiontree.references import reading
+from regiontree.references.listing import list_references
+from regiontree.references.reference import Reference
 
 IDS = ["a.png", "sub/b.png", "sub/deep/c ü.png", "d.png", "e.png"]
 FAILED = "d.png"
@@ -255,6 +260,65 @@ def test_a_reference_leads_to_no_file_of_another_name(tmp_path, rows):
     bad = replace(rows[0], reference=str(secret))
     store_of_rows(tmp_path / "STORE", [bad])
     assert open_source(only_tree(tmp_path / "STORE", "a.png")).photo is None
+
+
+def archive(tmp_path: Path, rows: list[Row]) -> Path:
+    """A store whose photographs are members of a tar archive, and no longer files."""
+    whole = [row for row in rows if row.tree is not None]
+    members = {row.id: Path(row.reference).read_bytes() for row in whole}
+    (tmp_path / "all.tar").write_bytes(tar_of(members))
+    found = {one.id: one for one in list_references(tmp_path / "all.tar", frozenset({".png"}))}
+    assert set(found) == {f"all.tar/{row.id}" for row in whole}
+    in_archive = [
+        replace(row, id=f"all.tar/{row.id}", reference=found[f"all.tar/{row.id}"].address)
+        for row in whole
+    ]
+    store_of_rows(tmp_path / "PACKED", in_archive)
+    (tmp_path / "photos").rename(tmp_path / "elsewhere")
+    return tmp_path / "PACKED"
+
+
+def test_a_photograph_in_an_archive_is_read_when_it_is_needed(tmp_path, rows, monkeypatch):
+    packed = archive(tmp_path, rows)
+    row = only_tree(packed, "all.tar/sub/b.png")
+    original = (tmp_path / "elsewhere/sub/b.png").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(reading, "read_bytes", lambda reference: pytest.fail("it is read"))
+        outline = open_outline(row)
+    assert isinstance(outline.photo, Reference)
+    for source in (open_source(row), open_found(outline)):
+        assert source.notice is None
+        assert source.photo.data == original
+        with Image.open(tmp_path / "elsewhere/sub/b.png") as image:
+            assert np.array_equal(source.picture(), np.asarray(image))
+    (tmp_path / "all.tar").unlink()
+    lost = open_source(row)
+    assert (lost.photo, lost.notice) == (None, "The photograph b.png was not found.")
+
+
+def test_a_photograph_at_an_address_is_read_when_it_is_needed(tmp_path, rows, monkeypatch):
+    monkeypatch.setattr("regiontree.references.faults.time.sleep", lambda seconds: None)
+    pytest.importorskip("fsspec")
+    pytest.importorskip("aiohttp")
+
+    def answer(request: Any) -> None:
+        request.send(206, (tmp_path / "photos" / unquote(request.path[1:])).read_bytes())
+
+    with serving(answer) as url:
+        there = [replace(row, reference=f"{url}/{row.id}") for row in rows[:2]]
+        store_of_rows(tmp_path / "FAR", there)
+        row = only_tree(tmp_path / "FAR", "sub/b.png")
+        outline = open_outline(row)
+        assert isinstance(outline.photo, Reference)
+        source = open_found(outline)
+        assert (source.notice, source.photo.name) == (None, "b.png")
+        assert source.picture().shape == (20, 31, 3)
+        photograph(tmp_path / "photos/sub/b.png", seed=99)
+        assert "has changed since" in str(open_source(row).notice)
+    gone = open_source(row)
+    assert gone.photo is None
+    assert str(gone.notice).startswith("The photograph b.png cannot be read (")
+    assert url not in str(gone.notice)
 
 
 # -- export ---------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from regiontree.errors import RegionTreeError, SettingsError
 from regiontree.forest.origin import recorded_name
 from regiontree.forest.saved import SavedTree
 from regiontree.images.given import Encoded
+from regiontree.references.addresses import without_login
 from regiontree.references.reference import Reference
 from regiontree.system.files import sha256_of
 from regiontree.system.inputs import FEATURE_SUFFIXES
@@ -173,7 +174,8 @@ def examined(
         except RegionTreeError as error:
             said = str(error)
             if isinstance(place, Reference):  # a page must not show the address
-                said = said.removeprefix(f"{place.address}: ")
+                for address in (place.address, without_login(place.address)):
+                    said = said.replace(f"{address}: ", "").replace(address, name)
             notice = f"The photograph {name} cannot be read ({said})."
             continue
         if found == digest:
