@@ -149,17 +149,25 @@ def test_a_search_finds_images_of_all_pages(store, serve, few):
     assert b"<x>" not in site.get("?name=%3Cx%3E").body
 
 
-def test_a_list_reads_no_picture_and_no_photograph(store, serve, monkeypatch):
+def test_a_list_reads_no_picture_and_no_photograph(store, serve, monkeypatch, few):
     inputs = shown(store)
+    read, real = [], StoredTree.load_structure
+
+    def structure(self: StoredTree) -> RegionTree:
+        read.append(self.id)
+        return real(self)
 
     def refuse(*_: object) -> RegionTree:
         raise AssertionError("a tree is read")
 
     monkeypatch.setattr(StoredTree, "load", refuse)
     monkeypatch.setattr("regiontree.forest.finding.sha256_of", refuse)
-    page = serve(inputs).get("")
+    monkeypatch.setattr(StoredTree, "load_structure", structure)
+    page = serve(inputs).get("?page=2")
     assert page.status == 200
-    assert page.text.count("<img") == len(IDS) - 1
+    assert re.findall('title="(.*?)"', page.text) == [row.key for row in inputs.rows[3:6]]
+    assert read == [row.id for row in inputs.rows[3:6] if row.error is None]
+    assert page.text.count("<img") == len(read)
 
 
 def test_a_row_without_a_tree_says_why(store, serve, capsys):
