@@ -40,6 +40,7 @@ from scipy.cluster.hierarchy import linkage
 from scipy.spatial import cKDTree
 
 from regiontree import RegionTree
+from regiontree.forest.saved import TreeFile
 from regiontree.forest.sources import Source
 from regiontree.images import load_image
 from regiontree.viewer.page import page_html
@@ -125,7 +126,7 @@ def main() -> None:
             picture.resize((side, side), Image.Resampling.LANCZOS).save(photo)
             tree = tree_of(leaves, side)
             saved = tree.save(Path(folder) / "tree.npz")
-            file.write_text(page_html(Source(tree, saved, photo)), encoding="utf-8")
+            file.write_text(page_html(Source(tree, TreeFile(saved), photo)), encoding="utf-8")
             times = measure(browser, file, options.repeats)
             found[leaves, side] = times
             spreads = [value for taken in times for value in spread(taken)]

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from regiontree.cli import app
 from regiontree.datasets.dataset import Sample
 from regiontree.datasets.labels import load_label_tree
-from regiontree.experiments.evaluate import _find_trees, _matches
+from regiontree.experiments.evaluate import _find_trees, _matches, _Tree
 from regiontree.metrics.bsds import cut_members
 from regiontree.metrics.budget import budget_nodes
 from regiontree.tree import RegionTree
@@ -209,7 +209,7 @@ def found(
     assert problems == []
     matches = _matches(trees, samples)
     return {
-        one: match.relative_to(folder).as_posix() if isinstance(match, Path) else str(match)
+        one: str(match).removeprefix(f"{folder}/") if isinstance(match, _Tree) else str(match)
         for one, match in matches.items()
     }
 

@@ -17,7 +17,8 @@ from trees import hand_tree, random_tree, trees
 
 from regiontree import RegionTree
 from regiontree.errors import ImageError, SettingsError, TreeFileError
-from regiontree.forest import sources
+from regiontree.forest import finding
+from regiontree.forest.saved import TreeFile
 from regiontree.forest.sources import Places, Source, open_outline, open_source, require_images
 from regiontree.system.files import sha256_of
 
@@ -152,7 +153,7 @@ def test_a_photograph_that_cannot_be_read(photo, tree, monkeypatch):
     def refuse(path: Path) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(sources, "sha256_of", refuse)
+    monkeypatch.setattr(finding, "sha256_of", refuse)
     source = open_source(tree, images=[photo])
     assert source.photo is None
     assert source.notice == "The photograph été.png cannot be read (Permission denied)."
@@ -258,7 +259,7 @@ def test_a_changed_photograph_is_fitted_to_the_tree(tmp_path, photo, tree):
 def test_a_photograph_that_is_none_is_an_image_error(tmp_path, tree):
     (tmp_path / "no.png").write_bytes(b"no")
     with pytest.raises(ImageError, match=r"no\.png"):
-        Source(RegionTree.load(tree), tree, tmp_path / "no.png").picture()
+        Source(RegionTree.load(tree), TreeFile(tree), tmp_path / "no.png").picture()
 
 
 # -- told without its pixels ----------------------------------------------------------------------

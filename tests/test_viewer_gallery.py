@@ -22,6 +22,7 @@ from test_sources import damaged, photograph, tree_of
 
 from regiontree import RegionTree
 from regiontree.errors import ViewError
+from regiontree.forest.saved import TreeFile
 from regiontree.forest.sources import Outline, open_outline
 from regiontree.viewer import gallery
 from regiontree.viewer.gallery import MANIFEST, Gallery, Written, stems
@@ -174,7 +175,7 @@ def test_odd_images_have_pages_too(tmp_path, out):
      (1, 400, "1 of 400 regions"), (700, 1700, "64 of 1,700 regions")],
 )  # fmt: skip
 def test_a_card_says_how_many_regions_are_drawn(tmp_path, natural, leaves, facts):
-    outline = Outline(tmp_path / "a.npz", "a.jpg", None, natural, leaves)
+    outline = Outline(TreeFile(tmp_path / "a.npz"), "a.jpg", None, natural, leaves)
     assert Card(outline, "a.html", "a.jpg").facts == facts
 
 

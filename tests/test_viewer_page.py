@@ -16,6 +16,7 @@ from trees import children_of, hand_tree, path_to_root, random_tree
 from regiontree import RegionTree, StopReason, __version__
 from regiontree.display.pictures import hierarchy_colors
 from regiontree.errors import SettingsError, TreeError
+from regiontree.forest.saved import TreeFile
 from regiontree.forest.sources import Source
 from regiontree.images import nearest
 from regiontree.viewer import page as viewer
@@ -33,7 +34,7 @@ def source_of(tree: RegionTree, folder: Path, *, photo: bool = True, notice=None
     if photo:
         colors = np.random.default_rng(0).integers(0, 256, (*tree.shape, 3), dtype=np.uint8)
         Image.fromarray(colors).save(file)
-    return Source(tree, folder / "photo.npz", file if photo else None, notice)
+    return Source(tree, TreeFile(folder / "photo.npz"), file if photo else None, notice)
 
 
 def named(tree: RegionTree, name: str = "photo.png", **meta) -> RegionTree:

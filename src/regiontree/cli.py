@@ -47,7 +47,8 @@ Images = Annotated[
     ),
 ]
 Paths = Annotated[
-    list[Path], typer.Argument(help="Photographs, trees (.npz) or folders of them.", readable=False)
+    list[str],
+    typer.Argument(help="Photographs, trees (.npz), folders of them, or stores of trees."),
 ]
 Config = Annotated[
     Path | None, typer.Option(help="YAML or JSON file with settings by stage.", readable=False)
@@ -339,7 +340,12 @@ def segment(
 
 @app.command()
 def show(
-    tree: Annotated[Path, typer.Argument(help="A tree (.npz).", readable=False)],
+    tree: Annotated[
+        str, typer.Argument(help="A tree (.npz), a store, or a row of a store (STORE::ID).")
+    ],
+    id_: Annotated[
+        str | None, typer.Option("--id", help="The row of the store, by the id of its photograph.")
+    ] = None,
     depth: Annotated[int | None, typer.Option(help="Show the nodes down to this depth.")] = None,
     regions: Annotated[
         int | None,
@@ -371,20 +377,21 @@ def show(
     12.
     """
     with _clear_errors():
-        from regiontree.tree import RegionTree
+        from regiontree.forest.listing import only_tree
 
+        saved = only_tree(tree, id_)
         if figure is not None:
             from regiontree.display.plot.save import check_figure_file, save_tree_figure
             from regiontree.forest.sources import open_source, require_images
 
             check_figure_file(figure, overwrite=overwrite)
             require_images(images or ())
-            source = open_source(tree, images=images or ())
+            source = open_source(saved, images=images or ())
             if source.lack:  # the figure would show a white picture, or another one
                 raise ExportError(source.lack)
             found = source.tree
         else:
-            found = RegionTree.load(tree)
+            found = saved.load()
         found = found if condense is None else found.condense(condense)
         limited = depth is not None or regions is not None or condense is not None
         print(found.to_text(max_depth=depth, n_regions=regions) if limited else str(found))
@@ -476,8 +483,7 @@ def gallery(
 @app.command()
 def export(
     trees: Annotated[
-        list[Path],
-        typer.Argument(help="Trees (.npz), folders of trees, or glob patterns.", readable=False),
+        list[str], typer.Argument(help="Trees (.npz), folders of trees, glob patterns, or stores.")
     ],
     to: Annotated[
         str,
@@ -492,7 +498,7 @@ def export(
         typer.Option(
             "--out",
             "-o",
-            help="Output file or folder.  [default: beside the trees]",
+            help="Output file or folder. Needed for a store.  [default: beside the trees]",
             readable=False,
         ),
     ] = None,
@@ -692,10 +698,8 @@ def run(
 @app.command()
 def evaluate(
     trees: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Trees (.npz), label maps with parents, or folders of either.", readable=False
-        ),
+        list[str],
+        typer.Argument(help="Trees (.npz), label maps with parents, folders of either, or stores."),
     ],
     dataset: Annotated[str, typer.Option(help="Data set: a name of the catalogue or a YAML file.")],
     split: Annotated[str | None, typer.Option(help="Split of the data set.")] = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,46 +13,87 @@ from regiontree.datasets.dataset import Dataset, Sample
 from regiontree.errors import DataError, TreeFileError
 from regiontree.experiments.report import Report
 from regiontree.experiments.scoring import Scoring
+from regiontree.forest.listing import split_stores
+from regiontree.forest.saved import SavedTree, TreeFile
 from regiontree.system.faults import attempt, fault_text
 from regiontree.system.files import sha256_of
 from regiontree.system.paths import files_below, path_problem
+from regiontree.tree import RegionTree
 from regiontree.tree.foreign import TREE_SUFFIXES, holds_tree, may_be_tree, read_any_tree
 
 __all__ = ["evaluate"]
 
 
-Match = Path | TreeFileError | None
-
-
 @dataclass(frozen=True, slots=True)
 class _Tree:
-    """A file that may hold a tree, and its path below the folder it was found in.
+    """A file or row that may hold a tree, and its path below the folder it was found in.
 
     Attributes
     ----------
-    file : Path
+    saved : SavedTree
     key : str
         The path without the suffix, like the id of a sample: ``city/scan.v2`` for
-        ``trees/city/scan.v2.npz``.
+        ``trees/city/scan.v2.npz``. Of a row its id.
+    places : tuple of str
+        Where it lies, with slashes: the absolute path without the suffix, or the id of a row and
+        where its photograph lies.
     """
 
-    file: Path
+    saved: SavedTree
     key: str
+    places: tuple[str, ...]
+
+    @classmethod
+    def of_file(cls, file: Path, folder: Path) -> _Tree:
+        """A file below a folder."""
+        key = file.relative_to(folder).as_posix().removesuffix(file.suffix)
+        place = os.path.abspath(file).removesuffix(file.suffix).replace(os.sep, "/")
+        return cls(TreeFile(file, folder), key, (place,))
+
+    def __str__(self) -> str:
+        return str(self.saved)
 
     @property
     def name(self) -> str:
         """The last part of the key."""
         return self.key.rpartition("/")[2]
 
+    @property
+    def may_be_tree(self) -> bool:
+        """Whether it is a row, an archive, or a label map with its JSON file."""
+        return self.saved.path is None or may_be_tree(self.saved.path)
 
-def _find_trees(paths: Sequence[Path]) -> tuple[list[_Tree], list[str]]:
+    @property
+    def holds_tree(self) -> bool:
+        """Whether it has the parents of a tree, as far as it can be told without the labels."""
+        return self.saved.path is None or holds_tree(self.saved.path)
+
+    def read(self) -> RegionTree:
+        """The tree."""
+        path = self.saved.path
+        return self.saved.load() if path is None else read_any_tree(path)
+
+
+Match = _Tree | TreeFileError | None
+
+
+def _find_trees(
+    paths: Sequence[str | Path], names: Collection[str] | None = None
+) -> tuple[list[_Tree], list[str]]:
     """The files below the paths whose suffix is a tree's, each once, and what cannot be looked at.
 
-    Hidden files are left out.
+    Hidden files are left out. Of a store, the rows are found whose ids end in one of the `names`
+    (None: all), so that few of its ids are in memory.
     """
     found: dict[str, _Tree] = {}
     problems: list[str] = []
-    for path in map(Path, paths):
+    others, stores = split_stores(paths)
+    for store in stores:
+        problems += [f"{name}: {said}" for name, said in store.problems.items()]
+        for row in store:
+            if names is None or row.name in names:
+                found[str(row)] = _Tree(row, row.id, (f"/{row.id}", f"/{row.reference}"))
+    for path in map(Path, others):
         if problem := path_problem(path, "file or folder of trees"):
             problems.append(f"{path}: {problem}")
             continue
@@ -65,10 +106,9 @@ def _find_trees(paths: Sequence[Path]) -> tuple[list[_Tree], list[str]]:
             if problem := path_problem(file):
                 problems.append(f"{file}: {problem}")
                 continue
-            below = file.relative_to(path if is_folder else path.parent)
-            key = below.as_posix().removesuffix(file.suffix)
-            found.setdefault(os.path.abspath(file), _Tree(file, key))
-    if not found:
+            tree = _Tree.of_file(file, path if is_folder else path.parent)
+            found.setdefault(os.path.abspath(file), tree)
+    if not found and not stores:
         said = f"no tree files ({', '.join(TREE_SUFFIXES)}) in {paths[0]}"
         raise DataError("\n  ".join([*problems, said] if problems else [said]))
     return list(found.values()), problems
@@ -86,16 +126,16 @@ def _matches(found: Sequence[_Tree], samples: Sequence[Sample]) -> dict[str, Mat
     named: dict[str, list[_Tree]] = {}
     pictures: dict[str, _Tree] = {}
     for tree in found:
-        if may_be_tree(tree.file):
+        if tree.may_be_tree:
             named.setdefault(tree.name, []).append(tree)
         else:
             pictures.setdefault(tree.name, tree)
     matches: dict[str, Match] = {}
-    taken: set[Path] = set()
+    taken: set[SavedTree] = set()
     # The longest ids come first, so that x does not fit the file of a/x.
     pending = sorted(samples, key=lambda sample: -sample.id.count("/"))
     for fits in (_is_exact, _is_end, _is_name):
-        users: dict[Path, list[str]] = {}
+        users: dict[SavedTree, list[str]] = {}
         # By the end of a path, the longer id has the file; by equal names, nobody does.
         used = taken if fits is _is_end else set(taken)
         for sample in pending:
@@ -103,15 +143,15 @@ def _matches(found: Sequence[_Tree], samples: Sequence[Sample]) -> dict[str, Mat
             last = dict.fromkeys(one.rpartition("/")[2] for one in ids)
             names = dict.fromkeys((*last, sample.image.stem, sample.image.name))
             same = [tree for name in names for tree in named.get(name, ()) if fits(tree, ids)]
-            match = _only(sample, [tree for tree in same if tree.file not in used])
+            match = _only(sample, [tree for tree in same if tree.saved not in used])
             if match is not None:
                 matches[sample.id] = match
-            if isinstance(match, Path):
-                taken.add(match)
-                users.setdefault(match, []).append(sample.id)
-        for file, ids_of in users.items():
+            if isinstance(match, _Tree):
+                taken.add(match.saved)
+                users.setdefault(match.saved, []).append(sample.id)
+        for saved, ids_of in users.items():
             if len(ids_of) > 1:
-                said = f"{file}: its name fits several images: {', '.join(ids_of[:3])}"
+                said = f"{saved}: its name fits several images: {', '.join(ids_of[:3])}"
                 error = TreeFileError(f"{said}; lay out the trees like the images")
                 matches |= dict.fromkeys(ids_of, error)
         pending = [sample for sample in pending if sample.id not in matches]
@@ -120,8 +160,8 @@ def _matches(found: Sequence[_Tree], samples: Sequence[Sample]) -> dict[str, Mat
         matches[sample.id] = None
         if beside is not None:
             matches[sample.id] = TreeFileError(
-                f"{beside.file}: is no tree of {sample.id}: it has no {beside.name}.json beside it "
-                "with the parents"
+                f"{beside.saved}: is no tree of {sample.id}: it has no {beside.name}.json beside "
+                "it with the parents"
             )
     return matches
 
@@ -131,8 +171,7 @@ def _is_exact(tree: _Tree, ids: Sequence[str]) -> bool:
 
 
 def _is_end(tree: _Tree, ids: Sequence[str]) -> bool:
-    place = os.path.abspath(tree.file).removesuffix(tree.file.suffix).replace(os.sep, "/")
-    return any(place.endswith(f"/{one}") for one in ids)
+    return any(place.endswith(f"/{one}") for place in tree.places for one in ids)
 
 
 def _is_name(tree: _Tree, ids: Sequence[str]) -> bool:
@@ -140,18 +179,27 @@ def _is_name(tree: _Tree, ids: Sequence[str]) -> bool:
 
 
 def _only(sample: Sample, trees: Sequence[_Tree]) -> Match:
-    """The one file, None if there is none, or the error that there are several."""
-    files = [tree.file for tree in trees]
-    if len(files) > 1:  # a feature file, or a photograph with a JSON file of another kind
-        files = [file for file in files if holds_tree(file)] or files
-    if len(files) > 1:
-        said = ", ".join(map(str, sorted(files)[:3]))
+    """The one tree, None if there is none, or the error that there are several."""
+    left = list(trees)
+    if len(left) > 1:  # a feature file, or a photograph with a JSON file of another kind
+        left = [tree for tree in left if tree.holds_tree] or left
+    if len(left) > 1:
+        said = ", ".join(sorted(str(tree.saved) for tree in left)[:3])
         return TreeFileError(f"{sample.id}: several trees of that name: {said}; keep one of them")
-    return files[0] if files else None
+    return left[0] if left else None
+
+
+def _names_of(samples: Sequence[Sample]) -> set[str]:
+    """The names that the tree of a sample can have: see :func:`_matches`."""
+    names = set()
+    for sample in samples:
+        last = sample.id.rpartition("/")[2]
+        names |= {last, last + sample.image.suffix, sample.image.stem, sample.image.name}
+    return names
 
 
 def evaluate(
-    trees: Sequence[Path],
+    trees: Sequence[str | Path],
     dataset: Dataset,
     scoring: Scoring,
     *,
@@ -171,7 +219,7 @@ def evaluate(
     if not dataset.samples:
         said = dataset.problems or ("it has no images",)
         raise DataError(f"{dataset.name} cannot be scored:\n" + "\n".join(f"  {s}" for s in said))
-    found, problems = _find_trees(trees)
+    found, problems = _find_trees(trees, _names_of(dataset.samples))
     matches = _matches(found, dataset.samples)
     records: list[Mapping[str, Any]] = []
     failed = list(problems)
@@ -210,20 +258,20 @@ def _scored(
     sample: Sample, matches: Mapping[str, Match], dataset: Dataset, scoring: Scoring
 ) -> tuple[Mapping[str, Any], str] | None:
     """The record of a sample and the model of its tree; None if the sample has no tree."""
-    path = matches[sample.id]
-    if isinstance(path, TreeFileError):
-        raise path
-    if path is None:
+    match = matches[sample.id]
+    if isinstance(match, TreeFileError):
+        raise match
+    if match is None:
         return None
-    tree = read_any_tree(path)
-    _check_photograph(path, tree.meta.get("image", {}), sample)
+    tree = match.read()
+    _check_photograph(match.saved, tree.meta.get("image", {}), sample)
     record = scoring.record(sample.id, tree, dataset.truths(sample))
     return record, str(tree.meta.get("backbone", {}).get("name", "trees"))
 
 
-def _check_photograph(path: Path, recorded: Mapping[str, Any], sample: Sample) -> None:
+def _check_photograph(saved: SavedTree, recorded: Mapping[str, Any], sample: Sample) -> None:
     """Raise a DataError if a tree records another photograph than that of the sample."""
     # A tree of features alone has the size of its grid, and its sha256 is that of the features.
     of_photograph = "sha256" in recorded and recorded.get("size") != recorded.get("grid")
     if of_photograph and recorded["sha256"] != sha256_of(sample.image):
-        raise DataError(f"{path}: is a tree of another photograph than {sample.image}")
+        raise DataError(f"{saved}: is a tree of another photograph than {sample.image}")

@@ -69,7 +69,7 @@ def run(plan: Plan, *, device: str, compile: bool, overwrite: bool, as_json: boo
 
 
 def evaluate(
-    trees: Sequence[Path],
+    trees: Sequence[str | Path],
     dataset: str,
     split: str | None,
     root: Path | None,

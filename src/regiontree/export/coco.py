@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from regiontree._version import __version__
 from regiontree.errors import ExportError, MissingExtraError
 from regiontree.export.graph import node_attributes
-from regiontree.forest.sources import Source
+from regiontree.forest.origin import recorded_name
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
 from regiontree.tree.kernel import accumulate_any, nearest_marked
@@ -172,7 +172,7 @@ def photo_name(tree: RegionTree, name: str | None = None) -> str:
     its photograph, the result is `name`, or ``image`` without a name.
     """
     path = PurePosixPath(name or "image")
-    return str(path.parent / PurePosixPath(Source(tree, Path(path)).name).name)
+    return str(path.parent / PurePosixPath(recorded_name(tree.meta) or path.name).name)
 
 
 def chosen_nodes(

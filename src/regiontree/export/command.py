@@ -9,6 +9,9 @@ the file itself.
 Other formats have one document for all trees. It is written to the file OUT, or to
 ``OUT/FORMAT.json`` if OUT is a folder. Without OUT it is written to ``FORMAT.json`` in the folder
 that the user gave, or in the folder that contains all trees.
+
+The trees of a store are read one after the other. The row ``a/b.jpg`` is written to
+``OUT/a/b.jpg.SUFFIX``.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain
 from operator import methodcaller
@@ -31,16 +34,11 @@ from regiontree.export import FORMATS, Format, checked_options, find_format
 from regiontree.export.coco import chosen_nodes
 from regiontree.export.options import CutOptions, StackOptions
 from regiontree.export.placement import Placement
-from regiontree.forest.sources import (
-    TREE_SUFFIX,
-    Places,
-    open_source,
-    require_images,
-    tree_problem,
-)
+from regiontree.export.plan import Job, Targets, plan_of
+from regiontree.forest.saved import SavedTree
+from regiontree.forest.sources import Places, open_source, require_images
 from regiontree.system.faults import attempt, fault_text
-from regiontree.system.inputs import Found, search
-from regiontree.system.paths import fitted_name, reason, require_writable
+from regiontree.system.paths import reason, require_writable
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
 from regiontree.system.stages import value_of_text
@@ -52,6 +50,7 @@ __all__ = ["run"]
 
 
 Small = Callable[[RegionTree], RegionTree]  # makes the tree that is written
+_MANY = 100  # most failures on the terminal
 
 # A tree of one pixel, on which options are tried before any tree is read.
 _PIXEL = RegionTree(
@@ -69,12 +68,32 @@ class Outcome:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A tree to write: its file, and its name among all trees without suffix."""
+@dataclass(slots=True)
+class _Outcomes:
+    """What became of the trees: counted, and listed if the user wants the list.
 
-    file: Path
-    name: Path
+    The list of a large store would need more memory than its trees.
+    """
+
+    is_listed: bool
+    count: Counter[str] = field(default_factory=Counter)
+    listed: list[Outcome] = field(default_factory=list)
+    n_said: int = 0
+
+    def add(self, outcome: Outcome) -> str | None:
+        """Enter an outcome; what to say of it, if anything."""
+        self.count[outcome.status] += 1
+        if self.is_listed:
+            self.listed.append(outcome)
+        if outcome.status != "failed":
+            return None
+        self.n_said += 1
+        return f"failed: {outcome.error}" if self.n_said <= _MANY else None
+
+    def drop_written(self) -> None:
+        """Forget the trees of a document that was not written."""
+        self.count = Counter({"failed": self.count["failed"]})
+        self.listed = [outcome for outcome in self.listed if outcome.status == "failed"]
 
 
 def run(
@@ -102,7 +121,8 @@ def run(
     Parameters
     ----------
     trees
-        Tree files, folders of tree files, or glob patterns.
+        Tree files, folders of tree files, glob patterns, stores, or rows of stores
+        (``STORE::ID``).
     to
         One of :data:`regiontree.export.FORMATS`.
     out
@@ -152,54 +172,52 @@ def run(
     if condense is not None:
         _PIXEL.condense(condense)
     small: Small = (lambda tree: tree) if condense is None else methodcaller("condense", condense)
-    jobs, outcomes, left_out = _plan(trees)
-    if left_out:
-        say(left_out)
-    targets = _targets(form, jobs, trees, out)
-    if form.make and targets and os.path.lexists(targets[0]) and not overwrite:
-        raise ExportError(f"{targets[0]}: exists; choose another name or pass --overwrite")
+    plan = plan_of(trees)
+    if plan.listing.left_out:
+        say(plan.listing.left_out)
+    targets = Targets(form, plan, trees, out)
+    if form.make and targets.one and os.path.lexists(targets.one) and not overwrite:
+        raise ExportError(f"{targets.one}: exists; choose another name or pass --overwrite")
     placement = Placement(options)
-    if targets and (form.make or targets[0] == out):
-        require_writable(targets[0].parent, ExportError, file=targets[0])
-    elif targets and out is not None:
+    if targets.one and (form.make or targets.one == out):
+        require_writable(targets.one.parent, ExportError, file=targets.one)
+    elif len(plan) and out is not None:
         require_writable(out, ExportError)
-    for folder in {target.parent for target in targets}:
-        remove_leftovers(folder)
-    planned, interrupted = len(jobs) + len(outcomes), False
-    with interruptible() as check, progress_bar(form.name, len(jobs), show=len(jobs) > 1) as bar:
-        for outcome in outcomes:
-            bar.say(one_line(f"failed: {outcome.error}"))
+    if form.make and targets.one:
+        remove_leftovers(targets.one.parent)
+    writer = _Writer(form, targets, places, placement, small, options, overwrite)
+    outcomes = _Outcomes(as_json)
+    planned, interrupted = len(plan) + len(plan.listing.problems), False
+    with interruptible() as check, progress_bar(form.name, len(plan), show=len(plan) > 1) as bar:
+        for given, problem in plan.listing.problems.items():
+            if said := outcomes.add(Outcome(given, "failed", error=problem)):
+                bar.say(one_line(said))
 
         def advance(outcome: Outcome) -> None:
-            outcomes.append(outcome)
-            said = f"failed: {outcome.error}" if outcome.status == "failed" else None
-            bar.reach(bar.reached + 1, said)
+            bar.reach(bar.reached + 1, outcomes.add(outcome))
             check()
 
         try:
             if form.make is None:
-                for job, target in zip(jobs, targets, strict=True):
-                    advance(
-                        _write_one(
-                            form, job.file, target, places, placement, small, options, overwrite
-                        )
-                    )
-            elif jobs:
-                _write_all(form, jobs, targets[0], small, options, advance)
+                for job in plan:
+                    advance(writer.write(job))
+            elif targets.one:
+                _write_all(form, plan, targets.one, small, options, advance)
         except KeyboardInterrupt:
             interrupted = True
-            if form.make is not None:  # the document was not written
-                outcomes = [outcome for outcome in outcomes if outcome.status == "failed"]
-    count = Counter(outcome.status for outcome in outcomes)
-    counts = {status: count[status] for status in ("done", "skipped", "failed")}
-    say(_summary(form, counts, targets, out))
+            if form.make is not None:
+                outcomes.drop_written()
+    counts = {status: outcomes.count[status] for status in ("done", "skipped", "failed")}
+    if outcomes.n_said > _MANY:
+        say(f"{outcomes.n_said - _MANY:,} more failed; --json lists all")
+    say(_summary(form, counts, targets.one, out))
     for line in placement.lines():
         say(line)
     if interrupted:
         rest = "nothing was written" if form.make else "run the same command again to do the rest"
         say(f"interrupted: {rest}")
     if as_json:
-        files = [asdict(outcome) for outcome in outcomes]
+        files = [asdict(outcome) for outcome in outcomes.listed]
         report = {"format": form.name, "planned": planned, **counts, "interrupted": interrupted}
         print(json.dumps({**report, "files": files}, indent=1))
     if interrupted:
@@ -209,12 +227,10 @@ def run(
     return 1 if counts["failed"] else 0
 
 
-def _summary(
-    form: Format, counts: dict[str, int], targets: Sequence[Path], out: Path | None
-) -> str:
+def _summary(form: Format, counts: dict[str, int], one: Path | None, out: Path | None) -> str:
     line = ", ".join(f"{number} {status}" for status, number in counts.items())
-    if counts["done"] and len(targets) == 1:
-        line += f"; wrote {targets[0]}"
+    if counts["done"] and one is not None:
+        line += f"; wrote {one}"
     elif counts["done"]:
         line += f"; *{form.suffixes[0]} {f'in {out}' if out else 'beside the trees'}"
     if counts["skipped"]:
@@ -259,124 +275,48 @@ def _options(
     return options
 
 
-def _plan(trees: Sequence[str | Path]) -> tuple[list[Job], list[Outcome], str | None]:
-    """A job for each tree, a failed outcome for each input without one, and what was left out.
-
-    The tree ``a/b.npz`` of folder ``a`` has the name ``b``. Trees that would have the same name are
-    named with the folder, ``a/b``, and if need be by their paths below the folder that contains all
-    trees. The names of the other trees stay the same.
-    """
-    if not trees:
-        raise ExportError("no trees: name at least one (.npz), a folder of them or a pattern")
-    found: dict[str, tuple[Path, Path]] = {}
-    missing = []
-    whole = Found()
-    for given in trees:
-        inside = search([given], frozenset({TREE_SUFFIX}))
-        whole.left_out += inside.left_out
-        whole.twice += inside.twice
-        for file, _ in inside.files:
-            if problem := tree_problem(file):
-                missing.append(Outcome(str(file), "failed", error=problem))
-                continue
-            below = file.relative_to(given) if os.path.isdir(given) else Path(file.name)
-            found.setdefault(os.path.abspath(file), (file, below))
-    names = {key: below for key, (_, below) in found.items()}
-    for with_folder in (True, False):
-        count = Counter(os.path.normcase(name.with_suffix("")) for name in names.values())
-        for key, name in names.items():
-            if count[os.path.normcase(name.with_suffix(""))] > 1:
-                file = Path(key)
-                folder = file.parents[len(name.parts)] if with_folder else _common_folder(found)
-                names[key] = file.relative_to(folder)
-    jobs = [Job(found[key][0], name.with_suffix("")) for key, name in names.items()]
-    taken: dict[str, Path] = {}
-    for job in jobs:
-        other = taken.setdefault(os.path.normcase(job.name), job.file)
-        if other != job.file:
-            raise ExportError(
-                f"{other} and {job.file} would be written to the same file; rename one of them"
-            )
-    return jobs, missing, whole.left_out_text
-
-
-def _targets(
-    form: Format, jobs: Sequence[Job], trees: Sequence[str | Path], out: Path | None
-) -> list[Path]:
-    """The file of each tree, or the one file of a document for all trees."""
-    if not jobs:
-        return []
-    is_file = (
-        out is not None and not os.path.isdir(out) and out.name.lower().endswith(form.suffixes)
-    )
-    if out is not None and os.path.isfile(out) and not is_file:
-        raise ExportError(f"{out}: is a file; {form.name} writes {' or '.join(form.suffixes)}")
-    if is_file and form.make is None and len(jobs) > 1:
-        raise ExportError(
-            f"{out}: {form.name} writes a file for each of the {len(jobs)} trees; name a folder"
-        )
-    if out is not None and is_file:
-        targets = [out]
-    elif form.make is not None:
-        given = Path(trees[0])
-        beside = given if len(trees) == 1 and os.path.isdir(given) else None
-        folder = out or beside or _common_folder(job.file for job in jobs)
-        targets = [folder / f"{form.name}{form.suffixes[0]}"]
-    else:
-        stems = [out / job.name if out else job.file.with_suffix("") for job in jobs]
-        targets = [stem.with_name(fitted_name(stem.name, form.suffixes[0])) for stem in stems]
-    inputs = {os.path.abspath(job.file) for job in jobs}
-    for target in targets:
-        if os.path.abspath(target) in inputs:
-            raise ExportError(f"{target}: is one of the trees to export; choose another name")
-    return targets
-
-
-def _common_folder(files: Iterable[str | Path]) -> Path:
-    folders = [os.path.dirname(os.path.abspath(file)) for file in files]
-    try:
-        return Path(os.path.commonpath(folders))
-    except ValueError as error:
-        raise ExportError(
-            f"the trees are on different drives; export those of each drive separately ({error})"
-        ) from None
-
-
 # -- writing --------------------------------------------------------------------------------------
 
 
-def _write_one(
-    form: Format,
-    file: Path,
-    target: Path,
-    places: Places | tuple[()],
-    placement: Placement,
-    small: Small,
-    options: dict[str, Any],
-    overwrite: bool,
-) -> Outcome:
-    """Write a tree to its own file."""
-    if os.path.lexists(target) and not overwrite:
-        return Outcome(str(file), "skipped", str(target))
+@dataclass(slots=True)
+class _Writer:
+    """Writes trees, each to its own file."""
 
-    def work() -> None:
-        source = open_source(file, images=places) if form.finds_photo else None
-        tree = RegionTree.load(file) if source is None else source.tree
-        used = options if source is None else placement.options_of(source)
+    form: Format
+    targets: Targets
+    places: Places | tuple[()]
+    placement: Placement
+    small: Small
+    options: dict[str, Any]
+    overwrite: bool
+    tidied: set[Path] = field(default_factory=set)
+
+    def write(self, job: Job) -> Outcome:
+        """Write a tree to its file."""
+        name, target = str(job.tree), self.targets.of(job)
+        if target.parent not in self.tidied:  # of what a killed run left there
+            remove_leftovers(target.parent)
+            self.tidied.add(target.parent)
+        if os.path.lexists(target) and not self.overwrite:
+            return Outcome(name, "skipped", str(target))
+        _, error = _attempt(name, partial(self._work, job.tree, target))
+        if error:
+            return Outcome(name, "failed", error=error)
+        return Outcome(name, "done", str(target))
+
+    def _work(self, saved: SavedTree, target: Path) -> None:
+        source = open_source(saved, images=self.places) if self.form.finds_photo else None
+        tree = saved.load() if source is None else source.tree
+        used = self.options if source is None else self.placement.options_of(source)
         target.parent.mkdir(parents=True, exist_ok=True)
-        form.writer(small(tree), target, **used)
+        self.form.writer(self.small(tree), target, **used)
         if source is not None:
-            placement.wrote(source, used)
-
-    _, error = _attempt(file, work)
-    if error:
-        return Outcome(str(file), "failed", error=error)
-    return Outcome(str(file), "done", str(target))
+            self.placement.wrote(source, used)
 
 
 def _write_all(
     form: Format,
-    jobs: Sequence[Job],
+    jobs: Iterable[Job],
     target: Path,
     small: Small,
     options: dict[str, Any],
@@ -390,16 +330,17 @@ def _write_all(
     assert make is not None
 
     def document(job: Job) -> Any:
-        return make(small(RegionTree.load(job.file)), job.name.as_posix(), **options)
+        return make(small(job.tree.load()), job.name, **options)
 
     def documents() -> Iterator[Any]:
         for job in jobs:
-            found, error = _attempt(job.file, partial(document, job))
+            name = str(job.tree)
+            found, error = _attempt(name, partial(document, job))
             if error:
-                advance(Outcome(str(job.file), "failed", error=error))
+                advance(Outcome(name, "failed", error=error))
             else:
                 yield found
-                advance(Outcome(str(job.file), "done", str(target)))
+                advance(Outcome(name, "done", str(target)))
 
     made = documents()
     first = next(made, None)
@@ -411,9 +352,9 @@ def _write_all(
             raise ExportError(f"{target}: cannot be written ({reason(error)})") from error
 
 
-def _attempt(file: Path, work: Callable[[], Any]) -> tuple[Any, str | None]:
+def _attempt(name: str, work: Callable[[], Any]) -> tuple[Any, str | None]:
     """The result of `work`, or the error of the tree. A missing package is raised."""
     result = attempt(work, stop=(MissingExtraError,))
     if isinstance(result, Exception):
-        return None, fault_text(result, file)
+        return None, fault_text(result, name)
     return result, None

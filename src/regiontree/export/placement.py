@@ -7,14 +7,19 @@ tree fails. It counts what it chose, for one line at the end of a run.
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from regiontree.errors import ExportError, MissingExtraError
 from regiontree.export.georeference import MAP_SUFFIXES, georeference
+from regiontree.forest.finding import Photograph, read_photograph
+from regiontree.forest.saved import SavedTree
 from regiontree.forest.sources import Source
+from regiontree.references.reference import Reference
 
 __all__ = ["Placement"]
 
@@ -42,9 +47,9 @@ class Placement:
         self._pixels = _is_none(options.get("transform"))
         self._own = _is_none(options.get("crs"))
         self._chosen: Counter[str] = Counter()
-        self._unknown: list[Path] = []  # trees on a map of an unknown projection
-        self._missing: list[Path] = []  # trees whose photograph was not found or has changed
-        self._note: list[Path] | None = None  # the list that the tree at hand belongs to
+        self._unknown: list[SavedTree] = []  # trees on a map of an unknown projection
+        self._missing: list[SavedTree] = []  # trees whose photograph was not found or has changed
+        self._note: list[SavedTree] | None = None  # the list that the tree at hand belongs to
 
     def options_of(self, source: Source) -> dict[str, Any]:
         """The options of a tree, with `transform` and `crs` if it lies on a map.
@@ -70,7 +75,7 @@ class Placement:
             kind = _OWN if options.get("crs") is None else _DEGREES
         self._chosen[kind] += 1
         if self._note is not None:
-            self._note.append(source.path)
+            self._note.append(source.saved)
 
     def _place_of(self, source: Source) -> dict[str, Any]:
         image = source.tree.meta.get("image")
@@ -82,21 +87,23 @@ class Placement:
         if source.photo is None or changed:
             if Path(name).suffix in MAP_SUFFIXES:
                 raise ExportError(
-                    f"{source.path}: {source.notice} It may lie on a map, so it is needed: give "
+                    f"{source.saved}: {source.notice} It may lie on a map, so it is needed: give "
                     "--images FOLDER, or --transform none for the pixels of the photograph"
                 )
             self._note = self._missing
             return {}
         page = image.get("page", 0)
         try:
-            found = georeference(
-                source.photo,
-                size=source.tree.shape,
-                page=page if type(page) is int else 0,
-                degrees=not self._own,
-            )
+            with _file_of(source.photo) as photo:
+                found = georeference(
+                    photo,
+                    size=source.tree.shape,
+                    page=page if type(page) is int else 0,
+                    degrees=not self._own,
+                )
         except MissingExtraError as error:
-            raise ExportError(f"{source.photo}: lies on a map; {error}") from error
+            lies = source.photo if isinstance(source.photo, Path) else source.name
+            raise ExportError(f"{lies}: lies on a map; {error}") from error
         if found is None:
             return {}
         transform, crs = found
@@ -133,9 +140,22 @@ class Placement:
         return said
 
 
-def _trees(paths: list[Path]) -> str:
-    more = len(paths) - 1
-    return f"{paths[0]} and {more} more" if more else str(paths[0])
+@contextmanager
+def _file_of(photo: Photograph) -> Iterator[Path]:
+    """A file of this machine with the photograph: its own, or one that is removed afterwards."""
+    if isinstance(photo, Path):
+        yield photo
+        return
+    read = read_photograph(photo) if isinstance(photo, Reference) else photo
+    with tempfile.TemporaryDirectory(prefix="regiontree-") as folder:
+        file = Path(folder, f"photograph{Path(read.name or '').suffix}")
+        file.write_bytes(read.data)
+        yield file
+
+
+def _trees(trees: list[SavedTree]) -> str:
+    more = len(trees) - 1
+    return f"{trees[0]} and {more} more" if more else str(trees[0])
 
 
 def _is_none(value: Any) -> bool:

@@ -50,9 +50,11 @@ __all__ = [
     "ARRAYS",
     "SCHEMA_VERSION",
     "SHORT",
+    "STRUCTURE",
     "require_schema",
     "row_of",
     "schema",
+    "structure_of",
     "table_of",
     "texts_of_meta",
 ]
@@ -61,6 +63,8 @@ SCHEMA_VERSION = 1
 """Version of the columns and of the store's files. Another version is refused."""
 ARRAYS = ("labels", "parents", "heights", "ncut", "stop", "areas", "embeddings")
 """The columns that hold arrays."""
+STRUCTURE = ("id", "parents", "heights", "ncut", "stop", "meta", "settings")
+"""The columns that describe a tree without its pixels."""
 SHORT = ("id", "reference", "sha256", "height", "width", "error", "notice", "embedding_dim", "meta",
          "settings")  # fmt: skip
 """The other columns."""
@@ -225,6 +229,50 @@ def row_of(table: pa.Table | pa.RecordBatch, i: int) -> Row:
     return Row(tree=tree, **{name: short[name] for name in own})
 
 
+def structure_of(table: pa.Table, i: int) -> RegionTree:
+    """The tree of row `i` without its pixels: see :meth:`RegionTree.load_structure`.
+
+    Parameters
+    ----------
+    table
+        Has at least the columns of :data:`STRUCTURE`.
+    i
+        The row.
+
+    Raises
+    ------
+    StoreError
+        The row has no tree, or what it holds is none.
+    """
+    names = ("parents", "heights", "ncut", "stop")
+    arrays = [_array_of(table.column(name)[i]) for name in names]
+    parents, heights, ncut, stop = arrays
+    if parents is None or heights is None or ncut is None or stop is None:
+        raise StoreError("has no tree")
+    try:
+        meta = _meta_of(*(table.column(name)[i].as_py() for name in ("meta", "settings")))
+        leaves = np.arange(np.count_nonzero(stop), dtype=np.int32)
+        return RegionTree(
+            labels=leaves[None],
+            parents=parents,
+            height=heights,
+            ncut=ncut,
+            stop=stop,
+            meta=meta,
+        )
+    except (TreeError, ValueError, RecursionError) as error:
+        said = str(error) if isinstance(error, TreeError) else plain_reason(error)
+        raise StoreError(said) from error
+
+
+def _meta_of(meta: str, settings: str | None) -> dict[str, Any]:
+    """The meta of a tree from the texts of its row."""
+    found = _object_of("meta", meta)
+    if settings is not None:
+        found["settings"] = _object_of("settings", settings)
+    return found
+
+
 def _tree_of(short: dict[str, Any], scalars: dict[str, Any]) -> RegionTree:
     """The tree of a row, with the checks that only the row's own columns allow."""
     needed = {name: short[name] for name in ("height", "width", "meta")}
@@ -232,9 +280,7 @@ def _tree_of(short: dict[str, Any], scalars: dict[str, Any]) -> RegionTree:
                for name in ARRAYS if name != "embeddings"}  # fmt: skip
     if missing := [name for name, value in needed.items() if value is None]:
         raise StoreError(f"has no error and no {missing[0]}")
-    meta = _object_of("meta", needed["meta"])
-    if short["settings"] is not None:
-        meta["settings"] = _object_of("settings", short["settings"])
+    meta = _meta_of(needed["meta"], short["settings"])
     tree = RegionTree(
         labels=label_map(needed["labels"], needed["height"], needed["width"]),
         parents=needed["parents"],
@@ -256,8 +302,11 @@ def _array_of(scalar: Any) -> NDArray[Any] | None:
     values = scalar.values
     if values.null_count:
         raise StoreError("one of its lists has an empty entry")
-    array: NDArray[Any] = values.to_numpy(zero_copy_only=True)
-    return array
+    # to_numpy would import pandas, if it is installed: a second or two.
+    dtype, buffer = np.dtype(values.type.to_pandas_dtype()), values.buffers()[1]
+    if buffer is None:
+        return np.zeros(0, dtype)
+    return np.frombuffer(buffer, dtype, len(values), values.offset * dtype.itemsize)
 
 
 def _embedding_of(numbers: NDArray[Any] | None, dim: int | None) -> NDArray[np.float16] | None:

@@ -30,14 +30,19 @@ class Encoded:
     data : bytes
     name : str or None
         Name of the file, without its folder, if the open file told it.
+    address : str or None
+        Where the bytes were read from, if the caller knows.
     """
 
     data: bytes = field(repr=False)
     name: str | None = None
+    address: str | None = None
 
     @property
     def title(self) -> str:
         """What messages call it."""
+        if self.address:
+            return self.address
         return f"the open file {self.name}" if self.name else "the bytes of the image"
 
 

@@ -12,11 +12,12 @@ import secrets
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from regiontree.errors import RegionTreeError
+from regiontree.forest.saved import stamp_of
 from regiontree.forest.sources import Outline
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _WORKERS = 2  # answers that are made at the same time: this limits the memory
 _MAX_KEPT = 256 << 20  # bytes of answers
 
 T = TypeVar("T")
-Stamp = tuple[tuple[int, ...] | None, ...]
+Stamp = tuple[Hashable, tuple[int, ...] | None]
 Key = tuple[int, str, Stamp]
 
 
@@ -77,6 +78,7 @@ class Answers:
         self.kept: Recent[bytes] = Recent(_MAX_KEPT)
         self.under_way: dict[Key, asyncio.Task[bytes]] = {}
         self.workers = asyncio.Semaphore(_WORKERS)
+        self.lists = asyncio.Semaphore(1)
 
     async def get(
         self, i: int, what: str, media_type: str, make: Callable[[int], bytes], tags: str
@@ -116,6 +118,25 @@ class Answers:
             body = await task
         return Response(body, media_type=media_type, headers={"ETag": tag})
 
+    async def told(self, make: Callable[[], T]) -> T:
+        """What `make` makes, in a thread. It does not wait for answers about images.
+
+        Raises
+        ------
+        AnswerError
+            It cannot be made. The terminal says why.
+        """
+        import anyio.to_thread
+
+        async with self.lists:
+            try:
+                return await anyio.to_thread.run_sync(make, abandon_on_cancel=True)
+            except (RegionTreeError, OSError, MemoryError) as error:
+                print(error, file=sys.stderr, flush=True)
+                raise AnswerError(
+                    500, "The images cannot be listed; the terminal says why."
+                ) from error
+
     async def _make(self, key: Key, make: Callable[[int], bytes]) -> bytes:
         import anyio.to_thread
 
@@ -124,10 +145,10 @@ class Answers:
             try:
                 body = await anyio.to_thread.run_sync(make, key[0], abandon_on_cancel=True)
             except (RegionTreeError, OSError, MemoryError) as error:
-                told = f"{outline.path}: {error}" if isinstance(error, OSError) else str(error)
+                told = f"{outline.saved}: {error}" if isinstance(error, OSError) else str(error)
                 print(told, file=sys.stderr, flush=True)
                 # The reader may be a stranger, who must not learn in which folder the file lies.
-                shown = str(error).replace(str(outline.path), outline.path.name)
+                shown = outline.saved.without_folders(str(error))
                 raise AnswerError(500, f"{outline.name} cannot be shown. {shown}.") from error
         self.kept.put(key, body, len(body))
         return body
@@ -141,15 +162,7 @@ class Answers:
             The tree's file is gone.
         """
         outline = self.outlines[i]
-        stamp = _stamp(outline.path)
+        stamp = outline.saved.stamp()
         if stamp is None:
             raise AnswerError(410, f"{outline.name} cannot be shown: its tree's file is gone.")
-        return stamp, _stamp(outline.photo) if outline.photo else None
-
-
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+        return stamp, stamp_of(outline.photo) if isinstance(outline.photo, Path) else None

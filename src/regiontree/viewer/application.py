@@ -20,7 +20,8 @@ import io
 import re
 import secrets
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,8 +31,17 @@ from PIL import Image
 from regiontree.errors import ExportError
 from regiontree.export.labelmap import to_label_image
 from regiontree.forest.sources import Images, Outline, Source, open_source
+from regiontree.images.given import Encoded
 from regiontree.viewer.answers import AnswerError, Answers, Recent
-from regiontree.viewer.index import Card, index_html, problem_html, thumbnail
+from regiontree.viewer.index import (
+    MANY,
+    Card,
+    index_html,
+    parts_of,
+    plain_text,
+    problem_html,
+    thumbnail,
+)
 from regiontree.viewer.page import Links, page_html
 
 if TYPE_CHECKING:
@@ -44,7 +54,9 @@ __all__ = ["LOCAL_NAMES", "make_app"]
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 """Host names of this machine, as a browser writes them."""
 
+Names = Callable[[], Iterable[str]]
 _MAX_OPEN = 512 << 20  # bytes of trees that stay open
+_MAX_INDEXES = 64 << 20  # characters of pages of thumbnails
 _COMPRESSION = 1  # of PNG files, 0 to 9: speed counts more than size
 _HEADERS = {
     "Cache-Control": "private, no-cache",
@@ -64,10 +76,14 @@ def make_app(
     longest: int = 1600,
     images: Images = (),
     hosts: Collection[str] | None = None,
+    names: Names | None = None,
 ) -> ASGIApp:
     """The web application: every address lies below ``/TOKEN/``.
 
-    ``/TOKEN/`` is the page of thumbnails. If there is one image only, it leads to the image's page.
+    ``/TOKEN/`` is the page of thumbnails. If there are several, ``/TOKEN/?page=2`` is the second.
+    ``/TOKEN/?name=WORDS`` is a page of the first 500 images that have these words in their names.
+    If there is one image only, ``/TOKEN/`` leads to the image's page.
+
     Image i, counted from 0, has these addresses:
 
     - ``i/``, its page;
@@ -79,7 +95,7 @@ def make_app(
     Parameters
     ----------
     outlines
-        The images, at least one.
+        The images, at least one. Outlines of a store may be made when they are asked for.
     token
         The beginning of every path: letters, digits, ``-`` and ``_``.
     title
@@ -90,13 +106,15 @@ def make_app(
         Where the trees' photographs lie.
     hosts
         Names by which requests may address the server, without port; None for any name.
+    names
+        Gives the names of all images in their order, for the search. None: those of the outlines.
     """
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
     from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.routing import Mount, Route
 
-    endpoints = _Endpoints(outlines, title, longest, images)
+    endpoints = _Endpoints(outlines, title, longest, images, names)
     routes = [
         Route("/", endpoints.home),
         Route("/{image}/", endpoints.page),
@@ -123,27 +141,60 @@ class _Endpoints:
     """What each address shows."""
 
     def __init__(
-        self, outlines: Sequence[Outline], title: str, longest: int, images: Images
+        self,
+        outlines: Sequence[Outline],
+        title: str,
+        longest: int,
+        images: Images,
+        names: Names | None,
     ) -> None:
-        self.outlines, self.longest, self.images = outlines, longest, images
+        self.outlines, self.title = outlines, title
+        self.longest, self.images = longest, images
         self.answers = Answers(outlines)
         self.sources: Recent[Source] = Recent(_MAX_OPEN)
-        cards = [Card(o, f"{i}/", f"{i}/thumbnail.jpg") for i, o in enumerate(outlines)]
-        self.index = index_html(cards, title)
+        self.names = names or (lambda: (outline.name for outline in outlines))
+        self.parts = parts_of(len(outlines))
+        self.indexes: Recent[str] = Recent(_MAX_INDEXES)
 
     async def home(self, request: Request) -> Response:
         from starlette.responses import HTMLResponse, RedirectResponse
 
         if len(self.outlines) == 1:
             return RedirectResponse("0/")
-        return HTMLResponse(self.index)
+        query = request.query_params.get("name", "").strip()
+        if query:
+            return HTMLResponse(await self.answers.told(lambda: self._found(query)))
+        number = _whole("page", request.query_params.get("page", "1"))
+        if not 1 <= number <= len(self.parts):
+            raise AnswerError(404, f"There is no page {number} of thumbnails here.")
+        return HTMLResponse(await self.answers.told(lambda: self._index(number - 1)))
+
+    def _index(self, i: int) -> str:
+        """The page of thumbnails of part i."""
+        page, part = self.indexes.get(i), self.parts[i]
+        if page is None:
+            outlines = self.outlines[part.first : part.stop]
+            cards = [_card(*numbered) for numbered in enumerate(outlines, start=part.first)]
+            page = index_html(
+                cards, self.title, part=part, url_of=_home_url, searches=part.count > 1
+            )
+            self.indexes.put(i, page, len(page))
+        return page
+
+    def _found(self, query: str) -> str:
+        """The page of the first images whose names contain every word of a query."""
+        words = plain_text(query).split()
+        names = map(plain_text, self.names())
+        matches = (i for i, name in enumerate(names) if all(word in name for word in words))
+        cards = [_card(i, self.outlines[i]) for i in islice(matches, MANY)]
+        return index_html(cards, self.title, query=query, url_of=_home_url, searches=True)
 
     async def page(self, request: Request) -> Response:
         last = len(self.outlines) - 1
 
         def make(i: int) -> bytes:
             links = Links(
-                index="../" if last else None,
+                index=f"../{_query(i // MANY + 1)}" if last else None,
                 previous=f"../{i - 1}/" if i else None,
                 next=f"../{i + 1}/" if i < last else None,
                 tree="tree.npz",
@@ -189,7 +240,7 @@ class _Endpoints:
             request,
             "tree",
             "application/octet-stream",
-            lambda i: self.outlines[i].path.read_bytes(),
+            lambda i: self.outlines[i].saved.data(),
         )
 
     async def _answer(
@@ -206,18 +257,36 @@ class _Endpoints:
         key = (i, self.answers.stamp(i))
         source = self.sources.get(key)
         if source is None:
-            source = open_source(self.outlines[i].path, images=self.images)
-            self.sources.put(key, source, source.tree.labels.nbytes)
+            source = open_source(self.outlines[i].saved, images=self.images)
+            photo = len(source.photo.data) if isinstance(source.photo, Encoded) else 0
+            self.sources.put(key, source, source.tree.labels.nbytes + photo)
         return source
 
 
 def _number(request: Request, name: str) -> int:
-    text: str = request.path_params[name]
+    return _whole(name, request.path_params[name])
+
+
+def _whole(name: str, text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text):
         raise AnswerError(
             400, f"The address must hold a number of at most 9 digits for its {name}."
         )
     return int(text)
+
+
+def _card(i: int, outline: Outline) -> Card:
+    return Card(outline, f"{i}/", f"{i}/thumbnail.jpg")
+
+
+def _query(number: int) -> str:
+    """What the address of a page of thumbnails ends in."""
+    return "" if number == 1 else f"?page={number}"
+
+
+def _home_url(number: int) -> str:
+    """The address of a page of thumbnails, from another one."""
+    return f"./{_query(number)}"
 
 
 def _png(grey: NDArray[Any]) -> bytes:

@@ -2,7 +2,7 @@
 
 The site needs no server. All links are relative, so it opens from a disk and from any web host. ::
 
-    index.html          the thumbnails
+    index.html          the thumbnails; index-2.html and so on if there are more than 500
     gallery.json        the manifest: the names of the pages, and a digest of the inputs of each
     pages/NAME.html     the page of an image; it needs no other file
     thumbs/NAME.jpg
@@ -13,10 +13,10 @@ every file system and every URL. If several images would have the same name, the
 numbers.
 
 Every file is written under a temporary name and then renamed. The manifest and the index are
-written after each page. So a run that stops early leaves a site of the finished pages, and the next
-run makes the others. A page is not made again if its tree, its photograph, its neighbours and the
-options are the same. Only files that the manifest names are ever removed. A folder that is not
-empty and has no manifest is refused.
+written when a run ends or is interrupted, and about once a second before that. So a run that stops
+early leaves a site of the finished pages, and the next run makes the others. A page is not made
+again if its tree, its photograph, its neighbours and the options are the same. Only files that the
+manifest names are ever removed. A folder that is not empty and has no manifest is refused.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ import hashlib
 import json
 import os
 import re
+import time
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from regiontree._version import __version__
 from regiontree.errors import ViewError
-from regiontree.forest.sources import Outline, Source
+from regiontree.forest.sources import Outline, open_found
 from regiontree.system.faults import attempt, fault_text
 from regiontree.system.files import atomic_write, sha256_of
 from regiontree.system.paths import reason, require_writable
-from regiontree.tree import RegionTree
-from regiontree.viewer.index import Card, index_html, thumbnail
+from regiontree.viewer.index import MANY, Card, index_html, parts_of, thumbnail
 from regiontree.viewer.page import Links, page_html, tree_file
 
 __all__ = ["FOLDERS", "MANIFEST", "Gallery", "Written", "stems"]
@@ -49,6 +50,8 @@ FOLDERS = ("pages", "thumbs", "trees")
 """The folders of a gallery."""
 _FORMAT = "regiontree gallery"
 _VERSION = 1
+_PAUSE = 1.0  # least seconds from one writing of manifest and index to the next
+_PAUSES = 20  # times that one writing takes, for the same
 _STEM = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
 _LENGTH = 60  # most letters of a name, without its number
 _DEVICES = re.compile("con|prn|aux|nul|com[0-9]|lpt[0-9]")  # Windows allows no files of these names
@@ -83,15 +86,17 @@ def stems(files: Sequence[Path]) -> list[str]:
     ['ete-a-rome', 'ete-a-rome-2', 'image']
     """
     found: dict[str, None] = {}
+    numbers: dict[str, int] = {}  # the last number that each name got
     for file in files:
         letters = unicodedata.normalize("NFKD", file.stem).encode("ascii", "ignore").decode()
         slug = re.sub("[^a-z0-9]+", "-", letters.lower())[:_LENGTH].strip("-") or "image"
         if _DEVICES.fullmatch(slug):
             slug += "-image"
-        stem, number = slug, 1
+        stem, number = slug, numbers.get(slug, 1)
         while stem in found:
             number += 1
             stem = f"{slug}-{number}"
+        numbers[slug] = number
         found[stem] = None
     return list(found)
 
@@ -107,7 +112,9 @@ class Gallery:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.pages = _read_manifest(folder)  # for each name, a digest of the inputs of its page
+        # For each name, a digest of the inputs of its page; and the number of pages of thumbnails.
+        self.pages, self.n_indexes = _read_manifest(folder)
+        self.next_save = 0.0  # seconds of the monotonic clock
 
     def tree(self, stem: str) -> Path:
         """The file of an image's tree."""
@@ -155,20 +162,26 @@ class Gallery:
             The folder cannot be written. The pages that are finished stay.
         """
         self.claim(outlines)
-        made, failed = set(), {}
-        for stem, links in _linked(list(outlines)).items():
-            # An OSError is one of writing, which the other images would meet too.
-            fresh = attempt(
-                partial(self._update, stem, outlines[stem], links, longest, overwrite),
-                stop=(OSError,),
-            )
-            if isinstance(fresh, Exception):
-                failed[stem] = fault_text(fresh, outlines[stem].path)
-            elif fresh:
-                made.add(stem)
-                self._save()
-                self._write_index(outlines, title)
-            on_page()
+        made: set[str] = set()
+        failed: dict[str, str] = {}
+        try:
+            for stem, links in _linked(list(outlines)).items():
+                # An OSError is one of writing, which the other images would meet too.
+                fresh = attempt(
+                    partial(self._update, stem, outlines[stem], links, longest, overwrite),
+                    stop=(OSError,),
+                )
+                if isinstance(fresh, Exception):
+                    failed[stem] = fault_text(fresh, str(outlines[stem].saved))
+                elif fresh:
+                    made.add(stem)
+                    self._save_now_and_then(outlines, title)
+                on_page()
+        except BaseException:
+            with suppress(OSError):  # such as the full disk that ended the run
+                if made:
+                    self._save_all(outlines, title)
+            raise
         if failed:  # write again without these images: no page may have a link to them
             good = {stem: outline for stem, outline in outlines.items() if stem not in failed}
             rest = self.write(good, title=title, longest=longest, keep={*keep, *failed})
@@ -176,7 +189,7 @@ class Gallery:
             return Written(rest.shown, made - failed.keys() | rest.made, rest.removed, said)
         removed = set()
         if outlines:
-            self._write_index(outlines, title)
+            self._write_indexes(outlines, title)
             removed = self.pages.keys() - outlines.keys() - set(keep)
             for stem in removed:
                 for file in self._files(stem):
@@ -200,13 +213,13 @@ class Gallery:
         if is_lost:  # the page would show a white picture
             raise ViewError(outline.lack)
         try:
-            source = Source(
-                RegionTree.load(outline.path), outline.path, outline.photo, outline.notice
-            )
+            source = open_found(outline)
+            if source.photo is None and source.lack is not None:
+                raise ViewError(source.lack)
             text, own = page_html(source, longest=longest, links=links), tree_file(source)
         except OSError as error:
-            raise ViewError(f"{outline.path}: cannot be shown ({reason(error)})") from error
-        if outline.path.absolute() != tree.absolute():
+            raise ViewError(f"{outline.saved}: cannot be shown ({reason(error)})") from error
+        if outline.path is None or outline.path.absolute() != tree.absolute():
             with atomic_write(tree) as file:
                 file.write(own)
         for path, data in ((picture, thumbnail(source)), (page, text.encode())):
@@ -220,18 +233,40 @@ class Gallery:
         pictures, pages = self.folder / "thumbs", self.folder / "pages"
         return pages / f"{stem}.html", pictures / f"{stem}.jpg", self.tree(stem)
 
-    def _write_index(self, outlines: Mapping[str, Outline], title: str) -> None:
-        """Write the page of thumbnails, with the images whose pages exist."""
-        cards = [
-            Card(outline, f"pages/{stem}.html", f"thumbs/{stem}.jpg")
-            for stem, outline in outlines.items()
-            if self.pages[stem]
-        ]
-        with atomic_write(self.folder / "index.html") as file:
-            file.write(index_html(cards, title).encode())
+    def _write_indexes(self, outlines: Mapping[str, Outline], title: str) -> None:
+        """Write the pages of thumbnails, with the images whose pages exist."""
+        stems, parts = list(outlines), parts_of(len(outlines))
+        for part in parts:
+            cards = [
+                Card(outlines[stem], f"pages/{stem}.html", f"thumbs/{stem}.jpg")
+                for stem in stems[part.first : part.stop]
+                if self.pages[stem]
+            ]
+            with atomic_write(self.folder / _index_name(part.number)) as file:
+                file.write(index_html(cards, title, part=part, url_of=_index_name).encode())
+        for number in range(len(parts) + 1, self.n_indexes + 1):  # of a larger site before
+            (self.folder / _index_name(number)).unlink(missing_ok=True)
+        self.n_indexes = len(parts)
+
+    def _save_now_and_then(self, outlines: Mapping[str, Outline], title: str) -> None:
+        """Write manifest and index, unless it was done a moment ago.
+
+        The time between two writings grows with the time that one takes. So a site of many images
+        takes little more than the time for its pages.
+        """
+        start = time.monotonic()
+        if start >= self.next_save:
+            self._save_all(outlines, title)
+            end = time.monotonic()
+            self.next_save = end + max(_PAUSE, _PAUSES * (end - start))
+
+    def _save_all(self, outlines: Mapping[str, Outline], title: str) -> None:
+        self._write_indexes(outlines, title)
+        self._save()
 
     def _save(self) -> None:
-        manifest = {"format": _FORMAT, "version": _VERSION, "pages": self.pages}
+        about = {"format": _FORMAT, "version": _VERSION, "indexes": self.n_indexes}
+        manifest = {**about, "pages": self.pages}
         with atomic_write(self.folder / MANIFEST) as file:
             file.write(json.dumps(manifest, indent=1).encode())
 
@@ -241,26 +276,35 @@ def _linked(names: Sequence[str]) -> dict[str, Links]:
     pages = [None, *(f"{name}.html" for name in names), None]
     return {
         name: Links(
-            index="../index.html", previous=pages[i], next=pages[i + 2], tree=f"../trees/{name}.npz"
+            index=f"../{_index_name(i // MANY + 1)}",
+            previous=pages[i],
+            next=pages[i + 2],
+            tree=f"../trees/{name}.npz",
         )
         for i, name in enumerate(names)
     }
 
 
+def _index_name(number: int) -> str:
+    """The file of a page of thumbnails."""
+    return "index.html" if number == 1 else f"index-{number}.html"
+
+
 def _digest(outline: Outline, links: Links, longest: int) -> str:
     """The SHA-256 of all inputs of a page."""
     try:
-        tree = sha256_of(outline.path)
+        tree = outline.saved.digest()
         # If there is no notice, the photograph is unchanged, and the tree's file has its digest.
-        photo = sha256_of(outline.photo) if outline.photo and outline.notice else None
+        known = outline.photo
+        photo = sha256_of(known) if isinstance(known, Path) and outline.notice else None
     except OSError as error:
-        raise ViewError(f"{outline.path}: cannot be shown ({error.strerror})") from error
+        raise ViewError(f"{outline.saved}: cannot be shown ({error.strerror})") from error
     made_from = [__version__, longest, tree, photo, outline.notice, asdict(links)]
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
 
 
-def _read_manifest(folder: Path) -> dict[str, str]:
-    """The pages of the gallery in a folder; none if the folder is empty."""
+def _read_manifest(folder: Path) -> tuple[dict[str, str], int]:
+    """The pages of the gallery in a folder, and how many pages of thumbnails it has."""
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise ViewError(f"{folder}: is a file; choose another name for the gallery's folder")
     require_writable(folder, ViewError)
@@ -272,7 +316,7 @@ def _read_manifest(folder: Path) -> dict[str, str]:
                 f"{folder}: is not empty and is not a gallery (it has no {MANIFEST}); choose "
                 "another folder or empty this one"
             )
-        return {}
+        return {}, 0
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
         if manifest["format"] != _FORMAT:
@@ -280,8 +324,9 @@ def _read_manifest(folder: Path) -> dict[str, str]:
         if manifest["version"] > _VERSION:
             raise ValueError("it was made by a later version; upgrade regiontree")
         pages = dict(manifest["pages"])
+        indexes = min(int(manifest.get("indexes", 1)), len(parts_of(len(pages))))
         if strange := [name for name in pages if not _STEM.fullmatch(name)]:
             raise ValueError(f"{strange[0]!r} is not a name that a gallery uses")
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ViewError(f"{file}: is not the manifest of a gallery ({error})") from error
-    return pages
+    return pages, indexes

@@ -1,14 +1,18 @@
-"""The page of thumbnails: all images of a server or a gallery, with links to their pages.
+"""The pages of thumbnails: all images of a server or a gallery, with links to their pages.
 
-The page works without its script. The script adds keys and a filter by name. The page loads
-nothing but its thumbnails.
+A page shows at most :data:`MANY` images. If there are more, each page of thumbnails has links to
+the others.
+
+The pages work without their script. The script adds keys and a filter by name. The pages load
+nothing but their thumbnails.
 """
 
 from __future__ import annotations
 
 import html
 import io
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -18,8 +22,20 @@ from regiontree.errors import ImageError
 from regiontree.forest.sources import Outline, Source
 from regiontree.viewer.document import document
 
-__all__ = ["Card", "index_html", "problem_html", "thumbnail"]
+__all__ = [
+    "MANY",
+    "Card",
+    "Part",
+    "index_html",
+    "parts_of",
+    "plain_text",
+    "problem_html",
+    "thumbnail",
+]
 
+MANY = 500
+"""The most images of one page of thumbnails."""
+_NEAR = 2  # pages of thumbnails before and after this one that it has links to
 _LONGEST = 480  # pixels of a thumbnail's longer side: twice the size that the page shows
 _REGIONS = 64  # the largest number of regions in a thumbnail: more would be noise
 _THINNEST = 4  # the longer side of a thumbnail is at most this many times the shorter side
@@ -43,16 +59,87 @@ class Card:
 
     @property
     def facts(self) -> str:
-        """How many regions the thumbnail shows, and how many leaves the tree has."""
+        """How many regions the thumbnail shows, and how many leaves the tree has, as HTML."""
+        if self.outline.error is not None:
+            return "no tree"
         shown, most = min(self.outline.n_regions, _REGIONS), self.outline.n_leaves
         return f"{shown} of {most:,} regions" if shown < most else _count(most, "region")
 
 
-def index_html(cards: Sequence[Card], title: str) -> str:
-    """The page of thumbnails, a whole HTML document that can be encoded as UTF-8."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which of all images a page of thumbnails shows.
+
+    Attributes
+    ----------
+    number, count : int
+        Number of the page, counted from 1, and how many pages there are.
+    first, stop, total : int
+        It shows the images from `first` to `stop` - 1, counted from 0, of `total`.
+    """
+
+    number: int
+    count: int
+    first: int
+    stop: int
+    total: int
+
+    @property
+    def facts(self) -> str:
+        """How many images there are, and which of them the page shows."""
+        if self.count == 1:
+            return _count(self.total, "image")
+        return f"images {self.first + 1:,} to {self.stop:,} of {self.total:,}"
+
+
+def parts_of(total: int) -> list[Part]:
+    """The pages of thumbnails of a number of images; one page if there are none.
+
+    >>> [(part.first, part.stop) for part in parts_of(1200)]
+    [(0, 500), (500, 1000), (1000, 1200)]
+    """
+    starts = range(0, max(total, 1), MANY)
+    return [
+        Part(number, len(starts), first, min(first + MANY, total), total)
+        for number, first in enumerate(starts, start=1)
+    ]
+
+
+def index_html(
+    cards: Sequence[Card],
+    title: str,
+    *,
+    part: Part | None = None,
+    url_of: Callable[[int], str] = str,
+    query: str | None = None,
+    searches: bool = False,
+) -> str:
+    """A page of thumbnails, a whole HTML document that can be encoded as UTF-8.
+
+    Parameters
+    ----------
+    cards
+        The images of the page.
+    title
+        Title of the page.
+    part
+        Which images they are of all. None: all.
+    url_of
+        The relative URL of a page of thumbnails, from its number.
+    query
+        What the user searched for, if the images are those that were found.
+    searches
+        Whether the address with ``?name=`` and a query gives a page of what is found.
+    """
     rows = "\n".join(_row(card) for card in cards)
-    facts = _count(len(cards), "image")
-    return _page(title, f'<ul id="images">\n{rows}\n</ul>', facts=facts, script="thumbnails")
+    shown = part or Part(1, 1, 0, len(cards), len(cards))
+    facts, before = shown.facts, ""
+    if query is not None:
+        facts = f"{_count(shown.total, 'image')} found by “{query}”"
+        before = f'<p><a href="{_text(url_of(1))}">All images</a></p>\n'
+    mark = " data-searches" if searches else ""
+    body = f'{before}<ul id="images"{mark}>\n{rows}\n</ul>{_pages(shown, url_of)}'
+    return _page(title, body, facts=_text(facts), script="thumbnails")
 
 
 def problem_html(sentence: str, home: str | None = None) -> str:
@@ -81,18 +168,40 @@ def thumbnail(source: Source) -> bytes:
 def _row(card: Card) -> str:
     outline = card.outline
     name, size, notice = _text(outline.name), "", ""
+    place = name if outline.path else _text(outline.saved.key)
     if outline.shape:  # so that the browser can lay out the page before the pictures are loaded
         height, width = _stretched(outline.shape)
         size = f' width="{width}" height="{height}"'
     if outline.notice:
         said = _text(outline.notice)
         notice = f'<span class="mark" title="{said}"><span class="unseen">{said}</span></span>'
+    link = f'<a href="{_text(card.page)}" title="{place}"'
+    picture = f'<img src="{_text(card.thumbnail)}" alt=""{size} loading="lazy" decoding="async">'
+    if outline.error is not None:
+        picture = f'<span class="none">{_text(outline.error)}</span>'
     return (
-        f'<li><a href="{_text(card.page)}" title="{name}">'
-        f'<img src="{_text(card.thumbnail)}" alt=""{size} loading="lazy" decoding="async">'
-        f'<span class="caption"><span class="name">{name}</span>'
+        f'<li>{link}>{picture}<span class="caption"><span class="name">{name}</span>'
         f'<span class="facts">{notice}{card.facts}</span></span></a></li>'
     )
+
+
+def _pages(part: Part, url_of: Callable[[int], str]) -> str:
+    """Links to the other pages of thumbnails: the nearest, the first and the last."""
+    if part.count == 1:
+        return ""
+    near = range(part.number - _NEAR, part.number + _NEAR + 1)
+    numbers = [number for number in range(1, part.count + 1)
+               if number in near or number in (1, part.count)]  # fmt: skip
+    links = []
+    for before, number in zip([0, *numbers], numbers, strict=False):
+        if number > before + 1:
+            links.append("<span>…</span>")
+        if number == part.number:
+            links.append(f'<span aria-current="page">{number:,}</span>')
+        else:
+            turn = {part.number - 1: ' rel="prev"', part.number + 1: ' rel="next"'}.get(number, "")
+            links.append(f'<a href="{_text(url_of(number))}"{turn}>{number:,}</a>')
+    return f'\n<nav aria-label="Pages of thumbnails">{" ".join(links)}</nav>'
 
 
 def _stretched(shape: tuple[int, int]) -> tuple[int, int]:
@@ -113,6 +222,18 @@ def _page(title: str, body: str, *, facts: str = "", script: str | None = None) 
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def plain_text(text: str) -> str:
+    """A text without case and accents, as in ``web/filter.js``.
+
+    >>> plain_text("Été 1.JPG")
+    'ete 1.jpg'
+    """
+    if not text.isascii():
+        parts = unicodedata.normalize("NFKD", text)
+        text = "".join(c for c in parts if not unicodedata.category(c).startswith("M"))
+    return text.lower()
 
 
 def _text(text: str) -> str:

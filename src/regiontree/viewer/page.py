@@ -147,7 +147,7 @@ def payload(source: Source, *, longest: int = 1600, links: Links = Links()) -> d
     except ImageError as error:
         notices.append(f"The photograph cannot be shown. {error}")
         shown = False
-        picture = Source(tree, source.path).picture(longest)
+        picture = Source(tree, source.saved).picture(longest)
     made_by = tree.meta.get("software")
     if made_by is not None and made_by != f"regiontree {__version__}":
         notices.append(f"This tree was made by {made_by}; this page by regiontree {__version__}.")
@@ -224,7 +224,7 @@ def tree_file(source: Source, *, embedding: bool = True) -> bytes:
         Whether the file contains the tree's embedding.
     """
     tree, path, meta = source.tree, source.path, without_path(source.tree.meta)
-    if embedding and path.is_file() and meta == tree.meta:
+    if embedding and path is not None and path.is_file() and meta == tree.meta:
         return path.read_bytes()
     vectors = tree.embedding if embedding else None
     arrays = (tree.labels, tree.parents, tree.height, tree.ncut, tree.stop, vectors)
@@ -237,9 +237,9 @@ def _tree_file(source: Source) -> tuple[str, bool]:
 
     An embedding that would make the page too large is left out.
     """
-    tree, path = source.tree, source.path
-    whole = tree.embedding is None or (path.is_file() and path.stat().st_size <= _MAX_EMBEDDED)
-    return _base64(tree_file(source, embedding=whole)), whole
+    data = tree_file(source)
+    whole = source.tree.embedding is None or len(data) <= _MAX_EMBEDDED
+    return _base64(data if whole else tree_file(source, embedding=False)), whole
 
 
 def _data_url(picture: NDArray[np.uint8]) -> str:

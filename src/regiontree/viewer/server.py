@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -74,6 +74,7 @@ def serve(
     open_browser: bool = True,
     longest: int = 1600,
     images: Images = (),
+    names: Callable[[], Iterable[str]] | None = None,
 ) -> None:
     """Serve trees until Ctrl-C or SIGTERM. These are the normal end, not an error.
 
@@ -93,6 +94,8 @@ def serve(
         The longest side of the pictures in pixels.
     images
         Where the trees' photographs lie.
+    names
+        As of :func:`regiontree.viewer.application.make_app`.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def serve(
     everywhere = ipaddress.ip_address(address).is_unspecified
     token = secrets.token_urlsafe(16)
     app = make_app(
-        outlines, token, title=title, longest=longest, images=images,
+        outlines, token, title=title, longest=longest, images=images, names=names,
         hosts={*LOCAL_NAMES, host.lower()} if local else None,
     )  # fmt: skip
     bracketed = f"[{host}]" if ":" in host else host

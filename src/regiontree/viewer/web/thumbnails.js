@@ -8,7 +8,9 @@ const MANY = 8; // images: with fewer, a filter is no help
 const filter = byId("filter", HTMLInputElement);
 const facts = byId("facts", HTMLElement);
 const total = facts.textContent ?? "";
-const images = Array.from(byId("images", HTMLElement).children, (element) => {
+const list = byId("images", HTMLElement);
+const searches = "searches" in list.dataset; // the server finds images of other pages
+const images = Array.from(list.children, (element) => {
   const item = /** @type {HTMLElement} */ (element);
   const link = item.querySelector("a");
   if (!link) throw new TypeError("an image has no link");
@@ -78,6 +80,8 @@ function answerKeyOfFilter(event) {
   if (event.key === "Escape") {
     filter.value = "";
     showMatches();
+  } else if (event.key === "Enter" && searches && filter.value.trim()) {
+    location.search = new URLSearchParams({ name: filter.value.trim() }).toString();
   } else if (event.key === "ArrowDown" || event.key === "Enter") {
     shownLinks()[0]?.focus();
     event.preventDefault();
@@ -96,7 +100,11 @@ addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-filter.hidden = images.length < MANY;
+filter.hidden = images.length < MANY && !searches;
+if (searches) {
+  filter.placeholder = "Filter by name; Enter searches all pages";
+  filter.classList.add("wide");
+}
 filter.addEventListener("input", showMatches);
 showMatches(); // a browser that goes back to the page fills in the old query
 
