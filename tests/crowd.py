@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from regiontree import RegionTree
+from regiontree import Forest, RegionParser, RegionTree
+from regiontree.engines.collection import CollectionSummary, segment_collection, settings_record
+from regiontree.engines.engine import ENGINES, EngineOptions
+from regiontree.engines.process import process
 from regiontree.forest.row import Row
+from regiontree.forest.store import Store, open_store
 from regiontree.references.reference import Reference
 
 NETWORK = """
@@ -32,6 +37,8 @@ class Colours:
     def features(self, pixels):
         if self.kind == "slow":
             time.sleep(float(self.place))
+        if self.kind == "blocks":  # no part can be written any more
+            Path(self.place).write_bytes(b"in the way")
         if self.kind == "dies once":
             died = Path(self.place)
             if not died.exists():
@@ -40,6 +47,8 @@ class Colours:
         red = bool((pixels[:, 0] == 1).all())
         if red and self.kind == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
+        if red and self.kind == "red is slow":
+            time.sleep(float(self.place))
         return torch.nn.functional.avg_pool2d(pixels, 8).permute(0, 2, 3, 1) + 0.1
 
 
@@ -100,3 +109,46 @@ def row_facts(row: Row) -> tuple[object, ...]:
     """All that a row holds, to compare two."""
     tree = None if row.tree is None else tree_facts(row.tree)
     return (row.id, row.reference, tree, row.error, row.notice, row.sha256)
+
+
+def make_parser(accident: str = "none", **more: object) -> RegionParser:
+    """The parser that the command line makes with :data:`SETTINGS`."""
+    given = {"parts": 6, "size": 64, "smooth": {"steps": 0}, **more}
+    return RegionParser(backbone=f"tiny:{accident}", device="cpu", **given)
+
+
+def expected_rows(photos: Path, parser: RegionParser) -> list[tuple[object, ...]]:
+    """The rows that one undisturbed process makes of the files of a folder."""
+    return list(map(row_facts, process(references(photos), parser)))
+
+
+class Listed:
+    """References, with what was left out of them."""
+
+    def __init__(self, references: list[Reference], problems: dict[str, str] | None = None) -> None:
+        self.references, self.problems = references, problems or {}
+
+    def __iter__(self) -> Iterator[Reference]:
+        return iter(self.references)
+
+
+def ran(
+    photos: Path,
+    place: Path,
+    parser: RegionParser,
+    *,
+    engine: str = "local",
+    workers: int | None = 0,
+    problems: dict[str, str] | None = None,
+    **more: object,
+) -> tuple[CollectionSummary, Store]:
+    """A run over the files of a folder, into a store."""
+    store = open_store(place, settings_record(parser))
+    made = ENGINES.get(engine)(EngineOptions(parser, store, workers, more))
+    listing = Listed(references(photos), problems)
+    return segment_collection(listing, store, made, name=engine), store
+
+
+def rows_of(store: Store) -> list[tuple[object, ...]]:
+    """All that a store holds, in the order of the ids."""
+    return sorted((row_facts(row) for row in Forest(store.address).rows()), key=lambda row: row[0])

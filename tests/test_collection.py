@@ -2,47 +2,54 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import refused
-from crowd import add_network, add_photos, references, row_facts, tree_facts
+from crowd import (
+    SETTINGS,
+    Listed,
+    add_photos,
+    make_parser,
+    path_of_python,
+    ran,
+    references,
+    row_facts,
+    rows_of,
+    tree_facts,
+)
 from PIL import Image
+from test_workers import wait_for
+from typer.testing import CliRunner
 
 from regiontree import RegionParser, RegionTree
+from regiontree.cli import app
+from regiontree.engines import pool
 from regiontree.engines.batch import plan, segment
+from regiontree.engines.collection import segment_collection, settings_record
+from regiontree.engines.engine import LARGEST, EngineOptions, Status, cut
+from regiontree.engines.pool import Pool
 from regiontree.engines.process import decoded, features, process, trees
-from regiontree.errors import RegionTreeError
+from regiontree.errors import RegionTreeError, StoreError
+from regiontree.forest.store import open_store
 from regiontree.images import IMAGE_SUFFIXES
 from regiontree.references.reference import Reference
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of the package that brings the network ``tiny``, which is on the path."""
-    folder = add_network(tmp_path_factory.mktemp("site"))
-    sys.path.insert(0, str(folder))
-    from regiontree.backbones.registry import FAMILIES
-
-    FAMILIES._looked = False  # other tests have looked for packages before
-    yield folder
-    sys.path.remove(str(folder))
 
 
 @pytest.fixture
 def parser(site: Path) -> RegionParser:
     return make_parser()
-
-
-def make_parser(accident: str = "none", **more: object) -> RegionParser:
-    given = {"parts": 6, "size": 64, "smooth": {"steps": 0}, **more}
-    return RegionParser(backbone=f"tiny:{accident}", device="cpu", **given)
 
 
 # -- a batch --------------------------------------------------------------------------------------
@@ -162,3 +169,275 @@ def test_a_photograph_that_lost_its_features_is_an_error(parser, tmp_path):
     (row,) = trees([staged], parser)
     assert row.tree is None
     assert "features" in row.error
+
+
+# -- batches --------------------------------------------------------------------------------------
+
+
+def names(number: int) -> list[Reference]:
+    return [Reference(f"{i:06}", f"{i}.png", f"{i}.png") for i in range(number)]
+
+
+@pytest.mark.parametrize("number", [0, 1, 5, 70, 1000])
+def test_batches_are_cut_by_the_order_alone(number):
+    batches = list(cut(names(number)))
+    assert [one for batch in batches for one in batch] == names(number)
+    assert batches[:-1] == list(cut(names(number + 7)))[: len(batches[:-1])]
+    sizes = list(map(len, batches))
+    assert max(sizes, default=0) <= LARGEST
+    assert all(size == 1 or size * 32 <= sum(sizes[:at]) for at, size in enumerate(sizes))
+
+
+def test_references_are_read_as_they_are_needed():
+    def endless() -> Iterator[Reference]:
+        number = 0
+        while True:
+            yield from names(1)
+            number += 1
+
+    assert len(list(islice(cut(endless()), 1000))) == 1000
+
+
+# -- a collection ---------------------------------------------------------------------------------
+
+
+def test_every_photograph_has_one_row(crowd, parser, tmp_path):
+    photos, expected = crowd
+    summary, store = ran(photos, tmp_path / "store", parser)
+    assert (summary.done, summary.skipped, summary.failed) == (38, 0, 2)
+    assert (summary.listed, summary.interrupted) == (40, False)
+    assert set(summary.failures) == {"007.png", "021.png"}
+    assert rows_of(store) == expected
+    assert list((tmp_path / "store").glob("shard-*.parquet"))
+    assert not list((tmp_path / "store" / "_parts").glob("*"))
+
+
+@pytest.mark.parametrize("workers", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4))])
+def test_rows_do_not_depend_on_the_number_of_workers(crowd, parser, tmp_path, workers):
+    photos, expected = crowd
+    summary, store = ran(photos, tmp_path / "store", parser, workers=workers)
+    assert (summary.done, summary.failed) == (38, 2)
+    assert rows_of(store) == expected
+
+
+def test_a_second_run_does_the_rest_and_tries_failed_ones_again(crowd, parser, tmp_path):
+    photos, expected = crowd
+    copied = tmp_path / "in"
+    shutil.copytree(photos, copied)
+    for file in sorted(copied.iterdir())[10:]:
+        file.rename(tmp_path / file.name)
+    first, _ = ran(copied, tmp_path / "store", parser)
+    assert (first.done, first.skipped, first.failed) == (9, 0, 1)
+    for file in sorted(tmp_path.glob("*.png")):
+        file.rename(copied / file.name)
+    second, store = ran(copied, tmp_path / "store", parser)
+    assert (second.done, second.skipped, second.failed) == (29, 9, 2)
+    Image.new("RGB", (64, 40), (9, 9, 9)).save(copied / "007.png")
+    third, _ = ran(copied, tmp_path / "store", parser)
+    assert (third.done, third.skipped, third.failed) == (1, 38, 1)
+    assert [row[0] for row in rows_of(store)] == [row[0] for row in expected]
+    assert [row[0] for row in rows_of(store) if row[3] is not None] == ["021.png"]
+
+
+def test_an_interruption_keeps_what_is_written(crowd, parser, tmp_path):
+    photos, expected = crowd
+    store = open_store(tmp_path / "store", settings_record(parser))
+    seen = []
+
+    def stop(status: Status) -> None:
+        seen.append(status.id)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+
+    engine = Pool(EngineOptions(parser, store, 0))
+    summary = segment_collection(Listed(references(photos)), store, engine, on_status=stop)
+    assert summary.interrupted
+    assert summary.done == 5
+    assert len(rows_of(store)) == 5
+    again, store = ran(photos, tmp_path / "store", parser)
+    assert (again.done, again.skipped) == (33, 5)
+    assert rows_of(store) == expected
+
+
+def test_a_photograph_that_kills_its_process_fails_alone(crowd, site, tmp_path):
+    photos, _ = crowd
+    parser = make_parser("dies")
+    summary, store = ran(photos, tmp_path / "store", parser, workers=2)
+    assert (summary.done, summary.failed) == (37, 3)
+    assert "ended twice" in summary.failures["033.png"]
+    assert len(rows_of(store)) == 40
+
+
+def test_what_cannot_be_listed_is_told(crowd, parser, tmp_path):
+    photos, _ = crowd
+    summary, _ = ran(photos, tmp_path / "store", parser, problems={"s3://b/": "no rights"})
+    assert summary.failed == 3
+    assert summary.failures["s3://b/"] == "s3://b/: no rights"
+
+
+def test_two_runs_do_not_write_to_one_store(crowd, parser, tmp_path):
+    photos, _ = crowd
+    store = open_store(tmp_path / "store", settings_record(parser))
+    with store.writing("segment"), refused(StoreError, "segment"):
+        ran(photos, tmp_path / "store", parser)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_store_that_cannot_be_written_ends_the_run(crowd, site, tmp_path, workers):
+    photos, _ = crowd
+    parts = tmp_path / "store" / "_parts"
+    with refused(StoreError, "_parts"):
+        ran(photos, tmp_path / "store", make_parser(f"blocks@{parts}"), workers=workers)
+
+
+def test_a_long_collection_gets_workers_after_a_while(crowd, parser, tmp_path, monkeypatch):
+    photos, expected = crowd
+    monkeypatch.setattr(pool, "usual_workers", lambda parser: 2)
+    monkeypatch.setattr(pool, "pays", lambda seconds, left: len(seconds) == 3)
+    said: list[str] = []
+    store = open_store(tmp_path / "store", settings_record(parser))
+    engine = Pool(EngineOptions(parser, store, None, notice=said.append))
+    segment_collection(Listed(references(photos)), store, engine)
+    assert engine.workers == 2
+    assert rows_of(store) == expected
+
+
+def test_a_model_of_the_users_own_stays_here_and_workers_ask_it(crowd, parser, tmp_path):
+    photos, _ = crowd
+    seen = []
+
+    class Own:
+        name, digest, patch, dim = "own", "1", 8, 3
+        dtype, device = torch.float32, torch.device("cpu")
+
+        def features(self, pixels):
+            seen.append(len(pixels))
+            return torch.nn.functional.avg_pool2d(pixels, 8).permute(0, 2, 3, 1) + 0.1
+
+    own = RegionParser(backbone=Own(), parts=6, size=64)
+    summary, _ = ran(photos, tmp_path / "store", own, workers=2)
+    assert summary.done == 38
+    assert seen == [1] * 38
+
+
+# -- the command line -----------------------------------------------------------------------------
+
+
+def command(site: Path, *arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
+    """``regiontree segment`` with the network ``tiny``."""
+    given = [sys.executable, "-m", "regiontree", "segment", *map(str, arguments),
+             "--backbone", "tiny:none", *SETTINGS]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": path_of_python(site)}
+    return subprocess.run(given, capture_output=True, text=True, env=environment, **more)
+
+
+def test_a_folder_becomes_a_store(crowd, site, tmp_path):
+    photos, expected = crowd
+    (photos / "notes.md").touch()
+    done = command(site, photos, "-o", tmp_path / "s", "--format", "parquet", "--json")
+    (photos / "notes.md").unlink()
+    assert done.returncode == 1, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["planned"], said["done"], said["failed"]) == (40, 38, 2)
+    assert (said["engine"], said["left_out"]) == ("local", {".md": 1})
+    assert "failed: " + expected[7][3] in done.stderr
+    assert rows_of(open_store(tmp_path / "s", create=False)) == expected
+    again = command(site, photos, "-o", tmp_path / "s", "--json")  # it is a store
+    assert json.loads(again.stdout)["skipped"] == 38
+
+
+def test_a_store_is_told_and_a_folder_of_files_stays_one(crowd, site, tmp_path):
+    photos, _ = crowd
+    one = photos / "000.png"
+    plain = command(site, one, "-o", tmp_path / "trees")
+    assert plain.returncode == 0, plain.stderr
+    assert [file.name for file in (tmp_path / "trees").glob("*.npz")] == ["000.npz"]
+    stored = command(site, one, "-o", tmp_path / "store", "--format", "parquet")
+    assert "store" in stored.stderr
+    mixed = command(site, one, "-o", tmp_path / "trees", "--format", "parquet")
+    assert mixed.returncode == 2
+    assert "convert" in mixed.stderr
+
+
+def test_a_store_has_one_record_of_settings(crowd, site, tmp_path):
+    photos, _ = crowd
+    arguments = (photos / "000.png", "-o", tmp_path / "s", "--format", "parquet")
+    assert command(site, *arguments).returncode == 0
+    other = command(site, *arguments, "--seed", 7)
+    assert other.returncode == 2
+    assert "seed 1234 -> 7" in other.stderr
+
+
+def test_a_network_that_is_not_there_leaves_no_store(crowd, site, tmp_path):
+    photos, _ = crowd
+    done = command(site, photos, "-o", tmp_path / "s", "--format", "parquet", "--set",
+                   "backbone.name=tiny:missing")  # fmt: skip
+    assert done.returncode == 2
+    assert not list((tmp_path / "s").glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "facts"),
+    [
+        (("--format", "png"), ["png", "parquet"]),
+        (("--engine", "spark"), ["spark", "torchrun"]),
+        (("--engine", "ray", "--format", "npz"), ["npz", "ray"]),
+        (("--ray-address", "a:1"), ["--ray-address", "--engine ray"]),
+        (("--column", "url"), ["--column", "table"]),
+        (("--format", "parquet", "--pictures"), ["--pictures", "store"]),
+        (("--format", "parquet", "--overwrite"), ["--overwrite", "store"]),
+        (("--format", "parquet", "--mask", "m.png"), ["--mask", "store"]),
+        (("--engine", "torchrun"), ["torchrun --nproc_per_node"]),
+    ],
+)
+def test_contradictions_are_refused(crowd, tmp_path, arguments, facts):
+    photos, _ = crowd
+    done = CliRunner().invoke(
+        app, ["segment", str(photos), "-o", str(tmp_path / "s"), "--backbone", "tiny:none",
+              *SETTINGS, *arguments]
+    )  # fmt: skip
+    assert done.exit_code == 2
+    assert all(fact in done.stderr for fact in facts), done.stderr
+    assert not (tmp_path / "s").exists()
+
+
+def test_nothing_to_do_is_said(site, tmp_path):
+    (tmp_path / "in").mkdir()
+    done = command(site, tmp_path / "in", "-o", tmp_path / "s", "--format", "parquet")
+    assert done.returncode == 2
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_killed_run_is_finished_by_the_same_command(crowd, site, tmp_path):
+    photos, expected = crowd
+    given = [sys.executable, "-m", "regiontree", "segment", str(photos), "-o", str(tmp_path / "s"),
+             "--format", "parquet", "--backbone", "tiny:none", *SETTINGS]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": path_of_python(site)}
+    process = subprocess.Popen(given, env=environment, stderr=subprocess.DEVNULL)
+    wait_for(lambda: len(list(tmp_path.glob("s/_parts/*.parquet"))) > 5)
+    process.kill()
+    process.wait()
+    (tmp_path / "s/_parts/.half").write_bytes(b"PAR1 a part that was being written")
+    done = command(site, photos, "-o", tmp_path / "s", "--json")
+    said = json.loads(done.stdout)
+    assert 5 < said["skipped"] < 38
+    assert said["done"] + said["skipped"] == 38
+    assert rows_of(open_store(tmp_path / "s", create=False)) == expected
+
+
+@pytest.mark.distributed
+def test_processes_of_torchrun_share_a_collection(crowd, site, tmp_path):
+    photos, expected = crowd
+    given = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes", "1",
+             "--nproc_per_node", "2", "-m", "regiontree", "segment", str(photos), "-o",
+             str(tmp_path / "s"), "--engine", "torchrun", "--json", "--backbone", "tiny:slow@0.05",
+             *SETTINGS]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": path_of_python(site)}
+    done = subprocess.run(given, capture_output=True, text=True, env=environment)
+    said = json.loads(done.stdout)
+    assert (said["planned"], said["done"], said["failed"]) == (40, 38, 2), done.stderr
+    found = rows_of(open_store(tmp_path / "s", create=False))
+    assert [row[0] for row in found] == [row[0] for row in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one[3:] == other[3:]
+        assert one[2] is None or one[2][:6] == other[2][:6]  # the arrays

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ def test_every_setting_with_an_option_is_tried() -> None:
     """A new option of `segment` needs a line in `SETTINGS`, or one of the tests named here."""
     others = {
         "--out", "--config", "--device", "--compile", "--max-pixels", "--mask", "--bands",
-        "--page", "--overwrite", "--pictures", "--json", "--workers",
+        "--page", "--overwrite", "--pictures", "--json", "--workers", "--engine", "--ray-address",
+        "--format", "--column", "--id-column",
     }  # fmt: skip
     options = {max(one.opts, key=len) for one in GROUP.commands["segment"].params}
     assert options - {"paths"} == others | set(re.findall(r"--\S+", " ".join(SETTINGS)))
@@ -92,6 +94,34 @@ def test_the_other_options_of_segment_reach_the_work(parsed: list[Any], tmp_path
     }  # fmt: skip
     assert (parser.device.type, parser.sight.max_pixels) == ("cpu", 900)
     assert (parser.sight.choice.bands, parser.sight.choice.page) == ((4, 3, 2), 5)
+
+
+def test_the_options_of_a_store_reach_the_work(
+    parsed: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        "regiontree.engines.storing.run",
+        lambda parser_on, paths, out, chosen, **rest: (
+            seen.append((parser_on("cpu"), paths, out, chosen, rest)) or 0
+        ),
+    )
+    done = call(
+        "segment", "list.parquet", "s3://photos/", "-o", "s3://trees/", "--engine", "ray",
+        "--ray-address", "head:6379", "--format", "parquet", "--column", "url",
+        "--id-column", "key", "--workers", 3, "--device", "cuda", "--parts", 20, "--json",
+        "--overwrite",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert not parsed
+    ((parser, paths, out, chosen, rest),) = seen
+    assert (paths, out) == (["list.parquet", "s3://photos/"], "s3://trees/")
+    assert asdict(chosen) == {
+        "engine": "ray", "format": "parquet", "device": "cuda", "ray_address": "head:6379",
+        "column": "url", "id_column": "key", "workers": 3,
+    }  # fmt: skip
+    assert parser.settings.parts.count == 20
+    assert (rest["as_json"], rest["refused"]) == (True, ["--overwrite"])
 
 
 @pytest.mark.parametrize("number", [0, -1])

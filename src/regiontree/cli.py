@@ -113,9 +113,16 @@ def _common(
 
 @app.command()
 def segment(
-    paths: Annotated[list[str], typer.Argument(help="Image files, folders or glob patterns.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            help="Image files, folders or glob patterns; lists (.txt) and tables (.parquet, "
+            ".jsonl) of addresses; archives (.tar); addresses (s3://, https://)."
+        ),
+    ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Output folder of the trees.", readable=False)
+        str,
+        typer.Option("--out", "-o", help="Output folder of the trees, or a store.", readable=False),
     ],
     preset: Preset = None,
     config: Config = None,
@@ -256,11 +263,38 @@ def segment(
             max=1024,
         ),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="Who does the work: local (this machine), torchrun (the processes that torchrun "
+            "started) or ray (a Ray cluster).  [default: local]"
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="With --engine ray: the address of the cluster.  [default: RAY_ADDRESS, else one "
+            "on this machine]"
+        ),
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="npz (one file for each tree) or parquet (a store of all trees).  [default: npz, "
+            "but parquet if the output, the engine or an input needs it]"
+        ),
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Column of a table that holds the addresses of images.")
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="Column of a table that holds the ids of images.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
     ] = False,
 ) -> None:
-    """Parse photographs into region trees, one .npz each.
+    """Parse photographs into region trees, one .npz each, or a store of them all.
 
     A second run skips finished images. An image that has changed since fails, unless --overwrite is
     given. An image that fails is reported at the end, and the others are still done. Exit code: 0
@@ -273,20 +307,33 @@ def segment(
         seed=seed,
     )  # fmt: skip
     with _clear_errors():
-        from regiontree.engines import command
+        from regiontree.engines import command, storing
         from regiontree.images import MAX_PIXELS
         from regiontree.parser import RegionParser
         from regiontree.settings.command import given_settings
 
         given = given_settings(options, preset=preset, config=config, assignments=set_ or ())
-        parser = RegionParser(
-            device=device, max_pixels=MAX_PIXELS if max_pixels is None else max_pixels, bands=bands,
-            page=page, compile=compile, **given,
+
+        def parser_on(device: str) -> RegionParser:
+            pixels = MAX_PIXELS if max_pixels is None else max_pixels
+            return RegionParser(
+                device=device, max_pixels=pixels, bands=bands, page=page, compile=compile, **given
+            )
+
+        chosen = storing.Choices(
+            engine, format, device, ray_address, column, id_column, workers
         )  # fmt: skip
-        code = command.run(
-            parser, paths, out, overwrite=overwrite, pictures=pictures, as_json=as_json, mask=mask,
-            workers=workers,
-        )  # fmt: skip
+        if (why := storing.why_a_store(paths, out, chosen)) is not None:
+            asked = {"--overwrite": overwrite, "--pictures": pictures, "--mask": mask is not None}
+            refused = [name for name, given in asked.items() if given]
+            code = storing.run(
+                parser_on, paths, out, chosen, why=why, as_json=as_json, refused=refused
+            )
+        else:
+            code = command.run(
+                parser_on(device), paths, Path(out), overwrite=overwrite, pictures=pictures,
+                as_json=as_json, mask=mask, workers=workers,
+            )  # fmt: skip
     raise typer.Exit(code)
 
 

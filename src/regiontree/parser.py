@@ -207,6 +207,11 @@ class RegionParser:
         return self._network
 
     @property
+    def own_model(self) -> Any:
+        """The user's own model as it was given; None if the network has a name."""
+        return None if self._own is None else self._own.model
+
+    @property
     def needs_this_process(self) -> bool:
         """Whether the network cannot be loaded in another process, or should not be.
 

@@ -23,7 +23,15 @@ from regiontree.spectral.graph import MAX_PARTS
 from regiontree.system.faults import attempt
 from regiontree.system.resources import cores
 
-__all__ = ["FEW", "START", "pays", "photograph_memory", "usual_workers", "why_here"]
+__all__ = [
+    "FEW",
+    "START",
+    "lack_elsewhere",
+    "pays",
+    "photograph_memory",
+    "usual_workers",
+    "why_here",
+]
 
 FEW = 2
 """So many photographs are done without workers."""
@@ -56,6 +64,11 @@ def why_here(parser: RegionParser) -> str | None:
         return "this program does not know how to start Python"
     if parser.needs_this_process and not CAN_SHARE:
         return "on Windows the network cannot serve other processes"
+    return lack_elsewhere(parser)
+
+
+def lack_elsewhere(parser: RegionParser) -> str | None:
+    """What other processes lack of a parser, besides its network; None if they lack nothing."""
     parts = (BUILDERS, FAMILIES, OVERSEGMENTATIONS, READERS, REFINEMENTS)
     for registry in parts:
         if registry.is_changed:

@@ -25,7 +25,9 @@ def parser_options(parser: RegionParser) -> Message:
     }
 
 
-def parser_of(options: Message, *, device: str = "cpu", own: Any = None) -> RegionParser:
+def parser_of(
+    options: Message, *, device: str = "cpu", own: Any = None, compile: bool = False
+) -> RegionParser:
     """The parser that :func:`parser_options` wrote down.
 
     Parameters
@@ -36,11 +38,17 @@ def parser_of(options: Message, *, device: str = "cpu", own: Any = None) -> Regi
         Where the network runs.
     own
         The user's own model. None: the network of the settings.
+    compile
+        Whether the network is compiled.
     """
-    settings = Settings.make(**options["settings"])
-    more = {name: options.get(name) for name in ("bands", "page")}
     return RegionParser(
-        settings=settings, device=device, max_pixels=options["max_pixels"], backbone=own, **more
+        settings=Settings.make(**options["settings"]),
+        backbone=own,
+        device="auto" if own is not None else device,
+        max_pixels=options["max_pixels"],
+        bands=options.get("bands"),
+        page=options.get("page"),
+        compile=compile,
     )
 
 

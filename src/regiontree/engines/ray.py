@@ -8,46 +8,44 @@ references, a block for each batch
 
 Ray Data streams: a stage waits when the next one cannot keep up, so memory is bounded. It also does
 a task again whose process or machine died. A batch that kills its process again and again is
-dropped: it has no status, and :mod:`regiontree.engines.collection` does its photographs alone.
+dropped. Then it has no status, and :mod:`regiontree.engines.collection` does its photographs alone.
 
-An actor reserves no core, because tasks could wait for ever for cores that actors hold
-(ray-project/ray#44687). Between stages a photograph is a pickle in a column of bytes. It never
-leaves the object stores of this run.
+An actor reserves no core. Otherwise actors could hold all cores, and tasks would wait for ever
+(https://github.com/ray-project/ray/issues/44687).
 """
 
 from __future__ import annotations
 
-import logging
-import pickle
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import astuple, replace
-from functools import lru_cache
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import torch
-
-from regiontree.engines.engine import Batch, EngineOptions, Status, written
-from regiontree.engines.link import Message, error_of, told
-from regiontree.engines.parsers import Absent, network_facts, parser_of, parser_options
-from regiontree.engines.process import Staged, decoded, features, trees
-from regiontree.errors import MissingExtraError, RegionTreeError, SettingsError
-from regiontree.forest.store import Store
-from regiontree.parser import RegionParser
-from regiontree.references.reference import Reference
-from regiontree.system.faults import attempt
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from regiontree.engines.division import lack_elsewhere
+from regiontree.engines.engine import Batch, EngineOptions, Status
+from regiontree.engines.link import error_of
+from regiontree.engines.parsers import parser_options
+from regiontree.engines.raycluster import Connection, plain_error, quiet
+from regiontree.engines.raystages import (
+    Network,
+    Plan,
+    decode,
+    facts_of,
+    finish,
+    references_table,
+    sees_store,
+)
+from regiontree.errors import SettingsError
+from regiontree.forest.store import open_store
+from regiontree.system.paths import is_url
 
 __all__ = ["RayEngine"]
 
 _WAVE = 16_384  # batches that one run of Ray Data does
 _RETRIES = 3  # how often a task is done again whose process or machine died
-_ASK_AGAIN = 600.0  # seconds
+_DAY = 86_400.0  # seconds that a run may be without any progress
 
 
 class RayEngine:
@@ -56,16 +54,18 @@ class RayEngine:
     Parameters
     ----------
     options
-        ``more["address"]`` is the address of a cluster. None: that of the environment variable
-        RAY_ADDRESS; without one, a cluster on this machine is started, with ``workers`` cores, and
-        ended in the end. A program that has connected to Ray itself stays connected.
+        ``more["address"]`` is the address of the cluster, and ``more["device"]`` where the network
+        runs there: auto (on GPUs if the cluster has any), cpu or cuda. ``workers`` is the number of
+        cores of a cluster that is started here: see
+        :class:`~regiontree.engines.raycluster.Connection`.
 
     Raises
     ------
     MissingExtraError
         Ray Data is not installed.
     SettingsError
-        There is no cluster at the address, or ``workers`` was given for one that exists.
+        There is no such cluster, it lacks a part of the program or a GPU, or a machine of it does
+        not see the store.
     RegionTreeError
         The network cannot be loaded.
     """
@@ -74,17 +74,27 @@ class RayEngine:
     ahead = 64
 
     def __init__(self, options: EngineOptions) -> None:
-        self.parser = options.parser
-        self.store = options.store
-        self._ray = _library()
-        self._is_ours = not self._ray.is_initialized()
-        if self._is_ours:
-            _connect(self._ray, options.more.get("address"), options.workers)
+        parser = options.parser
+        if said := lack_elsewhere(parser):
+            raise SettingsError(f"the engine ray cannot be used: {said}")
+        self.connection = Connection(options.more.get("address"), options.workers)
+        self.ray = self.connection.ray
         try:
-            self._plan = self._planned(options)
+            device = _device(str(options.more.get("device", "auto")), options, self._has("GPU"))
+            self.gpus = self._has("GPU") if device == "cuda" else 0
+            self.own = None if parser.own_model is None else self.ray.put(parser.own_model)
+            store = options.store
+            if not is_url(store.address):  # paths lead from another folder there
+                store = open_store(os.path.abspath(store.address), create=False)
+            plan = Plan(json.dumps(parser_options(parser)), os.getcwd(), store, device=device,
+                        compile=parser.compile)  # fmt: skip
+            self._require_store(plan)
+            self.plan = plan if parser.settings.is_precomputed else self._with_facts(plan)
         except BaseException:
-            self.close()
+            self.connection.close()
             raise
+        kind = f"{self.gpus} GPUs" if self.gpus else "no GPU"
+        options.notice(f"Ray cluster: {self._nodes()} machines, {self._has('CPU')} cores, {kind}")
 
     def share(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """All batches."""
@@ -94,7 +104,10 @@ class RayEngine:
         """See :meth:`regiontree.engines.engine.Engine.statuses`."""
         coming = iter(batches)
         while wave := list(islice(coming, _WAVE)):
-            yield from self._wave(wave)
+            try:
+                yield from self._wave(wave)
+            except self.ray.exceptions.RayError as error:
+                raise plain_error(error) from error
 
     def total(self, counts: Sequence[int]) -> list[int]:
         """The counts themselves."""
@@ -102,21 +115,99 @@ class RayEngine:
 
     def close(self) -> None:
         """Leave the cluster."""
-        if self._is_ours:
-            self._ray.shutdown()
+        self.connection.close()
 
-    def _planned(self, options: EngineOptions) -> _Plan:
-        """What each stage is told. The network is loaded once, so its error comes once."""
-        parser = options.parser
-        resources = self._ray.cluster_resources()
-        gpus = int(resources.get("GPU", 0))
-        if parser.device.type != "cuda" and parser.needs_this_process is False:
-            gpus = gpus if options.more.get("device", "cpu") == "auto" else 0
-        plan = _Plan(
-            parser_options(parser), parser.own_model, self.store, gpus,
-            max(1, gpus or int(resources.get("CPU", 1))),
-        )  # fmt: skip
-        return plan
+    def _has(self, resource: str) -> int:
+        return int(self.ray.cluster_resources().get(resource, 0))
+
+    def _nodes(self) -> int:
+        return sum(bool(node["Alive"]) for node in self.ray.nodes())
+
+    # -- before the first photograph --------------------------------------------------------------
+
+    def _require_store(self, plan: Plan) -> None:
+        """Check that every machine can write to the store."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        look = self.ray.remote(num_cpus=0)(sees_store)
+        asked = {
+            node["NodeManagerHostname"]: look.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(plan)
+            for node in self.ray.nodes()
+            if node["Alive"]
+        }
+        for machine, answer in asked.items():
+            try:
+                problem = self.ray.get(answer)
+            except self.ray.exceptions.RayError as error:
+                raise plain_error(error) from error
+            if problem:
+                raise SettingsError(
+                    f"{machine}: {problem}; all machines of the cluster must see the store, on a "
+                    "shared disk or in an object store"
+                )
+
+    def _with_facts(self, plan: Plan) -> Plan:
+        """The plan with facts about the network. It is loaded once, so its error comes once."""
+        load = self.ray.remote(num_cpus=0, num_gpus=1 if self.gpus else 0)(facts_of)
+        try:
+            facts = self.ray.get(load.remote(plan, self.own))
+        except self.ray.exceptions.RayError as error:
+            raise plain_error(error) from error
+        if "error" in facts:
+            raise error_of(facts["error"])
+        return replace(plan, facts=json.dumps(facts))
+
+    # -- the stages -------------------------------------------------------------------------------
 
     def _wave(self, wave: Sequence[Batch]) -> Iterator[list[Status]]:
-        raise NotImplementedError
+        """Do batches by one run of Ray Data."""
+        with quiet(self.ray) as context:
+            context.max_errored_blocks = -1  # what has no status is done again
+            context.execution_no_progress_timeout_s = _DAY
+            context.max_consecutive_actor_init_deaths = _RETRIES  # a machine may die meanwhile
+            stages = self._stages(list(map(references_table, wave)))
+            blocks = iter(
+                stages.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+            )
+        for block in blocks:
+            values = block.to_pylist()
+            for row in values:
+                if (stop := row.pop("stop")) is not None:
+                    raise error_of(json.loads(stop))
+            yield [Status(**row) for row in values]
+
+    def _stages(self, blocks: list[Any]) -> Any:
+        """What Ray Data runs."""
+        from ray.data import ActorPoolStrategy
+
+        whole = {"batch_size": None, "batch_format": "pyarrow"}
+        told = {"fn_kwargs": {"plan": self.plan}}
+        again = {"max_retries": _RETRIES}
+        stages = self.ray.data.from_arrow(blocks)
+        stages = stages.map_batches(decode, num_cpus=1, **whole, **told, **again)
+        if json.loads(self.plan.facts) is not None:
+            most = self.gpus or max(1, self._has("CPU"))
+            stages = stages.map_batches(
+                Network,
+                fn_constructor_args=(self.plan, self.own),
+                compute=ActorPoolStrategy(min_size=1, max_size=most),
+                num_cpus=0,
+                num_gpus=1 if self.gpus else 0,
+                max_restarts=-1,
+                max_task_retries=_RETRIES,
+                **whole,
+            )
+        return stages.map_batches(finish, num_cpus=1, **whole, **told, **again)
+
+
+def _device(asked: str, options: EngineOptions, gpus: int) -> str:
+    """Where the network runs on the cluster: cpu or cuda."""
+    if options.parser.own_model is not None:
+        return options.parser.device.type
+    if asked not in ("auto", "cpu", "cuda"):
+        raise SettingsError(f"device {asked!r} with the engine ray; use auto, cpu or cuda")
+    if asked == "cuda" and not gpus:
+        raise SettingsError("device 'cuda': the Ray cluster has no GPU; use --device cpu or auto")
+    return "cuda" if gpus and asked != "cpu" else "cpu"

@@ -33,6 +33,10 @@ class Bar:
         text = printable(text)
         self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def expect(self, total: int) -> None:
+        """Set the total."""
+        self.progress.update(self.task, total=total)
+
     def reach(self, count: int, said: str | None = None, *, rate: str = "") -> None:
         """Move the bar to `count`, and print the message `said` above it if there is one."""
         self.reached = count
@@ -42,8 +46,8 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(what: str, total: int, *, show: bool = True) -> Iterator[Bar]:
-    """A bar for the block, from 0 to `total`, with `what` beside it.
+def progress_bar(what: str, total: int | None, *, show: bool = True) -> Iterator[Bar]:
+    """A bar for the block, from 0 to `total`, with `what` beside it. None: not known yet.
 
     Its messages are printed even if `show` is false.
     """

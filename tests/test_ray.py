@@ -1,0 +1,170 @@
+"""The engine ray, on one node of this machine: the same rows, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import blocks, refused
+from crowd import Listed, expected_rows, make_parser, ran, references, rows_of
+    Listed,
+    make_parser,
+    ran,
+    references,
+    rows_of,
+)
+
+from regiontree import RegionParser
+from regiontree.engines.collection import segment_collection, settings_record
+from regiontree.engines.engine import EngineOptions
+from regiontree.engines.process import decoded, features
+from regiontree.engines.raystages import _staged, _staged_table
+from regiontree.errors import RegionTreeError, SettingsError, StoreError
+from regiontree.forest.store import open_store
+from regiontree.hierarchy import BUILDERS
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def node(site_of_processes: Path) -> Iterator[None]:
+    """A cluster of one node with two cores, to which this process is connected."""
+    from regiontree.engines.raycluster import Connection
+
+    connection = Connection(None, 2)
+    yield
+    connection.close()
+
+
+# -- one node -------------------------------------------------------------------------------------
+
+
+def test_the_rows_are_those_of_the_local_engine(node, crowd, tmp_path):
+    photos, expected = crowd
+    summary, store = ran(photos, tmp_path / "s", make_parser(), engine="ray", workers=None)
+    assert (summary.done, summary.failed, summary.engine) == (38, 2, "ray")
+    assert rows_of(store) == expected
+    again, _ = ran(photos, tmp_path / "s", make_parser(), engine="ray", workers=None)
+    assert (again.done, again.skipped, again.failed) == (0, 38, 2)
+    assert rows_of(store) == expected
+
+
+def test_a_photograph_that_kills_its_process_fails_alone(node, crowd, tmp_path):
+    photos, _ = crowd
+    parser = make_parser("dies")
+    summary, store = ran(photos, tmp_path / "s", parser, engine="ray", workers=None)
+    assert (summary.done, summary.failed) == (37, 3)
+    assert "ended twice" in summary.failures["033.png"]
+    assert len(rows_of(store)) == 40
+
+
+def test_a_slow_photograph_holds_up_no_other(node, crowd, tmp_path, monkeypatch):
+    photos, _ = crowd
+    parser = make_parser("red is slow@3")
+    store = open_store(tmp_path / "s", settings_record(parser))
+    from regiontree.engines.ray import RayEngine
+
+    monkeypatch.setattr("regiontree.engines.ray._WAVE", 30)  # so there are two
+    order: list[str] = []
+    engine = RayEngine(EngineOptions(parser, store))
+    segment_collection(
+        Listed(references(photos)), store, engine, on_status=lambda status: order.append(status.id)
+    )
+    assert len(order) == 40
+    assert rows_of(store) == expected_rows(photos, parser)
+
+
+def test_an_actor_that_is_killed_is_replaced(node, crowd, tmp_path):
+    photos, _ = crowd
+    parser = make_parser(f"dies once@{tmp_path / 'died'}")
+    summary, store = ran(photos, tmp_path / "s", parser, engine="ray", workers=None)
+    assert (tmp_path / "died").exists()
+    assert (summary.done, summary.failed) == (38, 2)
+    assert rows_of(store) == expected_rows(photos, parser)
+
+
+def test_a_network_that_cannot_be_loaded_is_told_at_once(node, crowd, tmp_path):
+    photos, _ = crowd
+    with refused(RegionTreeError, "weights"):
+        ran(photos, tmp_path / "s", make_parser("missing"), engine="ray", workers=None)
+
+
+def test_a_store_that_cannot_be_written_ends_the_run(node, crowd, tmp_path):
+    photos, _ = crowd
+    parser = make_parser(f"blocks@{tmp_path / 's' / '_parts'}")
+    with refused(StoreError, "_parts"):
+        ran(photos, tmp_path / "s", parser, engine="ray", workers=None)
+
+
+def test_a_store_that_a_machine_does_not_see_is_refused(node):
+    parser = make_parser()
+    store = open_store("memory://trees", settings_record(parser))  # of this process alone
+    from regiontree.engines.ray import RayEngine
+
+    with refused(SettingsError, "memory://trees", "all machines"):
+        RayEngine(EngineOptions(parser, store))
+
+
+def test_features_need_no_actors(node, tmp_path):
+    (tmp_path / "in").mkdir()
+    for i in range(3):
+        np.save(tmp_path / f"in/{i}.npy", blocks(12, 12, 8, seed=i))
+    parser = RegionParser(backbone="precomputed", parts=16, device="cpu")
+    _, store = ran(tmp_path / "in", tmp_path / "s", parser, engine="ray", workers=None)
+    assert rows_of(store) == expected_rows(tmp_path / "in", parser)
+
+
+def test_a_model_of_the_users_own_goes_to_the_actors(node, crowd, site, tmp_path):
+    photos, _ = crowd
+    import tiny  # the module that the processes of the cluster know, too
+
+    own = RegionParser(backbone=tiny.Colours("none"), parts=6, size=64)
+    summary, store = ran(photos, tmp_path / "s", own, engine="ray", workers=None)
+    assert summary.done == 38
+    assert rows_of(store) == expected_rows(photos, own)
+
+
+def test_what_other_processes_lack_is_refused(node, tmp_path, monkeypatch):
+    monkeypatch.setattr(BUILDERS, "_registered", {"ward"})
+    with refused(SettingsError, "registered", "other processes"):
+        ran(tmp_path, tmp_path / "s", make_parser(), engine="ray", workers=None)
+
+
+@pytest.mark.parametrize(
+    ("more", "facts"),
+    [
+        ({"device": "cuda"}, ["cuda", "no GPU"]),
+        ({"device": "mps"}, ["mps", "auto, cpu or cuda"]),
+        ({"workers": 2}, ["--workers"]),
+    ],
+)
+def test_what_the_cluster_does_not_have_is_refused(node, tmp_path, more, facts):
+    (tmp_path / "in").mkdir()
+    with refused(SettingsError, *facts):
+        ran(
+            tmp_path / "in",
+            tmp_path / "s",
+            make_parser(),
+            engine="ray",
+            **{"workers": None, **more},
+        )
+
+
+def test_a_photograph_is_the_same_after_its_way(site, crowd):
+    photos, _ = crowd
+    parser = make_parser()
+    for reference in references(photos)[:8]:
+        before = decoded(reference, parser)
+        (after,) = _staged(_staged_table(before))
+        assert (after.reference, after.error, after.sha256) == (
+            before.reference, before.error, before.sha256,
+        )  # fmt: skip
+        if before.pixels is not None:
+            assert torch.equal(after.pixels, before.pixels)
+            assert after.pixels.dtype == before.pixels.dtype
+            (seen,), (expected,) = features([after], parser), features([before], parser)
+            assert torch.equal(seen.features.patches, expected.features.patches)
