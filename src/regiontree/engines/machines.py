@@ -43,7 +43,8 @@ GPUS = {"T4": 65.0, "L4": 121.0, "A100": 312.0, "H100": 989.0}
 GPU_USE = 0.3
 """Share of the peak of a GPU that a network is assumed to use."""
 _FORM = re.compile(
-    r"(?:(?P<number>\d+)x)?(?P<cores>\d+)(?:\+(?:(?P<gpus>\d+)x)?(?P<gpu>[a-z][\w.-]*))?",
+    r"(?:(?P<number>\d{1,9})x)?(?P<cores>\d{1,9})"
+    r"(?:\+(?:(?P<gpus>\d{1,9})x)?(?P<gpu>[a-z][\w.-]*))?",
     re.ASCII | re.IGNORECASE,
 )
 _LATE = 16_384  # rows that at most wait for a shard when the last photograph is done
@@ -224,9 +225,7 @@ def _core_seconds(machine: Machine, needs: Needs) -> float:
     return whole if machine.gpu is None else whole - needs.seconds.get("network", 0.0)
 
 
-def _price(
-    machine: Machine, core_hours: float, gpu_hours: float, assumed: Assumed
-) -> float | None:
+def _price(machine: Machine, core_hours: float, gpu_hours: float, assumed: Assumed) -> float | None:
     of_gpu = 0.0 if machine.gpu is None else assumed.gpu_prices.get(machine.gpu)
     if assumed.core_price is None or of_gpu is None:
         return None
@@ -268,22 +267,22 @@ def _parsed(text: str, peaks: Mapping[str, float]) -> Machine:
             f"machines must be like 64, 4x64 (4 machines of 64 cores) or 2x16+L4 (2 machines of 16 "
             f"cores with an L4 each), got {text!r}"
         )
-    gpu = found["gpu"]
-    name = None if gpu is None else _known_gpu(gpu, text, peaks)
-    whole = {"number": (1, 1_000_000), "cores": (1, 4096), "gpus": (0 if gpu is None else 1, 64)}
-    given = {key: int((found[key] or (gpu is not None if key == "gpus" else 1))) for key in whole}
-    for key, (low, high) in whole.items():
-        said = "number of machines" if key == "number" else key
-        check_number(f"{text}: {said}", given[key], low, high, whole=True)
-    return Machine(text, given["number"], given["cores"], name, given["gpus"])
+    gpu = None if found["gpu"] is None else _known_gpu(found["gpu"], text, peaks)
+    number, cores = int(found["number"] or 1), int(found["cores"])
+    gpus = 0 if gpu is None else int(found["gpus"] or 1)
+    check_number(f"{text}: number of machines", number, 1, 1_000_000, whole=True)
+    check_number(f"{text}: cores", cores, 1, 4096, whole=True)
+    if gpu is not None:
+        check_number(f"{text}: GPUs", gpus, 1, 64, whole=True)
+    return Machine(text, number, cores, gpu, gpus)
 
 
 def _known_gpu(given: str, text: str, peaks: Mapping[str, float]) -> str:
     names = {name.casefold(): name for name in peaks}
     if given.casefold() not in names:
         raise SettingsError(
-            f"{text}: the peak of the GPU {given!r} is not known{nearest_name(given, peaks)}; known "
-            f"are {', '.join(peaks)}; give that of another as --gpu-peak NAME=TERA-OPERATIONS"
+            f"{text}: no GPU {given!r} is known{nearest_name(given, peaks)}; known are "
+            f"{', '.join(peaks)}; give the peak of another as --gpu-peak NAME=TERA-OPERATIONS"
         )
     return names[given.casefold()]
 

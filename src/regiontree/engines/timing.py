@@ -213,9 +213,7 @@ def _times_of(values: Message) -> Times:
 # -- in a worker ----------------------------------------------------------------------------------
 
 
-def open_timed(
-    options: Message, caller: Caller
-) -> tuple[Callable[[list[Any]], Message], Message]:
+def open_timed(options: Message, caller: Caller) -> tuple[Callable[[list[Any]], Message], Message]:
     """What a worker does with a photograph, and facts about its network.
 
     Raises
@@ -339,7 +337,9 @@ def _compaction(store: Path) -> float:
 
 def operations(parser: RegionParser, seen: Sequence[Seen]) -> float:
     """Mean floating-point operations of the network for pictures; 0 if torch does not run it."""
-    counts = {shape: count_operations(parser.backbone, _blank(shape, parser)) for shape in set(seen)}
+    counts = {
+        shape: count_operations(parser.backbone, _blank(shape, parser)) for shape in set(seen)
+    }
     return sum(counts[shape] for shape in seen) / max(1, len(seen))
 
 
