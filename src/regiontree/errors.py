@@ -21,6 +21,7 @@ __all__ = [
     "SettingsError",
     "SolverError",
     "StoreError",
+    "SourceError",
     "TreeError",
     "TreeFileError",
     "UnusedSettingError",
@@ -64,6 +65,10 @@ class ViewError(RegionTreeError):
 
 class ImageError(RegionTreeError):
     """An image is missing, damaged, too large or of a kind that cannot be read."""
+
+
+class SourceError(RegionTreeError):
+    """A photograph's address cannot be read, or a list of addresses cannot; says what to do."""
 
 
 class FeatureError(RegionTreeError, ValueError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from regiontree.system.paths import is_url
+from regiontree.references.addresses import local_path, scheme_of
 
 __all__ = ["Reference"]
 
@@ -36,4 +36,6 @@ class Reference:
     @property
     def path(self) -> Path | None:
         """The photograph's own file on this machine; None if it has none."""
-        return None if self.offset is not None or is_url(self.address) else Path(self.address)
+        if self.offset is not None or scheme_of(self.address):
+            return None
+        return Path(local_path(self.address))
