@@ -187,10 +187,12 @@ def time_crew(
             if 0 <= at < len(sample):
                 found[at] = times
                 on_photograph()
-            if not first:
-                started.add(-number - 1 if isinstance(row, Lost) else row["pid"])
-                start = time.perf_counter() - begin
-                end = min(end, begin + start + max(_LATE, 3 * start))
+            who = -number - 1 if isinstance(row, Lost) else row["pid"]
+            if not first and who not in started:
+                started.add(who)
+                taken = time.perf_counter() - begin
+                end = min(end, begin + taken + max(_LATE, 3 * taken))
+                start = max(start, taken - (0.0 if isinstance(row, Lost) else row["waited"]))
             if len(found) == len(sample):
                 break
     return CrewTimes(len(started), start, [found[at] for at in range(len(sample))])
@@ -242,7 +244,7 @@ def open_timed(options: Message, caller: Caller) -> tuple[Callable[[list[Any]], 
     def work(given: list[Any]) -> Message:
         number, *values = given
         times = _timed(Reference(*values), parser, lambda row: write(row, number))
-        return {"pid": os.getpid(), "times": asdict(times)}
+        return {"pid": os.getpid(), "waited": waited_for_core(), "times": asdict(times)}
 
     return work, facts
 
