@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ def test_a_text_that_names_no_machine_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "fact"),
     [("0x64", "machines"), ("2000000x1", "machines"), ("0", "cores"), ("5000", "cores"),
-     ("8+0xL4", "GPUs"), ("8+65xL4", "GPUs"), ("8+L5", "'L4'"), ("8+Abacus", "--gpu-peak")],
+     ("8+0xL4", "GPUs"), ("8+65xL4", "GPUs"), ("8+H10", "'H100'"), ("8+Abacus", "--gpu-peak")],
 )  # fmt: skip
 def test_a_machine_that_cannot_be_is_refused(text: str, fact: str) -> None:
     with refused(SettingsError, text, fact):
@@ -291,7 +292,12 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> dict[int, CrewTimes]:
         1: CrewTimes(1, 8.0, [one, one]),
         4: CrewTimes(4, 10.0, [replace(one, seconds=slower), replace(one, seconds=slower)]),
     }
-    monkeypatch.setattr(plan, "time_crew", lambda parser, sample, number, *_, **__: crews[number])
+
+    def crew(parser: RegionParser, sample: Sequence[Reference], number: int, *_, **__) -> CrewTimes:
+        found = crews[number]
+        return replace(found, times=(found.times * len(sample))[: len(sample)])
+
+    monkeypatch.setattr(plan, "time_crew", crew)
     return crews
 
 
