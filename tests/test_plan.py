@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+import typer.main
 from conftest import refused
 from crowd import SETTINGS, add_photos, make_parser, references
 from typer.testing import CliRunner, Result
@@ -21,6 +22,7 @@ from regiontree.backbones.operations import count_operations
 from regiontree.cli import app
 from regiontree.engines import foretelling, plan, timing
 from regiontree.engines.machines import (
+    GPU_USE,
     GPUS,
     STEPS,
     Assumed,
@@ -35,9 +37,11 @@ from regiontree.engines.plan import make_plan
 from regiontree.engines.survey import survey
 from regiontree.engines.timing import CrewTimes, Times, time_crew
 from regiontree.errors import BackboneError, SettingsError
+from regiontree.forest.store import open_store
 from regiontree.references.reference import Reference
 from regiontree.system import resources
 
+OPTIONS = {name: one.params for name, one in typer.main.get_command(app).commands.items()}
 SECONDS = {"decoding": 0.1, "network": 2.0, "tree": 0.3, "borders": 0.4, "writing": 0.2}
 
 
@@ -143,6 +147,19 @@ def test_a_price_without_a_name_or_a_number_is_refused(text: str) -> None:
         numbers_by_name("--gpu-price", [text])
 
 
+def test_numbers_are_read_by_name() -> None:
+    found = numbers_by_name("--gpu-price", ["L4=0.8, T4=0", "H100 = 4"])
+    assert found == {"L4": 0.8, "T4": 0.0, "H100": 4.0}
+
+
+def test_the_gpus_that_help_names_are_known() -> None:
+    assert list(GPUS) == ["T4", "L4", "A100", "H100"]
+    (said,) = [one.help for one in OPTIONS["plan"] if "--gpu-peak" in one.opts]
+    assert "T4, L4, A100 and H100 are known" in said
+    (use,) = [one for one in OPTIONS["plan"] if "--gpu-use" in one.opts]
+    assert use.default == GPU_USE == 0.3
+
+
 # -- the sample -----------------------------------------------------------------------------------
 
 
@@ -245,6 +262,47 @@ def test_every_photograph_of_the_sample_is_timed(crews: list[CrewTimes], photos:
             assert (one.seconds["network"] > 0.0001) == (i != 2)
         assert crew.times[0].seen == (3, 40, 64)
         assert crew.whole == pytest.approx(sum(one.whole for one in crew.times) / 6)
+
+
+class OneIsLate:
+    """Two workers, of which the second is ready later. Each does one piece of work in a turn."""
+
+    size = 2
+    given: ClassVar[list[tuple[int, str]]] = []
+    alone: ClassVar[list[int]] = []  # pieces of work that ended while the other worker was idle
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def rows(self, work: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+        busy: dict[int, int] = {}
+        for turn in range(100):
+            for pid in (1, 2)[: 1 + (turn > 4)]:
+                if pid not in busy and (piece := next(work, None)) is not None:
+                    busy[pid] = piece[0]
+                    self.given.append((piece[0], piece[1][1]))
+            done = min(busy, key=lambda pid: busy[pid])
+            number = busy.pop(done)
+            if not busy:
+                self.alone.append(number)
+            yield number, {"pid": done, "waited": 0.0, "times": asdict(Times(read=number))}
+
+    def close(self) -> None:
+        pass
+
+
+def test_workers_are_busy_from_before_the_first_photograph_to_after_the_last(
+    monkeypatch: pytest.MonkeyPatch, site: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(timing, "Workers", OneIsLate)
+    crew = time_crew(make_parser(), made_up(5), 2, tmp_path)
+    numbers = [one.read for one in crew.times]
+    names = dict(OneIsLate.given)
+    assert [names[number] for number in numbers] == [f"{i}.jpg" for i in range(5)]
+    assert numbers[0] > 5  # the second worker came with the sixth piece of work
+    assert not set(numbers) & set(OneIsLate.alone)
+    assert OneIsLate.alone == [0, 1, 2, 3, 4]
+    assert crew.workers == 2
 
 
 def test_a_network_that_takes_long_shows_in_its_step_alone(site: Path, photos: Path) -> None:
@@ -419,6 +477,49 @@ def test_trees_may_go_into_a_store(site: Path, photos: Path, tmp_path: Path) -> 
     assert "cut short" in done.stderr or "002.png" in done.stderr
 
 
+def test_a_store_as_output_means_a_store(
+    site: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    seen: list[bool] = []
+
+    def look(*_: Any, is_store: bool, **__: Any) -> None:
+        seen.append(is_store)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(foretelling, "make_plan", look)
+    open_store(tmp_path / "store", {})
+    (tmp_path / "trees").mkdir()
+    for out in ("store", "trees", "new"):
+        assert call(photos, *SMALL, "-o", tmp_path / out).exit_code == 130
+    assert call(photos, *SMALL).exit_code == 130
+    assert seen == [True, False, False, False]
+
+
+def test_nothing_is_written(
+    site: Path, photos: Path, timed: dict[int, CrewTimes], tmp_path: Path
+) -> None:
+    timed[2] = timed[4]
+    before = sorted(photos.iterdir())
+    assert call(photos, *SMALL, "-o", tmp_path / "trees").exit_code == 0
+    assert sorted(photos.iterdir()) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_peak_makes_another_gpu_known(
+    site: Path, photos: Path, timed: dict[int, CrewTimes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed[2] = timed[4]
+    monkeypatch.setattr(plan, "operations", lambda parser, seen: 10**12)
+    more = ("--machines", "900+b9", "--gpu-peak", "B9=0.5", "--gpu-use", 1, "--gpu-price", "b9=36")
+    done = call(photos, *SMALL, *more, "--core-price", 0, "--json")
+    assert done.exit_code == 0, done.stderr
+    _, found = json.loads(done.stdout)["machines"]
+    assert (found["gpu"], found["limit"]) == ("B9", "start")
+    assert found["seconds"] == pytest.approx(21 + 6 * 2)
+    assert found["price"] == pytest.approx(found["seconds"] / 100)
+
+
 def test_fewer_photographs_than_asked_for_are_told(
     site: Path, photos: Path, timed: dict[int, CrewTimes]
 ) -> None:
@@ -501,17 +602,16 @@ def test_an_interruption_is_told(site: Path, photos: Path, monkeypatch: pytest.M
 
 
 def test_plan_has_the_settings_of_segment() -> None:
-    import typer.main
-
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    options = [{max(one.opts, key=len): one.help for one in commands[name].params}
-               for name in ("segment", "plan")]  # fmt: skip
+    segment, planned = (
+        {max(one.opts, key=len): one.help for one in OPTIONS[name]} for name in ("segment", "plan")
+    )
     not_settings = {
         "--out", "--compile", "--mask", "--overwrite", "--pictures", "--workers", "--engine",
         "--ray-address", "--json",
     }  # fmt: skip
-    for name in set(options[0]) - not_settings:
-        assert options[1][name] == options[0][name]
+    assert {name: planned.get(name) for name in segment.keys() - not_settings} == {
+        name: segment[name] for name in segment.keys() - not_settings
+    }
 
 
 def test_numbers_are_finite() -> None:
