@@ -23,7 +23,7 @@ from regiontree.parser import RegionParser
 from regiontree.references.listing import list_references
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
-from regiontree.system.terminal import printable, say
+from regiontree.system.terminal import say
 
 __all__ = ["plan_text", "run"]
 
@@ -116,7 +116,7 @@ def run(
                 "problems": dict(listing.problems)}  # fmt: skip
         print(json.dumps({**plan.as_dict(), **more}, indent=1))
     else:
-        print(printable(plan_text(plan)))
+        print(plan_text(plan))
     return 0
 
 

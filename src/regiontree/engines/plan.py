@@ -183,15 +183,16 @@ def make_plan(
 
         alone = timed(1)
         _require_some(alone, found.sample)
+        seen = [one.seen for one in alone.times if one.seen is not None]
+        counted = _operations(parser, seen, machines)
         together = timed(number) if number > 1 else alone
         shards, stored = time_shards(out) if is_store else (0.0, _mean(together, "stored"))
-    seen = [one.seen for one in together.times if one.seen is not None]
     needs = Needs(
         photographs=found.count,
         seconds={step: together.mean(step) for step in STEPS},
         # The command does a few photographs itself. Workers start if the rest takes long.
         start=min(alone.start, together.start) + (FEW - 1) * alone.whole + together.start,
-        operations=_operations(parser, seen, machines),
+        operations=counted,
         shards=shards,
         read=found.bytes / found.count if found.bytes else _mean(together, "read"),
         stored=stored,
@@ -225,8 +226,8 @@ def _operations(
     counted = operations(parser, seen)
     if not counted:
         raise SettingsError(
-            f"{with_gpu[0].name}: the operations of this network cannot be counted, since torch "
-            "does not run it; leave out machines with GPUs"
+            f"{with_gpu[0].name}: torch counts no operations of this network, so its time on a GPU "
+            "is not known; leave out machines with GPUs"
         )
     return round(counted)
 
