@@ -463,7 +463,7 @@ def test_text_says_what_is_measured_and_what_is_assumed(
     for fact in ("6 photographs", "decoding", "network", "this machine", "4x64", "2x16+L4",
                  "measured:", "assumed:", "25%", "121", "94 giga"):  # fmt: skip
         assert fact in done.stdout, done.stdout
-    listed, steps, table, measured, assumed = done.stdout.strip().split("\n\n")
+    _, _, table, measured, assumed = done.stdout.strip().split("\n\n")
     assert "0.67 of what one core alone does" in measured
     assert [line.split()[0] for line in table.splitlines()] == [
         "machines",

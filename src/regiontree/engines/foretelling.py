@@ -183,7 +183,7 @@ def _machine_lines(forecasts: Sequence[Forecast]) -> list[str]:
     """The table of machines, in columns."""
     rows = [("machines", "time", "limited by", "memory each", "reads", "price")]
     for one in forecasts:
-        price = "" if one.price is None else f"{one.price:,.2f}"
+        price = "" if one.price is None else f"{one.price:,.{2 if one.price >= 1 else 4}f}"
         reads = f"{_bytes(one.bandwidth)}/s"
         rows.append(
             (_name(one), _duration(one.seconds), one.limit, _bytes(one.memory), reads, price)
