@@ -220,6 +220,20 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "cores_busy_percent:.0f", "limited_by",
     ],
     "many-presets": ["preset", "workers", "images_per_minute:.1f", "speed_ratio"],
+    # store.py
+    "store": ["codec", "size_kilobytes", "encode_milliseconds:.2f", "decode_milliseconds:.2f"],
+    "store-embeddings": [
+        "encoding", "size_kilobytes:.0f", "write_milliseconds", "read_group_milliseconds",
+    ],
+    "store-size": ["trees", "images", "row_kilobytes", "file_kilobytes"],
+    "store-rows": [
+        "rows", "shards", "size_megabytes", "index_megabytes", "make_index_seconds",
+        "open_milliseconds:.0f", "look_up_milliseconds", "look_up_95_milliseconds",
+        "memory_megabytes", "known_twice_as_many_seconds",
+    ],
+    "store-compaction": [
+        "rows", "parts", "size_megabytes", "shards", "time_seconds", "memory_megabytes",
+    ],
     "threads": ["way", "alone_milliseconds:.0f", "busy_milliseconds:.0f", "busy_to_alone_ratio"],
     "metrics": [
         "size_pixels", "time_milliseconds:.0f", "memory_megabytes", "masks_time_milliseconds:.0f",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,7 @@ def cluster(site_of_processes: Path) -> Iterator[Any]:
 
     given = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        started = Cluster(True, head_node_args={**given, "_temp_dir": folder})
+        started = Cluster(True, head_node_args={**given, "temp_dir": folder})
         started.nodes = [started.add_node(**given, wait=False) for _ in range(2)]
         started.wait_for_nodes()
         yield started
@@ -44,9 +45,11 @@ def test_a_command_that_is_killed_is_finished_by_the_same_command(cluster, crowd
              "--engine", "ray", "--ray-address", cluster.address, "--json", "--backbone",
              "tiny:slow@0.1", *SETTINGS]  # fmt: skip
     process = subprocess.Popen(given, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    wait_for(lambda: len(list(tmp_path.glob("s/_parts/*.parquet"))) > 4, 90)
-    process.kill()
-    process.wait()
+    try:
+        wait_for(lambda: len(list(tmp_path.glob("s/_parts/*.parquet"))) > 4, 300)
+    finally:
+        process.kill()
+        process.wait()
     done = subprocess.run(given, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr  # two are broken
     said = json.loads(done.stdout)
@@ -54,6 +57,17 @@ def test_a_command_that_is_killed_is_finished_by_the_same_command(cluster, crowd
     assert (said["done"] + said["skipped"], said["failed"]) == (38, 2)
     found = rows_of(open_store(tmp_path / "s", create=False))
     assert found == expected_rows(photos, make_parser("slow@0.1"))
+
+
+def test_the_address_may_stand_in_the_environment(cluster, crowd, tmp_path):
+    photos, _ = crowd
+    given = [sys.executable, "-m", "regiontree", "segment", str(photos / "000.png"), "-o",
+             str(tmp_path / "s"), "--engine", "ray", "--backbone", "tiny:none",
+             *SETTINGS]  # fmt: skip
+    environment = {**os.environ, "RAY_ADDRESS": cluster.address}
+    done = subprocess.run(given, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "3 machines, 3 cores" in done.stderr
 
 
 def test_a_node_that_is_killed_takes_no_photograph_with_it(cluster, crowd, tmp_path):

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
@@ -14,6 +15,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import refused
@@ -21,6 +24,7 @@ from crowd import (
     SETTINGS,
     Listed,
     add_photos,
+    expected_rows,
     make_parser,
     path_of_python,
     ran,
@@ -31,14 +35,15 @@ from crowd import (
 )
 from PIL import Image
 from test_workers import wait_for
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
-from regiontree import RegionParser, RegionTree
+from regiontree import Forest, RegionParser, RegionTree
 from regiontree.cli import app
 from regiontree.engines import pool
 from regiontree.engines.batch import plan, segment
 from regiontree.engines.collection import segment_collection, settings_record
 from regiontree.engines.engine import LARGEST, EngineOptions, Status, cut
+from regiontree.engines.engine import done as written_batch
 from regiontree.engines.pool import Pool
 from regiontree.engines.process import decoded, features, process, trees
 from regiontree.errors import RegionTreeError, StoreError
@@ -268,6 +273,32 @@ def test_a_photograph_that_kills_its_process_fails_alone(crowd, site, tmp_path):
     assert len(rows_of(store)) == 40
 
 
+def test_a_worker_that_dies_once_loses_nothing(crowd, site, tmp_path):
+    photos, _ = crowd
+    parser = make_parser(f"dies once@{tmp_path / 'died'}")
+    summary, store = ran(photos, tmp_path / "store", parser, workers=2)
+    assert (tmp_path / "died").exists()
+    assert (summary.done, summary.failed) == (38, 2)
+    assert rows_of(store) == expected_rows(photos, parser)
+
+
+def test_a_part_that_is_written_twice_is_one_file(crowd, parser, tmp_path):
+    photos, _ = crowd
+    store = open_store(tmp_path / "store", settings_record(parser))
+    for _ in range(2):
+        statuses = written_batch(references(photos)[:9], parser, store)
+    assert [status.error is None for status in statuses] == [True] * 7 + [False, True]
+    assert len(list((tmp_path / "store" / "_parts").iterdir())) == 1
+
+
+def test_errors_are_listed_by_the_forest(crowd, parser, tmp_path):
+    photos, expected = crowd
+    _, store = ran(photos, tmp_path / "store", parser)
+    assert Forest(store.address).errors() == {
+        row[0]: row[3] for row in expected if row[3] is not None
+    }
+
+
 def test_what_cannot_be_listed_is_told(crowd, parser, tmp_path):
     photos, _ = crowd
     summary, _ = ran(photos, tmp_path / "store", parser, problems={"s3://b/": "no rights"})
@@ -323,56 +354,96 @@ def test_a_model_of_the_users_own_stays_here_and_workers_ask_it(crowd, parser, t
 # -- the command line -----------------------------------------------------------------------------
 
 
-def command(site: Path, *arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
-    """``regiontree segment`` with the network ``tiny``."""
-    given = [sys.executable, "-m", "regiontree", "segment", *map(str, arguments),
-             "--backbone", "tiny:none", *SETTINGS]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": path_of_python(site)}
-    return subprocess.run(given, capture_output=True, text=True, env=environment, **more)
+def given(*arguments: object, accident: str = "none") -> list[str]:
+    """The arguments of ``regiontree segment`` with the network ``tiny``."""
+    return ["segment", *map(str, arguments), "--backbone", f"tiny:{accident}", *SETTINGS]
+
+
+def called(*arguments: object, accident: str = "none") -> Result:
+    """The command in this process."""
+    return CliRunner().invoke(app, given(*arguments, accident=accident), catch_exceptions=False)
+
+
+def environment(site: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": path_of_python(site)}
 
 
 def test_a_folder_becomes_a_store(crowd, site, tmp_path):
     photos, expected = crowd
     (photos / "notes.md").touch()
-    done = command(site, photos, "-o", tmp_path / "s", "--format", "parquet", "--json")
+    done = called(photos, "-o", tmp_path / "s", "--format", "parquet", "--json")
     (photos / "notes.md").unlink()
-    assert done.returncode == 1, done.stderr
+    assert done.exit_code == 1, done.stderr
     said = json.loads(done.stdout)
     assert (said["planned"], said["done"], said["failed"]) == (40, 38, 2)
     assert (said["engine"], said["left_out"]) == ("local", {".md": 1})
     assert "failed: " + expected[7][3] in done.stderr
     assert rows_of(open_store(tmp_path / "s", create=False)) == expected
-    again = command(site, photos, "-o", tmp_path / "s", "--json")  # it is a store
+    again = called(photos, "-o", tmp_path / "s", "--json")  # it is a store
     assert json.loads(again.stdout)["skipped"] == 38
 
 
 def test_a_store_is_told_and_a_folder_of_files_stays_one(crowd, site, tmp_path):
     photos, _ = crowd
     one = photos / "000.png"
-    plain = command(site, one, "-o", tmp_path / "trees")
-    assert plain.returncode == 0, plain.stderr
+    plain = called(one, "-o", tmp_path / "trees")
+    assert plain.exit_code == 0, plain.stderr
     assert [file.name for file in (tmp_path / "trees").glob("*.npz")] == ["000.npz"]
-    stored = command(site, one, "-o", tmp_path / "store", "--format", "parquet")
+    stored = called(one, "-o", tmp_path / "store", "--format", "parquet")
     assert "store" in stored.stderr
-    mixed = command(site, one, "-o", tmp_path / "trees", "--format", "parquet")
-    assert mixed.returncode == 2
+    mixed = called(one, "-o", tmp_path / "trees", "--format", "parquet")
+    assert mixed.exit_code == 2
     assert "convert" in mixed.stderr
+
+
+@pytest.mark.parametrize(
+    "kind", ["list.txt", "table.jsonl", "table.parquet", "shard.tar", "file://"]
+)
+def test_inputs_that_need_a_store_get_one(crowd, tmp_path, kind):
+    photos, expected = crowd
+    files = [photos / f"{i:03}.png" for i in range(3)]
+    source, ids = tmp_path / kind, [f"photo {i}" for i in range(3)]
+    options = []
+    if kind == "list.txt":
+        source.write_text("".join(f"{file}\n" for file in files))
+    elif kind == "shard.tar":
+        with tarfile.open(source, "w") as tar:
+            for file in files:
+                tar.add(file, file.name)
+    elif kind == "file://":
+        source = files[0].as_uri()
+        files = files[:1]
+    else:
+        rows = [{"key": key, "url": str(file)} for key, file in zip(ids, files, strict=True)]
+        if kind.endswith("jsonl"):
+            source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        else:
+            pq.write_table(pa.Table.from_pylist(rows), source)
+        options = ["--column", "url", "--id-column", "key"]
+    done = called(source, "-o", tmp_path / "s", *options)
+    assert done.exit_code == 0, done.stderr
+    assert f"{source} is" in done.stderr
+    found = rows_of(open_store(tmp_path / "s", create=False))
+    assert [row[5] for row in found] == [row[5] for row in expected[: len(files)]]
+    assert [row[2][:6] for row in found] == [row[2][:6] for row in expected[: len(files)]]
+    if options:
+        assert [row[0] for row in found] == ids
 
 
 def test_a_store_has_one_record_of_settings(crowd, site, tmp_path):
     photos, _ = crowd
     arguments = (photos / "000.png", "-o", tmp_path / "s", "--format", "parquet")
-    assert command(site, *arguments).returncode == 0
-    other = command(site, *arguments, "--seed", 7)
-    assert other.returncode == 2
+    assert called(*arguments).exit_code == 0
+    other = called(*arguments, "--seed", 7)
+    assert other.exit_code == 2
     assert "seed 1234 -> 7" in other.stderr
 
 
 def test_a_network_that_is_not_there_leaves_no_store(crowd, site, tmp_path):
     photos, _ = crowd
-    done = command(site, photos, "-o", tmp_path / "s", "--format", "parquet", "--set",
-                   "backbone.name=tiny:missing")  # fmt: skip
-    assert done.returncode == 2
+    done = called(photos, "-o", tmp_path / "s", "--format", "parquet", accident="missing")
+    assert done.exit_code == 2
+    assert "weights" in done.stderr
     assert not list((tmp_path / "s").glob("*.json"))
 
 
@@ -392,10 +463,7 @@ def test_a_network_that_is_not_there_leaves_no_store(crowd, site, tmp_path):
 )
 def test_contradictions_are_refused(crowd, tmp_path, arguments, facts):
     photos, _ = crowd
-    done = CliRunner().invoke(
-        app, ["segment", str(photos), "-o", str(tmp_path / "s"), "--backbone", "tiny:none",
-              *SETTINGS, *arguments]
-    )  # fmt: skip
+    done = called(photos, "-o", tmp_path / "s", *arguments)
     assert done.exit_code == 2
     assert all(fact in done.stderr for fact in facts), done.stderr
     assert not (tmp_path / "s").exists()
@@ -403,22 +471,21 @@ def test_contradictions_are_refused(crowd, tmp_path, arguments, facts):
 
 def test_nothing_to_do_is_said(site, tmp_path):
     (tmp_path / "in").mkdir()
-    done = command(site, tmp_path / "in", "-o", tmp_path / "s", "--format", "parquet")
-    assert done.returncode == 2
+    done = called(tmp_path / "in", "-o", tmp_path / "s", "--format", "parquet")
+    assert done.exit_code == 2
     assert not (tmp_path / "s").exists()
 
 
 def test_a_killed_run_is_finished_by_the_same_command(crowd, site, tmp_path):
     photos, expected = crowd
-    given = [sys.executable, "-m", "regiontree", "segment", str(photos), "-o", str(tmp_path / "s"),
-             "--format", "parquet", "--backbone", "tiny:none", *SETTINGS]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": path_of_python(site)}
-    process = subprocess.Popen(given, env=environment, stderr=subprocess.DEVNULL)
+    arguments = given(photos, "-o", tmp_path / "s", "--format", "parquet")
+    program = [sys.executable, "-m", "regiontree", *arguments]
+    process = subprocess.Popen(program, env=environment(site), stderr=subprocess.DEVNULL)
     wait_for(lambda: len(list(tmp_path.glob("s/_parts/*.parquet"))) > 5)
     process.kill()
     process.wait()
     (tmp_path / "s/_parts/.half").write_bytes(b"PAR1 a part that was being written")
-    done = command(site, photos, "-o", tmp_path / "s", "--json")
+    done = called(photos, "-o", tmp_path / "s", "--json")
     said = json.loads(done.stdout)
     assert 5 < said["skipped"] < 38
     assert said["done"] + said["skipped"] == 38
@@ -428,12 +495,12 @@ def test_a_killed_run_is_finished_by_the_same_command(crowd, site, tmp_path):
 @pytest.mark.distributed
 def test_processes_of_torchrun_share_a_collection(crowd, site, tmp_path):
     photos, expected = crowd
-    given = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes", "1",
-             "--nproc_per_node", "2", "-m", "regiontree", "segment", str(photos), "-o",
-             str(tmp_path / "s"), "--engine", "torchrun", "--json", "--backbone", "tiny:slow@0.05",
-             *SETTINGS]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": path_of_python(site)}
-    done = subprocess.run(given, capture_output=True, text=True, env=environment)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes", "1",
+                "--nproc_per_node", "2", "-m", "regiontree"]  # fmt: skip
+    program = [*launcher, *given(
+        photos, "-o", tmp_path / "s", "--engine", "torchrun", "--json", accident="slow@0.05"
+    )]  # fmt: skip
+    done = subprocess.run(program, capture_output=True, text=True, env=environment(site))
     said = json.loads(done.stdout)
     assert (said["planned"], said["done"], said["failed"]) == (40, 38, 2), done.stderr
     found = rows_of(open_store(tmp_path / "s", create=False))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,19 +13,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import blocks, refused
-from crowd import Listed, expected_rows, make_parser, ran, references, rows_of
-    Listed,
-    make_parser,
-    ran,
-    references,
-    rows_of,
-)
+from crowd import SETTINGS, Listed, expected_rows, make_parser, ran, references, rows_of
 
 from regiontree import RegionParser
 from regiontree.engines.collection import segment_collection, settings_record
 from regiontree.engines.engine import EngineOptions
 from regiontree.engines.process import decoded, features
-from regiontree.engines.raystages import _staged, _staged_table
+from regiontree.engines.raystages import _staged, _staged_table, references_table
 from regiontree.errors import RegionTreeError, SettingsError, StoreError
 from regiontree.forest.store import open_store
 from regiontree.hierarchy import BUILDERS
@@ -109,6 +107,26 @@ def test_a_store_that_a_machine_does_not_see_is_refused(node):
         RayEngine(EngineOptions(parser, store))
 
 
+def test_the_stages_are_placed_as_the_page_says(node, crowd, tmp_path):
+    """On cores: two stages of tasks, and a pool of actors that reserves none."""
+    from ray.data._internal.compute import TaskPoolStrategy
+
+    from regiontree.engines.ray import RayEngine
+
+    parser = make_parser()
+    engine = RayEngine(EngineOptions(parser, open_store(tmp_path / "s", settings_record(parser))))
+    stage = engine._stages([references_table(references(crowd[0]))])._logical_plan.dag
+    found = []
+    while stage.input_dependencies:
+        found.append((stage.name, stage.compute, stage.ray_remote_args["num_cpus"]))
+        (stage,) = stage.input_dependencies
+    (trees, tasks, one), (network, actors, none), (decoding, again, other) = found
+    assert ("finish" in trees, "Network" in network, "decode" in decoding) == (True, True, True)
+    assert (one, none, other) == (1, 0, 1)
+    assert actors.max_size == 2
+    assert type(tasks) is type(again) is TaskPoolStrategy
+
+
 def test_features_need_no_actors(node, tmp_path):
     (tmp_path / "in").mkdir()
     for i in range(3):
@@ -132,6 +150,14 @@ def test_what_other_processes_lack_is_refused(node, tmp_path, monkeypatch):
     monkeypatch.setattr(BUILDERS, "_registered", {"ward"})
     with refused(SettingsError, "registered", "other processes"):
         ran(tmp_path, tmp_path / "s", make_parser(), engine="ray", workers=None)
+
+
+def test_ray_is_imported_only_when_it_is_chosen() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", "import sys; from regiontree.engines import storing; "
+         "print({'ray', 'pyarrow'} & set(sys.modules))"], capture_output=True, text=True,
+    )  # fmt: skip
+    assert said.stdout.strip() == "set()", said.stderr
 
 
 @pytest.mark.parametrize(
@@ -168,3 +194,23 @@ def test_a_photograph_is_the_same_after_its_way(site, crowd):
             assert after.pixels.dtype == before.pixels.dtype
             (seen,), (expected,) = features([after], parser), features([before], parser)
             assert torch.equal(seen.features.patches, expected.features.patches)
+
+
+# -- a cluster of its own -------------------------------------------------------------------------
+
+
+def test_the_command_starts_a_cluster_and_ends_it(crowd, site_of_processes, tmp_path):
+    photos, expected = crowd
+    given = [sys.executable, "-m", "regiontree", "segment", str(photos), "-o", str(tmp_path / "s"),
+             "--engine", "ray", "--workers", "1", "--json", "--backbone", "tiny:none",
+             *SETTINGS]  # fmt: skip
+    (tmp_path / "t").mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment["TMPDIR"] = str(tmp_path / "t")
+    done = subprocess.run(given, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1, done.stderr  # two are broken
+    said = json.loads(done.stdout)  # Ray has written nothing there
+    assert (said["done"], said["failed"], said["engine"]) == (38, 2, "ray")
+    assert "1 machines, 1 cores, no GPU" in done.stderr
+    assert rows_of(open_store(tmp_path / "s", create=False)) == expected
+    assert not list((tmp_path / "t").glob("ray-*"))

@@ -689,6 +689,29 @@ def export(
 
 
 @app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="A store, or a folder of trees (.npz).")],
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="The folder or the store to write.", readable=False)
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
+    ] = False,
+) -> None:
+    """Convert a folder of trees to a store, or a store to a folder of trees.
+
+    Every tree stays the same. What the output holds already is skipped.
+
+    Exit code: 0 all done, 1 some trees failed, 2 nothing could be done, 130 interrupted.
+    """
+    with _clear_errors():
+        from regiontree.forest import convert as command
+
+        code = command.run(source, out, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command()
 def run(
     config: Annotated[
         Path | None,

@@ -35,7 +35,8 @@ _LOST = "the process that worked on it ended twice; memory may have run out"
 class Listing(Protocol):
     """A stream of references, with what was left out of it."""
 
-    problems: dict[str, str]
+    @property
+    def problems(self) -> dict[str, str]: ...
 
     def __iter__(self) -> Iterator[Reference]: ...
 

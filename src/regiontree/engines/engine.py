@@ -94,9 +94,12 @@ class Engine(Protocol):
     is_first : bool
         Whether this process reports and compacts the store. False in all but one process of several
         that were started alike.
+    ahead : int
+        How many batches are taken from :meth:`share` at a time.
     """
 
     is_first: bool
+    ahead: int
 
     def share(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The batches that are this process's to do, as it is ready for them.

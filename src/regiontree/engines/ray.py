@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -163,20 +164,16 @@ class RayEngine:
 
     def _wave(self, wave: Sequence[Batch]) -> Iterator[list[Status]]:
         """Do batches by one run of Ray Data."""
+        whole = {"batch_size": None, "batch_format": "pyarrow", "prefetch_batches": 0}
         with quiet(self.ray) as context:
             context.max_errored_blocks = -1  # what has no status is done again
             context.execution_no_progress_timeout_s = _DAY
             context.max_consecutive_actor_init_deaths = _RETRIES  # a machine may die meanwhile
             stages = self._stages(list(map(references_table, wave)))
-            blocks = iter(
-                stages.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
-            )
-        for block in blocks:
-            values = block.to_pylist()
-            for row in values:
-                if (stop := row.pop("stop")) is not None:
-                    raise error_of(json.loads(stop))
-            yield [Status(**row) for row in values]
+            coming: Any = iter(stages.iter_batches(**whole))
+            with closing(coming) as blocks:  # else Ray Data would end some time after Ray
+                for block in blocks:
+                    yield _statuses_of(block.to_pylist())
 
     def _stages(self, blocks: list[Any]) -> Any:
         """What Ray Data runs."""
@@ -200,6 +197,14 @@ class RayEngine:
                 **whole,
             )
         return stages.map_batches(finish, num_cpus=1, **whole, **told, **again)
+
+
+def _statuses_of(rows: list[dict[str, Any]]) -> list[Status]:
+    """The statuses that a block of the last stage tells."""
+    for row in rows:
+        if (stop := row.pop("stop")) is not None:
+            raise error_of(json.loads(stop))
+    return [Status(**row) for row in rows]
 
 
 def _device(asked: str, options: EngineOptions, gpus: int) -> str:

@@ -249,6 +249,11 @@ def _into_store(
     try:
         with interruptible() as check, progress_bar("parsing", None, show=is_first) as bar:
             progress.bar = bar
+
+            def advance(status: Status) -> None:
+                progress.advance(status)
+                check()
+
             options = EngineOptions(parser, store, chosen.workers, more, progress.say)
             with redirect_stdout(sys.stderr):  # Ray prints there what its machines say
                 try:
@@ -260,7 +265,7 @@ def _into_store(
                     store,
                     engine,
                     name=name,
-                    on_status=lambda status: (progress.advance(status), check()),
+                    on_status=advance,
                     on_skipped=progress.skip,
                     on_listed=bar.expect,
                 )

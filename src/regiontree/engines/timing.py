@@ -308,10 +308,10 @@ def _timed(reference: Reference, parser: RegionParser, write: Callable[[Row], in
 def _bytes_of(reference: Reference) -> int:
     size = size_of(reference)
     if size is None and reference.path is None:
-        from regiontree.references.reading import read_bytes
+        from regiontree.references import remote
 
-        data = attempt(partial(read_bytes, reference))
-        return 0 if isinstance(data, Exception) else len(data)
+        asked = attempt(partial(remote.size_of, reference.address))
+        size = None if isinstance(asked, Exception) else asked
     return size or 0
 
 

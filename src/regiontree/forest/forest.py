@@ -13,9 +13,11 @@ from regiontree.errors import StoreError, nearest_name
 from regiontree.forest.arrow import pyarrow
 from regiontree.forest.row import Row
 from regiontree.forest.rows import Rows
+from regiontree.forest.schema import ARRAYS, SHORT, schema
 from regiontree.forest.store import Store, is_store, open_store
 from regiontree.forest.stored import StoredRows
-from regiontree.system.paths import is_url
+from regiontree.forest.treefolder import FolderRows
+from regiontree.references.addresses import clean, local_path, scheme_of, without_login
 from regiontree.tree import RegionTree
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ class Forest:
     def __len__(self) -> int:
         if self._chosen is None:
             return self._rows.count[0]
-        return sum(len(ids) for ids, _ in self._ids(failed=False))
+        return sum(len(ids) for ids in self._ids())
 
     def __contains__(self, key: object) -> bool:
         found = self._rows.find(key) if isinstance(key, str) else None
@@ -81,7 +83,7 @@ class Forest:
 
     def __iter__(self) -> Iterator[str]:
         """Ids of the photographs that have a tree, in the order of the files."""
-        for ids, _ in self._ids(failed=False):
+        for ids in self._ids():
             yield from ids
 
     def __getitem__(self, key: str) -> RegionTree:
@@ -107,27 +109,58 @@ class Forest:
         KeyError
             The id does not stand in the forest.
         """
-        found = self._rows.find(key)
-        row = self._rows.row(key) if found and self._is_chosen(found[0]) else None
+        row = None
+        if self._chosen is None or ((found := self._rows.find(key)) and self._is_chosen(found[0])):
+            row = self._rows.row(key)
         if row is None:
             raise KeyError(f"{key!r} does not stand in {self.address}")
         return row
 
     def rows(self) -> Iterator[Row]:
-        """All rows, those without a tree too, in the order of the files."""
+        """All rows, those without a tree too, in the order of the files.
+
+        A row that is damaged comes without its tree, and its error says why.
+        """
+        for row, _ in self.rows_and_damage():
+            yield row
+
+    def rows_and_damage(
+        self, wanted: Callable[[list[str]], Bools] | None = None
+    ) -> Iterator[tuple[Row, bool]]:
+        """Rows as in :meth:`rows`, and whether what is stored of each is damaged.
+
+        Parameters
+        ----------
+        wanted
+            Of some ids, which are read. None: all.
+        """
         for file in self._files():
-            yield from self._rows.rows(file, self._mask(file))
+            mask = self._mask(file)
+            if wanted is not None:
+                for start, ids, _ in self._rows.ids(file):
+                    mask[start : start + len(ids)] &= wanted(ids)
+            yield from self._rows.rows(file, mask)
+
+    def records(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Some columns of all rows, one mapping of names to values a row.
+
+        Parameters
+        ----------
+        columns
+            Names of columns (:mod:`regiontree.forest.schema`). None: all but those of arrays, which
+            takes no time for label maps and embeddings.
+        """
+        for file in self._files():
+            mask = self._mask(file)
+            for start, records in self._rows.records(file, _checked(columns)):
+                for i, record in enumerate(records, start):
+                    if mask[i]:
+                        yield record
 
     def errors(self) -> dict[str, str]:
         """Why photographs have no tree: id -> error."""
-        found = {}
-        for file in self._files():
-            mask = self._mask(file)
-            for start, records in self._rows.records(file, ["id", "error"]):
-                for i, record in enumerate(records, start):
-                    if mask[i] and record["error"] is not None:
-                        found[record["id"]] = record["error"]
-        return found
+        records = self.records(["id", "error"])
+        return {row["id"]: row["error"] for row in records if row["error"] is not None}
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Some columns of all rows as one table of pyarrow, in memory.
@@ -142,15 +175,8 @@ class Forest:
         StoreError
             There is no such column.
         """
-        from regiontree.forest.schema import columns_without_arrays, schema
-
-        names = columns_without_arrays() if columns is None else list(columns)
-        for name in names:
-            if name not in schema().names:
-                raise StoreError(
-                    f"a store has no column {name!r}{nearest_name(name, schema().names)}"
-                )
-        empty = pyarrow().schema([schema().field(name) for name in names]).empty_table()
+        names = _checked(columns)
+        empty = schema().empty_table().select(names)
         tables = [empty]
         for file in self._files():
             mask = self._mask(file)
@@ -178,19 +204,26 @@ class Forest:
         >>> large = forest.filter(lambda row: row["height"] and row["height"] > 1000)
         ... # doctest: +SKIP
         """
-        chosen = {}
+        rows, chosen = self._rows.pinned(), {}
         for file in self._files():
             mask = self._mask(file)
             if callable(condition):
-                for start, records in self._rows.records(file, columns or []):
+                for start, records in rows.records(file, _checked(columns)):
                     for i, record in enumerate(records, start):
                         mask[i] = mask[i] and bool(condition(record))
             else:
-                mask &= self._rows.holds(file, condition)
+                mask &= rows.holds(file, condition)
             chosen[file] = mask
         forest = Forest.__new__(Forest)
-        forest._rows, forest._chosen = self._rows, chosen
+        forest._rows, forest._chosen = rows, chosen
         return forest
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows, those without a tree too."""
+        if self._chosen is None:
+            return sum(self._rows.count)
+        return sum(int(mask.sum()) for mask in self._chosen.values())
 
     # -- which rows -------------------------------------------------------------------------------
 
@@ -206,13 +239,25 @@ class Forest:
     def _is_chosen(self, place: tuple[int, int]) -> bool:
         return self._chosen is None or bool(self._chosen[place[0]][place[1]])
 
-    def _ids(self, *, failed: bool) -> Iterator[tuple[list[str], int]]:
-        """Ids of rows that have a tree, or of the others, some at a time."""
+    def _ids(self) -> Iterator[list[str]]:
+        """Ids of rows that have a tree, some at a time."""
         for file in self._files():
             mask = self._mask(file)
-            for start, ids, has_failed in self._rows.ids(file):
-                wanted = mask[start : start + len(ids)] & (has_failed == failed)
-                yield [ids[i] for i in np.flatnonzero(wanted)], start
+            for start, ids, failed in self._rows.ids(file):
+                wanted = mask[start : start + len(ids)] & ~failed
+                yield [ids[i] for i in np.flatnonzero(wanted)]
+
+
+def _checked(columns: Sequence[str] | None) -> list[str]:
+    """Names of columns after a check, or all but those of arrays."""
+    if columns is None:
+        return list(SHORT)
+    for name in columns:
+        if name not in (*SHORT, *ARRAYS):
+            raise StoreError(
+                f"a store has no column {name!r}{nearest_name(name, (*SHORT, *ARRAYS))}"
+            )
+    return list(columns)
 
 
 def _rows_at(address: str | Path | Store) -> Rows:
@@ -220,8 +265,7 @@ def _rows_at(address: str | Path | Store) -> Rows:
         return StoredRows(address)
     if is_store(address):
         return StoredRows(open_store(address, create=False))
-    if is_url(address):
-        raise StoreError(f"{address}: is no store of trees")
-    from regiontree.forest.treefolder import FolderRows
-
-    return FolderRows(Path(address))
+    text = clean(address)
+    if scheme_of(text):
+        raise StoreError(f"{without_login(text)}: is no store of trees")
+    return FolderRows(Path(local_path(text)))

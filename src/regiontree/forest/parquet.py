@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
+from operator import itemgetter
 from typing import IO, TYPE_CHECKING
 
 from regiontree.errors import StoreError
@@ -24,12 +25,16 @@ if TYPE_CHECKING:
 
     from regiontree.forest.storage import Folder
 
-__all__ = ["GROUP_BYTES", "GoneError", "TableFile", "TableWriter"]
+__all__ = ["GROUP_BYTES", "DamagedError", "GoneError", "TableFile", "TableWriter"]
 
 GROUP_BYTES = 4 << 20
 """Bytes of a group of rows in memory."""
 _MOST_ROWS = 1 << 16  # of a group
 _DICTIONARY = ["embeddings.list.element", "settings"]
+
+
+class DamagedError(StoreError):
+    """A file of a store is damaged, or is no Parquet file."""
 
 
 class GoneError(StoreError):
@@ -103,6 +108,13 @@ class TableFile:
     ------
     StoreError
         The file is not there, cannot be read, is damaged, or has not the columns of a store.
+
+    Attributes
+    ----------
+    rows : int
+        Number of rows.
+    bounds : list of (int, int)
+        The first row of each group, and the first row after it.
     """
 
     def __init__(self, folder: Folder, name: str) -> None:
@@ -117,7 +129,8 @@ class TableFile:
                 raise
         groups = self._parquet.metadata
         counts = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
-        self._starts = [0, *accumulate(counts)][: len(counts)]
+        ends = list(accumulate(counts))
+        self.bounds = list(zip([0, *ends], ends, strict=False))
         self.rows: int = groups.num_rows
 
     def close(self) -> None:
@@ -131,7 +144,7 @@ class TableFile:
 
     def groups(self, names: Sequence[str] | None = None) -> Iterator[tuple[int, pa.Table]]:
         """The first row of each group, and the group's table, in order."""
-        for group, start in enumerate(self._starts):
+        for group, (start, _) in enumerate(self.bounds):
             yield start, self.group(group, names)
 
     def group(self, group: int, names: Sequence[str] | None = None) -> pa.Table:
@@ -143,8 +156,10 @@ class TableFile:
     def place(self, row: int) -> tuple[int, int]:
         """The group that holds a row, and the row's number in it."""
 
-        group = bisect_right(self._starts, row) - 1
-        return group, row - self._starts[group]
+        group = bisect_right(self.bounds, row, key=itemgetter(1))
+        if not 0 <= group < len(self.bounds):
+            raise StoreError(f"{self.name}: has no row {row}")
+        return group, row - self.bounds[group][0]
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
@@ -160,4 +175,4 @@ class TableFile:
             if isinstance(error, StoreError):
                 raise
             said = plain_reason(error)
-            raise StoreError(f"{self.name}: damaged or not of a store ({said})") from error
+            raise DamagedError(f"{self.name}: damaged or not of a store ({said})") from error

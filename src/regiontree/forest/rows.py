@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regiontree.errors import StoreError
+from regiontree.forest.arrow import pyarrow
 from regiontree.forest.row import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Place", "Rows"]
+__all__ = ["Place", "Rows", "true_where"]
 
 Place = tuple[int, int]
 """Number of a file, and of a row in it."""
@@ -31,6 +33,10 @@ class Rows(ABC):
     """
 
     address: str
+
+    @abstractmethod
+    def pinned(self) -> Rows:
+        """The same rows in files that keep their numbers."""
 
     @property
     @abstractmethod
@@ -64,8 +70,11 @@ class Rows(ABC):
         """Rows of a file, some at a time: the first's number, their ids, which have no tree."""
 
     @abstractmethod
-    def rows(self, file: int, mask: Bools) -> Iterator[Row]:
-        """The rows of a file where a mask is true."""
+    def rows(self, file: int, mask: Bools) -> Iterator[tuple[Row, bool]]:
+        """The rows of a file where a mask is true, and whether each is damaged.
+
+        The error of a damaged row says how. What else its files hold goes on.
+        """
 
     @abstractmethod
     def tables(self, file: int, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
@@ -80,3 +89,17 @@ class Rows(ABC):
         self, file: int, columns: Sequence[str]
     ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         """The same as mappings, without pyarrow."""
+
+
+def true_where(column: pa.ChunkedArray) -> Bools:
+    """What a condition of pyarrow says of each row, as a mask; null is False.
+
+    Raises
+    ------
+    StoreError
+        It says neither true nor false.
+    """
+    if not pyarrow().types.is_boolean(column.type):
+        raise StoreError(f"a filter must be true or false for each row, not {column.type}")
+    mask: Bools = column.fill_null(False).to_numpy().astype(bool)
+    return mask

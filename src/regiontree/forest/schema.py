@@ -29,7 +29,7 @@ float16.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -49,17 +49,21 @@ if TYPE_CHECKING:
 __all__ = [
     "ARRAYS",
     "SCHEMA_VERSION",
-    "columns_without_arrays",
+    "SHORT",
     "require_schema",
     "row_of",
     "schema",
     "table_of",
+    "texts_of_meta",
 ]
 
 SCHEMA_VERSION = 1
 """Version of the columns and of the store's files. Another version is refused."""
 ARRAYS = ("labels", "parents", "heights", "ncut", "stop", "areas", "embeddings")
-"""The columns that hold arrays. All others are short."""
+"""The columns that hold arrays."""
+SHORT = ("id", "reference", "sha256", "height", "width", "error", "notice", "embedding_dim", "meta",
+         "settings")  # fmt: skip
+"""The other columns."""
 _VERSION_KEY = b"regiontree.schema_version"
 
 
@@ -92,11 +96,6 @@ def schema() -> pa.Schema:
         for name, kind in columns.items()
     ]
     return pa.schema(fields, metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()})
-
-
-def columns_without_arrays() -> list[str]:
-    """The names of the short columns, in their order."""
-    return [name for name in schema().names if name not in ARRAYS]
 
 
 def require_schema(found: pa.Schema, what: str) -> None:
@@ -136,7 +135,7 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
             has = "neither a tree nor" if row.tree is None else "both a tree and"
             raise StoreError(f"row {row.id[:200]!r} has {has} an error")
     trees = [row.tree for row in rows]
-    texts = [(None, None) if tree is None else _texts_of(tree) for tree in trees]
+    texts = [(None, None) if tree is None else texts_of_meta(tree.meta) for tree in trees]
     embeddings = [
         None if tree is None or tree.embedding is None else tree.embedding for tree in trees
     ]
@@ -166,9 +165,9 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema())
 
 
-def _texts_of(tree: RegionTree) -> tuple[str, str | None]:
-    """The meta of a tree as JSON, without the settings, and the settings as JSON."""
-    meta = dict(tree.meta)
+def texts_of_meta(meta: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The meta of a tree as JSON without its settings, and the settings as JSON."""
+    meta = dict(meta)
     settings = _json_of(meta.pop("settings")) if "settings" in meta else None
     return _json_of(meta), settings
 
@@ -213,7 +212,7 @@ def row_of(table: pa.Table | pa.RecordBatch, i: int) -> Row:
     StoreError
         What the row holds is no tree. The message names the row's id.
     """
-    short = {name: table.column(name)[i].as_py() for name in columns_without_arrays()}
+    short = {name: table.column(name)[i].as_py() for name in SHORT}
     tree = None
     if short["error"] is None:
         try:
