@@ -159,6 +159,12 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "preset", "machine", "time_is", "core_hours:.0f", "gpu_hours:.0f", "days:.1f", "price:.0f",
         "terabytes:.2f",
     ],
+    # plan.py; factor: what one busy core of all does, beside one core alone
+    "plan": [
+        "preset", "format", "photographs", "measured_photographs", "workers",
+        "other_programs_percent:.0f", "factor:.2f", "plan_seconds:.0f", "foretold_seconds:.0f",
+        "actual_seconds:.0f", "foretold_to_actual_ratio",
+    ],
     # the small ones
     "max-distance": [
         "size_pixels", "photographs", "patches", "found", "largest_shortfall:.2e",

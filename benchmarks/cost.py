@@ -7,8 +7,8 @@ Method
     measure: --photos photographs of the data sets in turn, one after the other, torch on one
     thread. Of each preset: seconds of the processor for decoding, network, tree, borders and
     writing, and megabytes of the tree's file. A tree with borders less one without gives the
-    borders. Means over photographs after one that is not counted. Operations of the network follow
-    from its shape (:func:`operations`).
+    borders. Means over photographs after one that is not counted. Operations of the network are
+    counted while it runs (:func:`regiontree.backbones.operations.count_operations`).
     compute, the default: reads what measure wrote, and computes the rest:
 
         core hours = 1e6 x (decoding + network + tree + borders + writing) / 3600
@@ -41,14 +41,20 @@ from _common import REPOSITORY, arguments, photographs, print_closing, print_hea
 from _schema import read_results
 
 from regiontree import RegionParser
-from regiontree.images import grid_of
+from regiontree.backbones.operations import count_operations
+from regiontree.engines.machines import (
+    GPU_USE,
+    STEPS,
+    Assumed,
+    Machine,
+    Needs,
+    forecast,
+    numbers_by_name,
+)
 
 PARTS = REPOSITORY / "benchmarks" / "results" / "cost-parts.csv"
-STEPS = ("decoding", "network", "tree", "borders", "writing")
 PRESETS = ("default", "accurate")
 MILLION = 1_000_000
-# Tera-operations a second in dense float16 or bfloat16, from the makers' data sheets.
-GPUS = {"T4": 65.0, "L4": 121.0, "A100": 312.0, "H100": 989.0}
 
 
 def main() -> None:
@@ -59,7 +65,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=64, help="cores of a CPU machine (default 64)")
     parser.add_argument("--gpu-cores", type=int, default=8, help="cores beside a GPU (default 8)")
     parser.add_argument(
-        "--use", type=float, default=0.3, help="share of a GPU's peak (default 0.3)"
+        "--use", type=float, default=GPU_USE, help=f"share of a GPU's peak (default {GPU_USE})"
     )
     parser.add_argument("--core-price", type=float, default=0.05, help="of a core hour")
     parser.add_argument(
@@ -75,10 +81,10 @@ def main() -> None:
         rows = [_measured(preset, options.photos) for preset in PRESETS]
         print_results("cost-parts", rows, options.csv)
     else:
-        prices = dict(each.split("=") for each in options.gpu_price)
+        prices = numbers_by_name("--gpu-price", options.gpu_price)
         rows = []
         for part in read_results(options.parts).rows:
-            rows += _computed(part, options, {name: float(p) for name, p in prices.items()})
+            rows += _computed(part, options, prices)
         print_results("cost", rows, options.csv)
     print_closing()
 
@@ -116,8 +122,7 @@ def _of_photograph(
     unrefined, _ = _cpu_seconds(lambda: plain.build(features, rgb=rgb))
     refined, tree = _cpu_seconds(lambda: parser.build(features, rgb=rgb))
     writing, _ = _cpu_seconds(lambda: tree.save(file))
-    view = parser.settings.view
-    patch = parser.backbone.patch * (2 if view.views == 4 else 1)  # of the network itself
+    pixels = parser.sight.network_input(image, parser.backbone.patch)
     return {
         "decoding": decoding + more,
         "network": network,
@@ -126,7 +131,7 @@ def _of_photograph(
         "writing": writing,
         "bytes": file.stat().st_size,
         "pixels": image.size[0] * image.size[1],
-        "operations": view.views * operations(grid_of(image.size, view.size, patch)),
+        "operations": count_operations(parser.backbone, pixels),
     }
 
 
@@ -136,42 +141,30 @@ def _cpu_seconds(way: Callable[[], Any]) -> tuple[float, Any]:
     return time.process_time() - start, result
 
 
-def operations(grid: tuple[int, int], width: int = 384, depth: int = 12, patch: int = 14) -> float:
-    """Floating-point operations of one pass of a vision transformer; an addition counts as one.
-
-    A block multiplies each of its t tokens with 12 width^2 weights, and t^2 pairs of tokens twice
-    over the width. The defaults are DINOv2-S.
-
-    >>> round(operations((37, 37)) / 1e9)
-    94
-    """
-    tokens = grid[0] * grid[1] + 1
-    block = 2 * 12 * tokens * width**2 + 2 * 2 * tokens**2 * width
-    return float(depth * block + 2 * tokens * 3 * patch**2 * width)
-
-
 # -- computed -------------------------------------------------------------------------------------
 
 
 def _computed(part: dict[str, str], options: Any, prices: dict[str, float]) -> list[list[Any]]:
     """Rows of a preset: CPU cores alone, then each GPU."""
-    seconds = {step: float(part[f"{step}_seconds"]) for step in STEPS}
-    whole = sum(seconds.values())
-    rest = whole - seconds["network"]
-    terabytes = float(part["tree_megabytes"]) * MILLION / 1e6
-    hours = MILLION * whole / 3600
-    rows = [
-        [part["preset"], f"{options.cores} cores", "from one core", hours, None,
-         hours / options.cores / 24, hours * options.core_price, terabytes]
-    ]  # fmt: skip
-    for name, price in prices.items():
-        network = float(part["network_gigaoperations"]) / (1e3 * GPUS[name] * options.use)
-        waits = rest / options.gpu_cores
-        gpu_hours = MILLION * max(network, waits) / 3600
-        money = gpu_hours * (price + options.gpu_cores * options.core_price)
+    needs = Needs(
+        MILLION,
+        {step: float(part[f"{step}_seconds"]) for step in STEPS},
+        operations=round(1e9 * float(part["network_gigaoperations"])),
+        stored=1e6 * float(part["tree_megabytes"]),
+    )
+    assumed = Assumed(use=options.use, core_price=options.core_price, gpu_prices=prices)
+    machines = [Machine(f"{options.cores} cores", 1, options.cores)]
+    for name in prices:
+        text = f"{name} and {options.gpu_cores} cores"
+        machines.append(Machine(text, 1, options.gpu_cores, name, 1))
+    rows: list[list[Any]] = []
+    for machine in machines:
+        found = forecast(machine, needs, assumed)
+        how = "from one core" if machine.gpu is None else "estimated"
+        gpu_hours = None if machine.gpu is None else found.gpu_hours
         rows.append(
-            [part["preset"], f"{name} and {options.gpu_cores} cores", "estimated",
-             gpu_hours * options.gpu_cores, gpu_hours, gpu_hours / 24, money, terabytes]
+            [part["preset"], machine.name, how, found.core_hours, gpu_hours,
+             found.seconds / 86400, found.price, found.stored / 1e12]
         )  # fmt: skip
     return rows
 

@@ -85,6 +85,120 @@ Refine = Annotated[
         help="How borders move from patches to pixels: none, guided or crf.  [default: guided]"
     ),
 ]
+# Settings that 'segment' and 'plan' have.
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        help="Image files, folders or glob patterns; lists (.txt) and tables (.parquet, "
+        ".jsonl) of addresses; archives (.tar); addresses (s3://, https://)."
+    ),
+]
+BackboneName = Annotated[
+    str | None,
+    typer.Option(
+        help="The network: a name from 'regiontree backbones', owner/model on the hub, the "
+        "folder of a model, or onnx:FILE. With precomputed, the inputs are feature files. With "
+        "precomputed:FOLDER, the features of each image are read from the file in FOLDER that "
+        "has its path and name.  [default: embedded]"
+    ),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        help="Size of the image for the network: the long side in pixels (the proportions are "
+        "kept), or HEIGHTxWIDTH.  [default: 518]"
+    ),
+]
+Views = Annotated[
+    int | None,
+    typer.Option(help="How often the network sees the image: 1, 2 or 4.  [default: 1]"),
+]
+Tiles = Annotated[
+    str | None,
+    typer.Option(
+        help="The network also sees the image in tiles, at this long side in pixels. own: at "
+        "the image's own size."
+    ),
+]
+Kernel = Annotated[
+    str | None,
+    typer.Option(
+        help="The network sees overlapping crops of this size in pixels, and their features "
+        "are averaged. Needs --stride."
+    ),
+]
+Stride = Annotated[
+    str | None,
+    typer.Option(help="Step in pixels from one crop to the next. Needs --kernel."),
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        help="Blocks of the network whose features are used, for example 9,12.  [default: the last]"
+    ),
+]
+Facet = Annotated[
+    str | None,
+    typer.Option(
+        help="Features of the block: token, key, query, value or auto (value, but token for a "
+        "network without attention).  [default: auto]"
+    ),
+]
+Positions = Annotated[
+    str | None,
+    typer.Option(
+        help="How position embeddings are interpolated: upstream or published.  [default: upstream]"
+    ),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        help="Precision of the network: auto, float32, bfloat16, float16 or int8.  [default: auto]"
+    ),
+]
+Builder = Annotated[
+    str | None, typer.Option(help="Tree builder: ward or recursive.  [default: ward]")
+]
+Parts = Annotated[
+    int | None,
+    typer.Option(help="Number of parts that patches are grouped into.  [default: 400]"),
+]
+MaxNcut = Annotated[
+    float | None,
+    typer.Option(
+        help="With --tree recursive: a region is divided only if the mean normalised cut is "
+        "below this value.  [default: 0.8]"
+    ),
+]
+MaxPerturbation = Annotated[
+    float | None,
+    typer.Option(
+        help="With --tree recursive: a region whose perturbation bound is above this value is "
+        "not divided.  [default: 80]"
+    ),
+]
+Levels = Annotated[
+    int | None,
+    typer.Option(help="With --tree recursive: the largest depth of the tree.  [default: 9]"),
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of every random step.  [default: 1234]")]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(help="Images with more pixels than this are refused.  [default: 150000000]"),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        help="npz (one file for each tree) or parquet (a store of all trees).  [default: npz, "
+        "but parquet if the output, the engine or an input needs it]"
+    ),
+]
+Column = Annotated[
+    str | None, typer.Option(help="Column of a table that holds the addresses of images.")
+]
+IdColumn = Annotated[
+    str | None, typer.Option(help="Column of a table that holds the ids of images.")
+]
 
 app = typer.Typer(
     add_completion=False,
@@ -114,13 +228,7 @@ def _common(
 
 @app.command()
 def segment(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            help="Image files, folders or glob patterns; lists (.txt) and tables (.parquet, "
-            ".jsonl) of addresses; archives (.tar); addresses (s3://, https://)."
-        ),
-    ],
+    paths: Sources,
     out: Annotated[
         str,
         typer.Option("--out", "-o", help="Output folder of the trees, or a store.", readable=False),
@@ -128,107 +236,26 @@ def segment(
     preset: Preset = None,
     config: Config = None,
     set_: Set = None,
-    backbone: Annotated[
-        str | None,
-        typer.Option(
-            help="The network: a name from 'regiontree backbones', owner/model on the hub, the "
-            "folder of a model, or onnx:FILE. With precomputed, the inputs are feature files. With "
-            "precomputed:FOLDER, the features of each image are read from the file in FOLDER that "
-            "has its path and name.  [default: embedded]"
-        ),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            help="Size of the image for the network: the long side in pixels (the proportions are "
-            "kept), or HEIGHTxWIDTH.  [default: 518]"
-        ),
-    ] = None,
-    views: Annotated[
-        int | None,
-        typer.Option(help="How often the network sees the image: 1, 2 or 4.  [default: 1]"),
-    ] = None,
-    tiles: Annotated[
-        str | None,
-        typer.Option(
-            help="The network also sees the image in tiles, at this long side in pixels. own: at "
-            "the image's own size."
-        ),
-    ] = None,
-    kernel: Annotated[
-        str | None,
-        typer.Option(
-            help="The network sees overlapping crops of this size in pixels, and their features "
-            "are averaged. Needs --stride."
-        ),
-    ] = None,
-    stride: Annotated[
-        str | None,
-        typer.Option(help="Step in pixels from one crop to the next. Needs --kernel."),
-    ] = None,
-    layers: Annotated[
-        str | None,
-        typer.Option(
-            help="Blocks of the network whose features are used, for example 9,12.  [default: the "
-            "last]"
-        ),
-    ] = None,
-    facet: Annotated[
-        str | None,
-        typer.Option(
-            help="Features of the block: token, key, query, value or auto (value, but token for a "
-            "network without attention).  [default: auto]"
-        ),
-    ] = None,
-    positions: Annotated[
-        str | None,
-        typer.Option(
-            help="How position embeddings are interpolated: upstream or published.  [default: "
-            "upstream]"
-        ),
-    ] = None,
+    backbone: BackboneName = None,
+    size: Size = None,
+    views: Views = None,
+    tiles: Tiles = None,
+    kernel: Kernel = None,
+    stride: Stride = None,
+    layers: Layers = None,
+    facet: Facet = None,
+    positions: Positions = None,
     device: Device = "auto",
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            help="Precision of the network: auto, float32, bfloat16, float16 or int8.  "
-            "[default: auto]"
-        ),
-    ] = None,
+    dtype: Dtype = None,
     compile: Compile = False,
-    tree: Annotated[
-        str | None, typer.Option(help="Tree builder: ward or recursive.  [default: ward]")
-    ] = None,
-    parts: Annotated[
-        int | None,
-        typer.Option(help="Number of parts that patches are grouped into.  [default: 400]"),
-    ] = None,
-    max_ncut: Annotated[
-        float | None,
-        typer.Option(
-            help="With --tree recursive: a region is divided only if the mean normalised cut is "
-            "below this value.  [default: 0.8]"
-        ),
-    ] = None,
-    max_perturbation: Annotated[
-        float | None,
-        typer.Option(
-            help="With --tree recursive: a region whose perturbation bound is above this value is "
-            "not divided.  [default: 80]"
-        ),
-    ] = None,
-    levels: Annotated[
-        int | None,
-        typer.Option(help="With --tree recursive: the largest depth of the tree.  [default: 9]"),
-    ] = None,
+    tree: Builder = None,
+    parts: Parts = None,
+    max_ncut: MaxNcut = None,
+    max_perturbation: MaxPerturbation = None,
+    levels: Levels = None,
     refine: Refine = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of every random step.  [default: 1234]")
-    ] = None,
-    max_pixels: Annotated[
-        int | None,
-        typer.Option(help="Images with more pixels than this are refused.  [default: 150000000]"),
-    ] = None,
+    seed: Seed = None,
+    max_pixels: MaxPixels = None,
     mask: Annotated[
         Path | None,
         typer.Option(
@@ -278,19 +305,9 @@ def segment(
             "on this machine]"
         ),
     ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            help="npz (one file for each tree) or parquet (a store of all trees).  [default: npz, "
-            "but parquet if the output, the engine or an input needs it]"
-        ),
-    ] = None,
-    column: Annotated[
-        str | None, typer.Option(help="Column of a table that holds the addresses of images.")
-    ] = None,
-    id_column: Annotated[
-        str | None, typer.Option(help="Column of a table that holds the ids of images.")
-    ] = None,
+    format: Format = None,
+    column: Column = None,
+    id_column: IdColumn = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
     ] = False,
@@ -335,6 +352,117 @@ def segment(
                 parser_on(device), paths, Path(out), overwrite=overwrite, pictures=pictures,
                 as_json=as_json, mask=mask, workers=workers,
             )  # fmt: skip
+    raise typer.Exit(code)
+
+
+@app.command()
+def plan(
+    paths: Sources,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Where the trees would go: a folder or a store. Nothing is written there.",
+            readable=False,
+        ),
+    ] = None,
+    machines: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Machines to compute the time of: 64 (cores), 4x64 (4 machines of 64 cores) or "
+            "2x16+L4 (with a GPU each). Commas separate several."
+        ),
+    ] = None,
+    photos: Annotated[
+        int, typer.Option(help="Number of photographs to measure, spread over all.", min=1)
+    ] = 16,
+    core_price: Annotated[float | None, typer.Option(help="Price of an hour of one core.")] = None,
+    gpu_price: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PRICE",
+            help="Price of an hour of one GPU without its cores. Commas separate several.",
+        ),
+    ] = None,
+    gpu_peak: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER",
+            help="Peak of a GPU in tera-operations a second, dense and in half precision. T4, L4, "
+            "A100 and H100 are known. Commas separate several.",
+        ),
+    ] = None,
+    gpu_use: Annotated[
+        float, typer.Option(help="Share of the peak of a GPU that the network is assumed to use.")
+    ] = 0.3,
+    preset: Preset = None,
+    config: Config = None,
+    set_: Set = None,
+    backbone: BackboneName = None,
+    size: Size = None,
+    views: Views = None,
+    tiles: Tiles = None,
+    kernel: Kernel = None,
+    stride: Stride = None,
+    layers: Layers = None,
+    facet: Facet = None,
+    positions: Positions = None,
+    device: Device = "auto",
+    dtype: Dtype = None,
+    tree: Builder = None,
+    parts: Parts = None,
+    max_ncut: MaxNcut = None,
+    max_perturbation: MaxPerturbation = None,
+    levels: Levels = None,
+    refine: Refine = None,
+    seed: Seed = None,
+    max_pixels: MaxPixels = None,
+    bands: Bands = None,
+    page: Page = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of processes of this machine.  [default: one for each core]",
+            min=1,
+            max=1024,
+        ),
+    ] = None,
+    format: Format = None,
+    column: Column = None,
+    id_column: IdColumn = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the plan as JSON to standard output.")
+    ] = False,
+) -> None:
+    """Foretell how long 'segment' will take, here and on other machines.
+
+    Some photographs are measured, on one core and on all cores at once. The rest is computed, and
+    the output says what is assumed. Exit code: 0 foretold, 2 nothing could be foretold, 130
+    interrupted.
+    """
+    options = _options(
+        backbone=backbone, size=size, views=views, tiles=tiles, kernel=kernel, stride=stride,
+        layers=layers, facet=facet, positions=positions, dtype=dtype, tree=tree, parts=parts,
+        max_ncut=max_ncut, max_perturbation=max_perturbation, levels=levels, refine=refine,
+        seed=seed,
+    )  # fmt: skip
+    with _clear_errors():
+        from regiontree.engines import foretelling
+        from regiontree.images import MAX_PIXELS
+        from regiontree.parser import RegionParser
+        from regiontree.settings.command import given_settings
+
+        given = given_settings(options, preset=preset, config=config, assignments=set_ or ())
+        parser = RegionParser(
+            device=device, max_pixels=MAX_PIXELS if max_pixels is None else max_pixels, bands=bands,
+            page=page, **given,
+        )  # fmt: skip
+        code = foretelling.run(
+            parser, paths, out, machines=machines or (), photos=photos, workers=workers,
+            format=format, column=column, id_column=id_column, core_price=core_price,
+            gpu_prices=gpu_price or (), gpu_peaks=gpu_peak or (), gpu_use=gpu_use, as_json=as_json,
+        )  # fmt: skip
     raise typer.Exit(code)
 
 

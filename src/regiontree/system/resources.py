@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["cores", "free_memory", "own_memory"]
+__all__ = ["cores", "free_memory", "most_memory", "own_memory", "waited_for_core"]
 
 _ROOT = Path("/")
 _KINDS = ("cpu", "cpu,cpuacct", "memory")  # folders of version 1
@@ -70,6 +70,25 @@ def own_memory() -> int | None:
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else most * 1024
     return None
+
+
+def most_memory() -> int | None:
+    """Most bytes of this process that were in memory at once; None if the system does not say."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        line = next(line for line in lines if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return own_memory()
+
+
+def waited_for_core() -> float:
+    """Seconds that the main thread of this process was ready to run, and had no core.
+
+    Other programs had the cores, or a limit of a control group. 0 if the system does not say.
+    """
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    return 0.0
 
 
 def _left(folder: Path) -> int | None:
