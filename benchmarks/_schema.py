@@ -208,12 +208,33 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "preset_before", "preset", "photographs", "before_images_per_minute:.0f",
         "after_images_per_minute:.0f", "speed_ratio",
     ],
+    "scale": [
+        "engine", "photographs", "time_seconds", "images_per_minute:.0f", "memory_megabytes",
+        "again_seconds", "again_megabytes", "bytes_per_photograph:.0f",
+    ],
+    "scale-course": [
+        "engine", "quarter", "rows", "images_per_minute:.0f", "memory_megabytes",
+    ],
     "startup-first": ["part", "first_seconds", "later_seconds"],
     "many": [
         "trees", "workers", "images_per_minute:.0f", "network_busy_percent:.0f",
         "cores_busy_percent:.0f", "limited_by",
     ],
     "many-presets": ["preset", "workers", "images_per_minute:.1f", "speed_ratio"],
+    # store.py
+    "store": ["codec", "size_kilobytes", "encode_milliseconds:.2f", "decode_milliseconds:.2f"],
+    "store-embeddings": [
+        "encoding", "size_kilobytes:.0f", "write_milliseconds", "read_group_milliseconds",
+    ],
+    "store-size": ["trees", "images", "row_kilobytes", "file_kilobytes"],
+    "store-rows": [
+        "rows", "shards", "size_megabytes", "index_megabytes", "make_index_seconds",
+        "open_milliseconds:.0f", "look_up_milliseconds", "look_up_95_milliseconds",
+        "memory_megabytes", "known_twice_as_many_seconds",
+    ],
+    "store-compaction": [
+        "rows", "parts", "size_megabytes", "shards", "time_seconds", "memory_megabytes",
+    ],
     "threads": ["way", "alone_milliseconds:.0f", "busy_milliseconds:.0f", "busy_to_alone_ratio"],
     "metrics": [
         "size_pixels", "time_milliseconds:.0f", "memory_megabytes", "masks_time_milliseconds:.0f",

@@ -58,7 +58,7 @@ def load(argument, device, dtype, spec):
     return Colours(argument)
 """
 """A network of mean colours; what stands after its name says which accident happens."""
-SETTINGS = ("--parts", 6, "--size", 64, "--device", "cpu", "--set", "smooth.steps=0")
+SETTINGS = ("--parts", "6", "--size", "64", "--device", "cpu", "--set", "smooth.steps=0")
 
 
 def add_network(folder: Path) -> Path:

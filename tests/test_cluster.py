@@ -45,9 +45,11 @@ def test_a_command_that_is_killed_is_finished_by_the_same_command(cluster, crowd
              "--engine", "ray", "--ray-address", cluster.address, "--json", "--backbone",
              "tiny:slow@0.1", *SETTINGS]  # fmt: skip
     process = subprocess.Popen(given, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    wait_for(lambda: len(list(tmp_path.glob("s/_parts/*.parquet"))) > 4, 90)
-    process.kill()
-    process.wait()
+    try:
+        wait_for(lambda: len(list(tmp_path.glob("s/_parts/*.parquet"))) > 4, 300)
+    finally:
+        process.kill()
+        process.wait()
     done = subprocess.run(given, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr  # two are broken
     said = json.loads(done.stdout)

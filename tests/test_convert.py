@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -238,3 +239,21 @@ def test_the_command_when_all_trees_are_damaged(tmp_path):
     (tmp_path / "trees").mkdir()
     (tmp_path / "trees" / "bad.npz").write_bytes(b"not a tree")
     assert called(tmp_path / "trees", "-o", tmp_path / "STORE")[0] == 2
+
+
+def test_the_command_that_is_interrupted(folder, tmp_path, monkeypatch):
+    @contextmanager
+    def interruptible():
+        def check():
+            raise KeyboardInterrupt
+
+        yield check
+
+    with monkeypatch.context() as patch:
+        patch.setattr(converting, "interruptible", interruptible)
+        code, printed, said = called(folder, "-o", tmp_path / "STORE", "--json")
+    assert code == 130
+    assert "run the same command again to do the rest" in said
+    assert json.loads(printed)["interrupted"]
+    assert called(folder, "-o", tmp_path / "STORE")[0] == 0
+    assert len(Forest(tmp_path / "STORE")) == 7

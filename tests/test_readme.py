@@ -82,13 +82,14 @@ REGIONTREE = [sys.executable, "-m", "regiontree"]
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A folder with a small photograph, in `photos/` as well, and its tree in `trees/`."""
+    """A folder with a small photograph, in `photos/` as well, its tree in `trees/` and a store."""
     folder = tmp_path_factory.mktemp("small")
     (folder / "photos").mkdir()
     for photo in ("photo.jpg", "photos/photo.jpg"):
         Image.open(EXAMPLE).resize((90, 90)).save(folder / photo)
     made = [*REGIONTREE, "segment", "photos", "-o", "trees", "--size", "140"]
     subprocess.run(made, cwd=folder, check=True)
+    subprocess.run([*REGIONTREE, "convert", "trees", "-o", "STORE"], cwd=folder, check=True)
     return folder
 
 
@@ -100,6 +101,8 @@ def test_each_command_runs(command, small, tmp_path):
     shutil.copytree(small, tmp_path, dirs_exist_ok=True)
     if verb == "segment":
         shutil.rmtree(tmp_path / "trees")
+    if command[-1] == "STORE":
+        shutil.rmtree(tmp_path / "STORE")
     (tmp_path / "masks").mkdir()
     Image.new("L", (90, 90), 1).save(tmp_path / "masks/photo.png")
     (tmp_path / "labels.txt").write_text("astronaut\t1\t0\n")

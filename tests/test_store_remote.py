@@ -11,6 +11,7 @@ fsspec = pytest.importorskip("fsspec")
 
 from regiontree import Forest  # noqa: E402
 from regiontree.errors import StoreError  # noqa: E402
+from regiontree.forest.convert import convert  # noqa: E402
 from regiontree.forest.schema import table_of  # noqa: E402
 from regiontree.forest.storage import folder_at  # noqa: E402
 from regiontree.forest.store import is_store, open_store  # noqa: E402
@@ -67,6 +68,15 @@ def test_a_store_at_an_address(address):
         open_store(address, {**SETTINGS, "seed": 2})
 
 
+def test_a_folder_becomes_a_store_at_an_address(address, tmp_path):
+    trees = {f"{i}.npz": tree_row(str(i)).tree.save(tmp_path / f"trees/{i}.npz") for i in range(3)}
+    assert convert(tmp_path / "trees", address).done == 3
+    assert convert(tmp_path / "trees", address).skipped == 3
+    convert(address, tmp_path / "back")
+    for name, path in trees.items():
+        assert (tmp_path / "back" / name).read_bytes() == path.read_bytes()
+
+
 def test_files_of_a_folder_at_an_address(address):
     folder = folder_at(address)
     assert folder.files() == {}
@@ -108,3 +118,16 @@ def test_an_address_that_nothing_answers(monkeypatch):
 def test_a_bucket_that_is_not_there(s3):
     with pytest.raises(StoreError, match=r"s3://no-such-bucket/s/_store\.json: cannot be"):
         open_store("s3://no-such-bucket/s", SETTINGS)
+
+
+def test_a_login_that_is_missing_is_said(monkeypatch, tmp_path):
+    """The message says what to set; no other machine is asked for a login."""
+    pytest.importorskip("s3fs")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    fsspec.filesystem("s3").clear_instance_cache()
+    with pytest.raises(StoreError, match=r"_store\.json: needs rights .* set AWS_ACCESS_KEY_ID"):
+        open_store("s3://trees-without-login/s")

@@ -32,6 +32,7 @@ def ray_data() -> Any:
         Ray Data is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its other words are in its folder
     try:
         import ray
         import ray.data
@@ -123,18 +124,19 @@ def quiet(ray: Any) -> Iterator[Any]:
     """A context of Ray Data for the block that prints nothing; the program's own stays as it is."""
     from ray.data import DataContext
 
-    context = DataContext.get_current().copy()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.enable_auto_log_stats = False
     said = logging.getLogger("ray.data")
     level = said.level
     said.setLevel(logging.CRITICAL)
     try:
-        with DataContext.current(context), warnings.catch_warnings():
-            # max_retries has another name from Ray 2.61 on
-            warnings.filterwarnings("ignore", message=".*ray_remote_args")
-            yield context
+        with warnings.catch_warnings():
+            # a copied context names old settings; max_retries has another name from Ray 2.61 on
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            context = DataContext.get_current().copy()
+            context.enable_progress_bars = False
+            context.print_on_execution_start = False
+            context.enable_auto_log_stats = False
+            with DataContext.current(context):
+                yield context
     finally:
         said.setLevel(level)
 

@@ -20,14 +20,13 @@ from regiontree.forest.layout import (
     DAMAGED,
     PARTS,
     Journal,
-    Key,
+    Naming,
     living_files,
     read_journal,
     remove_journal,
-    shard_name,
     write_journal,
 )
-from regiontree.forest.parquet import TableFile, TableWriter
+from regiontree.forest.parquet import DamagedError, TableFile, TableWriter
 from regiontree.forest.storage import Folder
 
 if TYPE_CHECKING:
@@ -37,6 +36,8 @@ __all__ = ["SHARD_BYTES", "compact"]
 
 SHARD_BYTES = 256 << 20
 """Size of a shard: a step takes parts until they have so many bytes."""
+
+_KINDS = ("trees", "failures")
 
 Bools = NDArray[np.bool_]
 
@@ -63,7 +64,11 @@ def compact(
         Called between groups of rows. It may raise an exception, which ends the work.
     """
     finish(folder)
-    Index(folder, living_files(folder)).keep()
+    index = Index(folder, living_files(folder))
+    for name in index.problems:
+        if name.startswith(f"{PARTS}/"):
+            _put_aside(folder, name)
+    index.keep()
     made: list[str] = []
     while True:
         index = Index(folder, living_files(folder))
@@ -87,11 +92,13 @@ def _chosen(index: Index, final: bool, shard_bytes: int) -> list[StoredFile]:
     is_part = {file.name: file.name.startswith(f"{PARTS}/") for file in index.files}
     failures = [file for file in index.files if file.failed == file.rows and not is_part[file.name]]
     chosen: list[StoredFile] = []
+    size = 0
     for file in index.files:
         is_small = final and file.bytes < shard_bytes // 2 and file not in failures
         if is_part[file.name] or is_small:
             chosen.append(file)
-        if sum(file.bytes for file in chosen) >= shard_bytes:
+            size += file.bytes
+        if size >= shard_bytes:
             return chosen + failures
     if final and (any(is_part[file.name] for file in chosen) or len(chosen) > 1):
         return chosen + failures
@@ -100,11 +107,10 @@ def _chosen(index: Index, final: bool, shard_bytes: int) -> list[StoredFile]:
 
 @dataclass(frozen=True, slots=True)
 class _Input:
-    """A file of a step: which of its rows go to the shard of trees, and to that of failures."""
+    """A file of a step: which of its rows go to the shard of each kind."""
 
-    file: StoredFile
-    trees: Bools
-    failures: Bools
+    name: str
+    kept: dict[str, Bools]
 
 
 def _step(
@@ -115,17 +121,21 @@ def _step(
     check: Callable[[], None],
 ) -> list[str]:
     """Make the shards of one step, and return their names."""
-    keys: dict[str, list[Key]] = {"trees": [], "failures": []}
+    namings = {kind: Naming(settings) for kind in _KINDS}
+    number = {file.name: i for i, file in enumerate(index.files)}
     inputs = []
     try:
         for file in chosen:
-            one, rows = _planned(folder, index, file)
-            inputs.append(one)
-            for kind, mask in (("trees", one.trees), ("failures", one.failures)):
-                keys[kind] += [rows[i] for i in np.flatnonzero(mask)]
-        names = {kind: shard_name(rows, settings) for kind, rows in keys.items() if rows}
-        there = {file.name for file in index.files}
-        new = {kind: name for kind, name in names.items() if name not in there}
+            rows = _read(folder, file.name, ["id", "sha256", "error"])
+            best = index.find(rows.column("id"))
+            is_best = (best.file == number[file.name]) & (best.row == np.arange(len(rows)))
+            failed = rows.column("error").is_valid().to_numpy()
+            kept = {"trees": is_best & ~failed, "failures": is_best & failed}
+            inputs.append(_Input(file.name, kept))
+            for kind in _KINDS:
+                namings[kind].add(rows.filter(kept[kind]))
+        names = {kind: naming.shard for kind, naming in namings.items() if naming.rows}
+        new = {kind: name for kind, name in names.items() if name not in number}
         replaced = [file.name for file in chosen if file.name not in names.values()]
         write_journal(folder, Journal(list(new.values()), replaced))
         for kind, name in new.items():
@@ -138,7 +148,8 @@ def _step(
                 writer.close()
     except _UnreadableError as error:
         finish(folder)
-        folder.move(error.file, f"{DAMAGED}/{error.file.rpartition('/')[2]}")
+        if not _put_aside(folder, error.file):
+            raise
         return []
     write_journal(folder, Journal(list(new.values()), replaced, is_done=True))
     finish(folder)
@@ -153,42 +164,46 @@ class _UnreadableError(StoreError):
         self.file = file
 
 
-def _planned(folder: Folder, index: Index, file: StoredFile) -> tuple[_Input, list[Key]]:
-    """Which rows of a file a step keeps, and all its rows as names of shards know them."""
+def _put_aside(folder: Folder, name: str) -> bool:
+    """Move a file away if it is damaged, as a second look says. Whether it is."""
     try:
-        table = _read(folder, file.name, ["id", "sha256", "error"])
-    except StoreError as error:
-        raise _UnreadableError(file.name, error) from error
-    best = index.find(table.column("id"))
-    number = next(i for i, one in enumerate(index.files) if one.name == file.name)
-    is_kept = (best.file == number) & (best.row == np.arange(len(table)))
-    failed = table.column("error").is_valid().to_numpy()
-    columns = (table.column(name).to_pylist() for name in ("id", "sha256"))
-    rows = list(zip(*columns, failed.tolist(), strict=True))
-    return _Input(file, is_kept & ~failed, is_kept & failed), rows
+        file = TableFile(folder, name)
+        try:
+            for _ in file.groups():
+                pass
+        finally:
+            file.close()
+    except DamagedError:
+        folder.move(name, f"{DAMAGED}/{name.rpartition('/')[2]}")
+        return True
+    except StoreError:  # it belongs to another program, for example
+        return False
+    return False
 
 
 def _read(folder: Folder, name: str, columns: list[str]) -> pa.Table:
-    file = TableFile(folder, name)
+    """Some columns of a file of a step."""
     try:
-        return file.columns(columns)
-    finally:
-        file.close()
+        file = TableFile(folder, name)
+        try:
+            return file.columns(columns)
+        finally:
+            file.close()
+    except StoreError as error:
+        raise _UnreadableError(name, error) from error
 
 
 def _kept_rows(folder: Folder, one: _Input, kind: str) -> Iterator[pa.Table]:
     """The rows of a file that go to the shard of a kind, a group at a time."""
-    mask = one.trees if kind == "trees" else one.failures
+    mask = one.kept[kind]
     if not mask.any():
         return
     try:
-        file = TableFile(folder, one.file.name)
+        file = TableFile(folder, one.name)
+        try:
+            for start, table in file.groups():
+                yield table.filter(mask[start : start + len(table)])
+        finally:
+            file.close()
     except StoreError as error:
-        raise _UnreadableError(one.file.name, error) from error
-    try:
-        for start, table in file.groups():
-            yield table.filter(mask[start : start + len(table)])
-    except StoreError as error:
-        raise _UnreadableError(one.file.name, error) from error
-    finally:
-        file.close()
+        raise _UnreadableError(one.name, error) from error

@@ -29,7 +29,8 @@ from regiontree.forest.sources import TREE_SUFFIX
 from regiontree.forest.storage import LocalFolder
 from regiontree.forest.store import is_store, open_store
 from regiontree.forest.treefolder import ROWS, recorded_rows
-from regiontree.system.paths import MAX_NAME_BYTES, is_url, reason, require_writable
+from regiontree.references.addresses import clean, local_path, scheme_of
+from regiontree.system.paths import MAX_NAME_BYTES, reason, require_writable
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
 from regiontree.system.terminal import one_line, say
@@ -196,11 +197,11 @@ def _common_settings(forest: Forest) -> dict[str, Any] | None:
 
 
 def _folder_for_trees(out: str | Path) -> str:
-    if is_url(str(out)):
+    if scheme_of(clean(out)):
         raise StoreError(f"{out}: trees are written to a folder of this machine; give a path")
     if is_store(out):
         raise StoreError(f"{out}: is a store, and so is the input; choose another output folder")
-    return str(out)
+    return local_path(clean(out))
 
 
 def tree_name(key: str) -> str:

@@ -17,7 +17,7 @@ from regiontree.forest.schema import ARRAYS, SHORT, schema
 from regiontree.forest.store import Store, is_store, open_store
 from regiontree.forest.stored import StoredRows
 from regiontree.forest.treefolder import FolderRows
-from regiontree.system.paths import is_url
+from regiontree.references.addresses import clean, local_path, scheme_of, without_login
 from regiontree.tree import RegionTree
 
 if TYPE_CHECKING:
@@ -109,8 +109,9 @@ class Forest:
         KeyError
             The id does not stand in the forest.
         """
-        found = self._rows.find(key)
-        row = self._rows.row(key) if found and self._is_chosen(found[0]) else None
+        row = None
+        if self._chosen is None or ((found := self._rows.find(key)) and self._is_chosen(found[0])):
+            row = self._rows.row(key)
         if row is None:
             raise KeyError(f"{key!r} does not stand in {self.address}")
         return row
@@ -203,18 +204,18 @@ class Forest:
         >>> large = forest.filter(lambda row: row["height"] and row["height"] > 1000)
         ... # doctest: +SKIP
         """
-        chosen = {}
+        rows, chosen = self._rows.pinned(), {}
         for file in self._files():
             mask = self._mask(file)
             if callable(condition):
-                for start, records in self._rows.records(file, _checked(columns)):
+                for start, records in rows.records(file, _checked(columns)):
                     for i, record in enumerate(records, start):
                         mask[i] = mask[i] and bool(condition(record))
             else:
-                mask &= self._rows.holds(file, condition)
+                mask &= rows.holds(file, condition)
             chosen[file] = mask
         forest = Forest.__new__(Forest)
-        forest._rows, forest._chosen = self._rows, chosen
+        forest._rows, forest._chosen = rows, chosen
         return forest
 
     @property
@@ -264,6 +265,7 @@ def _rows_at(address: str | Path | Store) -> Rows:
         return StoredRows(address)
     if is_store(address):
         return StoredRows(open_store(address, create=False))
-    if is_url(str(address)):
-        raise StoreError(f"{address}: is no store of trees")
-    return FolderRows(Path(address))
+    text = clean(address)
+    if scheme_of(text):
+        raise StoreError(f"{without_login(text)}: is no store of trees")
+    return FolderRows(Path(local_path(text)))

@@ -29,6 +29,7 @@ _SECOND = np.uint64(0xC2B2AE3D27D4EB4F)
 _M1 = np.uint64(0xFF51AFD7ED558CCD)
 _M2 = np.uint64(0xC4CEB9FE1A85EC53)
 _33 = np.uint64(33)
+_FEW = 1000  # ids for which loading the compiled loop does not pay
 _CHUNK = 1 << 16  # ids that the slower function takes at once
 
 
@@ -51,7 +52,8 @@ def hash_ids(ids: Sequence[str] | pa.Array | pa.ChunkedArray) -> UInt64:
         return np.zeros((0, 2), np.uint64)
     offsets = np.frombuffer(bounds, np.int64)[start : start + n + 1]
     text = np.frombuffer(data if data is not None and data.size else b"\0", np.uint8)
-    return _hashed(text, np.ascontiguousarray(offsets))
+    hashed = _hashed_slower if n < _FEW else _hashed
+    return hashed(text, np.ascontiguousarray(offsets))
 
 
 def _mixed(value: UInt64) -> UInt64:
@@ -70,7 +72,8 @@ def _mixed_one(value: Any) -> Any:
 def _hashed_slower(text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> UInt64:
     """The same by NumPy, word after word for many ids at once."""
     out = np.empty((len(offsets) - 1, 2), np.uint64)
-    padded = np.concatenate([text, np.zeros(8, np.uint8)])
+    padded = np.concatenate([text[offsets[0] : offsets[-1]], np.zeros(8, np.uint8)])
+    offsets = offsets - offsets[0]
     for first in range(0, len(out), _CHUNK):
         bounds = offsets[first : first + _CHUNK + 1]
         start, length = bounds[:-1], np.diff(bounds)

@@ -16,7 +16,9 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,8 @@ __all__ = ["INDEX", "Found", "Index", "StoredFile"]
 
 INDEX = "_index"
 """Folder of a store's index."""
-_FEW = 20_000  # rows outside the index that are read again at each opening
+_FEW, _FEW_FILES = 20_000, 100  # rows outside the index that are read again at each opening
+_THREADS = 8  # that read files, which an object store sends slowly
 
 UInt64 = NDArray[np.uint64]
 Int64 = NDArray[np.int64]
@@ -145,29 +148,24 @@ class Index:
             self._blocks.append(_Block.sorted(numbers, np.array(places, np.int64)))
         outside = sum(file.rows for file in fresh)
         self._is_whole = not fresh and len(living) == len(covered)
-        if outside > max(_FEW, sum(file.rows for file in self.files) // 8):
+        many = max(_FEW, sum(file.rows for file in self.files) // 8)
+        if outside > many or len(fresh) > _FEW_FILES:
             self.keep()
 
     def _read(self, names: Mapping[str, int]) -> tuple[list[StoredFile], list[UInt64]]:
         """The files of these names that can be read, and the numbers of their ids."""
         files: list[StoredFile] = []
         numbers = []
-        for name, size in sorted(names.items()):
-            try:
-                file = TableFile(self._folder, name)
-                try:
-                    table = file.columns(["id", "error"])
-                finally:
-                    file.close()
-            except StoreError as error:
-                self.problems[name] = str(error)
-                continue
-            if not len(table):
-                continue
-            failed = table.column("error").is_valid().to_numpy()
-            first = table.column("id")[0].as_py()
-            numbers.append(_numbers(table.column("id"), len(files), failed))
-            files.append(StoredFile(name, size, len(table), int(failed.sum()), first))
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = pool.map(partial(_read_ids, self._folder), sorted(names.items()))
+            for name, read in zip(sorted(names), found, strict=True):
+                if isinstance(read, StoreError):
+                    self.problems[name] = str(read)
+                elif read is not None:
+                    file, own = read
+                    own[1] |= np.uint64(len(files))
+                    numbers.append(own)
+                    files.append(file)
         return files, numbers
 
     # -- looking up -------------------------------------------------------------------------------
@@ -274,13 +272,32 @@ class Index:
         self._blocks, self._is_whole = [block], True
 
 
-def _numbers(ids: Any, file: int, failed: NDArray[np.bool_]) -> UInt64:
-    hashes = hash_ids(ids)
+def _read_ids(
+    folder: Folder, named: tuple[str, int]
+) -> tuple[StoredFile, UInt64] | StoreError | None:
+    """A file and the numbers of its ids, without the file's number; or why it cannot be read.
+
+    None: it has no rows.
+    """
+    name, size = named
+    try:
+        file = TableFile(folder, name)
+        try:
+            table = file.columns(["id", "error"])
+        finally:
+            file.close()
+    except StoreError as error:
+        return error
+    if not len(table):
+        return None
+    failed = table.column("error").is_valid().to_numpy()
+    hashes = hash_ids(table.column("id"))
     numbers = np.empty((3, len(hashes)), np.uint64)
     numbers[0] = hashes[:, 0]
-    numbers[1] = (hashes[:, 1] & ~_LOW) | np.uint64(file)
+    numbers[1] = hashes[:, 1] & ~_LOW
     numbers[2] = (np.arange(len(hashes), dtype=np.uint64) << _1) | failed.astype(np.uint64)
-    return numbers
+    first = table.column("id")[0].as_py()
+    return StoredFile(name, size, len(table), int(failed.sum()), first), numbers
 
 
 def _living(block: _Block) -> UInt64:
@@ -353,7 +370,7 @@ def _kept_index(
             numbers = _mapped(folder, name.removesuffix(".json") + ".npy")
             if numbers.shape == (3, sum(file.rows for file in files)):
                 best, most = (files, numbers, bool(record["is_single"])), rows
-        except (StoreError, ValueError, LookupError, TypeError, OSError):
+        except (StoreError, ValueError, LookupError, TypeError, OSError, EOFError):
             continue  # it is made anew
     return best
 

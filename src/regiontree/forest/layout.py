@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regiontree.errors import StoreError
 from regiontree.forest.storage import Folder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "COMPACTING",
@@ -24,11 +27,10 @@ __all__ = [
     "RECORD",
     "WRITING",
     "Journal",
+    "Naming",
     "living_files",
-    "part_name",
     "read_journal",
     "remove_journal",
-    "shard_name",
     "write_journal",
 ]
 
@@ -38,13 +40,13 @@ PARTS = "_parts"
 """Folder of the pieces that no shard holds yet."""
 DAMAGED = "_damaged"
 """Folder of files that a compaction could not read."""
-WRITING, COMPACTING = "_writing.json", "_compacting.json"
+WRITING = "_writing.json"
+"""Sign of the command that writes to a store."""
+COMPACTING = "_compacting.json"
+"""Sign of the process that makes shards of parts."""
 _JOURNAL = "_journal.json"
 _SUFFIX = ".parquet"
 _TRIES = 20
-
-Key = tuple[str, str | None, bool]
-"""A row as names of files know it: its id, the digest of its photograph, whether it has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +66,37 @@ class Journal:
     is_done: bool = False
 
 
-def part_name(rows: Iterable[Key], settings: Mapping[str, Any] | None) -> str:
-    """The name of the part that holds these rows."""
-    return f"{PARTS}/part-{_digest(rows, settings)}{_SUFFIX}"
+class Naming:
+    """The name of a part or shard, from the rows that it holds and the settings of their trees.
 
+    Equal rows in equal order give equal names, whoever writes them.
+    """
 
-def shard_name(rows: Iterable[Key], settings: Mapping[str, Any] | None) -> str:
-    """The name of the shard that holds these rows."""
-    return f"shard-{_digest(rows, settings)}{_SUFFIX}"
+    def __init__(self, settings: Mapping[str, Any] | None) -> None:
+        self._digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        self.rows = 0
 
+    def add(self, rows: pa.Table) -> Naming:
+        """Add rows. They are known by id, digest of the photograph, and whether they have a tree.
 
-def _digest(rows: Iterable[Key], settings: Mapping[str, Any] | None) -> str:
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for row in rows:
-        digest.update(json.dumps(row).encode())
-    return digest.hexdigest()[:16]
+        Returns itself.
+        """
+        failed = rows.column("error").is_valid().to_pylist()
+        columns = (rows.column(name).to_pylist() for name in ("id", "sha256"))
+        for row in zip(*columns, failed, strict=True):
+            self._digest.update(json.dumps(row).encode())
+        self.rows += len(rows)
+        return self
+
+    @property
+    def part(self) -> str:
+        """The name of a part."""
+        return f"{PARTS}/part-{self._digest.hexdigest()[:16]}{_SUFFIX}"
+
+    @property
+    def shard(self) -> str:
+        """The name of a shard."""
+        return f"shard-{self._digest.hexdigest()[:16]}{_SUFFIX}"
 
 
 def living_files(folder: Folder) -> dict[str, int]:

@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 
     from regiontree.forest.storage import Folder
 
-__all__ = ["GROUP_BYTES", "GoneError", "TableFile", "TableWriter"]
+__all__ = ["GROUP_BYTES", "DamagedError", "GoneError", "TableFile", "TableWriter"]
 
 GROUP_BYTES = 4 << 20
 """Bytes of a group of rows in memory."""
 _MOST_ROWS = 1 << 16  # of a group
 _DICTIONARY = ["embeddings.list.element", "settings"]
+
+
+class DamagedError(StoreError):
+    """A file of a store is damaged, or is no Parquet file."""
 
 
 class GoneError(StoreError):
@@ -171,4 +175,4 @@ class TableFile:
             if isinstance(error, StoreError):
                 raise
             said = plain_reason(error)
-            raise StoreError(f"{self.name}: damaged or not of a store ({said})") from error
+            raise DamagedError(f"{self.name}: damaged or not of a store ({said})") from error

@@ -34,6 +34,10 @@ class Rows(ABC):
 
     address: str
 
+    @abstractmethod
+    def pinned(self) -> Rows:
+        """The same rows in files that keep their numbers."""
+
     @property
     @abstractmethod
     def lengths(self) -> list[int]:

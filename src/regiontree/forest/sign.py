@@ -65,20 +65,19 @@ def signed(folder: Folder, name: str, doing: str) -> Iterator[None]:
 
 
 def _take(folder: Folder, name: str, own: dict[str, Any]) -> None:
-    alone = locked(folder.path) if isinstance(folder, LocalFolder) else nullcontext()
-    if isinstance(folder, LocalFolder):
-        folder.path.mkdir(parents=True, exist_ok=True)
-    with alone:
-        if folder.create(name, _data(own)):
-            return
-        other = _read(folder, name)
-        if other is not None and not _is_stale(other):
-            raise StoreError(
-                f"{folder.address}: is being written to by 'regiontree {other['doing']}' (process "
-                f"{other['process']} on {other['machine']}, since {other['since']}); wait until it "
-                f"has ended. If it was killed, the store is free {STALE:g} seconds later"
-            )
-        folder.write(name, _data(own))
+    if not folder.create(name, _data(own)):
+        # On this machine, one process after the other looks at a stale sign.
+        alone = locked(folder.path) if isinstance(folder, LocalFolder) else nullcontext()
+        with alone:
+            other = _read(folder, name)
+            if other is not None and other["token"] != own["token"] and not _is_stale(other):
+                raise StoreError(
+                    f"{folder.address}: is being written to by 'regiontree {other['doing']}' "
+                    f"(process {other['process']} on {other['machine']}, since {other['since']}); "
+                    "wait until it has ended. If it was killed, the store is free after "
+                    f"{STALE:g} seconds"
+                )
+            folder.write(name, _data(own))
     if (_read(folder, name) or {}).get("token") != own["token"]:
         raise StoreError(f"{folder.address}: another command has begun to write to it just now")
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
-from urllib.request import url2pathname
+from typing import IO, Any, TypeVar
 
-from regiontree.errors import StoreError
+from regiontree.errors import SourceError, StoreError
 from regiontree.forest.arrow import fsspec
+from regiontree.references.addresses import clean, local_path, scheme_of, without_login
+from regiontree.references.faults import patiently
 from regiontree.system.files import atomic_write
-from regiontree.system.paths import is_url, reason
+from regiontree.system.paths import reason
+
+_T = TypeVar("_T")
 
 __all__ = ["Folder", "LocalFolder", "RemoteFolder", "folder_at"]
 
@@ -84,7 +87,7 @@ class Folder(ABC):
         try:
             with self.open(name) as file:
                 return file.read()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise StoreError(f"{self.named(name)}: cannot be read ({reason(error)})") from error
@@ -112,16 +115,17 @@ class LocalFolder(Folder):
     def files(self, below: str = "") -> dict[str, int]:
         try:
             with os.scandir(self.path / below) as entries:
-                prefix = f"{below}/" if below else ""
-                return {
-                    prefix + entry.name: entry.stat().st_size
-                    for entry in entries
-                    if not entry.name.startswith(".") and entry.is_file()
-                }
-        except FileNotFoundError:
+                shown = [entry for entry in entries if not entry.name.startswith(".")]
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be listed ({reason(error)})") from error
+        prefix, found = f"{below}/" if below else "", {}
+        for entry in shown:
+            with suppress(FileNotFoundError):  # removed since it was listed
+                if entry.is_file():
+                    found[prefix + entry.name] = entry.stat().st_size
+        return found
 
     def open(self, name: str) -> IO[bytes]:
         return (self.path / name).open("rb")
@@ -163,23 +167,20 @@ class RemoteFolder(Folder):
 
     def __init__(self, address: str) -> None:
         try:
-            self._system, self._path = fsspec().core.url_to_fs(address)
+            self._system, self._path = fsspec().core.url_to_fs(address, use_listings_cache=False)
         except ImportError as error:
-            raise StoreError(f"{address}: {error}") from error
+            raise StoreError(f"{without_login(address)}: {error}") from error
         except ValueError as error:
-            raise StoreError(f"{address}: no address of a folder ({error})") from error
+            raise StoreError(f"{without_login(address)}: no address of a folder") from error
         self._path = self._path.rstrip("/")
         self.address = address.rstrip("/")
 
     def files(self, below: str = "") -> dict[str, int]:
         place = self._at(below) if below else self._path
         try:
-            self._system.invalidate_cache(place)
-            entries = self._system.ls(place, detail=True)
+            entries = self._done(lambda: self._system.ls(place, detail=True), below, "listed")
         except FileNotFoundError:
             return {}
-        except OSError as error:
-            raise StoreError(f"{self.address}: cannot be listed ({reason(error)})") from error
         prefix = f"{below}/" if below else ""
         names = {entry["name"].rstrip("/").rpartition("/")[2]: entry for entry in entries}
         return {
@@ -189,7 +190,7 @@ class RemoteFolder(Folder):
         }
 
     def open(self, name: str) -> IO[bytes]:
-        file: IO[bytes] = self._system.open(self._at(name), "rb")
+        file: IO[bytes] = self._done(lambda: self._system.open(self._at(name), "rb"), name, "read")
         return file
 
     @contextmanager
@@ -199,33 +200,41 @@ class RemoteFolder(Folder):
             local = Path(folder, "file")
             with local.open("wb") as file:
                 yield file
-            try:
-                self._system.put_file(str(local), self._at(name))
-            except OSError as error:
-                raise self._cannot_write(name, error) from error
+            self._change(lambda: self._system.put_file(str(local), self._at(name)), name, "written")
 
     def create(self, name: str, data: bytes) -> bool:
-        try:
+        def create() -> None:
             self._system.pipe_file(self._at(name), data, mode="create")
+
+        try:
+            self._change(create, name, "written")
         except FileExistsError:
             return False
-        except OSError as error:
-            raise self._cannot_write(name, error) from error
         return True
 
     def remove(self, name: str) -> None:
-        try:
-            self._system.rm_file(self._at(name))
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise StoreError(f"{self.named(name)}: cannot be removed ({reason(error)})") from error
+        with suppress(FileNotFoundError):
+            self._done(lambda: self._system.rm_file(self._at(name)), name, "removed")
 
     def move(self, name: str, new: str) -> None:
+        self._change(lambda: self._system.mv(self._at(name), self._at(new)), name, "moved")
+
+    def _change(self, work: Callable[[], Any], name: str, what: str) -> None:
         try:
-            self._system.mv(self._at(name), self._at(new))
-        except OSError as error:
-            raise StoreError(f"{self.named(name)}: cannot be moved ({reason(error)})") from error
+            self._done(work, name, what)
+        except FileNotFoundError as error:  # the bucket, for example
+            said = f"cannot be {what} ({reason(error)})"
+            raise StoreError(f"{without_login(self.named(name))}: {said}") from error
+
+    def _done(self, work: Callable[[], _T], name: str, what: str) -> _T:
+        """The result of some work. Faults of the network that pass are tried again."""
+        try:
+            return patiently(work, self.named(name))
+        except SourceError as error:
+            if isinstance(error.__cause__, FileNotFoundError | FileExistsError):
+                raise error.__cause__ from None
+            said = str(error).replace(": cannot be read", f": cannot be {what}")
+            raise StoreError(said) from error
 
     def _at(self, name: str) -> str:
         return f"{self._path}/{name}"
@@ -241,7 +250,5 @@ def folder_at(address: str | Path) -> Folder:
     StoreError
         No file system has such addresses, or one needs a package that is not installed.
     """
-    text = str(address)
-    if text.startswith("file://"):
-        return LocalFolder(url2pathname(text.removeprefix("file://")))
-    return RemoteFolder(text) if is_url(text) else LocalFolder(address)
+    text = clean(address)
+    return RemoteFolder(text) if scheme_of(text) else LocalFolder(local_path(text))

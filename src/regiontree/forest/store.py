@@ -21,7 +21,7 @@ from regiontree.errors import StoreError
 from regiontree.forest.arrow import pyarrow
 from regiontree.forest.compact import compact
 from regiontree.forest.index import Index
-from regiontree.forest.layout import COMPACTING, RECORD, WRITING, living_files, part_name
+from regiontree.forest.layout import COMPACTING, RECORD, WRITING, Naming, living_files
 from regiontree.forest.parquet import TableWriter
 from regiontree.forest.schema import SCHEMA_VERSION, require_schema
 from regiontree.forest.sign import signed
@@ -81,6 +81,11 @@ def open_store(
     if data is None:
         if not create:
             raise StoreError(f"{address}: is no store of trees: it has no {RECORD}")
+        if trees := [name for name in folder.files() if name.endswith(".npz")]:
+            raise StoreError(
+                f"{address}: holds trees as files ({trees[0]}); choose another folder for the "
+                "store, or convert them with 'regiontree convert'"
+            )
         record: dict[str, Any] = {
             "format": _FORMAT,
             "schema_version": SCHEMA_VERSION,
@@ -191,9 +196,7 @@ class Store:
         require_schema(table.schema, "the table")
         if not len(table):
             raise StoreError("a part needs at least one row")
-        failed = table.column("error").is_valid().to_pylist()
-        columns = (table.column(name).to_pylist() for name in ("id", "sha256"))
-        name = part_name(zip(*columns, failed, strict=True), self.record["settings"])
+        name = Naming(self.record["settings"]).add(table).part
         with self.folder.writing(name) as file:
             writer = TableWriter(file)
             writer.write(table)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from regiontree.errors import StoreError
 from regiontree.forest.arrow import pyarrow
+from regiontree.forest.index import Index
 from regiontree.forest.parquet import GoneError, TableFile
 from regiontree.forest.row import Row
 from regiontree.forest.rows import Place, Rows, true_where
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["StoredRows"]
 
 _OPEN_FILES = 16
-_KEPT_GROUPS = 4
+_KEPT_GROUPS = 8
 
 Bools = NDArray[np.bool_]
 
@@ -36,47 +37,57 @@ class StoredRows(Rows):
     def __init__(self, store: Store) -> None:
         self.store = store
         self.address = store.address
+        self._pinned: Index | None = None
         self._open: OrderedDict[str, TableFile] = OrderedDict()
-        self._groups: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()
+        self._groups: OrderedDict[tuple[str, int, tuple[str, ...] | None], pa.Table] = OrderedDict()
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return StoredRows, (self.store,)
 
+    def pinned(self) -> StoredRows:
+        pinned = StoredRows(self.store)
+        pinned._pinned = self._index
+        return pinned
+
+    @property
+    def _index(self) -> Index:
+        return self._pinned or self.store.index
+
     @property
     def lengths(self) -> list[int]:
-        return [file.rows for file in self.store.index.files]
+        return [file.rows for file in self._index.files]
 
     @property
     def count(self) -> tuple[int, int]:
-        return self.store.index.count
+        return self._index.count
 
     @property
     def problems(self) -> dict[str, str]:
-        return self.store.problems
+        return self._index.problems
 
     def find(self, key: str) -> tuple[Place, bool] | None:
-        found = self.store.index.find([key])
+        found = self._index.find([key])
         if found.file[0] < 0:
             return None
         return (int(found.file[0]), int(found.row[0])), bool(found.failed[0])
 
     def shown(self, file: int) -> Bools:
-        index = self.store.index
-        mask = np.ones(index.files[file].rows, bool)
-        if file in index.repeated:
-            mask[index.repeated[file][0]] = False
+        mask = np.ones(self._index.files[file].rows, bool)
+        if file in self._index.repeated:
+            mask[self._index.repeated[file][0]] = False
         return mask
 
     def row(self, key: str) -> Row | None:
         for attempt in range(3):
-            found = self.find(key)
-            if found is None:
+            index = self._index  # another thread may refresh the store's
+            found = index.find([key])
+            if found.file[0] < 0:
                 return None
             try:
-                row = self._row_at(found[0])
+                row = row_of(*self.group(index.files[found.file[0]].name, int(found.row[0])))
             except GoneError:  # a compaction has put the row into another file
-                if attempt == 2:
+                if attempt == 2 or self._pinned is not None:
                     raise
                 self.store.refresh()
                 continue
@@ -87,19 +98,29 @@ class StoredRows(Rows):
             return row
         return None
 
-    def _row_at(self, place: Place) -> Row:
-        name = self.store.index.files[place[0]].name
+    def group(
+        self, name: str, row: int, columns: tuple[str, ...] | None = None
+    ) -> tuple[pa.Table, int]:
+        """The group that holds a row of a file, and the row's number in it.
+
+        The groups that were asked for last are kept. `columns` None: all columns.
+        """
         with self._lock:
             file = self._file(name)
-            group, row = file.place(place[1])
-            key = (name, group)
+            group, i = file.place(row)
+            key = (name, group, columns)
             if key not in self._groups:
-                self._groups[key] = file.group(group)
+                self._groups[key] = file.group(group, columns)
                 while len(self._groups) > _KEPT_GROUPS:
                     self._groups.popitem(last=False)
             self._groups.move_to_end(key)
-            table = self._groups[key]
-        return row_of(table, row)
+            return self._groups[key], i
+
+    def bounds(self, name: str, row: int) -> tuple[int, int]:
+        """The first row of the group that holds a row of a file, and the row after its last."""
+        with self._lock:
+            file = self._file(name)
+            return file.bounds[file.place(row)[0]]
 
     def _file(self, name: str) -> TableFile:
         if name not in self._open:
@@ -117,7 +138,7 @@ class StoredRows(Rows):
             yield start, table.column("id").to_pylist(), failed
 
     def rows(self, file: int, mask: Bools) -> Iterator[tuple[Row, bool]]:
-        opened = TableFile(self.store.folder, self.store.index.files[file].name)
+        opened = TableFile(self.store.folder, self._index.files[file].name)
         try:
             for group, (start, end) in enumerate(opened.bounds):
                 wanted = np.flatnonzero(mask[start:end]).tolist()
@@ -150,7 +171,7 @@ class StoredRows(Rows):
             yield start, table.to_pylist()
 
     def tables(self, file: int, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
-        opened = TableFile(self.store.folder, self.store.index.files[file].name)
+        opened = TableFile(self.store.folder, self._index.files[file].name)
         try:
             yield from opened.groups(columns)
         finally:
@@ -158,7 +179,7 @@ class StoredRows(Rows):
 
     def holds(self, file: int, condition: pc.Expression) -> Bools:
         """For which rows of a file an expression of pyarrow is true."""
-        name = self.store.index.files[file].name
+        name = self._index.files[file].name
         formats = pyarrow("pyarrow.dataset").ParquetFileFormat()
         with self.store.folder.open(name) as opened:
             scanner = formats.make_fragment(opened).scanner(

@@ -23,6 +23,7 @@ from regiontree.forest.row import Row
 from regiontree.forest.rows import Place, Rows, true_where
 from regiontree.forest.schema import SHORT, schema, table_of, texts_of_meta
 from regiontree.forest.sources import TREE_SUFFIX, tree_problem
+from regiontree.references.addresses import as_text
 from regiontree.system.lazy import lazy
 from regiontree.system.paths import files_below
 from regiontree.tree import RegionTree
@@ -63,7 +64,7 @@ class FolderRows(Rows):
         self._rows: list[dict[str, Any]] = []
         for file in files:
             if file.suffix.lower() == TREE_SUFFIX:
-                name = file.relative_to(folder).as_posix()
+                name = as_text(file.relative_to(folder).as_posix())
                 self._files.append(file)
                 self._rows.append(of_file.get(name, {"id": name[: -len(TREE_SUFFIX)]}))
         for row in recorded.values():
@@ -72,6 +73,9 @@ class FolderRows(Rows):
                 self._rows.append(row)
         if not self._files:
             raise StoreError(tree_problem(folder) or f"{folder}: holds no trees")
+
+    def pinned(self) -> FolderRows:
+        return self
 
     @property
     def lengths(self) -> list[int]:

@@ -12,7 +12,7 @@ from regiontree.errors import RegionTreeError, SourceError
 from regiontree.references.addresses import scheme_of, without_login
 from regiontree.system.paths import reason
 
-__all__ = ["PAUSES", "is_passing", "patiently", "said", "why_not"]
+__all__ = ["PAUSES", "is_passing", "patiently", "said", "why_not", "why_of"]
 
 PAUSES = (0.5, 1.0, 2.0)
 """Seconds before each further attempt, after faults that pass."""
@@ -56,23 +56,31 @@ def patiently(work: Callable[[], _T], address: str) -> _T:
     SourceError
         The work failed; the message names the address, says why and what to do.
     """
-    for pause in (*PAUSES, None):
+    attempts = 1
+    while True:
         try:
             return work()
         except RegionTreeError:
             raise
-        except (Exception, TimeoutError) as error:
-            if pause is None or not is_passing(error):
-                attempts = len(PAUSES) + 1 if pause is None and is_passing(error) else 1
+        except Exception as error:
+            if attempts > len(PAUSES) or not is_passing(error):
                 raise SourceError(said(address, why_not(error, address), attempts)) from error
-        time.sleep(pause)
-    raise AssertionError("unreachable")
+        time.sleep(PAUSES[attempts - 1])
+        attempts += 1
 
 
 def said(address: str, why: str, attempts: int = 1) -> str:
     """A sentence on an address, without the login that the address may hold."""
     often = f", after {attempts} attempts" if attempts > 1 else ""
     return without_login(f"{address}: {why}{often}")
+
+
+def why_of(error: SourceError, address: str) -> str:
+    """What an error says of an address, without the address that it begins with."""
+    text = str(error)
+    for start in (f"{address}: ", f"{address.rstrip('/')}: "):
+        text = text.removeprefix(without_login(start))
+    return text
 
 
 def is_passing(error: BaseException) -> bool:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from regiontree.references.addresses import clean
 from regiontree.references.findings import Findings
+from regiontree.references.items import Item, Options
 from regiontree.references.reference import Reference
 from regiontree.references.seen import Seen
-from regiontree.references.sources import Item, Options, items_of, roots_of
+from regiontree.references.sources import items_of, roots_of
 
 __all__ = ["Listing", "list_references"]
 
@@ -42,7 +43,7 @@ class Listing:
 
     def __iter__(self) -> Iterator[Reference]:
         self.found = found = Findings()
-        roots = roots_of(self._sources)
+        roots = roots_of(self._sources, self._options.suffixes)
         items = (
             item
             for source in self._sources
@@ -92,7 +93,9 @@ def list_references(
     Parameters
     ----------
     sources
-        Photographs, folders (searched to any depth) and glob patterns.
+        Photographs, folders (searched to any depth) and glob patterns; lists of addresses
+        (``.txt``, ``.lst``), tables of them (``.parquet``, ``.jsonl``, ``.ndjson``) and archives
+        (``.tar``). Each is a path or a URL. In a folder, only photographs are looked for.
     suffixes
         Lower-case suffixes with the dot. Only files with one of them are taken from folders and
         archives.

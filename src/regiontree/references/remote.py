@@ -28,13 +28,14 @@ __all__ = [
 ]
 
 SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https", "memory")
-"""Kinds of URLs that are read, beside ``file``. Others are refused: lists of strangers name them."""
+"""Kinds of URLs that are read, beside ``file``. A list of a stranger may name other kinds."""
 MOST_BYTES = 4 * 2**30
 """Files with more bytes are not read as a whole."""
 _EXTRAS = {"s3": "'regiontree[s3]'", "s3a": "'regiontree[s3]'", "gs": "gcsfs", "gcs": "gcsfs",
            "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}  # fmt: skip
 _DEEPEST = 64  # levels of folders: pages of a web server may link to themselves for ever
 _PIECE = 2**20
+_PAGE = 1000  # names that S3 lists at once, the most it does
 
 
 class NoRangesError(SourceError):
@@ -84,7 +85,7 @@ def _place(kind: Any, address: str) -> _Place:
 
 
 def read_part(address: str, start: int | None = None, length: int = MOST_BYTES) -> bytes:
-    """`length` bytes of a file from byte `start`, fewer at its end; without `start`, the whole file.
+    """`length` bytes of a file from byte `start`, fewer at its end. Without `start`: all bytes.
 
     Raises
     ------
@@ -162,9 +163,9 @@ async def _http_get(place: _Place, start: int | None, length: int) -> tuple[byte
             return b"", _total(answer)
         answer.raise_for_status()
         whole = answer.content_length
-        if start is not None and answer.status != 206:
-            if start > 0 or whole is None or whole > length:
-                raise NoRangesError(said(place.address, "the server sends no parts of files"))
+        is_whole = start == 0 and whole is not None and whole <= length
+        if not (start is None or answer.status == 206 or is_whole):
+            raise NoRangesError(said(place.address, "the server sends no parts of files"))
         _check_size(place.address, whole or 0)
         data = bytearray()
         async for piece in answer.content.iter_chunked(_PIECE):
@@ -206,7 +207,7 @@ def files_in(folder: str) -> Iterator[str]:
 def _s3_keys(place: _Place) -> Iterator[str]:
     bucket, _, key = place.path.partition("/")
     prefix = f"{key.rstrip('/')}/" if key else ""
-    options: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix}
+    options: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": _PAGE}
     while True:
         call = partial(place.system.call_s3, "list_objects_v2", **options)
         page = patiently(call, place.address)
@@ -232,7 +233,7 @@ def _walk(place: _Place) -> Iterator[str]:
         for entry in entries:
             name = posixpath.basename(entry["name"].rstrip("/"))
             direct = entry["name"].rstrip("/").rpartition("/")[0] == folder
-            if name and direct and "?" not in name and "#" not in name:
+            if name and direct and not (place.is_http and ("?" in name or "#" in name)):
                 kinds[name] = entry["type"] == "directory"
         files = sorted(name for name, is_folder in kinds.items() if not is_folder)
         yield from (below + name for name in files)
@@ -246,6 +247,10 @@ def glob_regex(pattern: str) -> re.Pattern[str]:
     >>> bool(glob_regex("*/a?.jpg").fullmatch("b/a1.jpg")), bool(glob_regex("*").fullmatch("a/b"))
     (True, False)
     """
-    from fsspec.utils import glob_translate
-
+    try:
+        from fsspec.utils import glob_translate
+    except ImportError as error:
+        raise MissingExtraError(
+            "patterns of URLs need fsspec: pip install 'regiontree[store]'"
+        ) from error
     return re.compile(glob_translate(pattern))
