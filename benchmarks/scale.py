@@ -72,9 +72,11 @@ def main() -> None:
         print(f"Made {options.photos} photographs in {time.perf_counter() - start:.0f} s\n")
         for engine in options.engines:
             store = Path(scratch, engine)
-            command = [sys.executable, "-m", "regiontree", "segment",
-                       str(Path(scratch, "photographs", "*.tar")), "-o", str(store),
-                       "--engine", engine, "--workers", str(options.workers), *SETTINGS]  # fmt: skip
+            photographs = str(Path(scratch, "photographs", "*.tar"))
+            command = [
+                *(sys.executable, "-m", "regiontree", "segment", photographs, "-o", str(store)),
+                *("--engine", engine, "--workers", str(options.workers), *SETTINGS),
+            ]
             course = list(_course(command, site, store, options.photos))
             seconds = course[-1][0]
             assert course[-1][1] == options.photos, f"{engine}: rows are missing"
