@@ -215,6 +215,13 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "after_images_per_minute:.0f", "speed_ratio",
     ],
     "checkouts-scores": ["preset", "data_set", "images", "way", *_BORDERS],
+    "scale": [
+        "engine", "photographs", "time_seconds", "images_per_minute:.0f", "memory_megabytes",
+        "again_seconds", "again_megabytes", "bytes_per_photograph:.0f",
+    ],
+    "scale-course": [
+        "engine", "quarter", "rows", "images_per_minute:.0f", "memory_megabytes",
+    ],
     "startup-first": ["part", "first_seconds", "later_seconds"],
     "many": [
         "trees", "workers", "images_per_minute:.0f", "network_busy_percent:.0f",
