@@ -61,7 +61,7 @@ def compact(
     shard_bytes
         As :data:`SHARD_BYTES`.
     check
-        Called between groups of rows. It may raise an exception, which ends the work.
+        Called before what others see is changed. It may raise an exception, which ends the work.
     """
     finish(folder)
     index = Index(folder, living_files(folder))
@@ -137,6 +137,7 @@ def _step(
         names = {kind: naming.shard for kind, naming in namings.items() if naming.rows}
         new = {kind: name for kind, name in names.items() if name not in number}
         replaced = [file.name for file in chosen if file.name not in names.values()]
+        check()
         write_journal(folder, Journal(list(new.values()), replaced))
         for kind, name in new.items():
             with folder.writing(name) as target:
@@ -144,13 +145,13 @@ def _step(
                 for one in inputs:
                     for table in _kept_rows(folder, one, kind):
                         writer.write(table)
-                        check()
                 writer.close()
     except _UnreadableError as error:
         finish(folder)
         if not _put_aside(folder, error.file):
             raise
         return []
+    check()
     write_journal(folder, Journal(list(new.values()), replaced, is_done=True))
     finish(folder)
     return list(new.values())

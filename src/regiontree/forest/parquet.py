@@ -140,7 +140,7 @@ class TableFile:
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Some columns of all rows."""
         with self._naming():
-            return self._parquet.read(list(names), use_threads=False)
+            return _valid(self._parquet.read(list(names), use_threads=False))
 
     def groups(self, names: Sequence[str] | None = None) -> Iterator[tuple[int, pa.Table]]:
         """The first row of each group, and the group's table, in order."""
@@ -151,7 +151,7 @@ class TableFile:
         """The table of one group of rows."""
         with self._naming():
             columns = None if names is None else list(names)
-            return self._parquet.read_row_group(group, columns, use_threads=False)
+            return _valid(self._parquet.read_row_group(group, columns, use_threads=False))
 
     def place(self, row: int) -> tuple[int, int]:
         """The group that holds a row, and the row's number in it."""
@@ -168,7 +168,9 @@ class TableFile:
         try:
             yield
         except FileNotFoundError as error:
-            raise GoneError(f"{self.name}: is not there") from error
+            raise GoneError(
+                f"{self.name}: is not there; if a command writes to the store, try again"
+            ) from error
         except PermissionError as error:
             raise StoreError(f"{self.name}: cannot be read ({error.strerror or error})") from error
         except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
@@ -176,3 +178,9 @@ class TableFile:
                 raise
             said = plain_reason(error)
             raise DamagedError(f"{self.name}: damaged or not of a store ({said})") from error
+
+
+def _valid(table: pa.Table) -> pa.Table:
+    """A table whose texts are UTF-8 and whose lists lie within their values."""
+    table.validate(full=True)
+    return table

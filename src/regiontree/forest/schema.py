@@ -127,13 +127,17 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
     Raises
     ------
     StoreError
-        A row has both a tree and an error, or neither.
+        A row has both a tree and an error, or neither; or a text is none, such as the name of a
+        file that is not UTF-8.
     """
     pa = pyarrow()
     for row in rows:
         if (row.tree is None) == (row.error is None):
             has = "neither a tree nor" if row.tree is None else "both a tree and"
             raise StoreError(f"row {row.id[:200]!r} has {has} an error")
+        for text in (row.id, row.reference, row.error, row.notice, row.sha256):
+            if text is not None and not _is_text(text):
+                raise StoreError(f"row {row.id[:200]!r}: {text[:200]!r} is no text of Unicode")
     trees = [row.tree for row in rows]
     texts = [(None, None) if tree is None else texts_of_meta(tree.meta) for tree in trees]
     embeddings = [
@@ -163,6 +167,14 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
         for column, field in zip(columns.values(), schema(), strict=True)
     ]
     return pa.Table.from_arrays(arrays, schema=schema())
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def texts_of_meta(meta: Mapping[str, Any]) -> tuple[str, str | None]:
