@@ -75,6 +75,9 @@ class StoredRows(Rows):
             mask[self._index.repeated[file][0]] = False
         return mask
 
+    def may_fail(self, file: int) -> bool:
+        return self._index.files[file].failed > 0
+
     def row(self, key: str) -> Row | None:
         for attempt in range(3):
             index = self._index  # another thread may refresh the store's
