@@ -152,9 +152,13 @@ def _step(
             raise
         return []
     check()
-    write_journal(folder, Journal(list(new.values()), replaced, is_done=True))
-    finish(folder)
-    return list(new.values())
+    done = Journal(list(new.values()), replaced, is_done=True)
+    write_journal(folder, done)
+    for name in replaced:
+        folder.remove(name)
+    if read_journal(folder) == done:
+        remove_journal(folder)
+    return done.new
 
 
 class _UnreadableError(StoreError):

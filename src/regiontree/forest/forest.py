@@ -125,20 +125,20 @@ class Forest:
             yield row
 
     def rows_and_damage(
-        self, wanted: Callable[[list[str]], Bools] | None = None
+        self, wanted: Callable[[list[str], Bools], Bools] | None = None
     ) -> Iterator[tuple[Row, bool]]:
         """Rows as in :meth:`rows`, and whether what is stored of each is damaged.
 
         Parameters
         ----------
         wanted
-            Of some ids, which are read. None: all.
+            Of some ids, and which of them have no tree: which rows are read. None: all.
         """
         for file in self._files():
             mask = self._mask(file)
             if wanted is not None:
-                for start, ids, _ in self._rows.ids(file):
-                    mask[start : start + len(ids)] &= wanted(ids)
+                for start, ids, failed in self._rows.ids(file):
+                    mask[start : start + len(ids)] &= wanted(ids, failed)
             yield from self._rows.rows(file, mask)
 
     def records(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
