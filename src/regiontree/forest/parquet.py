@@ -7,12 +7,13 @@ readers know this encoding. ``docs/decisions/88-the-store.md`` has the sizes of 
 
 from __future__ import annotations
 
+import io
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from operator import itemgetter
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from regiontree.errors import StoreError
 from regiontree.forest.arrow import pyarrow
@@ -44,12 +45,14 @@ class GoneError(StoreError):
 class TableWriter:
     """Writes tables of rows to a file, one after the other, in groups of :data:`GROUP_BYTES`.
 
-    It holds one group and the last table. :meth:`close` writes the end of the file.
+    It holds one group and the last table. It is a context: at the end of the block, it writes the
+    end of the file. After an error, it writes nothing more.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
+        self._sink = _Sink(file)
         self._writer: pq.ParquetWriter = pyarrow("pyarrow.parquet").ParquetWriter(
-            file,
+            self._sink,
             schema(),
             compression={name: "none" if name == "labels" else "zstd" for name in _leaves()},
             compression_level={name: 1 for name in _leaves() if name != "labels"},
@@ -68,10 +71,17 @@ class TableWriter:
         if self._bytes >= GROUP_BYTES:
             self._write_groups(last=False)
 
-    def close(self) -> None:
-        """Write what is left, and the end of the file. The file itself stays open."""
-        self._write_groups(last=True)
-        self._writer.close()
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._write_groups(last=True)
+                self._writer.close()
+        finally:
+            self._sink.is_open = False
+            self._writer.close()  # pyarrow's writer would write when it is deleted
 
     def _write_groups(self, *, last: bool) -> None:
         if not self._waiting:
@@ -85,6 +95,20 @@ class TableWriter:
         rest = table.slice(end)
         self._waiting = [rest] if len(rest) else []
         self._bytes = rest.nbytes
+
+
+class _Sink(io.RawIOBase):
+    """A file to write to, until it is closed. Then what is written is lost."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.is_open = True
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._file.write(data) if self.is_open else len(data)
 
 
 def _leaves() -> list[str]:

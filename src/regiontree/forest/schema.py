@@ -277,7 +277,8 @@ def _embedding_of(numbers: NDArray[Any] | None, dim: int | None) -> NDArray[np.f
         return None
     if dim is None or dim < 1 or len(numbers) % dim:
         raise StoreError(f"its embeddings are {len(numbers)} numbers, not rows of {dim}")
-    half = numbers.astype(np.float16)
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is found next
+        half = numbers.astype(np.float16)
     if not np.array_equal(half, numbers):
         raise StoreError("its embeddings are not numbers of half precision")
     return half.reshape(-1, dim)

@@ -197,10 +197,8 @@ class Store:
         if not len(table):
             raise StoreError("a part needs at least one row")
         name = Naming(self.record["settings"]).add(table).part
-        with self.folder.writing(name) as file:
-            writer = TableWriter(file)
+        with self.folder.writing(name) as file, TableWriter(file) as writer:
             writer.write(table)
-            writer.close()
         self._index = None
         return name
 
