@@ -237,13 +237,11 @@ def generate(folder: str, rows: int, shard_rows: int) -> dict[str, Any]:
     for start in range(0, rows, shard_rows):
         end = min(start + shard_rows, rows)
         name = f"shard-{start:016x}.parquet"
-        with store.folder.writing(name) as file:
-            writer = TableWriter(file)
+        with store.folder.writing(name) as file, TableWriter(file) as writer:
             for first in range(start, end, 1000):
                 ids = generated_ids(first, min(first + 1000, end))
                 part = table.slice(0, len(ids))
                 writer.write(part.set_column(0, part.schema.field(0), ids))
-            writer.close()
     start_time = time.process_time()
     store.index.keep()
     return {"index": time.process_time() - start_time}
