@@ -127,6 +127,7 @@ class Listed:
 
     def __init__(self, references: list[Reference], problems: dict[str, str] | None = None) -> None:
         self.references, self.problems = references, problems or {}
+        self.problem_count = len(self.problems)
 
     def __iter__(self) -> Iterator[Reference]:
         return iter(self.references)

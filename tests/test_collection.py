@@ -34,12 +34,15 @@ from crowd import (
     tree_facts,
 )
 from PIL import Image
+from test_crew import process as crew_member
 from test_workers import wait_for
+from torch.distributed import HashStore
 from typer.testing import CliRunner, Result
 
 from regiontree import Forest, RegionParser, RegionTree
 from regiontree.cli import app
 from regiontree.engines import pool
+from regiontree.engines.alike import Alike
 from regiontree.engines.batch import plan, segment
 from regiontree.engines.collection import segment_collection, settings_record
 from regiontree.engines.engine import LARGEST, EngineOptions, Status, cut
@@ -201,6 +204,15 @@ def test_references_are_read_as_they_are_needed():
             number += 1
 
     assert len(list(islice(cut(endless()), 1000))) == 1000
+
+
+def test_processes_that_were_started_alike_share_batches(parser):
+    tickets = HashStore()
+    batches = list(cut(names(200)))
+    alike = [Alike(EngineOptions(parser, None, more={"crew": crew_member(tickets)})) for _ in "ab"]
+    first, second = (one.share(batches) for one in alike)
+    taken = [next(first), next(second), next(second), *first, *second]
+    assert sorted(taken, key=batches.index) == batches
 
 
 # -- a collection ---------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from regiontree.engines.torchrun import Torchrun
 def process(store: dist.Store) -> Torchrun:
     """One process of a group, as far as tickets go."""
     one = Torchrun.__new__(Torchrun)
-    one._tickets, one._runs = store, 0
+    one._tickets, one._runs, one.rank = store, 0, 0
     return one
 
 

@@ -19,6 +19,7 @@ from regiontree import RegionParser
 from regiontree.engines.collection import segment_collection, settings_record
 from regiontree.engines.engine import EngineOptions
 from regiontree.engines.process import decoded, features
+from regiontree.engines.raycluster import quiet
 from regiontree.engines.raystages import _staged, _staged_table, references_table
 from regiontree.errors import RegionTreeError, SettingsError, StoreError
 from regiontree.forest.store import open_store
@@ -115,7 +116,9 @@ def test_the_stages_are_placed_as_the_page_says(node, crowd, tmp_path):
 
     parser = make_parser()
     engine = RayEngine(EngineOptions(parser, open_store(tmp_path / "s", settings_record(parser))))
-    stage = engine._stages([references_table(references(crowd[0]))])._logical_plan.dag
+    with quiet(engine.ray):
+        stages = engine._stages([references_table(references(crowd[0]))])
+    stage = stages._logical_plan.dag
     found = []
     while stage.input_dependencies:
         found.append((stage.name, stage.compute, stage.ray_remote_args["num_cpus"]))

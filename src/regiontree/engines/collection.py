@@ -38,6 +38,9 @@ class Listing(Protocol):
     @property
     def problems(self) -> dict[str, str]: ...
 
+    @property
+    def problem_count(self) -> int: ...
+
     def __iter__(self) -> Iterator[Reference]: ...
 
 
@@ -184,9 +187,10 @@ class _Run:
             lost = [Row(one.id, one.address, error=f"{one.id}: {_LOST}")
                     for one in self.given.values()]  # fmt: skip
             self._count(written(lost, self.store, [0.0] * len(lost)))
-        for name, error in listing.problems.items():
-            if self.engine.is_first:
+        if self.engine.is_first:  # which of all processes meets the same problems
+            for name, error in listing.problems.items():
                 self.summary.fail(name, f"{name}: {error}")
+            self.summary.failed += listing.problem_count - len(listing.problems)
         self._add_up()
         if self.engine.is_first:
             self.store.compact(final=True)

@@ -227,6 +227,10 @@ class _Begun:
     def problems(self) -> dict[str, str]:
         return self.listing.problems
 
+    @property
+    def problem_count(self) -> int:
+        return self.listing.problem_count
+
     def __iter__(self) -> Iterator[Reference]:
         return chain([self._first], self._coming)
 
