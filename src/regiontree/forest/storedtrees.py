@@ -132,9 +132,7 @@ class StoredTree:
         table, i = self.trees.group_of(self)
         state = hashlib.sha256()
         for name in table.column_names:
-            scalar = table.column(name)[i]
-            values = getattr(scalar, "values", None)  # of a list
-            held = repr(scalar.as_py()).encode() if values is None else values.to_numpy().tobytes()
+            held = _bytes_of(table.column(name)[i])
             state.update(f"{name} {len(held)} ".encode())
             state.update(held)
         return state.hexdigest()
@@ -159,6 +157,19 @@ class StoredTree:
     def below(self, meta: Mapping[str, Any]) -> str:
         """The id without the steps upwards."""
         return "/".join(part for part in self.id.split("/") if part not in ("", ".", ".."))
+
+
+def _bytes_of(scalar: Any) -> bytes:
+    """What an entry of a column holds: bytes, a text, a number or a list of numbers."""
+    values = getattr(scalar, "values", None)
+    if values is None:  # no list, or none in this row
+        held = scalar.as_py()
+        return held if isinstance(held, bytes) else repr(held).encode("utf-8", "surrogatepass")
+    buffer, width = values.buffers()[1], values.type.bit_width // 8
+    if buffer is None:
+        return b""
+    numbers: bytes = buffer.slice(values.offset * width, len(values) * width).to_pybytes()
+    return numbers
 
 
 class StoredTrees(Sequence[StoredTree]):
