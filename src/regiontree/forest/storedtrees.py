@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from pathlib import Path
@@ -226,8 +226,12 @@ class StoredTrees(Sequence[StoredTree]):
         if self._one is not None:
             yield self._one
             return
-        for name, mask in zip(self._names, self._shown, strict=True):
-            start = 0
+        yield from self._in_files(range(len(self._names)))
+
+    def _in_files(self, files: Iterable[int]) -> Iterator[StoredTree]:
+        """The rows of some files."""
+        for file in files:
+            name, mask, start = self._names[file], self._shown[file], 0
             while start < len(mask):
                 start, stop = self._rows.bounds(name, start)
                 yield from self._of_group(name, start, np.flatnonzero(mask[start:stop]).tolist())
@@ -313,11 +317,17 @@ class StoredTrees(Sequence[StoredTree]):
         count = self._rows.count[1] if self._one is None else int(self._one.error is not None)
         if not count:
             return None
-        failed = (tree for tree in self if tree.error is not None)
+        rows: Iterable[StoredTree] = [self._one] if self._one is not None else self._with_failures()
+        failed = (tree for tree in rows if tree.error is not None)
         some = "; ".join(f"{tree.id} ({tree.error})" for tree in islice(failed, _SOME))
         more = f"; and {count - _SOME:,} more" if count > _SOME else ""
-        rows = "1 row has" if count == 1 else f"{count:,} rows have"
-        return f"{self.address}: {rows} no tree: {some}{more}"
+        which = "1 row has" if count == 1 else f"{count:,} rows have"
+        return f"{self.address}: {which} no tree: {some}{more}"
+
+    def _with_failures(self) -> Iterator[StoredTree]:
+        """The rows of the files that have a row without a tree."""
+        failed = {file.name for file in self._rows.store.index.files if file.failed}
+        yield from self._in_files(i for i, name in enumerate(self._names) if name in failed)
 
 
 def store_of(given: str | Path, id: str | None = None) -> StoredTrees | None:
