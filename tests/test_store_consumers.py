@@ -301,8 +301,11 @@ def test_a_photograph_at_an_address_is_read_when_it_is_needed(tmp_path, rows, mo
     pytest.importorskip("fsspec")
     pytest.importorskip("aiohttp")
 
+    is_gone = False
+
     def answer(request: Any) -> None:
-        request.send(206, (tmp_path / "photos" / unquote(request.path[1:])).read_bytes())
+        data = (tmp_path / "photos" / unquote(request.path[1:])).read_bytes()
+        request.send(404) if is_gone else request.send(206, data)
 
     with serving(answer) as url:
         there = [replace(row, reference=f"{url}/{row.id}") for row in rows[:2]]
@@ -315,7 +318,8 @@ def test_a_photograph_at_an_address_is_read_when_it_is_needed(tmp_path, rows, mo
         assert source.picture().shape == (20, 31, 3)
         photograph(tmp_path / "photos/sub/b.png", seed=99)
         assert "has changed since" in str(open_source(row).notice)
-    gone = open_source(row)
+        is_gone = True
+        gone = open_source(row)
     assert gone.photo is None
     assert str(gone.notice).startswith("The photograph b.png cannot be read (")
     assert url not in str(gone.notice)

@@ -215,6 +215,19 @@ def test_a_store_beside_photographs_and_trees(store, rows, tmp_path, monkeypatch
     assert given["title"] == "STORE"
 
 
+def test_a_damaged_file_is_named_and_the_rest_is_shown(store, serve, capsys):
+    shard = max(store.glob("*.parquet"), key=lambda file: file.stat().st_size)
+    shard.write_bytes(shard.read_bytes()[:-100])
+    inputs = shown(store)
+    inputs.tell()
+    assert f"{shard}: damaged or not of a store" in capsys.readouterr().err
+    assert 0 < len(inputs.rows) < len(IDS)
+    site = serve(inputs)
+    statuses = {row.error: site.get(f"{i}/").status for i, row in enumerate(inputs.rows)}
+    assert statuses.pop(None) == 200
+    assert set(statuses.values()) <= {500}
+
+
 def test_a_store_without_rows(tmp_path):
     open_store(tmp_path / "EMPTY", {})
     with pytest.raises(ViewError, match="nothing to show"):

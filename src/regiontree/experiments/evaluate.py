@@ -89,7 +89,7 @@ def _find_trees(
     problems: list[str] = []
     others, stores = split_stores(paths)
     for store in stores:
-        problems += [f"{name}: {said}" for name, said in store.problems.items()]
+        problems += store.problems.values()
         for row in store:
             if names is None or row.name in names:
                 found[str(row)] = _Tree(row, row.id, (f"/{row.id}", f"/{row.reference}"))

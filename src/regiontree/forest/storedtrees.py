@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from pathlib import Path
@@ -132,9 +132,7 @@ class StoredTree:
         table, i = self.trees.group_of(self)
         state = hashlib.sha256()
         for name in table.column_names:
-            scalar = table.column(name)[i]
-            values = getattr(scalar, "values", None)  # of a list
-            held = repr(scalar.as_py()).encode() if values is None else values.to_numpy().tobytes()
+            held = _bytes_of(table.column(name)[i])
             state.update(f"{name} {len(held)} ".encode())
             state.update(held)
         return state.hexdigest()
@@ -159,6 +157,19 @@ class StoredTree:
     def below(self, meta: Mapping[str, Any]) -> str:
         """The id without the steps upwards."""
         return "/".join(part for part in self.id.split("/") if part not in ("", ".", ".."))
+
+
+def _bytes_of(scalar: Any) -> bytes:
+    """What an entry of a column holds: bytes, a text, a number or a list of numbers."""
+    values = getattr(scalar, "values", None)
+    if values is None:  # no list, or none in this row
+        held = scalar.as_py()
+        return held if isinstance(held, bytes) else repr(held).encode("utf-8", "surrogatepass")
+    buffer, width = values.buffers()[1], values.type.bit_width // 8
+    if buffer is None:
+        return b""
+    numbers: bytes = buffer.slice(values.offset * width, len(values) * width).to_pybytes()
+    return numbers
 
 
 class StoredTrees(Sequence[StoredTree]):
@@ -215,8 +226,12 @@ class StoredTrees(Sequence[StoredTree]):
         if self._one is not None:
             yield self._one
             return
-        for name, mask in zip(self._names, self._shown, strict=True):
-            start = 0
+        yield from self._in_files(range(len(self._names)))
+
+    def _in_files(self, files: Iterable[int]) -> Iterator[StoredTree]:
+        """The rows of some files."""
+        for file in files:
+            name, mask, start = self._names[file], self._shown[file], 0
             while start < len(mask):
                 start, stop = self._rows.bounds(name, start)
                 yield from self._of_group(name, start, np.flatnonzero(mask[start:stop]).tolist())
@@ -302,11 +317,17 @@ class StoredTrees(Sequence[StoredTree]):
         count = self._rows.count[1] if self._one is None else int(self._one.error is not None)
         if not count:
             return None
-        failed = (tree for tree in self if tree.error is not None)
+        rows: Iterable[StoredTree] = [self._one] if self._one is not None else self._with_failures()
+        failed = (tree for tree in rows if tree.error is not None)
         some = "; ".join(f"{tree.id} ({tree.error})" for tree in islice(failed, _SOME))
         more = f"; and {count - _SOME:,} more" if count > _SOME else ""
-        rows = "1 row has" if count == 1 else f"{count:,} rows have"
-        return f"{self.address}: {rows} no tree: {some}{more}"
+        which = "1 row has" if count == 1 else f"{count:,} rows have"
+        return f"{self.address}: {which} no tree: {some}{more}"
+
+    def _with_failures(self) -> Iterator[StoredTree]:
+        """The rows of the files that have a row without a tree."""
+        failed = {file.name for file in self._rows.store.index.files if file.failed}
+        yield from self._in_files(i for i, name in enumerate(self._names) if name in failed)
 
 
 def store_of(given: str | Path, id: str | None = None) -> StoredTrees | None:

@@ -97,7 +97,9 @@ class Inputs:
         if searched.left_out_text:
             say(searched.left_out_text)
         inputs.failed += [f"{file}: {said}" for file, said in problems.items() if said]
-        inputs.failed += [said for store in stores if (said := store.errors_text())]
+        for store in stores:
+            inputs.failed += store.problems.values()
+            inputs.failed += [said] if (said := store.errors_text()) else []
         with progress_bar("reading", len(trees)) as bar:
             for tree in (file for file in files if file in trees):
                 inputs._open(tree, tree)
