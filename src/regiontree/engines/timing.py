@@ -349,8 +349,10 @@ def _compaction(store: Path) -> float:
 
 def operations(parser: RegionParser, seen: Sequence[Seen]) -> float:
     """Mean floating-point operations of the network for pictures; 0 if torch does not run it."""
+    network = parser.backbone
     counts = {
-        shape: count_operations(parser.backbone, _blank(shape, parser)) for shape in set(seen)
+        shape: count_operations(network, _blank(shape, parser).to(network.device))
+        for shape in set(seen)
     }
     return sum(counts[shape] for shape in seen) / max(1, len(seen))
 
