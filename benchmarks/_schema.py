@@ -215,6 +215,11 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "after_images_per_minute:.0f", "speed_ratio",
     ],
     "checkouts-scores": ["preset", "data_set", "images", "way", *_BORDERS],
+    "sizes": [
+        "photographs", "core_hours:.1f", "days_on_64_cores:.1f", "photographs_gigabytes:.1f",
+        "trees_gigabytes:.1f", "trees_without_embeddings_gigabytes:.1f", "shards:.0f",
+        "index_gigabytes:.3f", "listing_minutes:.1f",
+    ],
     "scale": [
         "engine", "photographs", "time_seconds", "images_per_minute:.0f", "memory_megabytes",
         "again_seconds", "again_megabytes", "bytes_per_photograph:.0f",
