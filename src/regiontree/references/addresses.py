@@ -70,16 +70,22 @@ def address_of(path: str) -> str:
     try:
         path.encode()
     except UnicodeEncodeError:
-        return "file://" + quote(os.fsencode(os.path.abspath(path)))
+        try:
+            return "file://" + quote(os.fsencode(os.path.abspath(path)))
+        except UnicodeEncodeError:  # no file has such a name
+            return as_text(path)
     return path
 
 
 def as_text(name: str) -> str:
-    """The name of a file with ``\\xff`` for each byte that is not UTF-8."""
+    """A name with ``\\xff`` for each byte that is not UTF-8, ``\\ud800`` for half a character."""
     try:
         name.encode()
     except UnicodeEncodeError:
-        return os.fsencode(name).decode(errors="backslashreplace")
+        try:
+            return os.fsencode(name).decode(errors="backslashreplace")
+        except UnicodeEncodeError:
+            return name.encode(errors="backslashreplace").decode()
     return name
 
 
