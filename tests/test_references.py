@@ -284,6 +284,12 @@ def test_lists_that_are_wrong_in_places(photos, content, said):
     assert listing.count == ("UTF-16" not in said)
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_a_list_that_names_no_photograph_is_told_of(tmp_path, name):
+    (tmp_path / name).write_text("\n\n")
+    assert ask(tmp_path / name).problems == {str(tmp_path / name): "names no photograph"}
+
+
 def test_a_text_among_photographs_is_no_list(photos):
     (photos / "n.txt").write_text("a/1.jpg")
     assert listed(photos / "*") == ["a.png", "b.jpg", "n.txt"]  # as a photograph, which fails
