@@ -17,6 +17,7 @@ __all__ = [
     "clean",
     "last_name",
     "local_path",
+    "printable",
     "scheme_of",
     "suffix_of",
     "without_login",
@@ -131,6 +132,15 @@ def beside(place: str, address: str) -> str:
         folder = folder.rpartition("/")[0]
         return f"{folder}/{address}"
     return os.path.abspath(os.path.join(os.path.dirname(local_path(place)), address))
+
+
+def printable(text: str) -> str:
+    """A text for a message: ``?`` for what a terminal would take for a command.
+
+    >>> printable("a\\x1bb\\n")
+    'a?b?'
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in as_text(text))
 
 
 def without_login(text: str) -> str:

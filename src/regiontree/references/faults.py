@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from regiontree.errors import RegionTreeError, SourceError
-from regiontree.references.addresses import scheme_of, without_login
+from regiontree.references.addresses import printable, scheme_of, without_login
 from regiontree.system.paths import reason
 
 __all__ = ["PAUSES", "is_passing", "patiently", "said", "why_not", "why_of", "words_of"]
@@ -71,14 +71,14 @@ def patiently(work: Callable[[], _T], address: str) -> _T:
 def said(address: str, why: str, attempts: int = 1) -> str:
     """A sentence on an address, without the login that the address may hold."""
     often = f", after {attempts} attempts" if attempts > 1 else ""
-    return without_login(f"{address}: {why}{often}")
+    return printable(without_login(f"{address}: {why}{often}"))
 
 
 def why_of(error: SourceError, address: str) -> str:
     """What an error says of an address, without the address that it begins with."""
     text = str(error)
     for start in (f"{address}: ", f"{address.rstrip('/')}: "):
-        text = text.removeprefix(without_login(start))
+        text = text.removeprefix(printable(without_login(start)))
     return text
 
 
@@ -154,7 +154,8 @@ def words_of(error: BaseException) -> str:
     >>> words_of(ValueError("no\\n such\\x0f file."))
     ' (no such? file)'
     """
+    if isinstance(error, UnicodeError):
+        return " (text that is not UTF-8)"
     words = reason(error) if isinstance(error, OSError | ValueError) else str(error)
     words = " ".join((words or type(error).__name__).split()).rstrip(".")
-    words = "".join(letter if letter.isprintable() else "?" for letter in words[:300])
-    return f" ({words}{'...' if len(words) == 300 else ''})"
+    return f" ({printable(words[:300])}{'...' if len(words) > 300 else ''})"
