@@ -35,6 +35,7 @@ from crowd import (
 )
 from PIL import Image
 from test_crew import process as crew_member
+from test_references_remote import s3, s3_server  # noqa: F401
 from test_workers import wait_for
 from torch.distributed import HashStore
 from typer.testing import CliRunner, Result
@@ -440,6 +441,24 @@ def test_inputs_that_need_a_store_get_one(crowd, tmp_path, kind):
     assert [row[2][:6] for row in found] == [row[2][:6] for row in expected[: len(files)]]
     if options:
         assert [row[0] for row in found] == ids
+
+
+def test_an_object_store_gives_photographs_and_takes_trees(crowd, s3, site):  # noqa: F811
+    photos, expected = crowd
+    for i in range(9):
+        name = f"{i:03}.png"
+        s3.put_object(Bucket="photos", Key=f"in/{name}", Body=(photos / name).read_bytes())
+    for _ in range(2):
+        done = called("s3://photos/in", "-o", "s3://photos/trees", "--workers", 1, "--json")
+        assert done.exit_code == 1, done.stderr  # one is broken
+    said = json.loads(done.stdout)
+    assert (said["done"], said["skipped"], said["failed"]) == (0, 8, 1)
+    found = rows_of(open_store("s3://photos/trees", create=False))
+    assert [row[0] for row in found] == [row[0] for row in expected[:9]]
+    assert [row[5] for row in found] == [row[5] for row in expected[:9]]
+    assert [row[2] and row[2][:6] for row in found] == [
+        row[2] and row[2][:6] for row in expected[:9]
+    ]
 
 
 def test_a_store_has_one_record_of_settings(crowd, site, tmp_path):
