@@ -234,6 +234,11 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "masks_memory_megabytes", "masks_to_ours_ratio:.0f", "score_difference:.0e",
     ],
     "metrics-covering": ["leaves", "annotators", "time_milliseconds:.0f", "memory_megabytes"],
+    # listing.py
+    "listing": [
+        "source", "photographs", "time_seconds", "cpu_time_seconds",
+        "cpu_time_per_photograph_microseconds:.1f", "memory_megabytes",
+    ],
     "viewer": [
         "side_pixels", "nodes", "page_megabytes:.2f",
         "load_milliseconds:.0f", "load_95_milliseconds:.0f",

@@ -9,14 +9,16 @@ rows as a store has them.
 Question 3: how do opening, looking up and listing depend on the number of rows? A generated store
 of small rows (the trees repeat, the ids do not), read by a fresh process. Opening ends with the
 first tree. Then ids from anywhere are looked up one by one. Then all ids and as many unknown ones
-are asked for at once.
+are asked for at once. Shards have a million rows, as if rows were small; and once a thousand, about
+as many as real rows fit into one.
 
 Question 4: how much memory does a compaction take? Rows as large as real ones, in parts of 16, each
 number of rows in a fresh process: the most resident memory less what it held before.
 
     python benchmarks/store.py [--photos 40] [--rows 10000 1000000 10000000] [--large 200 800]
 
-It needs up to 4 GB in the folder of temporary files.
+All times are those of the processor, so that other programs count little. It needs up to 4 GB in
+the folder of temporary files.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ from regiontree.forest.row import Row
 from regiontree.forest.schema import table_of
 from regiontree.forest.store import Store, open_store
 
-ROWS_OF_A_SHARD = 1_000_000  # of the generated stores
+LARGE_SHARD, SMALL_SHARD = 1_000_000, 1_000  # rows of a shard of the generated stores
 LOOK_UPS = 200
 Labels = NDArray[np.int32]
 
@@ -235,13 +237,11 @@ def generate(folder: str, rows: int, shard_rows: int) -> dict[str, Any]:
     for start in range(0, rows, shard_rows):
         end = min(start + shard_rows, rows)
         name = f"shard-{start:016x}.parquet"
-        with store.folder.writing(name) as file:
-            writer = TableWriter(file)
+        with store.folder.writing(name) as file, TableWriter(file) as writer:
             for first in range(start, end, 1000):
                 ids = generated_ids(first, min(first + 1000, end))
                 part = table.slice(0, len(ids))
                 writer.write(part.set_column(0, part.schema.field(0), ids))
-            writer.close()
     start_time = time.process_time()
     store.index.keep()
     return {"index": time.process_time() - start_time}
@@ -250,7 +250,7 @@ def generate(folder: str, rows: int, shard_rows: int) -> dict[str, Any]:
 def read(folder: str, rows: int) -> dict[str, Any]:
     """Times of a fresh process with a generated store."""
     rng = np.random.default_rng(1)
-    wanted = generated_ids(0, rows).take(pa.array(rng.integers(0, rows, LOOK_UPS))).to_pylist()
+    wanted = [f"folder/photograph {i:09}.jpg" for i in rng.integers(0, rows, LOOK_UPS).tolist()]
     before = resident()
     start = time.process_time()
     forest = Forest(folder)
@@ -282,9 +282,10 @@ def read(folder: str, rows: int) -> dict[str, Any]:
     }
 
 
-def scale_rows(rows: list[int], shard_rows: int) -> list[list[object]]:
+def scale_rows(rows: list[int]) -> list[list[object]]:
+    """Large shards for each number of rows, then small ones for the largest number."""
     found: list[list[object]] = []
-    for n in rows:
+    for n, shard_rows in [*((n, LARGE_SHARD) for n in rows), (max(rows), SMALL_SHARD)]:
         with tempfile.TemporaryDirectory() as folder:
             made = run_child(__file__, "generate", folder=folder, rows=n, shard_rows=shard_rows)
             one = run_child(__file__, "read", folder=folder, rows=n)
@@ -353,7 +354,6 @@ def main() -> None:
     options = arguments(__doc__)
     options.add_argument("--photos", type=int, default=40)
     options.add_argument("--rows", type=int, nargs="*", default=[10_000, 1_000_000, 10_000_000])
-    options.add_argument("--shard-rows", type=int, default=ROWS_OF_A_SHARD)
     options.add_argument("--large", type=int, nargs="*", default=[200, 800])
     given = options.parse_args()
     print_heading("store.py")
@@ -364,7 +364,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             print_results("store-size", size_rows(trees, Path(folder)), given.csv, "size")
     if given.rows:
-        print_results("store-rows", scale_rows(given.rows, given.shard_rows), given.csv, "rows")
+        print_results("store-rows", scale_rows(given.rows), given.csv, "rows")
     if given.large:
         print_results("store-compaction", compaction_rows(given.large), given.csv, "compaction")
     print_closing()

@@ -69,6 +69,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.answer(self)
 
+    do_HEAD = do_GET  # noqa: N815
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -93,15 +95,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if "Content_Length" not in headers:
             self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is no error."""
 
 
 @contextmanager
 def serving(answer: Callable[[_Handler], None]) -> Iterator[str]:
     """A web server on this machine; yields its address. `answer` answers each request."""
     handler = functools.partial(_Handler, answer)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

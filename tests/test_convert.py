@@ -160,6 +160,11 @@ def test_an_error_that_became_a_tree(tmp_path):
     result = convert(tmp_path / "STORE", tmp_path / "back")
     assert (result.done, result.skipped) == (1, 1)
     assert rows_equal(contents(tmp_path / "back")["a"], tree_row("a"))
+    other = open_store(tmp_path / "OTHER", SETTINGS)
+    other.add(table_of([failed_row("a"), failed_row("c")]))
+    result = convert(tmp_path / "back", tmp_path / "OTHER")
+    assert (result.done, result.skipped) == (2, 0)
+    assert list(Forest(tmp_path / "OTHER").errors()) == ["c"]
 
 
 def test_folders_are_forests_too(folder):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from sources import SUFFIXES, ask, listed, read
@@ -22,6 +24,7 @@ from regiontree.references.listing import list_references
 from regiontree.references.reading import read_bytes
 from regiontree.references.reference import Reference
 from regiontree.references.seen import Seen
+from regiontree.references.tables import USUAL_COLUMNS
 from regiontree.system.inputs import search
 
 
@@ -319,6 +322,16 @@ def test_json_lines(photos):
     assert listed(photos / "t.ndjson", id_column="n") == ["1", "2"]
 
 
+def test_the_column_of_addresses_is_the_first_of_the_usual_ones(tmp_path):
+    page = (ROOT / "docs/how-to/sources.md").read_text()
+    told = page.split("in small or capital letters: ")[1].split("\n- ")[0]
+    assert tuple(re.findall(r"`(\w+)`", told)) == USUAL_COLUMNS
+    for start in range(len(USUAL_COLUMNS)):
+        row = {name.upper(): name for name in reversed(USUAL_COLUMNS[start:])}
+        (tmp_path / "t.jsonl").write_text(json.dumps({**row, "other": "x"}))
+        assert listed(tmp_path / "t.jsonl") == [USUAL_COLUMNS[start]]
+
+
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
 @pytest.mark.parametrize(
     ("options", "said"),
@@ -370,6 +383,13 @@ def test_a_part_that_is_not_there_any_more(photos):
     reference = Reference("x", str(photos / "b.jpg"), "b.jpg", 2, 100)
     with pytest.raises(SourceError, match=r"has 3 of its 100 bytes from byte 2"):
         read_bytes(reference)
+
+
+def test_a_file_of_more_than_4_gib_is_refused(tmp_path):
+    with open(tmp_path / "large.jpg", "wb") as file:
+        file.truncate(4 * 2**30 + 1)
+    (said,) = read(tmp_path).values()
+    assert said.endswith("large.jpg: has more than 4,294,967,296 bytes; make a smaller copy")
 
 
 def test_folders_and_missing_files_are_not_read(photos):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -122,11 +123,9 @@ def test_damage_raises_a_clear_error_or_none(at, value, length):
     data = bytearray(tar_of({f"{'n' * 150}{name}": data for name, data in PHOTOS.items()}))
     data[at % len(data)] = value
     data = data[: max(1, length % (2 * len(data)))]
-    try:
+    with suppress(SourceError):
         for member in members_of(io.BytesIO(data)):
             assert 0 <= member.offset <= member.offset + member.length <= len(data)
-    except SourceError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize(

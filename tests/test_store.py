@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -30,7 +33,7 @@ from regiontree.forest.labelmap import label_map, png_of  # noqa: E402
 from regiontree.forest.layout import living_files  # noqa: E402
 from regiontree.forest.row import Row  # noqa: E402
 from regiontree.forest.schema import row_of, schema, table_of  # noqa: E402
-from regiontree.forest.store import is_store, open_store  # noqa: E402
+from regiontree.forest.store import Store, is_store, open_store  # noqa: E402
 
 
 def keys(n: int) -> list[str]:
@@ -94,6 +97,14 @@ def test_a_row_has_a_tree_or_an_error():
         table_of([Row("a", "b")])
     with pytest.raises(StoreError, match="both a tree and an error"):
         table_of([Row("a", "b", hand_tree(), error="x")])
+
+
+def test_names_that_are_no_text(tmp_path):
+    with pytest.raises(StoreError, match="is no text of Unicode"):
+        table_of([tree_row("a"), replace(tree_row("b"), reference="/photos/\udcff.jpg")])
+    store = open_store(tmp_path / "s")
+    store.add(table_of([tree_row("a")]))
+    assert "\udcff" not in Forest(store)
 
 
 # -- what a row from elsewhere may hold -----------------------------------------------------------
@@ -162,7 +173,9 @@ def test_a_store_holds_what_was_added(tmp_path):
         forest["other"]
 
 
-def test_known_ids(tmp_path):
+@pytest.mark.parametrize("at_once", [1, 2, 1 << 20])
+def test_known_ids(tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(index, "_AT_ONCE", at_once)
     store, rows = filled(tmp_path / "s")
     store.add(table_of([failed_row("bad")]))
     asked = ["none", rows[7].id, "bad", rows[0].id, rows[7].id]
@@ -252,6 +265,12 @@ def test_other_settings_are_refused(tmp_path):
 def test_other_stores_are_refused(tmp_path, text, said):
     (tmp_path / "_store.json").write_text(text)
     with pytest.raises(StoreError, match=said):
+        open_store(tmp_path)
+
+
+def test_a_folder_of_trees_becomes_no_store(tmp_path):
+    hand_tree().save(tmp_path / "a.npz")
+    with pytest.raises(StoreError, match=r"holds trees as files \(a.npz\)"):
         open_store(tmp_path)
 
 
@@ -462,6 +481,34 @@ def test_damaged_rows_of_a_shard_are_named_one_by_one(tmp_path):
         forest[bad]
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_damage_anywhere_is_a_store_error_or_none(tmp_path, seed):
+    store, _ = filled(tmp_path / "s", 6)
+    store.compact(final=True)
+    (shard,) = (tmp_path / "s").glob("*.parquet")
+    whole = shard.read_bytes()
+    rng = np.random.default_rng(seed)
+    named = 0
+    for _ in range(40):
+        data = bytearray(whole)
+        for _ in range(int(rng.integers(1, 4))):
+            start = int(rng.integers(0, len(data)))
+            length = int(rng.integers(1, 20))
+            data[start : start + length] = rng.bytes(len(data[start : start + length]))
+        shard.write_bytes(data[: int(rng.integers(0, len(data)))] if seed == 0 else data)
+        shutil.rmtree(tmp_path / "s" / "_index", ignore_errors=True)
+        forest = Forest(tmp_path / "s")
+        try:
+            rows = list(forest.rows())
+            forest.errors()
+            forest.table()
+        except StoreError as error:
+            rows = []
+            assert "damaged" in str(error)  # noqa: PT017
+        named += len(rows) < 6 or any(row.error for row in rows)
+    assert named > 10
+
+
 def test_a_journal_removes_no_other_file(tmp_path):
     store, _ = filled(tmp_path / "s", 4)
     (tmp_path / "precious.parquet").write_text("mine")
@@ -615,6 +662,41 @@ def test_one_compaction_at_a_time(tmp_path):
     (tmp_path / "s" / "_compacting.json").write_text(json.dumps({**sign, "renewed": time.time()}))
     with pytest.raises(StoreError, match="compacting"):
         store.compact(final=True)
+
+
+def test_a_compaction_that_was_taken_for_dead_changes_nothing(tmp_path):
+    """It finds another command's sign before it changes what others see."""
+    store, rows = filled(tmp_path / "s")
+    path = tmp_path / "s" / "_compacting.json"
+
+    class Slow(MortalFolder):
+        def writing(self, name):
+            if name.startswith("shard-"):
+                path.write_text(json.dumps({**json.loads(path.read_text()), "token": "another"}))
+            return super().writing(name)
+
+    slow = Store(Slow(tmp_path / "s"), store.record)
+    with pytest.raises(StoreError, match="another command has begun to write"):
+        slow.compact(final=True)
+    assert path.exists()  # it is the other's
+    path.unlink()
+    assert len(contents(store)) == len(rows)
+    store.compact(final=True)
+    assert len(contents(store)) == len(rows)
+
+
+def test_a_full_disk_is_said_and_leaves_no_part(tmp_path, monkeypatch):
+    store, _ = filled(tmp_path / "s", 4)
+    before = living_files(store.folder)
+
+    def full(self, table):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("regiontree.forest.store.TableWriter.write", full)
+    with pytest.raises(StoreError, match=r"part-\w+.parquet: cannot be written \(No space left"):
+        store.add(table_of([tree_row("b")]))
+    assert living_files(store.folder) == before
+    assert [p for p in (tmp_path / "s" / "_parts").iterdir() if p.suffix == ".tmp"] == []
 
 
 # -- the forest -----------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ __all__ = ["index_page", "page_name", "pages", "room_page"]
 # The order of the pages: first what users call, then along the path of a photograph, then the rest.
 _ORDER = [
     "regiontree", "parser", "settings", "tree", "plot", "export", "metrics", "datasets",
-    "experiments", "forest", "images", "backbones", "spectral", "hierarchy", "refine", "display",
-    "viewer", "engines", "system", "errors", "cli",
+    "experiments", "forest", "references", "images", "backbones", "spectral", "hierarchy",
+    "refine", "display", "viewer", "engines", "system", "errors", "cli",
 ]  # fmt: skip
 
 # A module's own text, without what is in the module; its heading is the page's.

@@ -61,7 +61,7 @@ def compact(
     shard_bytes
         As :data:`SHARD_BYTES`.
     check
-        Called between groups of rows. It may raise an exception, which ends the work.
+        Called before what others see is changed. It may raise an exception, which ends the work.
     """
     finish(folder)
     index = Index(folder, living_files(folder))
@@ -125,35 +125,38 @@ def _step(
     number = {file.name: i for i, file in enumerate(index.files)}
     inputs = []
     try:
-        for file in chosen:
-            rows = _read(folder, file.name, ["id", "sha256", "error"])
+        for stored in chosen:
+            rows = _read(folder, stored.name, ["id", "sha256", "error"])
             best = index.find(rows.column("id"))
-            is_best = (best.file == number[file.name]) & (best.row == np.arange(len(rows)))
+            is_best = (best.file == number[stored.name]) & (best.row == np.arange(len(rows)))
             failed = rows.column("error").is_valid().to_numpy()
             kept = {"trees": is_best & ~failed, "failures": is_best & failed}
-            inputs.append(_Input(file.name, kept))
+            inputs.append(_Input(stored.name, kept))
             for kind in _KINDS:
                 namings[kind].add(rows.filter(kept[kind]))
         names = {kind: naming.shard for kind, naming in namings.items() if naming.rows}
         new = {kind: name for kind, name in names.items() if name not in number}
         replaced = [file.name for file in chosen if file.name not in names.values()]
+        check()
         write_journal(folder, Journal(list(new.values()), replaced))
         for kind, name in new.items():
-            with folder.writing(name) as target:
-                writer = TableWriter(target)
+            with folder.writing(name) as file, TableWriter(file) as writer:
                 for one in inputs:
                     for table in _kept_rows(folder, one, kind):
                         writer.write(table)
-                        check()
-                writer.close()
     except _UnreadableError as error:
         finish(folder)
         if not _put_aside(folder, error.file):
             raise
         return []
-    write_journal(folder, Journal(list(new.values()), replaced, is_done=True))
-    finish(folder)
-    return list(new.values())
+    check()
+    done = Journal(list(new.values()), replaced, is_done=True)
+    write_journal(folder, done)
+    for name in replaced:
+        folder.remove(name)
+    if read_journal(folder) == done:
+        remove_journal(folder)
+    return done.new
 
 
 class _UnreadableError(StoreError):

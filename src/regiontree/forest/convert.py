@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regiontree.errors import StoreError, TreeError, TreeFileError
 from regiontree.forest.forest import Forest
@@ -40,6 +41,7 @@ from regiontree.tree.file import ARRAYS, write_tree_file
 __all__ = ["Conversion", "convert", "run", "tree_name"]
 
 _PART_BYTES = 32 << 20  # of a table in memory that becomes one part
+_ROW_BYTES = 4096  # of the short columns and lists, about
 _PARTS_AT_ONCE = 32  # parts between two compactions
 _LONGEST_LINE = 1 << 20
 _HASHED = "ids"  # folder of trees whose ids are no file names
@@ -66,6 +68,7 @@ class Conversion:
     problems: dict[str, str] = field(default_factory=dict)
 
 
+Bools = NDArray[np.bool_]
 Advance = Callable[[str | None], None]
 """Called after each row, with what is wrong with it, if anything."""
 
@@ -148,8 +151,9 @@ def _to_store(forest: Forest, out: str | Path, result: Conversion, advance: Adva
     store = open_store(out, _common_settings(forest))
     before = store.index
 
-    def wanted(ids: list[str]) -> Any:
-        known = before.find(ids).file >= 0
+    def wanted(ids: list[str], failed: Bools) -> Bools:
+        found = before.find(ids)
+        known = found.has_tree | (found.failed & failed)
         for _ in range(int(known.sum())):
             result.skipped += 1
             advance(None)
@@ -164,7 +168,7 @@ def _to_store(forest: Forest, out: str | Path, result: Conversion, advance: Adva
                 advance(row.error)
                 continue
             waiting.append(row)
-            size += 0 if row.tree is None else _bytes_of(row.tree)
+            size += _ROW_BYTES + (0 if row.tree is None else _bytes_of(row.tree))
             if size >= _PART_BYTES:
                 store.add(table_of(waiting))
                 waiting, size, parts = [], 0, parts + 1
@@ -231,7 +235,7 @@ def _to_folder(forest: Forest, out: Path, result: Conversion, advance: Advance) 
         known = recorded_rows(out)
         owners = {row["file"]: key for key, row in known.items() if row["file"] is not None}
 
-        def wanted(ids: list[str]) -> Any:
+        def wanted(ids: list[str], failed: Bools) -> Bools:
             mask = np.array([not _is_there(out, known.get(key)) for key in ids], bool)
             for _ in range(int((~mask).sum())):
                 result.skipped += 1

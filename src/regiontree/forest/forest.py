@@ -125,20 +125,20 @@ class Forest:
             yield row
 
     def rows_and_damage(
-        self, wanted: Callable[[list[str]], Bools] | None = None
+        self, wanted: Callable[[list[str], Bools], Bools] | None = None
     ) -> Iterator[tuple[Row, bool]]:
         """Rows as in :meth:`rows`, and whether what is stored of each is damaged.
 
         Parameters
         ----------
         wanted
-            Of some ids, which are read. None: all.
+            Of some ids, and which of them have no tree: which rows are read. None: all.
         """
         for file in self._files():
             mask = self._mask(file)
             if wanted is not None:
-                for start, ids, _ in self._rows.ids(file):
-                    mask[start : start + len(ids)] &= wanted(ids)
+                for start, ids, failed in self._rows.ids(file):
+                    mask[start : start + len(ids)] &= wanted(ids, failed)
             yield from self._rows.rows(file, mask)
 
     def records(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -150,17 +150,25 @@ class Forest:
             Names of columns (:mod:`regiontree.forest.schema`). None: all but those of arrays, which
             takes no time for label maps and embeddings.
         """
+        names = _checked(columns)
         for file in self._files():
-            mask = self._mask(file)
-            for start, records in self._rows.records(file, _checked(columns)):
-                for i, record in enumerate(records, start):
-                    if mask[i]:
-                        yield record
+            yield from self._records_of(file, names)
+
+    def _records_of(self, file: int, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        mask = self._mask(file)
+        for start, records in self._rows.records(file, columns):
+            for i, record in enumerate(records, start):
+                if mask[i]:
+                    yield record
 
     def errors(self) -> dict[str, str]:
         """Why photographs have no tree: id -> error."""
-        records = self.records(["id", "error"])
-        return {row["id"]: row["error"] for row in records if row["error"] is not None}
+        found = {}
+        for file in filter(self._rows.may_fail, self._files()):
+            for record in self._records_of(file, ["id", "error"]):
+                if record["error"] is not None:
+                    found[record["id"]] = record["error"]
+        return found
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Some columns of all rows as one table of pyarrow, in memory.

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.errors import StoreError
-from regiontree.forest.idhash import hash_ids
+from regiontree.forest.idhash import hash_ids, id_array
 from regiontree.forest.parquet import TableFile
 from regiontree.forest.schema import SCHEMA_VERSION
 from regiontree.forest.storage import Folder, LocalFolder
@@ -36,6 +36,7 @@ __all__ = ["INDEX", "Found", "Index", "StoredFile"]
 INDEX = "_index"
 """Folder of a store's index."""
 _FEW, _FEW_FILES = 20_000, 100  # rows outside the index that are read again at each opening
+_AT_ONCE = 1 << 20  # ids that are looked up together
 _THREADS = 8  # that read files, which an object store sends slowly
 
 UInt64 = NDArray[np.uint64]
@@ -170,31 +171,32 @@ class Index:
 
     # -- looking up -------------------------------------------------------------------------------
 
-    def find(self, ids: Sequence[str] | Any, *, but: Iterable[str] = ()) -> Found:
+    def find(self, ids: Sequence[str] | Any) -> Found:
         """Where ids stand. Of several rows of an id, one with a tree is preferred.
 
         Parameters
         ----------
         ids
             Ids, as a list or as an array of Arrow.
-        but
-            Names of files that are not looked at.
         """
-        hashes = hash_ids(ids)
+        array = id_array(ids)
+        starts = range(0, max(len(array), 1), _AT_ONCE)
+        parts = [self._find(hash_ids(array[i : i + _AT_ONCE])) for i in starts]
+        return Found(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def _find(self, hashes: UInt64) -> tuple[Int64, Int64, NDArray[np.bool_]]:
+        """The columns of :class:`Found` for some hashes."""
         order = np.argsort(hashes[:, 0], kind="stable")
         wanted = hashes[order]
         n = len(wanted)
         score = np.full(n, np.iinfo(np.int64).max)
         file, row = np.full(n, -1, np.int64), np.full(n, -1, np.int64)
-        hidden = {i for i, one in enumerate(self.files) if one.name in set(but)} if but else set()
         for block in self._blocks:
-            places = block.files.copy()
-            places[np.isin(places, list(hidden))] = -1
-            _search(block.numbers, places, self._rank, wanted, (score, file, row))
+            _search(block, self._rank, wanted, (score, file, row))
         back = np.empty(n, np.int64)
         back[order] = np.arange(n)
         failed = (score >= len(self.files)) & (file >= 0)
-        return Found(file[back], row[back], failed[back])
+        return file[back], row[back], failed[back]
 
     # -- all rows ---------------------------------------------------------------------------------
 
@@ -325,11 +327,10 @@ def _ranks(files: Sequence[StoredFile]) -> Int64:
     return rank
 
 
-def _search(
-    numbers: UInt64, places: Int64, rank: Int64, wanted: UInt64, best: tuple[Int64, Int64, Int64]
-) -> None:
+def _search(block: _Block, rank: Int64, wanted: UInt64, best: tuple[Int64, Int64, Int64]) -> None:
     """Enter what a block knows of sorted hashes, (n, 2), where it is better than `best`."""
     score, file, row = best
+    numbers, places = block.numbers, block.files
     at = np.searchsorted(numbers[0], wanted[:, 0])
     active = np.arange(len(wanted))
     while True:

@@ -7,12 +7,13 @@ readers know this encoding. ``docs/decisions/88-the-store.md`` has the sizes of 
 
 from __future__ import annotations
 
+import io
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from operator import itemgetter
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from regiontree.errors import StoreError
 from regiontree.forest.arrow import pyarrow
@@ -44,12 +45,14 @@ class GoneError(StoreError):
 class TableWriter:
     """Writes tables of rows to a file, one after the other, in groups of :data:`GROUP_BYTES`.
 
-    It holds one group and the last table. :meth:`close` writes the end of the file.
+    It holds one group and the last table. It is a context: at the end of the block, it writes the
+    end of the file. After an error, it writes nothing more.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
+        self._sink = _Sink(file)
         self._writer: pq.ParquetWriter = pyarrow("pyarrow.parquet").ParquetWriter(
-            file,
+            self._sink,
             schema(),
             compression={name: "none" if name == "labels" else "zstd" for name in _leaves()},
             compression_level={name: 1 for name in _leaves() if name != "labels"},
@@ -68,10 +71,17 @@ class TableWriter:
         if self._bytes >= GROUP_BYTES:
             self._write_groups(last=False)
 
-    def close(self) -> None:
-        """Write what is left, and the end of the file. The file itself stays open."""
-        self._write_groups(last=True)
-        self._writer.close()
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._write_groups(last=True)
+                self._writer.close()
+        finally:
+            self._sink.is_open = False
+            self._writer.close()  # pyarrow's writer would write when it is deleted
 
     def _write_groups(self, *, last: bool) -> None:
         if not self._waiting:
@@ -85,6 +95,20 @@ class TableWriter:
         rest = table.slice(end)
         self._waiting = [rest] if len(rest) else []
         self._bytes = rest.nbytes
+
+
+class _Sink(io.RawIOBase):
+    """A file to write to, until it is closed. Then what is written is lost."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.is_open = True
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._file.write(data) if self.is_open else len(data)
 
 
 def _leaves() -> list[str]:
@@ -140,7 +164,7 @@ class TableFile:
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Some columns of all rows."""
         with self._naming():
-            return self._parquet.read(list(names), use_threads=False)
+            return _valid(self._parquet.read(list(names), use_threads=False))
 
     def groups(self, names: Sequence[str] | None = None) -> Iterator[tuple[int, pa.Table]]:
         """The first row of each group, and the group's table, in order."""
@@ -151,7 +175,7 @@ class TableFile:
         """The table of one group of rows."""
         with self._naming():
             columns = None if names is None else list(names)
-            return self._parquet.read_row_group(group, columns, use_threads=False)
+            return _valid(self._parquet.read_row_group(group, columns, use_threads=False))
 
     def place(self, row: int) -> tuple[int, int]:
         """The group that holds a row, and the row's number in it."""
@@ -168,7 +192,9 @@ class TableFile:
         try:
             yield
         except FileNotFoundError as error:
-            raise GoneError(f"{self.name}: is not there") from error
+            raise GoneError(
+                f"{self.name}: is not there; if a command writes to the store, try again"
+            ) from error
         except PermissionError as error:
             raise StoreError(f"{self.name}: cannot be read ({error.strerror or error})") from error
         except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
@@ -176,3 +202,9 @@ class TableFile:
                 raise
             said = plain_reason(error)
             raise DamagedError(f"{self.name}: damaged or not of a store ({said})") from error
+
+
+def _valid(table: pa.Table) -> pa.Table:
+    """A table whose texts are UTF-8 and whose lists lie within their values."""
+    table.validate(full=True)
+    return table

@@ -66,6 +66,10 @@ class Rows(ABC):
         """Which rows of a file are shown. Of several rows of an id, one is."""
 
     @abstractmethod
+    def may_fail(self, file: int) -> bool:
+        """Whether a file may have rows without a tree."""
+
+    @abstractmethod
     def ids(self, file: int) -> Iterator[tuple[int, list[str], Bools]]:
         """Rows of a file, some at a time: the first's number, their ids, which have no tree."""
 

@@ -131,13 +131,17 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
     Raises
     ------
     StoreError
-        A row has both a tree and an error, or neither.
+        A row has both a tree and an error, or neither; or a text is none, such as the name of a
+        file that is not UTF-8.
     """
     pa = pyarrow()
     for row in rows:
         if (row.tree is None) == (row.error is None):
             has = "neither a tree nor" if row.tree is None else "both a tree and"
             raise StoreError(f"row {row.id[:200]!r} has {has} an error")
+        for text in (row.id, row.reference, row.error, row.notice, row.sha256):
+            if text is not None and not _is_text(text):
+                raise StoreError(f"row {row.id[:200]!r}: {text[:200]!r} is no text of Unicode")
     trees = [row.tree for row in rows]
     texts = [(None, None) if tree is None else texts_of_meta(tree.meta) for tree in trees]
     embeddings = [
@@ -167,6 +171,14 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
         for column, field in zip(columns.values(), schema(), strict=True)
     ]
     return pa.Table.from_arrays(arrays, schema=schema())
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def texts_of_meta(meta: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -314,7 +326,8 @@ def _embedding_of(numbers: NDArray[Any] | None, dim: int | None) -> NDArray[np.f
         return None
     if dim is None or dim < 1 or len(numbers) % dim:
         raise StoreError(f"its embeddings are {len(numbers)} numbers, not rows of {dim}")
-    half = numbers.astype(np.float16)
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is found next
+        half = numbers.astype(np.float16)
     if not np.array_equal(half, numbers):
         raise StoreError("its embeddings are not numbers of half precision")
     return half.reshape(-1, dim)

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import Any
@@ -31,8 +31,11 @@ _RENEWED = 20.0  # seconds
 
 
 @contextmanager
-def signed(folder: Folder, name: str, doing: str) -> Iterator[None]:
+def signed(folder: Folder, name: str, doing: str) -> Iterator[Callable[[], None]]:
     """Hold the sign `name` in a store's folder during the block.
+
+    The block gets a function that raises a StoreError if another command has taken the sign since:
+    it took this one for dead, for example while the machine slept.
 
     Parameters
     ----------
@@ -51,12 +54,18 @@ def signed(folder: Folder, name: str, doing: str) -> Iterator[None]:
         "since": datetime.now().astimezone().isoformat(timespec="seconds"),
         "token": secrets.token_hex(8),
     }
+
+    def check() -> None:
+        if (_read(folder, name) or {}).get("token") != own["token"]:
+            raise StoreError(f"{folder.address}: another command has begun to write to it")
+
     _take(folder, name, own)
+    check()
     ended = threading.Event()
     renewing = threading.Thread(target=_renew, args=(folder, name, own, ended), daemon=True)
     renewing.start()
     try:
-        yield
+        yield check
     finally:
         ended.set()
         renewing.join()
@@ -78,8 +87,6 @@ def _take(folder: Folder, name: str, own: dict[str, Any]) -> None:
                     f"{STALE:g} seconds"
                 )
             folder.write(name, _data(own))
-    if (_read(folder, name) or {}).get("token") != own["token"]:
-        raise StoreError(f"{folder.address}: another command has begun to write to it just now")
 
 
 def _data(own: dict[str, Any]) -> bytes:

@@ -197,14 +197,12 @@ class Store:
         if not len(table):
             raise StoreError("a part needs at least one row")
         name = Naming(self.record["settings"]).add(table).part
-        with self.folder.writing(name) as file:
-            writer = TableWriter(file)
+        with self.folder.writing(name) as file, TableWriter(file) as writer:
             writer.write(table)
-            writer.close()
         self._index = None
         return name
 
-    def writing(self, doing: str) -> AbstractContextManager[None]:
+    def writing(self, doing: str) -> AbstractContextManager[Callable[[], None]]:
         """A context for a command that writes to the store, so that a second one is refused.
 
         Parameters
@@ -235,10 +233,9 @@ class Store:
         StoreError
             Another process compacts the store, or a file cannot be written.
         """
-        with signed(self.folder, COMPACTING, "compacting"):
-            self._index = None
+        with signed(self.folder, COMPACTING, "compacting") as check:
             try:
-                return compact(self.folder, self.record["settings"], final=final)
+                return compact(self.folder, self.record["settings"], final=final, check=check)
             finally:
                 self._index = None
 

@@ -67,10 +67,7 @@ class StoredRows(Rows):
         return self._index.problems
 
     def find(self, key: str) -> tuple[Place, bool] | None:
-        found = self._index.find([key])
-        if found.file[0] < 0:
-            return None
-        return (int(found.file[0]), int(found.row[0])), bool(found.failed[0])
+        return _found(self._index, key)
 
     def shown(self, file: int) -> Bools:
         mask = np.ones(self._index.files[file].rows, bool)
@@ -78,14 +75,18 @@ class StoredRows(Rows):
             mask[self._index.repeated[file][0]] = False
         return mask
 
+    def may_fail(self, file: int) -> bool:
+        return self._index.files[file].failed > 0
+
     def row(self, key: str) -> Row | None:
         for attempt in range(3):
             index = self._index  # another thread may refresh the store's
-            found = index.find([key])
-            if found.file[0] < 0:
+            found = _found(index, key)
+            if found is None:
                 return None
+            file, number = found[0]
             try:
-                row = row_of(*self.group(index.files[found.file[0]].name, int(found.row[0])))
+                row = row_of(*self.group(index.files[file].name, number))
             except GoneError:  # a compaction has put the row into another file
                 if attempt == 2 or self._pinned is not None:
                     raise
@@ -186,6 +187,17 @@ class StoredRows(Rows):
                 schema=schema(), columns={"holds": condition}
             )
             return true_where(scanner.to_table().column("holds"))
+
+
+def _found(index: Index, key: str) -> tuple[Place, bool] | None:
+    """Where an id stands, and whether it has no tree; None if it stands nowhere."""
+    try:
+        found = index.find([key])
+    except UnicodeEncodeError:  # no text, which no row has
+        return None
+    if found.file[0] < 0:
+        return None
+    return (int(found.file[0]), int(found.row[0])), bool(found.failed[0])
 
 
 def _read_row(table: pa.Table, i: int) -> tuple[Row, bool]:

@@ -114,6 +114,9 @@ class FolderRows(Rows):
     def shown(self, file: int) -> Bools:
         return np.ones(len(self._files), bool)
 
+    def may_fail(self, file: int) -> bool:
+        return True  # a damaged file is found when it is read
+
     # -- streams ----------------------------------------------------------------------------------
 
     def ids(self, file: int) -> Iterator[tuple[int, list[str], Bools]]:

@@ -6,7 +6,7 @@ import os
 import posixpath
 import re
 from pathlib import Path
-from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from regiontree.system.paths import is_url
 
@@ -91,7 +91,9 @@ def last_name(address: str) -> str:
     """
     scheme = scheme_of(address)
     if scheme in ("http", "https"):
-        return unquote(posixpath.basename(_split(address)))
+        path = address.partition("?")[0].partition("#")[0].partition("://")[2]
+        name = path.rpartition("/")[2] if "/" in path else ""
+        return unquote(name) if "%" in name else name
     if scheme:
         return posixpath.basename(address.rstrip("/"))
     return os.path.basename(local_path(address))
@@ -104,13 +106,6 @@ def suffix_of(address: str) -> str:
     ('.tar', '')
     """
     return os.path.splitext(last_name(address))[1].lower()
-
-
-def _split(address: str) -> str:
-    try:
-        return urlsplit(address).path
-    except ValueError:  # no proper host
-        return address
 
 
 def beside(place: str, address: str) -> str:

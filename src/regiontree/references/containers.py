@@ -8,7 +8,7 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from regiontree.errors import SourceError
-from regiontree.references.addresses import address_of, as_text, beside, last_name, suffix_of
+from regiontree.references.addresses import address_of, as_text, beside, last_name
 from regiontree.references.archives import COMPRESSED, members_of
 from regiontree.references.faults import why_of
 from regiontree.references.findings import Findings
@@ -46,9 +46,10 @@ def kind_of(address: str) -> Kind | None:
     >>> kind_of("s3://bucket/shard-0001.tar"), kind_of("photo.jpg"), kind_of("a.TAR.GZ")
     (<Kind.ARCHIVE: 4>, None, <Kind.COMPRESSED: 5>)
     """
-    if last_name(address).lower().endswith(COMPRESSED):
+    name = last_name(address).lower()
+    if name.endswith(COMPRESSED):
         return Kind.COMPRESSED
-    return _KINDS.get(suffix_of(address))
+    return _KINDS.get(os.path.splitext(name)[1])
 
 
 def within(kind: Kind, id: str, address: str, options: Options, found: Findings) -> Iterator[Item]:

@@ -35,6 +35,7 @@ class Item(NamedTuple):
 
     @property
     def id(self) -> str:
+        """The id of the reference."""
         return self.reference.id
 
     def named(self, id: str) -> Item:

@@ -32,8 +32,7 @@ class Listing:
     Attributes
     ----------
     found : Findings
-        See :class:`~regiontree.references.findings.Findings`. Its fields are attributes of the
-        listing, too: `count`, `twice`, `twice_named`, `left_out`, `problems`, `problem_count`.
+        What was met: see :class:`~regiontree.references.findings.Findings`.
     """
 
     def __init__(self, sources: Sequence[str], options: Options) -> None:
@@ -53,30 +52,37 @@ class Listing:
 
     @property
     def count(self) -> int:
+        """Number of references."""
         return self.found.count
 
     @property
     def twice(self) -> int:
+        """How many more there would be if each photograph were not listed once."""
         return self.found.twice
 
     @property
     def twice_named(self) -> list[str]:
+        """Ids of the first of those that came twice."""
         return self.found.twice_named
 
     @property
     def left_out(self) -> dict[str, int]:
+        """Files of other kinds in folders and archives: how many of each suffix."""
         return dict(self.found.left_out)
 
     @property
     def left_out_text(self) -> str | None:
+        """A sentence on what was left out; None if nothing was."""
         return self.found.left_out_text
 
     @property
     def problems(self) -> dict[str, str]:
+        """What could not be listed: the address, and why. The first 1,000."""
         return self.found.problems
 
     @property
     def problem_count(self) -> int:
+        """How many problems there are, those that are not kept included."""
         return self.found.problem_count
 
 

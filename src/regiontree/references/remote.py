@@ -35,6 +35,7 @@ _EXTRAS = {"s3": "'regiontree[s3]'", "s3a": "'regiontree[s3]'", "gs": "gcsfs", "
            "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}  # fmt: skip
 _DEEPEST = 64  # levels of folders: pages of a web server may link to themselves for ever
 _PIECE = 2**20
+_PAGE = 1000  # names that S3 lists at once, the most it does
 
 
 class NoRangesError(SourceError):
@@ -206,7 +207,7 @@ def files_in(folder: str) -> Iterator[str]:
 def _s3_keys(place: _Place) -> Iterator[str]:
     bucket, _, key = place.path.partition("/")
     prefix = f"{key.rstrip('/')}/" if key else ""
-    options: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix}
+    options: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": _PAGE}
     while True:
         call = partial(place.system.call_s3, "list_objects_v2", **options)
         page = patiently(call, place.address)
@@ -232,7 +233,7 @@ def _walk(place: _Place) -> Iterator[str]:
         for entry in entries:
             name = posixpath.basename(entry["name"].rstrip("/"))
             direct = entry["name"].rstrip("/").rpartition("/")[0] == folder
-            if name and direct and "?" not in name and "#" not in name:
+            if name and direct and not (place.is_http and ("?" in name or "#" in name)):
                 kinds[name] = entry["type"] == "directory"
         files = sorted(name for name, is_folder in kinds.items() if not is_folder)
         yield from (below + name for name in files)

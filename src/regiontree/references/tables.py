@@ -45,6 +45,7 @@ class BadRows:
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, row: int, why: str) -> None:
+        """Count a row that is left out."""
         count, first = self.counts.get(why, (0, row))
         self.counts[why] = count + 1, first
 
