@@ -76,7 +76,7 @@ class Plan:
         whole = [times.whole for times in self.together.times]
         if len(whole) < 2 or not sum(whole):
             return None
-        return statistics.stdev(whole) / len(whole) ** 0.5 / statistics.fmean(whole)
+        return float(statistics.stdev(whole) / len(whole) ** 0.5 / statistics.fmean(whole))
 
     @property
     def interference(self) -> float:
