@@ -257,6 +257,28 @@ def test_a_second_run_does_the_rest_and_tries_failed_ones_again(crowd, parser, t
     assert [row[0] for row in rows_of(store) if row[3] is not None] == ["021.png"]
 
 
+def test_an_id_of_another_photograph_is_not_taken_for_done(crowd, parser, tmp_path):
+    photos = add_photos(tmp_path / "a", 6)
+    ran(photos, tmp_path / "s", parser)
+    others = add_photos(tmp_path / "b", 6, red=(2,))  # only this one has other bytes
+    (others / "004.png").unlink()
+    (others / "004.png").symlink_to(tmp_path / "nowhere.png")
+    summary, store = ran(others, tmp_path / "s", parser)
+    assert (summary.done, summary.skipped, summary.failed) == (0, 4, 2)
+    assert list(summary.failures) == ["002.png", "004.png"]
+    assert str(photos / "002.png") in summary.failures["002.png"]
+    assert "has other bytes" in summary.failures["002.png"]
+    assert "cannot be read" in summary.failures["004.png"]
+    assert rows_of(store) == expected_rows(photos, parser)
+
+
+def test_a_collection_that_has_moved_is_done(crowd, parser, tmp_path):
+    photos = add_photos(tmp_path / "a", 6)
+    ran(photos, tmp_path / "s", parser)
+    summary, _ = ran(photos.rename(tmp_path / "b"), tmp_path / "s", parser)
+    assert (summary.done, summary.skipped, summary.failed) == (0, 6, 0)
+
+
 def test_an_interruption_keeps_what_is_written(crowd, parser, tmp_path):
     photos, expected = crowd
     store = open_store(tmp_path / "store", settings_record(parser))

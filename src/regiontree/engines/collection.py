@@ -1,8 +1,10 @@
 """Make the trees of a collection: from references to a store, by any engine.
 
-A photograph is finished if the store holds its tree. A run does the others, also those that have
-failed before. So the same command, given again, does the rest, with the same engine or another one.
-Every photograph has one row in the end, however often processes were killed meanwhile:
+A photograph is finished if the store holds a tree under its id. It is not read again, so one that
+has changed keeps its tree. Only if its address is another one than before, its bytes are compared.
+A run does the others, also those that have failed before. So the same command, given again, does
+the rest, with the same engine or another one. Every photograph has one row in the end, however
+often processes were killed meanwhile:
 
 - Rows are written batch by batch, each as one file that is there whole or not at all.
 - A batch whose process died is done again, one photograph at a time. If that one dies, too, it gets
@@ -16,13 +18,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
+import numpy as np
+
 from regiontree.engines.engine import Batch, Engine, Status, cut, written
+from regiontree.engines.process import digest_of
 from regiontree.forest.row import Row
 from regiontree.forest.store import Store, open_store
+from regiontree.forest.stored import StoredRows
 from regiontree.references.reference import Reference
+from regiontree.system.faults import attempt
 
 __all__ = ["CollectionSummary", "Listing", "segment_collection", "settings_record"]
 
@@ -218,15 +226,42 @@ class _Run:
         """Batches without what the store holds already."""
         shared = self.engine.share(cut(references))
         while several := list(islice(shared, self.engine.ahead)):
-            known = iter(before.known([one.id for batch in several for one in batch]))
+            every = [one for batch in several for one in batch]
+            ids = [one.id for one in every]
+            known = iter(before.known(ids))
+            elsewhere = before.elsewhere(ids, [one.address for one in every])
+            others = self._others([every[i] for i in np.flatnonzero(elsewhere)], before)
             for batch in several:
                 left = [one for one in batch if not next(known)]
-                if len(left) < len(batch):
-                    self.summary.skipped += len(batch) - len(left)
-                    self.on_skipped(len(batch) - len(left))
+                skipped = len(batch) - len(left) - sum(one.id in others for one in batch)
+                if skipped:
+                    self.summary.skipped += skipped
+                    self.on_skipped(skipped)
                 if left:
                     self.given.update((one.id, one) for one in left)
                     yield left
+
+    def _others(self, moved: Iterable[Reference], before: Store) -> set[str]:
+        """The ids whose tree in the store is that of another photograph. They fail.
+
+        A photograph that has moved has the same bytes at its new address.
+        """
+        others = set()
+        rows = StoredRows(before)
+        for one in moved:
+            address, digest = rows.origin(one.id)
+            found = attempt(partial(digest_of, one))
+            if not isinstance(found, Exception) and found == digest:
+                continue
+            what = "cannot be read" if isinstance(found, Exception) else "has other bytes"
+            error = (
+                f"{one.address}: {what}, and the store has a tree of {address} under the same id "
+                f"{one.id!r}; list both together, name a column of ids, or choose another store"
+            )
+            self.summary.fail(one.id, error)
+            self.on_status(Status(one.id, error))
+            others.add(one.id)
+        return others
 
     def _take(self, batches: Iterable[Batch]) -> None:
         """Let the engine do batches."""

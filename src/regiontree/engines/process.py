@@ -38,7 +38,7 @@ from regiontree.system.faults import attempt, fault_text
 from regiontree.system.files import sha256_of
 from regiontree.system.threads import threads_after_fork
 
-__all__ = ["Staged", "decoded", "features", "process", "trees"]
+__all__ = ["Staged", "decoded", "digest_of", "features", "process", "trees"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +119,7 @@ def decoded(reference: Reference, parser: RegionParser) -> Staged:
         parser.backbone  # noqa: B018 - an error of the network must stop the run
     found = attempt(partial(_decoded, reference, parser))
     if isinstance(found, Exception):
-        digest = attempt(partial(_digest_of, reference))
+        digest = attempt(partial(digest_of, reference))
         found = Staged(
             reference,
             error=fault_text(found, _title(reference)),
@@ -179,8 +179,14 @@ def _title(reference: Reference) -> str:
     return str(reference.path or reference.id)
 
 
-def _digest_of(reference: Reference) -> str:
-    """The sha256 of the bytes of a photograph that could not be decoded."""
+def digest_of(reference: Reference) -> str:
+    """The sha256 of the bytes of a photograph.
+
+    Raises
+    ------
+    OSError, SourceError
+        They cannot be read.
+    """
     given = _given(reference)
     if isinstance(given, Path):
         return sha256_of(given)

@@ -2,9 +2,13 @@
 
 An index is made from the ids of a store's files and lies in ``_index/``. ``NAME.json`` names the
 files that it covers. ``NAME.npy`` has three numbers of 64 bits for each row, sorted by the first:
-half of the id's hash, the rest of the hash with the file's number, and the row's number with a mark
-for rows without a tree. On this machine it is mapped into memory, so opening costs the same for any
-number of rows.
+
+- half of the id's hash;
+- the rest of the hash, and the file's number;
+- 24 bits of the hash of the photograph's address, the row's number, and a mark for rows without a
+  tree.
+
+On this machine it is mapped into memory, so opening costs the same for any number of rows.
 
 Files that the index does not cover are read when the store is opened. When they are many, a new
 index is written. So an index is never wrong, only incomplete.
@@ -31,7 +35,7 @@ from regiontree.forest.schema import SCHEMA_VERSION
 from regiontree.forest.storage import Folder, LocalFolder
 from regiontree.system.lazy import lazy
 
-__all__ = ["INDEX", "Found", "Index", "StoredFile"]
+__all__ = ["INDEX", "Found", "Index", "StoredFile", "address_hashes"]
 
 INDEX = "_index"
 """Folder of a store's index."""
@@ -44,6 +48,8 @@ Int64 = NDArray[np.int64]
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 _1 = np.uint64(1)
+_40 = np.uint64(40)  # above the row's number and its mark lies the hash of the address
+_ROW = np.uint64((1 << 40) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +85,14 @@ class Found:
         Number of the row in that file.
     failed : (n,) bool
         Whether the row has no tree.
+    address : (n,) uint64
+        What :func:`address_hashes` gives for the row's address.
     """
 
     file: Int64
     row: Int64
     failed: NDArray[np.bool_]
+    address: UInt64
 
     @property
     def has_tree(self) -> NDArray[np.bool_]:
@@ -184,19 +193,20 @@ class Index:
         parts = [self._find(hash_ids(array[i : i + _AT_ONCE])) for i in starts]
         return Found(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
-    def _find(self, hashes: UInt64) -> tuple[Int64, Int64, NDArray[np.bool_]]:
+    def _find(self, hashes: UInt64) -> tuple[Int64, Int64, NDArray[np.bool_], UInt64]:
         """The columns of :class:`Found` for some hashes."""
         order = np.argsort(hashes[:, 0], kind="stable")
         wanted = hashes[order]
         n = len(wanted)
         score = np.full(n, np.iinfo(np.int64).max)
         file, row = np.full(n, -1, np.int64), np.full(n, -1, np.int64)
+        address = np.zeros(n, np.uint64)
         for block in self._blocks:
-            _search(block, self._rank, wanted, (score, file, row))
+            _search(block, self._rank, wanted, (score, file, row, address))
         back = np.empty(n, np.int64)
         back[order] = np.arange(n)
         failed = (score >= len(self.files)) & (file >= 0)
-        return file[back], row[back], failed[back]
+        return file[back], row[back], failed[back], address[back]
 
     # -- all rows ---------------------------------------------------------------------------------
 
@@ -211,7 +221,7 @@ class Index:
         score = self._rank[place] + failed * len(self.files)
         order = np.lexsort((score, numbers[1] >> _32, numbers[0]))
         again = order[_repeats(numbers[:, order])]
-        rows = (numbers[2] >> _1).astype(np.int64)
+        rows = _rows(numbers[2])
         again = again[np.lexsort((rows[again], place[again]))]
         found: dict[int, tuple[Int64, NDArray[np.bool_]]] = {}
         for file in np.unique(place[again]).tolist():
@@ -285,7 +295,7 @@ def _read_ids(
     try:
         file = TableFile(folder, name)
         try:
-            table = file.columns(["id", "error"])
+            table = file.columns(["id", "error", "reference"])
         finally:
             file.close()
     except StoreError as error:
@@ -298,6 +308,7 @@ def _read_ids(
     numbers[0] = hashes[:, 0]
     numbers[1] = hashes[:, 1] & ~_LOW
     numbers[2] = (np.arange(len(hashes), dtype=np.uint64) << _1) | failed.astype(np.uint64)
+    numbers[2] |= address_hashes(table.column("reference")) << _40
     first = table.column("id")[0].as_py()
     return StoredFile(name, size, len(table), int(failed.sum()), first), numbers
 
@@ -327,9 +338,22 @@ def _ranks(files: Sequence[StoredFile]) -> Int64:
     return rank
 
 
-def _search(block: _Block, rank: Int64, wanted: UInt64, best: tuple[Int64, Int64, Int64]) -> None:
+def address_hashes(addresses: Sequence[str] | Any) -> UInt64:
+    """24 bits of the hash of each address, (n,) uint64: unequal ones are of different addresses."""
+    hashes: UInt64 = hash_ids(addresses)[:, 0] >> _40
+    return hashes
+
+
+def _rows(numbers: UInt64) -> Int64:
+    """The row that each third number names."""
+    return ((numbers & _ROW) >> _1).astype(np.int64)
+
+
+def _search(
+    block: _Block, rank: Int64, wanted: UInt64, best: tuple[Int64, Int64, Int64, UInt64]
+) -> None:
     """Enter what a block knows of sorted hashes, (n, 2), where it is better than `best`."""
-    score, file, row = best
+    score, file, row, address = best
     numbers, places = block.numbers, block.files
     at = np.searchsorted(numbers[0], wanted[:, 0])
     active = np.arange(len(wanted))
@@ -346,7 +370,8 @@ def _search(block: _Block, rank: Int64, wanted: UInt64, best: tuple[Int64, Int64
         better = new < score[own]
         own = own[better]
         score[own], file[own] = new[better], place[better]
-        row[own] = (numbers[2][entry[better]] >> _1).astype(np.int64)
+        row[own] = _rows(numbers[2][entry[better]])
+        address[own] = numbers[2][entry[better]] >> _40
         at[active] += 1
 
 

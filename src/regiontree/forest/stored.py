@@ -99,6 +99,20 @@ class StoredRows(Rows):
             return row
         return None
 
+    def origin(self, key: str) -> tuple[str, str | None]:
+        """The address and the sha256 of the photograph of a row that is in the store.
+
+        Raises
+        ------
+        StoreError
+            The row cannot be read.
+        """
+        found = _found(self._index, key)
+        assert found is not None
+        file, number = found[0]
+        table, i = self.group(self._index.files[file].name, number, ("reference", "sha256"))
+        return table.column("reference")[i].as_py(), table.column("sha256")[i].as_py()
+
     def group(
         self, name: str, row: int, columns: tuple[str, ...] | None = None
     ) -> tuple[pa.Table, int]:
