@@ -61,11 +61,12 @@ def test_the_python_runs_as_written(page, tree, tmp_path, monkeypatch):
 
 
 def commands() -> list[list[str]]:
-    """Every command of the pages, once."""
+    """Every command of the pages, once. Those for a cluster are in tests/test_cluster.py."""
     lines = []
     for page in PAGES:
         lines += "\n".join(code(page, "sh")).splitlines()
-    found = [line.split("#")[0].split() for line in lines if line.startswith("regiontree ")]
+    own = [line for line in lines if line.startswith("regiontree ") and "--ray-address" not in line]
+    found = [line.split("#")[0].split() for line in own]
     return [list(command) for command in dict.fromkeys(map(tuple, found))]
 
 
@@ -94,7 +95,11 @@ def small(tmp_path_factory):
 
 
 @pytest.mark.usefixtures("embedded_installed")
-@pytest.mark.parametrize("command", commands(), ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(one, marks=pytest.mark.cluster) if "ray" in one else one for one in commands()],
+    ids=" ".join,
+)
 def test_each_command_runs(command, small, tmp_path):
     """As written, with small pictures in place of the reader's folders."""
     verb, arguments = command[1], " ".join(command)
