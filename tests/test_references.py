@@ -284,6 +284,12 @@ def test_lists_that_are_wrong_in_places(photos, content, said):
     assert listing.count == ("UTF-16" not in said)
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_a_list_that_names_no_photograph_is_told_of(tmp_path, name):
+    (tmp_path / name).write_text("\n\n")
+    assert ask(tmp_path / name).problems == {str(tmp_path / name): "names no photograph"}
+
+
 def test_a_text_among_photographs_is_no_list(photos):
     (photos / "n.txt").write_text("a/1.jpg")
     assert listed(photos / "*") == ["a.png", "b.jpg", "n.txt"]  # as a photograph, which fails
@@ -407,6 +413,22 @@ def test_every_path_has_an_address_that_leads_back(name):
     address = address_of(path)
     address.encode()
     assert os.path.abspath(local_path(address)) == os.path.abspath(path)
+
+
+@given(st.text(st.characters(), max_size=20), st.sampled_from(["", "https://example.org/"]))
+def test_whatever_a_table_says_is_text_in_the_end(tmp_path_factory, text, start):
+    """Half characters, which JSON may hold, and bytes that are not UTF-8."""
+    folder = tmp_path_factory.mktemp("odd")
+    (folder / "t.jsonl").write_text(json.dumps({"url": start + text, "id": f"x{text}"}))
+    line = (start + text).encode("utf-8", "surrogatepass").replace(b"\n", b"")
+    (folder / "l.txt").write_bytes(line + b"\xff")
+    listings = [list_references(folder / "t.jsonl", SUFFIXES, id_column="id")]
+    listings += [list_references(folder / name, SUFFIXES) for name in ("t.jsonl", "l.txt")]
+    for listing in listings:
+        for one in listing:
+            (one.id + one.address + one.name).encode()
+        assert listing.count + listing.problem_count >= 1
+        str(listing.problems).encode()
 
 
 def test_a_url_that_went_through_path():

@@ -138,6 +138,12 @@ def test_files_that_are_no_archives(tmp_path, content, said):
     assert said in ask(path).problems[str(path)]
 
 
+def test_an_archive_without_photographs_is_told_of(tmp_path):
+    path = tmp_path / "a.tar"
+    path.write_bytes(tar_of({"1.txt": b""}))
+    assert ask(path).problems == {str(path): "holds no photograph"}
+
+
 @pytest.mark.parametrize("ending", [".tar.gz", ".tgz", ".tar.zst"])
 def test_compressed_archives_are_refused(tmp_path, ending):
     path = tmp_path / f"a{ending}"

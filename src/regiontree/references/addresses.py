@@ -17,6 +17,7 @@ __all__ = [
     "clean",
     "last_name",
     "local_path",
+    "printable",
     "scheme_of",
     "suffix_of",
     "without_login",
@@ -70,16 +71,22 @@ def address_of(path: str) -> str:
     try:
         path.encode()
     except UnicodeEncodeError:
-        return "file://" + quote(os.fsencode(os.path.abspath(path)))
+        try:
+            return "file://" + quote(os.fsencode(os.path.abspath(path)))
+        except UnicodeEncodeError:  # no file has such a name
+            return as_text(path)
     return path
 
 
 def as_text(name: str) -> str:
-    """The name of a file with ``\\xff`` for each byte that is not UTF-8."""
+    """A name with ``\\xff`` for each byte that is not UTF-8, ``\\ud800`` for half a character."""
     try:
         name.encode()
     except UnicodeEncodeError:
-        return os.fsencode(name).decode(errors="backslashreplace")
+        try:
+            return os.fsencode(name).decode(errors="backslashreplace")
+        except UnicodeEncodeError:
+            return name.encode(errors="backslashreplace").decode()
     return name
 
 
@@ -125,6 +132,15 @@ def beside(place: str, address: str) -> str:
         folder = folder.rpartition("/")[0]
         return f"{folder}/{address}"
     return os.path.abspath(os.path.join(os.path.dirname(local_path(place)), address))
+
+
+def printable(text: str) -> str:
+    """A text for a message: ``?`` for what a terminal would take for a command.
+
+    >>> printable("a\\x1bb\\n")
+    'a?b?'
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in as_text(text))
 
 
 def without_login(text: str) -> str:

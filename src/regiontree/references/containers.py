@@ -68,15 +68,22 @@ def within(kind: Kind, id: str, address: str, options: Options, found: Findings)
     found
         Is told of problems, and of members of other kinds.
     """
+    before, is_empty = found.problem_count, True
     try:
         if kind is Kind.COMPRESSED:
             raise SourceError("is compressed, so its members cannot be read one by one; unpack it")
         if kind is Kind.ARCHIVE:
-            yield from _of_archive(id, address, options, found)
+            items = _of_archive(id, address, options, found)
         else:
-            yield from _of_table(kind, address, options, found)
+            items = _of_table(kind, address, options, found)
+        for item in items:
+            is_empty = False
+            yield item
     except SourceError as error:
         found.add_problem(address, why_of(error, address))
+    if is_empty and found.problem_count == before and as_text(address) not in found.problems:
+        holds = "holds" if kind is Kind.ARCHIVE else "names"
+        found.add_problem(address, f"{holds} no photograph")
 
 
 def _of_archive(id: str, address: str, options: Options, found: Findings) -> Iterator[Item]:

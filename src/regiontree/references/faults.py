@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import errno
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from regiontree.errors import RegionTreeError, SourceError
-from regiontree.references.addresses import scheme_of, without_login
+from regiontree.references.addresses import printable, scheme_of, without_login
 from regiontree.system.paths import reason
 
-__all__ = ["PAUSES", "is_passing", "patiently", "said", "why_not", "why_of"]
+__all__ = ["PAUSES", "is_passing", "patiently", "said", "why_not", "why_of", "words_of"]
 
 PAUSES = (0.5, 1.0, 2.0)
 """Seconds before each further attempt, after faults that pass."""
@@ -72,14 +71,14 @@ def patiently(work: Callable[[], _T], address: str) -> _T:
 def said(address: str, why: str, attempts: int = 1) -> str:
     """A sentence on an address, without the login that the address may hold."""
     often = f", after {attempts} attempts" if attempts > 1 else ""
-    return without_login(f"{address}: {why}{often}")
+    return printable(without_login(f"{address}: {why}{often}"))
 
 
 def why_of(error: SourceError, address: str) -> str:
     """What an error says of an address, without the address that it begins with."""
     text = str(error)
     for start in (f"{address}: ", f"{address.rstrip('/')}: "):
-        text = text.removeprefix(without_login(start))
+        text = text.removeprefix(printable(without_login(start)))
     return text
 
 
@@ -104,14 +103,14 @@ def why_not(error: BaseException, address: str) -> str:
     if _lacks_rights(error) or status in (401, 403):
         hint = _LOGINS.get(family, "check the rights of the file")
         missing = ", or is not there" if family == "s3" and not _lacks_login(error) else ""
-        return f"needs rights that you do not have{missing}{answer or _own_words(error)}; {hint}"
+        return f"needs rights that you do not have{missing}{answer or words_of(error)}; {hint}"
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return f"is not there{answer}"
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
         return "did not answer in time"
     if status is not None:
         return f"cannot be read{answer}"
-    return f"cannot be read{_own_words(error)}"
+    return f"cannot be read{words_of(error)}"
 
 
 def _status(error: BaseException) -> int | None:
@@ -149,7 +148,14 @@ def _lacks_rights(error: BaseException) -> bool:
     return isinstance(error, PermissionError) or _lacks_login(error)
 
 
-def _own_words(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
+    """What an error of another package says, in brackets: one line, and not too long.
+
+    >>> words_of(ValueError("no\\n such\\x0f file."))
+    ' (no such? file)'
+    """
+    if isinstance(error, UnicodeError):
+        return " (text that is not UTF-8)"
     words = reason(error) if isinstance(error, OSError | ValueError) else str(error)
     words = " ".join((words or type(error).__name__).split()).rstrip(".")
-    return f" ({words[:300]}{'...' if len(words) > 300 else ''})".replace(os.linesep, " ")
+    return f" ({printable(words[:300])}{'...' if len(words) > 300 else ''})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from regiontree.references.addresses import as_text, printable
 from regiontree.system.inputs import kinds_text
 
 __all__ = ["Findings"]
@@ -48,6 +49,7 @@ class Findings:
 
     def add_problem(self, address: str, why: str) -> None:
         """Name what could not be listed."""
+        address, why = as_text(address), printable(why)
         if address in self.problems:
             why = f"{self.problems[address]}; {why}"
         else:

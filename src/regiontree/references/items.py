@@ -56,6 +56,7 @@ class Options:
 def item_at(id: str, address: str) -> Item:
     """The photograph at an address, which is a URL or an absolute path. Nothing is looked at."""
     if scheme_of(address):
+        address = as_text(address)
         return Item(Reference(as_text(id), address, as_text(last_name(address))), address)
     return item_of_path(id, local_path(address), place_of(address))
 

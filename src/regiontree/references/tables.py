@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from regiontree.errors import MissingExtraError, SourceError, nearest_name
-from regiontree.system.paths import reason
+from regiontree.references.faults import words_of
 
 __all__ = ["USUAL_COLUMNS", "BadRows", "Entry", "json_lines", "parquet_rows", "text_lines"]
 
@@ -45,6 +45,7 @@ class BadRows:
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, row: int, why: str) -> None:
+        """Count a row that is left out."""
         count, first = self.counts.get(why, (0, row))
         self.counts[why] = count + 1, first
 
@@ -92,15 +93,18 @@ def _lines(stream: BinaryIO, bad: BadRows) -> Iterator[tuple[int, bytes]]:
     # Streams from here need no more of a raw stream than BufferedReader asks for.
     buffered = io.BufferedReader(stream, _LONGEST_LINE)  # type: ignore[type-var]
     row, is_rest = 0, False
-    while line := buffered.readline(_LONGEST_LINE):
-        is_whole = line.endswith(b"\n") or len(line) < _LONGEST_LINE
-        if not is_rest:
-            row += 1
-            if is_whole:
-                yield row, line
-            else:
-                bad.add(row, f"is longer than {_LONGEST_LINE:,} bytes")
-        is_rest = not is_whole
+    try:
+        while line := buffered.readline(_LONGEST_LINE):
+            is_whole = line.endswith(b"\n") or len(line) < _LONGEST_LINE
+            if not is_rest:
+                row += 1
+                if is_whole:
+                    yield row, line
+                else:
+                    bad.add(row, f"is longer than {_LONGEST_LINE:,} bytes")
+            is_rest = not is_whole
+    finally:
+        buffered.detach()  # whoever opened the stream closes it
 
 
 def json_lines(
@@ -169,9 +173,8 @@ def parquet_rows(
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, SourceError):
             raise
-        words = " ".join(reason(error).split())[:300]
         where = f"cannot be read after row {row:,}" if row else "is no Parquet file or is damaged"
-        raise SourceError(f"{where} ({words})") from error
+        raise SourceError(f"{where}{words_of(error)}") from error
 
 
 def _is_text(kind: Any) -> bool:
