@@ -299,6 +299,7 @@ def test_an_interruption_keeps_what_is_written(crowd, parser, tmp_path):
     assert rows_of(store) == expected
 
 
+@pytest.mark.slow
 def test_a_photograph_that_kills_its_process_fails_alone(crowd, site, tmp_path):
     photos, _ = crowd
     parser = make_parser("dies")
@@ -308,6 +309,7 @@ def test_a_photograph_that_kills_its_process_fails_alone(crowd, site, tmp_path):
     assert len(rows_of(store)) == 40
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_once_loses_nothing(crowd, site, tmp_path):
     photos, _ = crowd
     parser = make_parser(f"dies once@{tmp_path / 'died'}")
