@@ -163,7 +163,7 @@ SCHEMAS: dict[str, Sequence[str]] = {
     "plan": [
         "preset", "format", "photographs", "measured_photographs", "workers",
         "other_programs_percent:.0f", "factor:.2f", "plan_seconds:.0f", "foretold_seconds:.0f",
-        "actual_seconds:.0f", "foretold_to_actual_ratio",
+        "actual_seconds:.0f", "cores_at_work_percent:.0f", "foretold_to_actual_ratio",
     ],
     # the small ones
     "max-distance": [

@@ -16,6 +16,7 @@ Printed
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -86,29 +87,32 @@ def _copied(sources: list[Path], folder: Path) -> Path:
 def _compared(folder: Path, out: Path, preset: str, form: str, measured: int) -> list[Any]:
     """A row of the table."""
     settings = ["--preset", preset, "--format", form, "--device", "cpu"]
-    planning, said = _run("plan", folder, *settings, "--photos", measured, "--json")
+    planning, _, said = _run("plan", folder, *settings, "--photos", measured, "--json")
     plan = json.loads(said)
-    actual, said = _run("segment", folder, "-o", out, *settings, "--json")
+    actual, at_work, said = _run("segment", folder, "-o", out, *settings, "--json")
     done = json.loads(said)["done"]
     if done != plan["photographs"]:
         raise SystemExit(f"{done} of {plan['photographs']} photographs became trees")
     facts, here = plan["measured"], plan["machines"][0]
     return [
         preset, form, done, facts["photographs"], here["cores"], 100 * facts["other_programs"],
-        facts["factor"], planning, here["seconds"], actual, here["seconds"] / actual,
+        facts["factor"], planning, here["seconds"], actual,
+        100 * at_work / (actual * here["cores"]), here["seconds"] / actual,
     ]  # fmt: skip
 
 
-def _run(*arguments: object) -> tuple[float, str]:
-    """Seconds of a command, and what it prints."""
-    start = time.perf_counter()
+def _run(*arguments: object) -> tuple[float, float, str]:
+    """Seconds of a command, those of the processor in all its processes, and what it prints."""
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-m", "regiontree", *map(str, arguments)],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
-    return time.perf_counter() - start, done.stdout
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    at_work = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, at_work, done.stdout
 
 
 if __name__ == "__main__":
