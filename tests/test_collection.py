@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import refused
+from conftest import blocks, refused
 from crowd import (
     SETTINGS,
     Listed,
@@ -163,8 +163,6 @@ def test_one_colour_needs_no_network(parser, tmp_path):
 
 
 def test_features_are_a_photograph_too(tmp_path):
-    from conftest import blocks
-
     np.save(tmp_path / "a.npy", blocks(12, 12, 8))
     parser = RegionParser(backbone="precomputed", parts=16, device="cpu")
     (row,) = process([Reference("a", str(tmp_path / "a.npy"), "a.npy")], parser)
@@ -270,6 +268,16 @@ def test_an_id_of_another_photograph_is_not_taken_for_done(crowd, parser, tmp_pa
     assert "has other bytes" in summary.failures["002.png"]
     assert "cannot be read" in summary.failures["004.png"]
     assert rows_of(store) == expected_rows(photos, parser)
+
+
+def test_a_finished_photograph_is_not_read_again(crowd, parser, tmp_path):
+    photos = add_photos(tmp_path / "a", 4)
+    expected = expected_rows(photos, parser)
+    ran(photos, tmp_path / "s", parser)
+    (photos / "001.png").write_bytes(b"changed")
+    summary, store = ran(photos, tmp_path / "s", parser)
+    assert (summary.done, summary.skipped, summary.failed) == (0, 4, 0)
+    assert rows_of(store) == expected
 
 
 def test_a_collection_that_has_moved_is_done(crowd, parser, tmp_path):

@@ -44,10 +44,14 @@ class Listing(Protocol):
     """A stream of references, with what was left out of it."""
 
     @property
-    def problems(self) -> dict[str, str]: ...
+    def problems(self) -> dict[str, str]:
+        """Why addresses cannot be listed: the first thousand."""
+        ...
 
     @property
-    def problem_count(self) -> int: ...
+    def problem_count(self) -> int:
+        """How many addresses cannot be listed."""
+        ...
 
     def __iter__(self) -> Iterator[Reference]: ...
 

@@ -157,7 +157,7 @@ def cut(references: Iterable[Reference]) -> Iterator[list[Reference]]:
     >>> one = Reference("a", "a.png", "a.png")
     >>> sizes = [len(batch) for batch in cut([one] * 600)]
     >>> sizes[:3], sizes[64:67], sizes[-2:], sum(sizes)
-    ([1, 1, 1], [2, 2, 2], [16, 8], 600)
+    ([1, 1, 1], [2, 2, 2], [16, 6], 600)
     """
     batch: list[Reference] = []
     count = 0

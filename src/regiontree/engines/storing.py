@@ -37,6 +37,7 @@ from regiontree.system.terminal import say
 __all__ = ["FORMATS", "Choices", "run", "why_a_store"]
 
 FORMATS = ("npz", "parquet")
+"""What ``--format`` may be: a file for each tree, or a store of all."""
 _TABLES = (".jsonl", ".lst", ".ndjson", ".parquet", ".tar", ".txt")
 _TOLD = 20  # failures that are printed; all are in the store
 _FAILED, _NOTHING, _INTERRUPTED = 1, 2, 130

@@ -214,7 +214,7 @@ def tree_name(key: str) -> str:
     An id that is no path of this folder on every system gets a name by its digest.
 
     >>> tree_name("holiday/dog.jpg"), tree_name("../dog.jpg")
-    ('holiday/dog.jpg.npz', 'ids/a88ef2437dbce37fbd2c86fa3a9a8b55.npz')
+    ('holiday/dog.jpg.npz', 'ids/85b8aedf42d180c5bc7022591b8f94a5.npz')
     """
     parts = key.split("/")
     fits = all(len(os.fsencode(part + TREE_SUFFIX)) <= MAX_NAME_BYTES for part in parts)

@@ -6,6 +6,7 @@ complete. An object store shows an object only when all of it has arrived.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from abc import ABC, abstractmethod
@@ -90,6 +91,8 @@ class Folder(ABC):
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # so there is no such file
+                return None
             raise StoreError(f"{self.named(name)}: cannot be read ({reason(error)})") from error
 
     def write(self, name: str, data: bytes) -> None:

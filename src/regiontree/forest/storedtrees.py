@@ -374,7 +374,7 @@ def key_of_id(id: str) -> str:
     sha256. So different ids have different paths.
 
     >>> key_of_id("sub/photo.jpg"), key_of_id("../photo.jpg")
-    ('sub/photo.jpg', 'photo.jpg~e1fdbd2c5ba3')
+    ('sub/photo.jpg', 'photo.jpg~8537125de6c7')
     """
     parts = [_plain(part) for part in id.split("/") if part not in ("", ".", "..")]
     parts = [cut_name(part, _LONGEST) for part in parts] or ["row"]
