@@ -527,7 +527,8 @@ class RegionParser:
                 rgb,
                 size,
             )
-        del unit, affinity, patches  # make room: the tree keeps a copy of the labels
+        # Make room: the tree keeps a copy of the labels. The graph holds the affinity.
+        del unit, affinity, patches, graph
         arrays = {
             "labels": labels,
             "parents": hierarchy.parents,
