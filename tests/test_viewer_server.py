@@ -733,7 +733,7 @@ def test_a_signal_ends_it_cleanly_even_during_work(folder, tmp_path):
                 waiting.sendall(f"GET /{token}/0/ HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
                 time.sleep(0.05)
                 started.send_signal(number)
-                assert started.wait(15) == 0
+                assert started.wait(60) == 0
             assert "Traceback" not in started.stderr.read()
             socket.create_server(("127.0.0.1", int(port))).close()  # it is free again
     assert len(tokens) == 2  # another each time
@@ -754,7 +754,7 @@ def test_a_browser_that_fails_does_no_harm_and_ssh_gets_a_hint(folder):
     with process(folder, **away) as (started, url):
         assert asked(url).status == 200
         started.send_signal(signal.SIGTERM)
-        assert started.wait(15) == 0
+        assert started.wait(60) == 0
         said = started.stderr.read()
         port = url.split(":")[2].split("/")[0]
         assert f"ssh -L {port}:127.0.0.1:{port} " in said
