@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from functools import partial
 from heapq import nlargest
 from pathlib import Path
+from typing import Any
 
+from regiontree.backbones.base import Backbone
 from regiontree.backbones.registry import FAMILIES
 from regiontree.backbones.tiles import TILE, memory_needed
 from regiontree.engines.link import CAN_SHARE
@@ -29,8 +32,10 @@ __all__ = [
     "lack_elsewhere",
     "pays",
     "photograph_memory",
+    "that_fit",
     "usual_workers",
     "why_here",
+    "worker_memory",
 ]
 
 FEW = 2
@@ -91,6 +96,46 @@ def pays(seconds: Iterable[float], left: int) -> bool:
     """
     times = list(seconds)
     return len(times) >= FEW and left > FEW and min(times) * left > _PAYS
+
+
+def worker_memory(
+    parser: RegionParser,
+    photos: Iterable[Path],
+    facts: Mapping[str, Any],
+    network: Backbone | None = None,
+) -> int:
+    """Bytes that each worker needs, told by the facts of the first that is ready.
+
+    Parameters
+    ----------
+    parser
+        Its settings count.
+    photos
+        The inputs of the batch.
+    facts
+        ``memory`` of the worker in bytes, and ``patch`` and ``dim`` of its network.
+    network
+        The network, if it stays in this process. None: each worker has its own, or features come
+        from files.
+    """
+    patch, dim = facts.get("patch", 0), facts.get("dim", 0)
+    if network is not None:
+        patch, dim = network.patch, network.dim
+    held: int = facts["memory"] or START
+    return held + photograph_memory(parser, photos, patch, dim, with_network=network is None)
+
+
+def that_fit(needed: int, free: int | None) -> int:
+    """How many workers fit into memory, at least 1.
+
+    Parameters
+    ----------
+    needed
+        Bytes of each.
+    free
+        Bytes that are free; None if the system does not say.
+    """
+    return sys.maxsize if free is None else max(1, free // needed)
 
 
 def photograph_memory(

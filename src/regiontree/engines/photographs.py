@@ -38,6 +38,7 @@ __all__ = [
     "as_job",
     "as_reference",
     "features_for",
+    "open_parser",
     "open_work",
     "options_for",
 ]
@@ -190,15 +191,34 @@ def open_work(options: Message, caller: Caller) -> tuple[Callable[[Message], Mes
     BackboneError
         The network cannot be loaded.
     """
-    told = options["network"]
-    parser = parser_of(options)
-    facts: Message = {}
-    if told is not None:
-        parser = parser.copied(network=Distant(caller, told))
-    elif not parser.settings.is_precomputed:
-        facts = {"patch": parser.backbone.patch, "dim": parser.backbone.dim}
+    parser, facts = open_parser(options, caller)
     work = Photographs(parser, Path(options["out"]), options["overwrite"], options["pictures"])
     return lambda reference: asdict(work.whole(as_job(reference))), facts
+
+
+def open_parser(options: Message, caller: Caller) -> tuple[RegionParser, Message]:
+    """The parser of a worker, and facts about its network.
+
+    Parameters
+    ----------
+    options
+        Those of :func:`~regiontree.engines.parsers.parser_options`. ``network`` has facts about the
+        network of the process that started this one, if the worker asks it for features. None: the
+        worker loads its own.
+    caller
+        The process that started this one.
+
+    Raises
+    ------
+    BackboneError
+        The network cannot be loaded.
+    """
+    parser, told = parser_of(options), options["network"]
+    if told is not None:
+        return parser.copied(network=Distant(caller, told)), {}
+    if parser.settings.is_precomputed:
+        return parser, {}
+    return parser, {"patch": parser.backbone.patch, "dim": parser.backbone.dim}
 
 
 def as_reference(job: Job) -> Message:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import astuple
@@ -10,11 +9,11 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any
 
-from regiontree.engines.division import START, pays, photograph_memory, usual_workers, why_here
+from regiontree.engines.division import pays, that_fit, usual_workers, why_here, worker_memory
 from regiontree.engines.engine import Batch, EngineOptions, Status, done
 from regiontree.engines.link import Message, error_of, told
-from regiontree.engines.parsers import network_facts, parser_of, parser_options
-from regiontree.engines.photographs import Distant, features_for
+from regiontree.engines.parsers import network_facts, parser_options
+from regiontree.engines.photographs import features_for, open_parser
 from regiontree.engines.worker import Caller
 from regiontree.engines.workers import Lost, Workers, WorkersError
 from regiontree.errors import BackboneError, StoreError
@@ -106,7 +105,10 @@ class Pool:
         }
         answer = None if network is None else partial(features_for, network)
         paths = [one.path for batch in first for one in batch if one.path is not None]
-        limit = partial(self._limit, paths)
+
+        def limit(facts: Message) -> int:
+            return that_fit(worker_memory(self.parser, paths, facts, network), free_memory())
+
         given: dict[int, Batch] = {}
 
         def references() -> Iterator[tuple[int, Any]]:
@@ -129,17 +131,6 @@ class Pool:
         left = [batch for at, batch in sorted(given.items()) if at not in finished]
         return chain(left, coming)
 
-    def _limit(self, paths: Sequence[Any], facts: Message) -> int:
-        """How many workers fit into memory, told by the facts of the first that is ready."""
-        free = free_memory()
-        network = self.parser.backbone if self.parser.needs_this_process else None
-        patch = facts.get("patch", 0) if network is None else network.patch
-        dim = facts.get("dim", 0) if network is None else network.dim
-        needed = (facts["memory"] or START) + photograph_memory(
-            self.parser, paths, patch, dim, with_network=network is None
-        )
-        return sys.maxsize if free is None else max(1, free // needed)
-
 
 def _statuses_of(row: Any) -> list[Status]:
     """The statuses that a worker tells; none of a batch that was lost."""
@@ -160,12 +151,7 @@ def open_batches(
     BackboneError
         The network cannot be loaded.
     """
-    parser = parser_of(options)
-    facts: Message = {}
-    if options["network"] is not None:
-        parser = parser.copied(network=Distant(caller, options["network"]))
-    elif not parser.settings.is_precomputed:
-        facts = {"patch": parser.backbone.patch, "dim": parser.backbone.dim}
+    parser, facts = open_parser(options, caller)
     store = open_store(options["store"], create=False)
 
     def work(batch: list[list[Any]]) -> Message:

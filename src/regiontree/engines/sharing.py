@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -13,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from regiontree.backbones.featurefolder import require_folder, shared_features
-from regiontree.engines.division import FEW, START, pays, photograph_memory, usual_workers, why_here
+from regiontree.engines.division import (
+    FEW,
+    START,
+    pays,
+    that_fit,
+    usual_workers,
+    why_here,
+    worker_memory,
+)
 from regiontree.engines.feeding import feed
 from regiontree.engines.finished import Job
 from regiontree.engines.photographs import (
@@ -209,14 +216,11 @@ class Batch:
 
     def _limit(self, number: int, free: int | None, facts: dict[str, Any]) -> int:
         """How many workers fit into memory, told by the facts of the first that is ready."""
-        network = self.work.parser.backbone if self.work.parser.needs_this_process else None
-        patch = facts.get("patch", 0) if network is None else network.patch
-        dim = facts.get("dim", 0) if network is None else network.dim
+        parser = self.work.parser
+        network = parser.backbone if parser.needs_this_process else None
         photos = (job.source for job in self.jobs if job.error is None)
-        needed = (facts["memory"] or START) + photograph_memory(
-            self.work.parser, photos, patch, dim, with_network=network is None
-        )
-        fit = sys.maxsize if free is None else max(1, free // needed)
+        needed = worker_memory(parser, photos, facts, network)
+        fit = that_fit(needed, free)
         if fit < number:
             self._say_less(fit, number, needed, free)
             number = fit

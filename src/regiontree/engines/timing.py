@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,11 +25,11 @@ from typing import Any
 import torch
 
 from regiontree.backbones.operations import count_operations
-from regiontree.engines.division import START, photograph_memory
+from regiontree.engines.division import that_fit, worker_memory
 from regiontree.engines.link import Message
 from regiontree.engines.machines import STEPS
-from regiontree.engines.parsers import parser_of, parser_options
-from regiontree.engines.photographs import features_for
+from regiontree.engines.parsers import parser_options
+from regiontree.engines.photographs import features_for, open_parser
 from regiontree.engines.process import decoded, features, trees
 from regiontree.engines.survey import size_of
 from regiontree.engines.worker import Caller
@@ -156,9 +155,14 @@ def time_crew(
     BackboneError
         The network cannot be loaded.
     """
-    options = {**parser_options(parser), "out": str(out), "is_store": is_store}
+    options = {
+        **parser_options(parser), "network": None, "out": str(out), "is_store": is_store
+    }  # fmt: skip
     paths = [path for one in sample if (path := one.path) is not None]
-    limit = partial(_fitting, parser, paths)
+
+    def limit(facts: Message) -> int:
+        return that_fit(worker_memory(parser, paths, facts), free_memory())
+
     crew = Workers(_TARGET, options, workers, cores() if workers > 1 else 1, limit)
     started: set[int] = set()
     found: dict[int, Times] = {}
@@ -198,15 +202,6 @@ def time_crew(
     return CrewTimes(len(started), start, [found[at] for at in range(len(sample))])
 
 
-def _fitting(parser: RegionParser, paths: Sequence[Path], facts: Message) -> int:
-    """How many workers fit into memory, told by the facts of the first that is ready."""
-    free = free_memory()
-    needed = (facts["memory"] or START) + photograph_memory(
-        parser, paths, facts.get("patch", 0), facts.get("dim", 0), with_network=True
-    )
-    return sys.maxsize if free is None else max(1, free // needed)
-
-
 def _times_of(values: Message) -> Times:
     seen = values["seen"]
     return Times(**{**values, "seen": None if seen is None else tuple(seen)})
@@ -223,10 +218,7 @@ def open_timed(options: Message, caller: Caller) -> tuple[Callable[[list[Any]], 
     BackboneError
         The network cannot be loaded.
     """
-    parser = parser_of(options)
-    facts: Message = {}
-    if not parser.settings.is_precomputed:
-        facts = {"patch": parser.backbone.patch, "dim": parser.backbone.dim}
+    parser, facts = open_parser(options, caller)
     store = open_store(options["out"], create=False) if options["is_store"] else None
 
     def write(row: Row, number: int) -> int:
