@@ -231,9 +231,9 @@ class _Run:
         shared = self.engine.share(cut(references))
         while several := list(islice(shared, self.engine.ahead)):
             every = [one for batch in several for one in batch]
-            ids = [one.id for one in every]
-            known = iter(before.known(ids))
-            elsewhere = before.elsewhere(ids, [one.address for one in every])
+            found = before.index.find([one.id for one in every])
+            known = iter(found.has_tree)
+            elsewhere = found.elsewhere([one.address for one in every])
             others = self._others([every[i] for i in np.flatnonzero(elsewhere)], before)
             for batch in several:
                 left = [one for one in batch if not next(known)]

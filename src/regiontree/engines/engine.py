@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from regiontree.engines.process import decoded, features, trees
+from regiontree.engines.process import process
 from regiontree.errors import SettingsError
 from regiontree.forest.row import Row
 from regiontree.forest.store import Store
@@ -185,8 +185,7 @@ def done(batch: Batch, parser: RegionParser, store: Store) -> list[Status]:
     seconds: list[float] = []
     for reference in batch:
         start = time.perf_counter()
-        (one,) = features([decoded(reference, parser)], parser)
-        rows += trees([one], parser)
+        rows += process([reference], parser)
         seconds.append(time.perf_counter() - start)
     return written(rows, store, seconds)
 

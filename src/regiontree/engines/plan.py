@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -241,11 +241,10 @@ def _here(plan: Plan, parser: RegionParser, seen: Sequence[tuple[int, ...]]) -> 
     elif pays([plan.alone.whole] * FEW, needs.photographs - FEW):
         machine = Machine(HERE, 1, workers)
     else:  # so little work that no worker is started
-        start = min(plan.alone.start, plan.together.start)
-        few = Needs(**{
-            **{name: getattr(needs, name) for name in Needs.__slots__},
-            "seconds": {step: plan.alone.mean(step) for step in STEPS},
-            "start": start,
-        })  # fmt: skip
+        few = replace(
+            needs,
+            seconds={step: plan.alone.mean(step) for step in STEPS},
+            start=min(plan.alone.start, plan.together.start),
+        )
         return forecast(Machine(HERE, 1, 1), few, plan.assumed)
     return forecast(machine, needs, plan.assumed)

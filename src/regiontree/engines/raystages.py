@@ -89,7 +89,7 @@ def facts_of(plan: Plan, own: Any) -> Message:
 
 def sees_store(plan: Plan) -> str | None:
     """Why this machine cannot write to the store; None if it can."""
-    _enter(plan)
+    _enter(plan.folder)
     found = attempt(partial(open_store, plan.store.address, create=False))
     if isinstance(found, Exception):
         return str(found)
@@ -161,24 +161,23 @@ def finish(block: pa.Table, plan: Plan) -> pa.Table:
 # -- in a process of the cluster ------------------------------------------------------------------
 
 
-def _enter(plan: Plan) -> None:
+def _enter(folder: str) -> None:
     """Go where paths lead from, if this machine has the folder."""
     with suppress(OSError):
-        os.chdir(plan.folder)
+        os.chdir(folder)
 
 
 @lru_cache(maxsize=2)
 def _parser(options: str, facts: str, folder: str) -> RegionParser:
     """The parser of this process, without a network."""
-    with suppress(OSError):
-        os.chdir(folder)
+    _enter(folder)
     parser, known = parser_of(json.loads(options)), json.loads(facts)
     return parser if known is None else parser.copied(network=Absent(known))
 
 
 def _with_network(plan: Plan, own: Any) -> RegionParser:
     """A parser that loads its network here."""
-    _enter(plan)
+    _enter(plan.folder)
     return parser_of(json.loads(plan.parser), device=plan.device, own=own, compile=plan.compile)
 
 

@@ -99,6 +99,11 @@ class Found:
         """Which ids have a tree, (n,) bool."""
         return (self.file >= 0) & ~self.failed
 
+    def elsewhere(self, addresses: Sequence[str]) -> NDArray[np.bool_]:
+        """Which ids have a tree of a photograph that lay at another address, (n,) bool."""
+        is_other: NDArray[np.bool_] = self.address != address_hashes(addresses)
+        return self.has_tree & is_other
+
 
 @dataclass(frozen=True, slots=True)
 class _Block:

@@ -20,7 +20,7 @@ from regiontree._version import __version__
 from regiontree.errors import StoreError
 from regiontree.forest.arrow import pyarrow
 from regiontree.forest.compact import compact
-from regiontree.forest.index import Index, address_hashes
+from regiontree.forest.index import Index
 from regiontree.forest.layout import COMPACTING, RECORD, WRITING, Naming, living_files
 from regiontree.forest.parquet import TableWriter
 from regiontree.forest.schema import SCHEMA_VERSION, require_schema
@@ -253,18 +253,6 @@ class Store:
         """
         found = self.index.find(ids)
         return found.file >= 0 if errors else found.has_tree
-
-    def elsewhere(self, ids: Sequence[str], addresses: Sequence[str]) -> NDArray[np.bool_]:
-        """Which ids have a tree of a photograph that lay at another address, (n,) bool.
-
-        Parameters
-        ----------
-        ids, addresses
-            Of n photographs.
-        """
-        found = self.index.find(ids)
-        is_other: NDArray[np.bool_] = found.address != address_hashes(addresses)
-        return found.has_tree & is_other
 
 
 def _reopened(address: str, record: dict[str, Any]) -> Store:

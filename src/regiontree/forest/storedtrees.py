@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from regiontree.errors import StoreError, TreeFileError
+from regiontree.forest.layout import RECORD
 from regiontree.forest.origin import recorded_name
 from regiontree.forest.parquet import GoneError
 from regiontree.forest.photographs import places_of
@@ -362,7 +363,7 @@ def _may_be_store(place: str) -> bool:
     if is_url(place):
         return True
     try:
-        return os.path.isfile(os.path.join(place, "_store.json"))
+        return os.path.isfile(os.path.join(place, RECORD))
     except ValueError:  # the path contains a NUL character
         return False
 
