@@ -272,7 +272,7 @@ def _timed(reference: Reference, parser: RegionParser, write: Callable[[Row], in
     decoding = clock.lap()
     seen = None if one.pixels is None else tuple(one.pixels.shape)
     (one,) = features([one], parser)
-    network = clock.lap()
+    network = 0.0 if seen is None else clock.lap()  # else it would be the time of looking
     unrefined = None
     if parser.settings.refine is not None and one.features is not None:
         plain = parser.copied()
