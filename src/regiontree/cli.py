@@ -7,10 +7,10 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,9 @@ from regiontree.errors import ExportError, RegionTreeError
 from regiontree.system.faults import attempt, fault_text
 from regiontree.system.jit import announce
 from regiontree.system.terminal import close_streams, is_closed_pipe, prepare_streams, say
+
+if TYPE_CHECKING:
+    from regiontree.parser import RegionParser
 
 __all__ = ["app", "main"]
 
@@ -326,18 +329,10 @@ def segment(
     )  # fmt: skip
     with _clear_errors():
         from regiontree.engines import command, storing
-        from regiontree.images import MAX_PIXELS
-        from regiontree.parser import RegionParser
-        from regiontree.settings.command import given_settings
 
-        given = given_settings(options, preset=preset, config=config, assignments=set_ or ())
-
-        def parser_on(device: str) -> RegionParser:
-            pixels = MAX_PIXELS if max_pixels is None else max_pixels
-            return RegionParser(
-                device=device, max_pixels=pixels, bands=bands, page=page, compile=compile, **given
-            )
-
+        parser_on = _parser_maker(
+            options, preset, config, set_, max_pixels, bands=bands, page=page, compile=compile
+        )
         chosen = storing.Choices(
             engine, format, device, ray_address, column, id_column, workers
         )  # fmt: skip
@@ -449,17 +444,12 @@ def plan(
     )  # fmt: skip
     with _clear_errors():
         from regiontree.engines import foretelling
-        from regiontree.images import MAX_PIXELS
-        from regiontree.parser import RegionParser
-        from regiontree.settings.command import given_settings
 
-        given = given_settings(options, preset=preset, config=config, assignments=set_ or ())
-        parser = RegionParser(
-            device=device, max_pixels=MAX_PIXELS if max_pixels is None else max_pixels, bands=bands,
-            page=page, **given,
+        parser_on = _parser_maker(
+            options, preset, config, set_, max_pixels, bands=bands, page=page
         )  # fmt: skip
         code = foretelling.run(
-            parser, paths, out, machines=machines or (), photos=photos, workers=workers,
+            parser_on(device), paths, out, machines=machines or (), photos=photos, workers=workers,
             format=format, column=column, id_column=id_column, core_price=core_price,
             gpu_prices=gpu_price or (), gpu_peaks=gpu_peak or (), gpu_use=gpu_use, as_json=as_json,
         )  # fmt: skip
@@ -1006,6 +996,24 @@ def _given(
     changes = {name: value for name, value in given.items() if name != "preset"}
     Settings.make(given["preset"], **changes)
     return given
+
+
+def _parser_maker(
+    options: dict[str, Any],
+    preset: str | None,
+    config: Path | None,
+    assignments: list[str] | None,
+    max_pixels: int | None,
+    **more: Any,
+) -> Callable[[str], RegionParser]:
+    """What makes the parser of the user's settings on a device."""
+    from regiontree.images import MAX_PIXELS
+    from regiontree.parser import RegionParser
+    from regiontree.settings.command import given_settings
+
+    given = given_settings(options, preset=preset, config=config, assignments=assignments or ())
+    pixels = MAX_PIXELS if max_pixels is None else max_pixels
+    return lambda device: RegionParser(device=device, max_pixels=pixels, **more, **given)
 
 
 @contextmanager

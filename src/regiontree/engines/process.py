@@ -28,6 +28,7 @@ from torch import Tensor
 from regiontree.backbones.featurefile import Features
 from regiontree.backbones.run import run_batch
 from regiontree.errors import FeatureError
+from regiontree.forest.finding import looked_at
 from regiontree.forest.row import Row
 from regiontree.images import LoadedImage
 from regiontree.images.choice import notice_of
@@ -35,7 +36,6 @@ from regiontree.images.given import Encoded
 from regiontree.parser import RegionParser
 from regiontree.references.reference import Reference
 from regiontree.system.faults import attempt, fault_text
-from regiontree.system.files import sha256_of
 from regiontree.system.threads import threads_after_fork
 
 __all__ = ["Staged", "decoded", "digest_of", "features", "process", "trees"]
@@ -187,12 +187,7 @@ def digest_of(reference: Reference) -> str:
     OSError, SourceError
         They cannot be read.
     """
-    given = _given(reference)
-    if isinstance(given, Path):
-        return sha256_of(given)
-    from hashlib import sha256
-
-    return sha256(given.data).hexdigest()
+    return looked_at(reference.path or reference)[1]
 
 
 @threads_after_fork()

@@ -32,6 +32,7 @@ __all__ = [
     "examined",
     "find_photograph",
     "lack_of",
+    "looked_at",
     "read_photograph",
     "require_images",
 ]
@@ -167,7 +168,7 @@ def examined(
     likeliest: Photograph | None = None
     for place in places:
         try:
-            photograph, found = _looked_at(place)
+            photograph, found = looked_at(place)
         except OSError as error:
             notice = f"The photograph {name} cannot be read ({error.strerror})."
             continue
@@ -216,8 +217,14 @@ def read_photograph(reference: Reference) -> Encoded:
     return Encoded(read_bytes(reference), reference.name, reference.address)
 
 
-def _looked_at(place: Path | Reference) -> tuple[Photograph, str]:
-    """The photograph at a place, and the sha256 of its bytes."""
+def looked_at(place: Path | Reference) -> tuple[Photograph, str]:
+    """The photograph at a place, and the sha256 of its bytes.
+
+    Raises
+    ------
+    OSError, SourceError
+        It cannot be read.
+    """
     if isinstance(place, Path):
         return place, sha256_of(place)
     read = read_photograph(place)
