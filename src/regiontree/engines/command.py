@@ -18,11 +18,14 @@ from regiontree.system.signals import interruptible
 from regiontree.system.temporary import remove_leftovers
 from regiontree.system.terminal import say
 
-__all__ = ["run"]
+__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_NOTHING", "run"]
 
-EXIT_FAILED = 1  # some inputs failed; the rest is done
+EXIT_FAILED = 1
+"""Some inputs failed, and the rest is done."""
 EXIT_NOTHING = 2
+"""Nothing could be done."""
 EXIT_INTERRUPTED = 130
+"""The user stopped the command."""
 
 
 def run(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from tempfile import TemporaryDirectory
 
 from regiontree.engines.batch import suffixes_for
+from regiontree.engines.command import EXIT_INTERRUPTED
 from regiontree.engines.machines import (
     GPUS,
     STEPS,
@@ -27,7 +28,6 @@ from regiontree.system.terminal import say
 
 __all__ = ["plan_text", "run"]
 
-_INTERRUPTED = 130
 _TOLD = 5  # problems of the listing and failures that are printed
 
 
@@ -104,7 +104,7 @@ def run(
             )  # fmt: skip
     except KeyboardInterrupt:
         say("interrupted: nothing is foretold")
-        return _INTERRUPTED
+        return EXIT_INTERRUPTED
     except SettingsError as error:
         raise SettingsError("; ".join([str(error), *_problems(listing.problems)])) from error
     if listing.left_out_text:

@@ -19,6 +19,7 @@ from regiontree.engines.collection import (
     segment_collection,
     settings_record,
 )
+from regiontree.engines.command import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOTHING
 from regiontree.engines.engine import ENGINES, Engine, EngineOptions, Status
 from regiontree.engines.torchrun import is_under_torchrun
 from regiontree.errors import SettingsError
@@ -40,7 +41,6 @@ FORMATS = ("npz", "parquet")
 """What ``--format`` may be: a file for each tree, or a store of all."""
 _TABLES = (".jsonl", ".lst", ".ndjson", ".parquet", ".tar", ".txt")
 _TOLD = 20  # failures that are printed; all are in the store
-_FAILED, _NOTHING, _INTERRUPTED = 1, 2, 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +161,10 @@ def run(
         more = {"left_out": dict(sorted(listing.left_out.items())), "twice": listing.twice}
         print(json.dumps({**summary.as_dict(), **more}, indent=1))
     if summary.interrupted:
-        return _INTERRUPTED
+        return EXIT_INTERRUPTED
     if summary.failed and not summary.done + summary.skipped:
-        return _NOTHING
-    return _FAILED if summary.failed else 0
+        return EXIT_NOTHING
+    return EXIT_FAILED if summary.failed else 0
 
 
 def _nothing(said: str) -> None:

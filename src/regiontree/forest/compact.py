@@ -8,6 +8,7 @@ elsewhere is left out: see :meth:`regiontree.forest.index.Index.find`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -170,12 +171,9 @@ class _UnreadableError(StoreError):
 def _put_aside(folder: Folder, name: str) -> bool:
     """Move a file away if it is damaged, as a second look says. Whether it is."""
     try:
-        file = TableFile(folder, name)
-        try:
+        with closing(TableFile(folder, name)) as file:
             for _ in file.groups():
                 pass
-        finally:
-            file.close()
     except DamagedError:
         folder.move(name, f"{DAMAGED}/{name.rpartition('/')[2]}")
         return True
@@ -187,11 +185,8 @@ def _put_aside(folder: Folder, name: str) -> bool:
 def _read(folder: Folder, name: str, columns: list[str]) -> pa.Table:
     """Some columns of a file of a step."""
     try:
-        file = TableFile(folder, name)
-        try:
+        with closing(TableFile(folder, name)) as file:
             return file.columns(columns)
-        finally:
-            file.close()
     except StoreError as error:
         raise _UnreadableError(name, error) from error
 
@@ -202,11 +197,8 @@ def _kept_rows(folder: Folder, one: _Input, kind: str) -> Iterator[pa.Table]:
     if not mask.any():
         return
     try:
-        file = TableFile(folder, one.name)
-        try:
+        with closing(TableFile(folder, one.name)) as file:
             for start, table in file.groups():
                 yield table.filter(mask[start : start + len(table)])
-        finally:
-            file.close()
     except StoreError as error:
         raise _UnreadableError(one.name, error) from error

@@ -21,6 +21,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -298,11 +299,8 @@ def _read_ids(
     """
     name, size = named
     try:
-        file = TableFile(folder, name)
-        try:
+        with closing(TableFile(folder, name)) as file:
             table = file.columns(["id", "error", "reference"])
-        finally:
-            file.close()
     except StoreError as error:
         return error
     if not len(table):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -153,8 +154,7 @@ class StoredRows(Rows):
             yield start, table.column("id").to_pylist(), failed
 
     def rows(self, file: int, mask: Bools) -> Iterator[tuple[Row, bool]]:
-        opened = TableFile(self.store.folder, self._index.files[file].name)
-        try:
+        with closing(self._opened(file)) as opened:
             for group, (start, end) in enumerate(opened.bounds):
                 wanted = np.flatnonzero(mask[start:end]).tolist()
                 if not wanted:
@@ -166,8 +166,6 @@ class StoredRows(Rows):
                     continue
                 for i in wanted:
                     yield _read_row(table, i)
-        finally:
-            opened.close()
 
     def _damaged(
         self, file: TableFile, group: int, wanted: list[int], error: StoreError
@@ -185,12 +183,13 @@ class StoredRows(Rows):
         for start, table in self.tables(file, columns):
             yield start, table.to_pylist()
 
+    def _opened(self, file: int) -> TableFile:
+        """A file, to read it from start to end. The caller closes it."""
+        return TableFile(self.store.folder, self._index.files[file].name)
+
     def tables(self, file: int, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
-        opened = TableFile(self.store.folder, self._index.files[file].name)
-        try:
+        with closing(self._opened(file)) as opened:
             yield from opened.groups(columns)
-        finally:
-            opened.close()
 
     def holds(self, file: int, condition: pc.Expression) -> Bools:
         """For which rows of a file an expression of pyarrow is true."""
