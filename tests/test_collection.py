@@ -94,19 +94,24 @@ def test_borders_need_no_second_look_at_the_file(site, tmp_path, refine):
     assert tree_facts(row.tree) == tree_facts(expected)
 
 
+class Counted:
+    """A model of the user's own, which writes down how many photographs it sees at a time."""
+
+    name, digest, patch, dim = "own", "1", 8, 3
+    dtype, device = torch.float32, torch.device("cpu")
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def features(self, pixels):
+        self.seen.append(len(pixels))
+        return torch.nn.functional.avg_pool2d(pixels, 8).permute(0, 2, 3, 1) + 0.1
+
+
 def test_the_network_sees_each_photograph_alone(parser, tmp_path):
     photos = references(add_photos(tmp_path / "in", 3))
     seen = []
-
-    class Counted:
-        name, digest, patch, dim = "counted", "1", 8, 3
-        dtype, device = torch.float32, torch.device("cpu")
-
-        def features(self, pixels):
-            seen.append(len(pixels))
-            return torch.nn.functional.avg_pool2d(pixels, 8).permute(0, 2, 3, 1) + 0.1
-
-    own = RegionParser(backbone=Counted(), parts=6, size=64)
+    own = RegionParser(backbone=Counted(seen), parts=6, size=64)
     together = trees(features([decoded(one, own) for one in photos], own), own)
     assert seen == [1, 1, 1]
     assert list(map(row_facts, together)) == list(map(row_facts, process(photos, own)))
@@ -381,16 +386,7 @@ def test_a_long_collection_gets_workers_after_a_while(crowd, parser, tmp_path, m
 def test_a_model_of_the_users_own_stays_here_and_workers_ask_it(crowd, parser, tmp_path):
     photos, _ = crowd
     seen = []
-
-    class Own:
-        name, digest, patch, dim = "own", "1", 8, 3
-        dtype, device = torch.float32, torch.device("cpu")
-
-        def features(self, pixels):
-            seen.append(len(pixels))
-            return torch.nn.functional.avg_pool2d(pixels, 8).permute(0, 2, 3, 1) + 0.1
-
-    own = RegionParser(backbone=Own(), parts=6, size=64)
+    own = RegionParser(backbone=Counted(seen), parts=6, size=64)
     summary, _ = ran(photos, tmp_path / "store", own, workers=2)
     assert summary.done == 38
     assert seen == [1] * 38
