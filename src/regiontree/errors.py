@@ -11,6 +11,7 @@ from typing import Any
 
 __all__ = [
     "BackboneError",
+    "CollectionError",
     "ConfigError",
     "DataError",
     "ExportError",
@@ -85,6 +86,10 @@ class MissingExtraError(BackboneError, ImportError):
 
 class StoreError(RegionTreeError):
     """A store of trees is damaged, has another schema or settings, or is being written to."""
+
+
+class CollectionError(RegionTreeError):
+    """A collection is damaged, lacks what was asked for, or its trees were not made alike."""
 
 
 class SolverError(RegionTreeError):

@@ -1,0 +1,378 @@
+"""Collection: the categories that photographs share, at every granularity.
+
+>>> from regiontree import Collection                             # doctest: +SKIP
+>>> collection = Collection.load("collection")                    # doctest: +SKIP
+>>> collection.label_map("holiday/dog.jpg", n_categories=27)      # (H, W)  # doctest: +SKIP
+>>> collection.like("holiday/dog.jpg", point=(120, 80), k=5)      # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from regiontree.collection.discover import load_model, settings_of
+from regiontree.collection.files import CollectionFiles
+from regiontree.collection.names import Names, read_names
+from regiontree.collection.regions import described_nodes
+from regiontree.errors import CollectionError, check_number, nearest_name
+from regiontree.forest.forest import Forest
+from regiontree.system.lazy import lazy
+from regiontree.tree import RegionTree, cuts
+from regiontree.tree.nodata import no_data_nodes
+
+__all__ = ["Category", "Collection", "Region"]
+
+Int32 = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """One category of a cut.
+
+    Attributes
+    ----------
+    index : int
+        Its number in the cut and in label maps, 0 to n - 1.
+    node : int
+        Its node in the tree of categories: the same at every granularity.
+    name : str or None
+        Its name, or that of the nearest category above with one. None: nobody named it.
+    n_regions : int
+        Regions of all photographs that belong to it.
+    share : float
+        Their share of all photographs' pixels, 0 to 1.
+    """
+
+    index: int
+    node: int
+    name: str | None
+    n_regions: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A region of a photograph.
+
+    Attributes
+    ----------
+    photo : str
+        Id of the photograph.
+    node : int
+        Its node in the photograph's tree.
+    share : float
+        Share of the photograph's pixels, 0 to 1.
+    likeness : float
+        Cosine, -1 to 1: to the centre of its prototype, or to the example that was asked for.
+    """
+
+    photo: str
+    node: int
+    share: float
+    likeness: float
+
+
+class Collection:
+    """The categories of a collection, and the category of every region.
+
+    Parameters
+    ----------
+    folder
+        What ``regiontree discover`` made.
+    trees
+        The store or folder with the trees. None: where they were when the collection was made.
+
+    Raises
+    ------
+    CollectionError
+        The folder holds no collection, or one that is damaged or not finished.
+    """
+
+    def __init__(self, folder: str | Path, trees: str | Path | Forest | None = None) -> None:
+        self._files = CollectionFiles(folder)
+        about = self._files.read_about()
+        self.settings = settings_of(about)
+        self._projection, self.prototypes = load_model(self._files)
+        self.tree = RegionTree.load(self._files.categories)
+        self._trees = about["source"] if trees is None else trees
+        self._names: Names | None = None
+
+    @classmethod
+    def load(cls, folder: str | Path, trees: str | Path | Forest | None = None) -> Collection:
+        """The collection in a folder."""
+        return cls(folder, trees)
+
+    def __len__(self) -> int:
+        """Number of photographs."""
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return (
+            f"Collection of {len(self):,} photographs: {self.n_prototypes:,} prototypes, "
+            f"{len(self._regions.nodes):,} regions"
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Its folder."""
+        return self._files.folder
+
+    @property
+    def n_prototypes(self) -> int:
+        """Number of prototypes, K."""
+        return len(self.prototypes.weight)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Ids of the photographs."""
+        return list(self._places)
+
+    @lazy
+    def forest(self) -> Forest:
+        """The trees of the photographs.
+
+        Raises
+        ------
+        StoreError
+            They are no longer there.
+        """
+        given = self._trees
+        return given if isinstance(given, Forest) else Forest(given)
+
+    # -- categories -------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> Names:
+        """The names, as ``collection.csv`` holds them when they are first asked for."""
+        if self._names is None:
+            self._names = read_names(self._files.names, self.tree.parents)
+        return self._names
+
+    def division(self, n_categories: int) -> Int32:
+        """The category of each prototype in the cut into at most n, (K,) int32 in [0, n).
+
+        Cuts are nested: one more category divides one of those before.
+        """
+        cut: Int32 = self.tree.cut(n_regions=_checked(n_categories))[0]
+        return cut
+
+    def categories(self, n_categories: int) -> list[Category]:
+        """The categories of the cut into at most n, in the order of their numbers."""
+        nodes = self.tree.cut_nodes(n_regions=_checked(n_categories))
+        of_prototype = self.division(n_categories)
+        regions = self._regions
+        of_region = of_prototype[regions.prototype]
+        count = np.bincount(of_region, minlength=len(nodes))
+        share = np.bincount(of_region, regions.share, minlength=len(nodes))
+        total = max(float(share.sum()), 1e-300)
+        return [
+            Category(i, node, self.names.name(node), int(count[i]), float(share[i]) / total)
+            for i, node in enumerate(nodes.tolist())
+        ]
+
+    def regions(self, category: Category | int) -> list[Region]:
+        """The regions of a category or of its node, the most typical first."""
+        node = category.node if isinstance(category, Category) else int(category)
+        if not 0 <= node < self.tree.n_nodes:
+            raise CollectionError(
+                f"there is no category {node}: they are 0 to {self.tree.n_nodes - 1}"
+            )
+        regions = self._regions
+        inside = np.flatnonzero(self.tree.mask(node)[0][regions.prototype])
+        order = inside[np.argsort(-regions.likeness[inside], kind="stable")]
+        return [self._region(i, float(regions.likeness[i])) for i in order.tolist()]
+
+    # -- photographs ------------------------------------------------------------------------------
+
+    def prototype_map(self, photo: str) -> Int32:
+        """The prototype of each pixel of a photograph, (H, W) int32 in [0, K); -1 for no data.
+
+        Regions are those of the cut that the collection was made of.
+        """
+        tree, prototype = self._tree_of(photo)
+        nodes = tree.cut_nodes(n_regions=self.settings.regions)
+        shown = cuts.node_of_leaf(tree.parents, nodes, tree.n_leaves)
+        found: Int32 = prototype[nodes[shown]][tree.labels]
+        return found
+
+    def label_map(self, photo: str | Path, n_categories: int = 27) -> Int32:
+        """The category of each pixel, (H, W) int32: 0 to n - 1, or -1 for no data.
+
+        Parameters
+        ----------
+        photo
+            Id of a photograph of the collection, or its path.
+        n_categories
+            Into how many categories the collection is cut, at most.
+
+        Raises
+        ------
+        CollectionError
+            The collection does not have the photograph, or its tree has changed.
+        StoreError
+            The trees are no longer where they were.
+        """
+        of_prototype = np.append(self.division(n_categories), -1).astype(np.int32)
+        found: Int32 = of_prototype[self.prototype_map(self._id_of(photo))]
+        return found
+
+    def like(
+        self,
+        photo: str | Path,
+        node: int | None = None,
+        *,
+        point: tuple[int, int] | None = None,
+        k: int = 20,
+    ) -> list[Region]:
+        """The k regions most like one of a photograph, the most alike first.
+
+        Parameters
+        ----------
+        photo
+            Id of a photograph of the collection, or its path.
+        node
+            A node of its tree.
+        point
+            Instead: row and column of a pixel. The region of the collection's cut that holds it is
+            the example.
+        k
+            How many, >= 1.
+
+        Raises
+        ------
+        CollectionError
+            As :meth:`label_map`; or neither or both of `node` and `point` are given.
+        """
+        key = self._id_of(photo)
+        if (node is None) == (point is None):
+            raise CollectionError("give a node or a point, and not both")
+        tree, _ = self._tree_of(key)
+        if point is not None:
+            shown = set(tree.cut_nodes(n_regions=self.settings.regions).tolist())
+            node = next(one for one in tree.at(*point) if one in shown)
+        assert node is not None
+        values = described_nodes(tree, self.settings.descriptor)
+        example = self._projection(values[[node]])
+        regions = self._regions
+        cosine = (torch.from_numpy(self._rows) @ torch.from_numpy(example[0])).numpy()
+        same = (regions.photo == self._numbers[key]) & (regions.nodes == node)
+        cosine = np.where(same, -np.inf, cosine)
+        count = check_number("k", k, 1, float("inf"), whole=True)
+        best = np.argsort(-cosine, kind="stable")[: min(count, int((~same).sum()))]
+        return [self._region(i, float(cosine[i])) for i in best.tolist()]
+
+    # -- what is read from the files --------------------------------------------------------------
+
+    @lazy
+    def _places(self) -> dict[str, tuple[Path, int]]:
+        """Part and place of each photograph."""
+        found: dict[str, tuple[Path, int]] = {}
+        for path in self._files.parts("photographs"):
+            part = self._files.read_part(path, set())
+            found |= {one["id"]: (path, i) for i, one in enumerate(part.photographs)}
+        return found
+
+    @lazy
+    def _numbers(self) -> dict[str, int]:
+        return {key: i for i, key in enumerate(self._places)}
+
+    @lazy
+    def _ids_by_name(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for part in self._files.read_parts("photographs", set()):
+            found |= {one["reference"]: one["id"] for one in part.photographs}
+        return found
+
+    @lazy
+    def _regions(self) -> _Regions:
+        """All regions of the photographs that have their categories."""
+        numbers, prototypes = self._numbers, {}
+        for part in self._files.read_parts("photographs", {"prototype", "likeness"}):
+            for i, one in enumerate(part.photographs):
+                rows = slice(part.start[i], part.start[i + 1])
+                prototypes[one["id"]] = tuple(part.arrays[n][rows] for n in _ASSIGNED)
+        found: dict[str, list[Any]] = {name: [] for name in _Regions.__dataclass_fields__}
+        for part in self._files.read_parts("regions", {"nodes", "share"}):
+            for i, one in enumerate(part.photographs):
+                if one["id"] not in numbers:
+                    continue
+                rows = slice(part.start[i], part.start[i + 1])
+                nodes, (prototype, likeness) = part.arrays["nodes"][rows], prototypes[one["id"]]
+                found["photo"].append(np.full(len(nodes), numbers[one["id"]], np.int32))
+                found["nodes"].append(nodes)
+                found["share"].append(part.arrays["share"][rows])
+                found["prototype"].append(prototype[nodes])
+                found["likeness"].append(likeness[nodes].astype(np.float32))
+        return _Regions(**{name: np.concatenate(arrays) for name, arrays in found.items()})
+
+    @lazy
+    def _rows(self) -> NDArray[np.float32]:
+        """The unit row of each region."""
+        numbers, found = self._numbers, []
+        for part in self._files.read_parts("regions", {"values"}):
+            known = np.array([one["id"] in numbers for one in part.photographs])
+            found.append(
+                self._projection(part.arrays["values"][np.repeat(known, np.diff(part.start))])
+            )
+        return np.concatenate(found)
+
+    def _region(self, i: int, likeness: float) -> Region:
+        regions = self._regions
+        photo = self.ids[int(regions.photo[i])]
+        return Region(photo, int(regions.nodes[i]), float(regions.share[i]), likeness)
+
+    def _id_of(self, photo: str | Path) -> str:
+        key = str(photo)
+        if key in self._places:
+            return key
+        for known in (key, str(Path(key).resolve())):
+            if known in self._ids_by_name:
+                return self._ids_by_name[known]
+        raise CollectionError(
+            f"{key!r} is not in the collection{nearest_name(key, self._places)}; add its tree with "
+            "regiontree discover --add"
+        )
+
+    def _tree_of(self, key: str) -> tuple[RegionTree, Int32]:
+        """The tree of a photograph, and the prototype of each node."""
+        if key not in self._places:
+            key = self._id_of(key)
+        path, i = self._places[key]
+        part = self._files.read_part(path, {"prototype"})
+        prototype = part.arrays["prototype"][part.start[i] : part.start[i + 1]]
+        try:
+            tree = self.forest[key]
+        except KeyError as error:
+            where = self.forest.address
+            raise CollectionError(f"{key!r}: its tree is gone from {where}") from error
+        if tree.n_nodes != len(prototype) or (no_data_nodes(tree.stop) & (prototype >= 0)).any():
+            raise CollectionError(
+                f"{key!r}: its tree has changed since the collection was made; make it again"
+            )
+        return tree, prototype
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Regions:
+    """Columns of all regions, one entry a region."""
+
+    photo: Int32
+    nodes: Int32
+    share: NDArray[np.float32]
+    prototype: Int32
+    likeness: NDArray[np.float32]
+
+
+_ASSIGNED = ("prototype", "likeness")
+
+
+def _checked(n_categories: int) -> int:
+    number: int = check_number("n_categories", n_categories, 1, float("inf"), whole=True)
+    return number

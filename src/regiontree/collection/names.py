@@ -1,0 +1,194 @@
+"""Names of categories: a table that people edit, ``collection.csv``.
+
+============ ================================================================================
+``category`` number of a category; or ``ID#NODE``, one region of a photograph
+``name``     its name; empty: that of the category above
+``parent``   number of the category above it
+============ ================================================================================
+
+A category without a name of its own has that of the nearest category above with one. So one name
+covers all that lies below, and a name below overrides it. Other columns are ignored.
+
+- To merge two categories, give them one name, or set the parent of one to the other.
+- To split a category, name the categories below it.
+- To move a single region, add a line with ``ID#NODE`` and the category it belongs to as parent.
+
+A file that somebody else changed in the meantime is never lost: :meth:`Names.save` keeps it beside
+the new one.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regiontree.errors import CollectionError
+from regiontree.system.files import atomic_write, locked
+from regiontree.system.paths import reason
+from regiontree.tree.kernel import node_on_cycle
+
+__all__ = ["Names", "read_names"]
+
+_COLUMNS = ("category", "name", "parent")
+_MOST_BYTES = 256 << 20
+_ENCODING = "utf-8-sig"  # with a mark at the start, without which Excel takes it for another
+
+Key = tuple[str, int]
+"""Id of a photograph and a node of its tree."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names and places of categories.
+
+    Attributes
+    ----------
+    parents : (N,) int64
+        The category above each, as people changed it; the root has itself.
+    own : mapping of int to str
+        Names that people gave.
+    moved : mapping of (str, int) to int
+        The category of each region that was moved.
+    seen : str
+        Digest of the file that was read; empty if there was none.
+    """
+
+    parents: NDArray[np.int64]
+    own: Mapping[int, str] = field(default_factory=dict)
+    moved: Mapping[Key, int] = field(default_factory=dict)
+    seen: str = ""
+
+    def name(self, category: int) -> str | None:
+        """The name of a category: its own, or that of the nearest above with one."""
+        for one in self._up(category):
+            if name := self.own.get(one):
+                return name
+        return None
+
+    def _up(self, category: int) -> Iterator[int]:
+        while True:
+            yield category
+            above = int(self.parents[category])
+            if above == category:
+                return
+            category = above
+
+    def named(self, category: int, name: str) -> Names:
+        """The same with another name of a category; an empty one removes it."""
+        own = dict(self.own)
+        own.pop(category, None)
+        if name.strip():
+            own[category] = name.strip()
+        return replace(self, own=own)
+
+    def rows(self, shown: Iterable[int]) -> list[dict[str, str]]:
+        """The lines of the table: the categories to show, and all that people changed."""
+        numbers = sorted({*shown, *self.own}, reverse=True)
+        lines = [(str(one), self.own.get(one, ""), str(self.parents[one])) for one in numbers]
+        moved = sorted(self.moved.items())
+        lines += [(f"{key}#{node}", "", str(category)) for (key, node), category in moved]
+        return [dict(zip(_COLUMNS, line, strict=True)) for line in lines]
+
+    def save(self, path: Path, shown: Iterable[int]) -> Path | None:
+        """Write the table. Returns where another's version lies, if it was changed since the read.
+
+        Raises
+        ------
+        CollectionError
+            It cannot be written.
+        """
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, _COLUMNS)
+        table.writeheader()
+        table.writerows(self.rows(shown))
+        data = text.getvalue().encode(_ENCODING)
+        other = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with locked(path.parent):
+                if path.is_file():
+                    before = path.read_bytes()
+                    if _digest(before) not in (self.seen, _digest(data)):
+                        other = path.with_name(f"{path.stem}-{_digest(before)[:8]}{path.suffix}")
+                        with atomic_write(other) as file:
+                            file.write(before)
+                with atomic_write(path) as file:
+                    file.write(data)
+        except OSError as error:
+            raise CollectionError(f"{path}: cannot be written ({reason(error)})") from error
+        return other
+
+
+def read_names(path: Path, parents: NDArray[np.integer]) -> Names:
+    """The names in a table, or none if there is no such file.
+
+    Parameters
+    ----------
+    path
+        ``collection.csv``.
+    parents
+        (N,) of the tree of categories.
+
+    Raises
+    ------
+    CollectionError
+        The file is no such table. The message names the line.
+    """
+    above = np.array(parents, np.int64)
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES)
+    except FileNotFoundError:
+        return Names(above)
+    except OSError as error:
+        raise CollectionError(f"{path}: cannot be read ({reason(error)})") from error
+    own: dict[int, str] = {}
+    moved: dict[Key, int] = {}
+    line = 1
+    try:
+        table = csv.DictReader(io.StringIO(data.decode(_ENCODING), newline=""), strict=True)
+        if missing := set(_COLUMNS) - set(table.fieldnames or ()):
+            raise CollectionError(f"{path}: has no column {sorted(missing)[0]!r}")
+        for row in table:
+            line = table.line_num
+            what, name, parent = ((row[column] or "").strip() for column in _COLUMNS)
+            key, _, node = what.rpartition("#")
+            if key:
+                number = _number(parent, len(above), "parent")
+                moved[key, _number(node, None, "node")] = number
+                continue
+            category = _number(what, len(above), "category")
+            if name:
+                own[category] = name
+            if parent and category != len(above) - 1:
+                above[category] = _number(parent, len(above), "parent")
+    except UnicodeDecodeError as error:
+        raise CollectionError(f"{path}: is not UTF-8; save it as 'CSV UTF-8'") from error
+    except (csv.Error, ValueError) as error:
+        raise CollectionError(f"{path}, line {line}: {error}") from error
+    if (wrong := _on_cycle(above)) is not None:
+        raise CollectionError(f"{path}: category {wrong} lies above itself; change its parent")
+    return Names(above, own, moved, _digest(data))
+
+
+def _on_cycle(parents: NDArray[np.int64]) -> int | None:
+    """A category from which the root cannot be reached."""
+    return node_on_cycle(parents)
+
+
+def _number(text: str, below: int | None, what: str) -> int:
+    if not text.isdecimal() or (below is not None and int(text) >= below):
+        known = "a whole number" if below is None else f"a number from 0 to {below - 1}"
+        raise ValueError(f"{what} must be {known}, got {text[:50]!r}")
+    return int(text)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

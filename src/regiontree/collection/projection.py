@@ -1,0 +1,107 @@
+"""Descriptors centred, whitened and scaled to unit length.
+
+Let m be the mean of all descriptors x, each weighted by the share of its photograph that its region
+covers, and let u_i be the eigenvectors of their covariance with the eigenvalues l_1 >= l_2 >= ...
+A descriptor becomes
+
+    y_i = u_i . (x - m) / l_i^power,   i = 1 to dimensions,
+
+and then y / |y|. With power 0 these are the leading principal components. With 0.5 all of them have
+the same variance: then a few strong components, which tell scenes apart, no longer hide the many
+weak ones, which tell things apart. Between the two, few categories and many are both served
+(docs/collections.md).
+
+Moments are summed while regions stream by, so memory does not grow with their number.
+
+Reference: Jegou and Chum, Negative evidences and co-occurrences in image retrieval: the benefit of
+PCA and whitening, ECCV 2012.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from regiontree.spectral.dense import eigenpairs
+
+__all__ = ["Moments", "Projection"]
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+_NOTHING = 1e-9  # share of the largest eigenvalue below which a component holds only rounding
+_BLOCK = 8192  # rows at a time
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projection:
+    """Descriptors to unit rows.
+
+    Attributes
+    ----------
+    mean : (d,) float64
+    axes : (d, p) float64
+        Column i is ``u_i / l_i^power``.
+    """
+
+    mean: Float64
+    axes: Float64
+
+    def __call__(self, values: NDArray[np.floating]) -> Float32:
+        """Rows (n, d) as unit rows (n, p). A row that equals the mean becomes zeros."""
+        mean, axes = torch.from_numpy(self.mean), torch.from_numpy(self.axes)
+        found = np.empty((len(values), self.axes.shape[1]), np.float32)
+        for start in range(0, len(values), _BLOCK):
+            block = torch.from_numpy(values[start : start + _BLOCK].astype(np.float64))
+            rows = (block - mean) @ axes
+            length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+            found[start : start + _BLOCK] = (rows / length.clamp_min(1e-12)).numpy()
+        return found
+
+
+@dataclass(slots=True, eq=False)
+class Moments:
+    """Sums over weighted descriptors that give their mean and covariance.
+
+    Attributes
+    ----------
+    dim : int
+        Length of a descriptor, d.
+    """
+
+    dim: int
+    _weight: float = 0.0
+    _sum: Float64 = field(init=False)
+    _products: Float64 = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sum = np.zeros(self.dim)
+        self._products = np.zeros((self.dim, self.dim))
+
+    def add(self, values: NDArray[np.floating], weight: NDArray[np.floating]) -> None:
+        """Count descriptors (n, d) with weights (n,)."""
+        rows = torch.from_numpy(values.astype(np.float64))
+        by = torch.from_numpy(weight.astype(np.float64))
+        self._weight += float(by.sum())
+        self._sum += (by @ rows).numpy()
+        self._products += ((rows * by[:, None]).T @ rows).numpy()
+
+    def projection(self, dimensions: int, power: float) -> Projection:
+        """The projection onto at most `dimensions` components, each divided by l^power.
+
+        Components without variance are left out.
+        """
+        weight = max(self._weight, 1e-300)
+        mean = self._sum / weight
+        covariance = self._products / weight - np.outer(mean, mean)
+        values, vectors = eigenpairs((covariance + covariance.T) / 2)
+        values, vectors = values[::-1][:dimensions], vectors[:, ::-1][:, :dimensions]
+        kept = values > _NOTHING * max(float(values[0]), 1e-300)
+        kept[0] = True
+        values, vectors = np.maximum(values[kept], 1e-300), vectors[:, kept]
+        largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
+        vectors = vectors * np.where(largest < 0, -1.0, 1.0)  # one sign on every machine
+        return Projection(mean, np.ascontiguousarray(vectors / values**power))

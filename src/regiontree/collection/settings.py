@@ -1,0 +1,60 @@
+"""The settings of a collection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from regiontree.hierarchy.ward import SpectralWard
+from regiontree.system.stages import check_settings, setting
+
+__all__ = ["CollectionSettings"]
+
+Kind = Literal["token", "embedding"]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSettings:
+    """How regions become prototypes, and prototypes a tree of categories."""
+
+    regions: int = setting(
+        32, "Regions of each photograph that are grouped.", low=1, high=10_000, whole=True
+    )
+    descriptor: Kind = setting(
+        "token",
+        "What describes a region: token, the mean of the network's last tokens; or embedding, the "
+        "mean of the features that its tree was built on.",
+        choices=("token", "embedding"),
+    )
+    dimensions: int = setting(
+        128, "Principal components that are kept.", low=1, high=100_000, whole=True
+    )
+    whitening: float = setting(
+        0.25,
+        "Power of a component's variance by which it is divided: 0 leaves descriptors as they are, "
+        "0.5 gives every component the same variance.",
+        low=0,
+        high=0.5,
+    )
+    prototypes: int = setting(
+        1000, "Prototypes at most: the finest categories.", low=2, high=4096, whole=True
+    )
+    sample: int = setting(
+        100_000,
+        "Regions that find the first prototypes. All regions then improve them.",
+        low=1000,
+        high=10_000_000,
+        whole=True,
+    )
+    passes: int = setting(
+        3,
+        "How often all regions improve the prototypes, if there are more than the sample.",
+        low=0,
+        high=100,
+        whole=True,
+    )
+    seed: int = setting(1234, "Seed of the first prototypes.", low=0, high=2**32 - 1, whole=True)
+    tree: SpectralWard = field(default_factory=lambda: SpectralWard(vectors=128))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
