@@ -16,6 +16,7 @@ from regiontree._version import __version__
 from regiontree.system.doors import TREE_DOORS
 
 if TYPE_CHECKING:
+    from regiontree.collection.collection import Collection
     from regiontree.errors import RegionTreeError
     from regiontree.forest.forest import Forest
     from regiontree.parser import RegionParser, parse
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from regiontree.tree import RegionTree, StopReason
 
 __all__ = [
+    "Collection",
     "Forest",
     "RegionParser",
     "RegionTree",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Collection": "regiontree.collection.collection",
     "Forest": "regiontree.forest.forest",
     "RegionParser": "regiontree.parser",
     "RegionTree": "regiontree.tree",

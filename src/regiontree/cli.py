@@ -708,6 +708,56 @@ def convert(
 
 
 @app.command()
+def discover(
+    source: Annotated[
+        str,
+        typer.Argument(help="A store, a folder of trees (.npz), or a folder of photographs."),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the collection.", readable=False)
+    ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a setting of the collection, for example regions=16. May be given several "
+            "times.",
+        ),
+    ] = None,
+    add: Annotated[
+        bool,
+        typer.Option(
+            "--add",
+            help="Let the source's new photographs join a finished collection. Its categories stay "
+            "as they are.",
+        ),
+    ] = False,
+    preset: Preset = None,
+    device: Device = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
+    ] = False,
+) -> None:
+    """Find the categories that photographs share, without labels.
+
+    Trees of photographs are made first, if the source holds photographs. A second run goes on where
+    the first one ended.
+
+    Exit code: 0 all trees are in the collection, 1 some could not be used, 2 nothing could be done,
+    130 interrupted.
+    """
+    with _clear_errors():
+        from regiontree.collection import command
+
+        parser_on = _parser_maker({}, preset, None, None, None)
+        code = command.run(
+            source, str(out), set_ or [], add=add, as_json=as_json, parser=lambda: parser_on(device)
+        )
+    raise typer.Exit(code)
+
+
+@app.command()
 def run(
     config: Annotated[
         Path | None,
