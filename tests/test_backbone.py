@@ -111,6 +111,8 @@ def test_patches_come_back_where_they_were():
         FeatureSpec(layers=(1, 3), facet="value"),
         FeatureSpec(facet="token", positions="published"),
         FeatureSpec(layers=(2, 1), facet="key", positions="published"),
+        FeatureSpec(layers=(2,), facet="value", descriptor="none"),
+        FeatureSpec(layers=(1,), facet="token", descriptor="none"),
     ],
     ids=str,
 )
@@ -121,7 +123,8 @@ def test_encoder_and_backbone_of_the_library_agree_on_every_spec(spec, tmp_path)
     other = HuggingFaceBackbone(tmp_path, CPU, torch.float32, spec, name="same", digest="")
     encoder = VisionTransformer(SMALL, spec).eval()
     encoder.load_state_dict({name: ours.state_dict()[name] for name in encoder.state_dict()})
-    assert len(encoder.blocks) == max(spec.blocks(3)) + 1
+    assert len(encoder.blocks) == (3 if spec.descriptor == "token" else max(spec.blocks(3)) + 1)
+    assert encoder.descriptor_dim == other.descriptor_dim == (24 * (spec.descriptor == "token"))
     for rows, columns in ((5, 5), (3, 8), (7, 6)):
         pixels = torch.rand(2, 3, rows * 14, columns * 14)
         found = encoder(pixels)
@@ -140,11 +143,12 @@ class TestEmbedded:
         whole.model.blocks[8].register_forward_hook(lambda *call: seen.append(call[2]))
         whole.features(pixels)
         expected = whole.model.norm(seen[0])[:, 1:].reshape(1, 2, 3, 384)
-        ninth = EmbeddedBackbone(CPU, torch.float32, FeatureSpec(layers=(9,), facet="token"))
+        spec = FeatureSpec(layers=(9,), facet="token", descriptor="none")
+        ninth = EmbeddedBackbone(CPU, torch.float32, spec)
         assert len(ninth.model.blocks) == 9
         assert torch.equal(ninth.features(pixels), expected)
         both = EmbeddedBackbone(CPU, torch.float32, FeatureSpec(layers=(9, -1), facet="key"))
-        assert both.dim == both.features(pixels).shape[-1] == 768
+        assert both.dim == both.features(pixels).shape[-1] == 768 + both.descriptor_dim
 
     def test_a_size_that_is_no_multiple_is_an_error(self):
         backbone = EmbeddedBackbone(CPU, torch.float32, TOKENS)

@@ -187,7 +187,7 @@ def test_a_photograph_goes_there_once_and_its_features_stay(way):
     with Device() as device:
         found = run_batch(network, pixels)
     assert isinstance(found, Elsewhere)
-    torch.testing.assert_close(here(found), expected)
+    torch.testing.assert_close(here(found), expected, atol=1e-4, rtol=1e-4)
     assert device.fetched == []
 
 

@@ -105,7 +105,8 @@ def path(tmp_path) -> Path:
 
 
 def vit() -> VisionTransformer:
-    network = VisionTransformer(VitShape(width=24, depth=2, heads=4, patch=14, positions=5))
+    shape = VitShape(width=24, depth=2, heads=4, patch=14, positions=5)
+    network = VisionTransformer(shape, FeatureSpec(descriptor="none"))
     for parameter in network.parameters():
         parameter.data = torch.randn_like(parameter) * 0.2
     return network.eval()

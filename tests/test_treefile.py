@@ -372,7 +372,7 @@ def test_a_pickle_inside_is_never_run(file, tmp_path, name, as_array):
     [
         (with_meta(format="other"), "meta.*format 'regiontree'"),
         (with_meta(format=None), "meta.*format 'regiontree'"),
-        (with_meta(format_version=3), "version 3.* 2; .*upgrade"),
+        (with_meta(format_version=4), "version 4.* 3; .*upgrade"),
         (with_meta(format_version=0), "format version 0"),
         (with_meta(format_version=None), "format version None"),
         (with_meta(format_version="1"), "format version '1'"),

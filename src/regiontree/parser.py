@@ -29,8 +29,15 @@ from torch import Tensor
 from regiontree._version import __version__
 from regiontree.backbones import Backbone, load_backbone, pick_device, pick_dtype
 from regiontree.backbones.compiler import compiled
+from regiontree.backbones.descriptors import (
+    check_descriptors,
+    descriptor_dim,
+    mean_descriptors,
+    split_features,
+)
 from regiontree.backbones.featurefile import (
     Features,
+    load_descriptors,
     load_valid,
     overlap_of,
     read_features_meta,
@@ -307,11 +314,12 @@ class RegionParser:
     def features(self, photo: Photo | Masked, valid: Any = None) -> Tensor:
         """Patch features of a photograph: (h, w, d) float32 on the parser's device.
 
-        `valid` as for `parse`. Features of patches that are not there have no meaning.
+        `valid` as for `parse`. Features of patches that are not there have no meaning. Descriptors
+        are not among them; `extract` gives both.
         """
         if self._reads_photo:
-            return self._read(unmasked(photo))[0]
-        return self._forward(self.sight.load(masked(photo, valid)))
+            return self._read(unmasked(photo)).patches
+        return self._split(self._forward(self.sight.load(masked(photo, valid))))[0]
 
     def extract(
         self, photo: Photo | Masked, *, patches: Tensor | None = None, valid: Any = None
@@ -325,8 +333,8 @@ class RegionParser:
         photo, valid
             As for `parse`.
         patches
-            (h, w, d): features of the photograph that the network computed before, for example in a
-            batch. If None, the network computes them now.
+            (h, w, d): what the network computed of the photograph before, for example in a batch,
+            with or without descriptors. If None, the network computes it now.
 
         Raises
         ------
@@ -336,19 +344,18 @@ class RegionParser:
         photo = masked(photo, valid)
         given = unmasked(photo)
         if self._reads_photo:
-            features, digest, overlap, there = self._read(given)
-            grid = (features.shape[0], features.shape[1])
-            check_grid(str(given), features.shape, None)
-            source: dict[str, Any] = {"name": given.name, "sha256": digest}
-            if there is not None:
-                there = valid_patches(there, grid)
+            read = self._read(given)
+            grid = (read.patches.shape[0], read.patches.shape[1])
+            check_grid(str(given), read.patches.shape, None)
+            source: dict[str, Any] = {"name": given.name, "sha256": read.source["sha256"]}
+            there = None if read.valid is None else valid_patches(read.valid, grid)
             if isinstance(photo, Masked):
                 of = f"the patch grid of {given}"
                 own = mask_for(photo.valid, grid, of, self.sight.max_pixels)
                 if own is not None:
                     source["mask_sha256"] = mask_digest(own)
                 there = both(there, own)
-            return Features(features, grid, source, self.describe(), overlap, there)
+            return dataclasses.replace(read, image_size=grid, source=source, valid=there)
         image = self.sight.load(photo)
         there = None if image.valid is None else nearest(image.valid, image.size)
         source = {"name": image.name, "sha256": image.digest, **image.facts}
@@ -357,20 +364,23 @@ class RegionParser:
             if not isinstance(given, Path):
                 raise FeatureError(f"{self.settings.backbone.name} needs the photograph's path")
             path = find_features(folder, given)
-            features, digest, overlap, seen = self._read(path)
+            read = self._read(path)
+            digest, seen = read.source["sha256"], read.valid
             is_sure = check_source(path, given, image.digest)
             self._owners.claim(path, digest, given, image.digest)
             if self._keeps_proportions and not is_sure:
-                check_grid(str(path), features.shape, image.size, strict=True)
+                check_grid(str(path), read.patches.shape, image.size, strict=True)
             source["features_sha256"] = digest
             if seen is not None and seen.shape == image.size:
                 there = both(there, seen)
-            return Features(features, image.size, source, self.describe(), overlap, there)
+            return dataclasses.replace(read, image_size=image.size, source=source, valid=there)
         backbone = self.describe()  # loads the network, even if the photograph does not need it
-        if patches is None:  # a photograph of one colour is one region, so the network is not run
-            one = torch.ones(1, 1, 1, dtype=torch.float32, device="cpu")
-            patches = one if image.is_uniform else self._forward(image)
-        return Features(patches, image.size, source, backbone, self.settings.overlap, there)
+        overlap, descriptors = self.settings.overlap, None
+        if patches is None and image.is_uniform:  # it is one region, so the network is not run
+            patches = torch.ones(1, 1, 1, dtype=torch.float32, device="cpu")
+        else:
+            patches, descriptors = self._split(self._forward(image) if patches is None else patches)
+        return Features(patches, image.size, source, backbone, overlap, there, descriptors)
 
     def pixels(
         self, photo: Photo | Masked, *, decoded: LoadedImage | None = None, valid: Any = None
@@ -450,12 +460,14 @@ class RegionParser:
             `rgb` is not a photograph, or `valid` has another shape or holds no numbers.
         """
         fits = image_size is None and isinstance(features, Features)  # as `extract` knows
+        descriptors: Tensor | None = None
         if isinstance(features, Features):
             image_size = features.image_size if image_size is None else image_size
             source = features.source if source is None else source
             backbone = features.backbone if backbone is None else backbone
             overlap = features.overlap if overlap is None else overlap
             valid = features.valid if valid is None else valid
+            descriptors = features.descriptors if self._wants_descriptors else None
             features = features.patches
         for name, facts in (("source", source), ("backbone", backbone)):
             if facts is not None and not isinstance(facts, Mapping):
@@ -472,6 +484,8 @@ class RegionParser:
                 f"features must be (h, w, d), got shape {tuple(features.shape)}{hint}"
             )
         h, w, d = features.shape
+        if descriptors is not None:
+            check_descriptors(descriptors, (h, w))
         size = _image_size(image_size)
         if self._keeps_proportions and not fits:
             check_grid("features", features.shape, size)
@@ -499,7 +513,10 @@ class RegionParser:
         if settings.smooth.steps:
             unit = self._smoothed(unit, (h, w), rgb, there, gaps)
         if all_equal(unit):
-            return _finished(_whole(size, StopReason.UNIFORM), there, meta)
+            arrays = _whole(size, StopReason.UNIFORM)
+            if descriptors is not None:
+                arrays["descriptor"] = _pooled(descriptors, np.zeros(len(unit), np.int32), 1, gaps)
+            return _finished(arrays, there, meta)
         affinity = make_affinity(unit, settings.affinity)
         seen = None if gaps is None else gaps.there
         patches = PatchGraph(unit, affinity, settings.affinity, (h, w), seen)
@@ -537,6 +554,9 @@ class RegionParser:
             "stop": hierarchy.stop,
             "embedding": embedding,
         }
+        if descriptors is not None:
+            n_leaves = int((hierarchy.stop != StopReason.INNER).sum())
+            arrays["descriptor"] = _pooled(descriptors, leaf_of_row, n_leaves, gaps)
         if there is not None:
             arrays["labels"] = keep_leaves(labels, leaf_of_patch, hierarchy.parents, there)
         return _finished(arrays, there, meta)
@@ -548,18 +568,32 @@ class RegionParser:
         """Whether `photo` is a feature file."""
         return self.settings.backbone.name == "precomputed"
 
-    def _read(self, photo: Any) -> tuple[Tensor, str, float, NDArray[np.bool_] | None]:
-        """The features of a file, its sha256, the overlap of its patches, and its valid pixels."""
+    @property
+    def _wants_descriptors(self) -> bool:
+        return self.settings.backbone.features.descriptor != "none"
+
+    def _split(self, found: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Features and descriptors of what the network gave, or of features alone."""
+        network = self.backbone
+        length = descriptor_dim(network) if found.shape[-1] == network.dim else 0
+        patches, descriptors = split_features(found, length)
+        return patches, descriptors if self._wants_descriptors else None
+
+    def _read(self, photo: Any) -> Features:
+        """What a feature file holds. ``source`` has only its sha256; the image has its grid."""
         if not isinstance(photo, Path):
             raise FeatureError("the precomputed backbone needs a path; pass arrays to build()")
         features, digest = read_features(photo)
-        overlap, there = 1.0, None
+        overlap, there, descriptors = 1.0, None, None
         try:
             overlap = overlap_of(read_features_meta(photo))
             there = load_valid(photo)
+            descriptors = load_descriptors(photo) if self._wants_descriptors else None
         except FeatureError:  # another program wrote the file
             pass
-        return torch.from_numpy(np.ascontiguousarray(features)), digest, overlap, there
+        patches, grid = torch.from_numpy(np.ascontiguousarray(features)), features.shape[:2]
+        source = {"sha256": digest}
+        return Features(patches, grid, source, self.describe(), overlap, there, descriptors)
 
     @property
     def _keeps_proportions(self) -> bool:
@@ -744,6 +778,21 @@ def _of_own_model(
 def _on_grid(unit: Tensor, gaps: PatchGaps | None) -> Tensor:
     """A row for each patch of the grid; a patch that is not there has that of the nearest."""
     return unit if gaps is None else unit[torch.from_numpy(gaps.nearest).to(unit.device)]
+
+
+def _pooled(
+    descriptors: Tensor, leaf_of_row: NDArray[np.int32], n_leaves: int, gaps: PatchGaps | None
+) -> NDArray[np.float16]:
+    """The mean descriptor of each leaf over its patches, without patches that are not there.
+
+    `leaf_of_row` is the leaf of each patch that is there.
+    """
+    rows = descriptors.reshape(-1, descriptors.shape[2])
+    leaf = leaf_of_row
+    if gaps is not None:
+        leaf = np.full(len(rows), -1, np.int32)
+        leaf[gaps.index] = leaf_of_row
+    return mean_descriptors(rows, leaf, n_leaves)
 
 
 def _whole(size: tuple[int, int], stop: StopReason) -> dict[str, Any]:

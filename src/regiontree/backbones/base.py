@@ -15,6 +15,7 @@ __all__ = ["DTYPES", "RUNTIMES", "Backbone", "FeatureSpec", "pick_device", "pick
 
 Facet = Literal["auto", "token", "key", "query", "value"]
 Positions = Literal["upstream", "published"]
+Descriptor = Literal["token", "none"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """The precisions that torch can compute in, by name."""
 RUNTIMES = {"torch": tuple(DTYPES), "openvino": ("float32", "int8")}
@@ -39,6 +40,8 @@ class Backbone(Protocol):
         Device that the network runs on.
     dtype : torch.dtype
         Precision that the network computes in, one of the values of `DTYPES`; or torch.int8.
+
+    A network may also have ``descriptor_dim``: see :mod:`regiontree.backbones.descriptors`.
     """
 
     name: str
@@ -95,6 +98,10 @@ class FeatureSpec:
         How position embeddings are resampled to another grid. ``upstream``: as the network's own
         library does. ``published``: as the published code does. Both are the same on the grid that
         the network was trained on.
+    descriptor : {"token", "none"}
+        ``token``: the network also gives the tokens of its last block, after its final norm. Trees
+        keep their mean over each leaf (:mod:`regiontree.backbones.descriptors`). `layers` and
+        `facet` do not change them. ``none``: trees have no descriptors.
 
     Raises
     ------
@@ -121,20 +128,36 @@ class FeatureSpec:
         "published code does.",
         choices=get_args(Positions),
     )
+    descriptor: Descriptor = setting(
+        "token",
+        "What a tree keeps of each leaf, to compare regions of different photographs. token: the "
+        "mean of the last block's output, from the same pass of the network; none: nothing.",
+        choices=get_args(Descriptor),
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
 
     @property
     def is_usual(self) -> bool:
-        """True if all is at its default, or if only the facet differs and is ``token``."""
-        return self.facet in ("auto", "token") and replace(self, facet="auto") == FeatureSpec()
+        """True if layers, facet and positions are at their defaults, or the facet is ``token``."""
+        usual = replace(self, facet="auto", descriptor="token") == FeatureSpec()
+        return usual and self.facet in ("auto", "token")
 
     def facet_of(self, *, attention: bool) -> str:
         """The facet to compute; ``auto`` becomes ``value`` with attention, else ``token``."""
         if self.facet == "auto":
             return "value" if attention else "token"
         return self.facet
+
+    def needs_tokens(self, depth: int, *, attention: bool = True) -> bool:
+        """Whether a network of `depth` blocks has to add its last tokens to the features.
+
+        If the feature is the last block's token already, it serves as the descriptor, too.
+        """
+        is_feature = self.facet_of(attention=attention) == "token"
+        is_last = self.blocks(depth) == [depth - 1]
+        return self.descriptor == "token" and not (is_feature and is_last)
 
     def blocks(self, depth: int) -> list[int]:
         """Indices of the chosen layers, counted from 0, in a network of `depth` blocks.

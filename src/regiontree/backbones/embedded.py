@@ -49,7 +49,7 @@ class EmbeddedBackbone:
     device, dtype
         Device that the encoder runs on, and precision that it computes in.
     spec
-        Layers and facet of the features. None: the defaults.
+        Layers and facet of the features, and whether there are descriptors. None: the defaults.
 
     Attributes
     ----------
@@ -76,6 +76,7 @@ class EmbeddedBackbone:
         with torch.device("meta"):
             model = VisionTransformer(SHAPE, spec)
         self.dim = model.dim
+        self.descriptor_dim = model.descriptor_dim
         weights = _weights()
         used = model.state_dict().keys()  # the model lacks the blocks that features do not need
         model.load_state_dict({name: weights[name] for name in used}, assign=True)

@@ -2,7 +2,7 @@
 
 So a network gives what a :class:`~regiontree.backbones.base.FeatureSpec` asks for on the way, runs
 no block that is not needed, and drops the tokens that belong to no patch. Poolers, heads and text
-towers are left out. A ResNet has stages instead of blocks.
+towers are left out. A ResNet has stages instead of blocks, and its features are its descriptors.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from regiontree.backbones.architectures import Architecture
@@ -36,13 +37,15 @@ class Encoder(nn.Module):
         self.embeddings = model.embeddings
         self.before = model.get_submodule(parts.before) if parts.before else nn.Identity()
         self.rotary = model.get_submodule(parts.rotary) if parts.rotary else None
-        self.blocks = blocks[: max(self.wanted) + 1]
+        self.adds_tokens = spec.needs_tokens(len(blocks))
+        self.blocks = blocks if self.adds_tokens else blocks[: max(self.wanted) + 1]
         self.norm = model.get_submodule(parts.norm)
-        if self.facet == "token":
-            width = config.hidden_size
-        else:
+        tokens: int = config.hidden_size
+        width = tokens
+        if self.facet != "token":
             width = self._projection(self.blocks[0]).out_features
-        self.dim: int = width * len(self.wanted)
+        self.dim: int = width * len(self.wanted) + tokens * self.adds_tokens
+        self.descriptor_dim = 0 if spec.descriptor == "none" else tokens
         if spec.positions == "published":
             if not parts.table:
                 raise SettingsError(
@@ -61,12 +64,14 @@ class Encoder(nn.Module):
         for i, block in enumerate(self.blocks):
             if self.facet != "token" and i in self.wanted:
                 kept[i] = self._projection(block)(block.get_submodule(self.norm1)(tokens))
-                if i + 1 == len(self.blocks):
+                if i + 1 == len(self.blocks) and not self.adds_tokens:
                     break
             tokens = block(tokens, None, **rotary)
             if self.facet == "token" and i in self.wanted:
                 kept[i] = self.norm(tokens)
         features = join_layers([kept[i][:, self.prefix :] for i in self.wanted])
+        if self.adds_tokens:
+            features = torch.cat([features, self.norm(tokens)[:, self.prefix :]], dim=-1)
         return features.reshape(batch, height // self.patch, width // self.patch, self.dim)
 
     def _projection(self, block: nn.Module) -> Any:
@@ -103,6 +108,7 @@ class Stages(nn.Module):
         self.stages = stages[: wanted[0] + 1]
         self.patch = 4 * 2 ** (wanted[0] + config.downsample_in_first_stage)
         self.dim: int = config.hidden_sizes[wanted[0]]
+        self.descriptor_dim = 0 if spec.descriptor == "none" else self.dim
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features of the grid: pixels (B, 3, H, W), scaled as the network wants them."""

@@ -1,11 +1,13 @@
 """Patch features on disk: computed once per photograph and network, used by every later tree.
 
-A feature file is one ``.safetensors`` with a tensor ``features`` (h, w, d), float16. If pixels of
-the photograph are not there, a tensor ``valid`` says which, one bit a pixel, row by row. The header
-names, as JSON text, the photograph (size, sha256), the network (name, sha256 of its weights,
-precision) and the settings that shaped the features. All of that is compared when the file is
-used. So features of another photograph, network or size are never used by mistake. The features of
-840 x 840 pixels from a ViT-S/14 take 2.8 MB.
+A feature file is one ``.safetensors`` with a tensor ``features`` (h, w, d), float16. If the network
+gives descriptors, a tensor ``descriptors`` (h, w, e), float16, has them; if its features serve as
+descriptors, the header says so instead. If pixels of the photograph are not there, a tensor
+``valid`` says which, one bit a pixel, row by row. The header names, as JSON text, the photograph
+(size, sha256), the network (name, sha256 of its weights, precision) and the settings that shaped
+the features. All of that is compared when the file is used. So features of another photograph,
+network or size are never used by mistake. The features of 840 x 840 pixels from a ViT-S/14 take 2.8
+MB, and so do their descriptors.
 
 Half precision keeps the direction of a feature to a cosine of 0.999999 (:func:`save_features`
 refuses values that do not fit). The rounding can change details of a tree, but not its quality; see
@@ -37,6 +39,7 @@ from regiontree.system.files import atomic_write
 __all__ = [
     "FORMAT",
     "Features",
+    "load_descriptors",
     "load_features",
     "load_valid",
     "overlap_of",
@@ -48,6 +51,7 @@ FORMAT = "regiontree-features"
 """The format name in the header of every feature file."""
 FORMAT_VERSION = 1
 _MAX_HEADER = 1 << 20
+_SHARED = "features"  # what meta says of descriptors if the features serve as them
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,9 @@ class Features:
     backbone : name, sha256 and dtype of the network
     overlap : number of grid patches along one side of a network patch
     valid : (H, W) bool, which pixels of the photograph have data; None: all of them
+    descriptors : (h, w, e) tensor, the descriptors of the patches; None if there are none.
+        :mod:`regiontree.backbones.descriptors` says what they are. `patches` itself if the features
+        serve as the descriptors.
     """
 
     patches: Tensor
@@ -70,10 +77,13 @@ class Features:
     backbone: dict[str, Any]
     overlap: float = 1.0
     valid: NDArray[np.bool_] | None = None
+    descriptors: Tensor | None = None
 
 
 def save_features(path: str | Path, features: Features, settings: Mapping[str, Any]) -> None:
     """Write features as float16. `settings`, JSON values, are those that shaped the features.
+
+    Descriptors are written as float16, too.
 
     Raises
     ------
@@ -81,13 +91,11 @@ def save_features(path: str | Path, features: Features, settings: Mapping[str, A
         A value is not finite, or too large for float16.
     """
     path = Path(path)
-    half = features.patches.to("cpu", torch.float16).contiguous()
-    if not torch.isfinite(half).all():
-        raise FeatureError(
-            f"{path.name}: features hold values that are not finite as float16 "
-            f"(largest {float(features.patches.abs().max()):g}); this network cannot be cached"
-        )
-    meta = {
+    tensors = {"features": _as_half(features.patches, f"{path.name}: features")}
+    is_shared = features.descriptors is features.patches
+    if features.descriptors is not None and not is_shared:
+        tensors["descriptors"] = _as_half(features.descriptors, f"{path.name}: descriptors")
+    meta: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "image_size": list(features.image_size),
@@ -95,12 +103,23 @@ def save_features(path: str | Path, features: Features, settings: Mapping[str, A
         "backbone": features.backbone,
         "settings": {name: plain_value(value) for name, value in settings.items()},
     }
-    tensors = {"features": half}
+    if is_shared:
+        meta["descriptors"] = _SHARED
     if features.valid is not None:
         tensors["valid"] = torch.from_numpy(np.packbits(features.valid, axis=1))
     data = save_tensors(tensors, {"meta": json.dumps(meta, sort_keys=True)})
     with atomic_write(path) as file:
         file.write(data)
+
+
+def _as_half(values: Tensor, what: str) -> Tensor:
+    half = values.to("cpu", torch.float16).contiguous()
+    if not torch.isfinite(half).all():
+        raise FeatureError(
+            f"{what} hold values that are not finite as float16 (largest "
+            f"{float(values.abs().max()):g}); this network cannot be cached"
+        )
+    return half
 
 
 def read_features_meta(path: str | Path) -> dict[str, Any]:
@@ -123,6 +142,9 @@ def read_features_meta(path: str | Path) -> dict[str, Any]:
             meta = json.loads(header["__metadata__"]["meta"])
             tensor = header["features"]
             right = tensor["dtype"] == "F16" and len(tensor["shape"]) == 3
+            if (more := header.get("descriptors")) is not None:
+                same_grid = more["shape"][:2] == tensor["shape"][:2] and len(more["shape"]) == 3
+                right = right and more["dtype"] == "F16" and same_grid
             ends = [entry["data_offsets"][1] for key, entry in header.items() if key[:2] != "__"]
             whole = path.stat().st_size == 8 + length + max(ends)
     except OSError as error:
@@ -142,7 +164,7 @@ def read_features_meta(path: str | Path) -> dict[str, Any]:
 
 
 def load_features(path: str | Path) -> Features:
-    """The features of a file; `patches` is (h, w, d), float16.
+    """The features of a file; `patches` is (h, w, d) and `descriptors` (h, w, e), float16.
 
     Raises
     ------
@@ -155,16 +177,18 @@ def load_features(path: str | Path) -> Features:
         tensors = load_tensors(path.read_bytes())
         patches = tensors["features"]
         height, width = (operator.index(side) for side in meta["image_size"])
-        if height < 1 or width < 1 or 0 in patches.shape:
+        descriptors = patches if meta.get("descriptors") == _SHARED else tensors.get("descriptors")
+        of_file = [patches] if descriptors is None else [patches, descriptors]
+        if height < 1 or width < 1 or any(0 in one.shape for one in of_file):
             raise ValueError("no pixels or no patches")
         valid = _unpacked(tensors.get("valid"), (height, width))
         source, backbone = dict(meta["source"]), dict(meta["backbone"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise FeatureError(f"{path}: damaged or not a feature file; delete it") from error
-    if not torch.isfinite(patches).all():
+    if not all(bool(torch.isfinite(one).all()) for one in of_file):
         raise FeatureError(f"{path}: holds values that are not finite; delete it")
     overlap = overlap_of(meta)
-    return Features(patches, (height, width), source, backbone, overlap, valid)
+    return Features(patches, (height, width), source, backbone, overlap, valid, descriptors)
 
 
 def load_valid(path: Path) -> NDArray[np.bool_] | None:
@@ -185,6 +209,27 @@ def load_valid(path: Path) -> NDArray[np.bool_] | None:
         return _unpacked(bits, (height, width))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise FeatureError(f"{path}: damaged or not a feature file; delete it") from error
+
+
+def load_descriptors(path: Path) -> Tensor | None:
+    """The descriptors of a file, (h, w, e) float16; None if it has none.
+
+    Raises
+    ------
+    FeatureError
+        As :func:`read_features_meta`; or the descriptors are not finite.
+    """
+    name = "features" if read_features_meta(path).get("descriptors") == _SHARED else "descriptors"
+    try:
+        with safe_open(path, "pt") as file:
+            found: Tensor | None = None
+            if name in file.keys():  # noqa: SIM118 - the file is no mapping
+                found = file.get_tensor(name)
+    except (OSError, SafetensorError) as error:
+        raise FeatureError(f"{path}: damaged or not a feature file; delete it") from error
+    if found is not None and (0 in found.shape or not bool(torch.isfinite(found).all())):
+        raise FeatureError(f"{path}: holds descriptors that are not finite; delete it")
+    return found
 
 
 def _unpacked(bits: Tensor | None, size: tuple[int, int]) -> NDArray[np.bool_] | None:

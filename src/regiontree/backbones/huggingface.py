@@ -108,6 +108,7 @@ class HuggingFaceBackbone:
             mean, deviation = pixel_statistics(folder, mean, deviation)
         self.patch = model.patch
         self.dim = model.dim
+        self.descriptor_dim = model.descriptor_dim
         self.model: nn.Module = model.to(device).eval().requires_grad_(False)
         self._mean, self._deviation = (
             torch.tensor(numbers, dtype=torch.float32, device=device)[:, None, None]

@@ -88,7 +88,8 @@ class OnnxBackbone:
         Ignored: the network computes in the precision it was exported in. The attribute ``dtype``
         of the backbone gives that precision.
     spec
-        Must be the default, because the export has fixed the features.
+        Must be the default but for ``descriptor``, because the export has fixed the features. They
+        serve as descriptors, too.
 
     Raises
     ------
@@ -131,6 +132,7 @@ class OnnxBackbone:
         self.digest = _digest(path)
         self.patch = self._layout.patch
         self.dim = self._layout.dim
+        self.descriptor_dim = 0 if spec.descriptor == "none" else self.dim
         self.device = device
 
     @torch.no_grad()

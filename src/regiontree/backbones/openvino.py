@@ -114,11 +114,12 @@ class OpenVinoBackbone(EmbeddedBackbone):
         """Features (1, patches, dim) of one normalised image."""
         request = self._compiled.create_infer_request()  # several threads may run the network
         request.infer({"pixels": pixels.numpy(), "positions": positions.numpy()})
-        layers = [
+        outputs = [
             torch.from_numpy(request.get_output_tensor(i).data[:, 1:].copy())
-            for i in range(len(self._encoder.wanted))
+            for i in range(len(self._compiled.outputs))
         ]
-        return join_layers(layers)
+        number = len(self._encoder.wanted)
+        return torch.cat([join_layers(outputs[:number]), *outputs[number:]], dim=-1)
 
 
 def _import_openvino() -> Any:
@@ -151,7 +152,8 @@ class _Graph:
     """The encoder as OpenVINO's operations.
 
     Inputs: ``pixels`` (1, 3, H, W), normalised; ``positions`` (1, 1 + patches, width). Outputs: one
-    for each layer of the features, (1, 1 + patches, width).
+    for each layer of the features, (1, 1 + patches, width), and then the last tokens if the encoder
+    adds them.
     """
 
     def __init__(self, encoder: VisionTransformer, is_8_bit: bool) -> None:
@@ -181,12 +183,15 @@ class _Graph:
         for i, block in enumerate(encoder.blocks):
             if encoder.facet != "token" and i in encoder.wanted:
                 kept[i] = self.part(block, x)
-                if i + 1 == len(encoder.blocks):
+                if i + 1 == len(encoder.blocks) and not encoder.adds_tokens:
                     break
             x = self.block(block, x)
             if encoder.facet == "token" and i in encoder.wanted:
                 kept[i] = self.norm(encoder.norm, x)
-        return Model([kept[i] for i in encoder.wanted], [pixels, positions], "encoder")
+        outputs = [kept[i] for i in encoder.wanted]
+        if encoder.adds_tokens:
+            outputs.append(self.norm(encoder.norm, x))
+        return Model(outputs, [pixels, positions], "encoder")
 
     def block(self, block: Any, x: Any) -> Any:
         """The block's output. Its layer scales are part of the weights."""

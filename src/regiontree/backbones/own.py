@@ -19,7 +19,9 @@ class OwnModel:
     Parameters
     ----------
     model
-        Any object with the attributes and the method ``features`` of a ``Backbone``.
+        Any object with the attributes and the method ``features`` of a ``Backbone``. If it has an
+        attribute ``descriptor_dim``, a whole number from 0 to ``dim``, trees get descriptors: see
+        :mod:`regiontree.backbones.descriptors`.
 
     Raises
     ------
@@ -49,6 +51,7 @@ class OwnModel:
     digest: str
     patch: int
     dim: int
+    descriptor_dim: int
     device: torch.device
     dtype: torch.dtype
 
@@ -75,6 +78,13 @@ class OwnModel:
             if not right or (part == "dtype" and value not in DTYPES.values()):
                 raise BackboneError(f"backbone {kind}: {part} must be {said}, got {value!r}")
             setattr(self, part, value)
+        self.descriptor_dim = plain_value(getattr(model, "descriptor_dim", 0))
+        is_number = type(self.descriptor_dim) is int
+        if not is_number or not 0 <= self.descriptor_dim <= self.dim:
+            raise BackboneError(
+                f"backbone {kind}: descriptor_dim must be a whole number from 0 to dim "
+                f"({self.dim}), got {self.descriptor_dim!r}"
+            )
         if not callable(getattr(model, "features", None)):
             raise BackboneError(f"backbone {kind} has no method features(pixels)")
         if not model.name or model.name.partition(":")[0] == "precomputed":

@@ -22,7 +22,8 @@ Those count most that are near and whose mean d is similar to the d of the fine 
 a border is as wide as a patch. The upsampling makes the border as sharp as in the tiles. Bilinear
 resampling would turn the border into a broad band that belongs to neither side, and trees would be
 worse than without tiles (docs/tiles.md). c and d come from one network, so they can be added. Their
-sum needs half the memory of a concatenation.
+sum needs half the memory of a concatenation. Descriptors are mixed in the same way, with the
+weights of the features, and have unit length of their own.
 
 Beyond the pixels and the result, the memory needed is that of one row of tiles.
 """
@@ -39,6 +40,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool1d, interpolate, normalize
 
 from regiontree.backbones.base import Backbone
+from regiontree.backbones.descriptors import descriptor_dim, halves
 from regiontree.errors import SettingsError, check_number
 from regiontree.images import grid_of
 
@@ -116,6 +118,7 @@ class Tiled:
         self.digest = backbone.digest
         self.patch = backbone.patch
         self.dim = backbone.dim
+        self.descriptor_dim = descriptor_dim(backbone)
         self.device = backbone.device
         self.dtype = backbone.dtype
 
@@ -126,7 +129,7 @@ class Tiled:
 
     @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
-        """Features (B, h, w, dim) of unit length, on `device`.
+        """Features (B, h, w, dim) of unit length, on `device`; descriptors have unit length, too.
 
         Parameters
         ----------
@@ -136,8 +139,8 @@ class Tiled:
 
         Returns
         -------
-        (B, h, w, dim) float32, or float16 if an image has more than 64 million values. The rounding
-        of float16 is far smaller than the differences between patches.
+        (B, h, w, dim) float32, or float16 if an image has more than 64 million values, descriptors
+        not counted. The rounding of float16 is far smaller than the differences between patches.
         """
         found = [self._image(image) for image in pixels]
         return torch.stack(found) if len(found) > 1 else found[0][None]
@@ -145,26 +148,37 @@ class Tiled:
     def _image(self, pixels: Tensor) -> Tensor:
         patch = self.patch
         h, w = pixels.shape[1] // patch, pixels.shape[2] // patch
-        kind = torch.float16 if h * w * self.dim > _HALF else torch.float32
+        own = self.dim - self.descriptor_dim or self.dim  # channels that the tree is built on
+        kind = torch.float16 if h * w * own > _HALF else torch.float32
         result = torch.empty(h, w, self.dim, dtype=kind, device=self.device)
         context = self._seen_whole(pixels)
         for top, detail in self._rows(pixels, h, w):
-            result[top : top + len(detail)] = normalize(detail, dim=2)
-        pooled = pool_features(result, context.shape[:2])
-        rows = max(1, _BLOCK_ENTRIES // (w * self.dim))
+            result[top : top + len(detail)] = self._unit(detail)
+        pooled = pool_features(result[:, :, :own], context.shape[:2])
+        contexts = halves(context, self.descriptor_dim)
+        rows = max(1, _BLOCK_ENTRIES // (w * own))
         for top in range(0, h, rows):
-            detail = result[top : top + rows].float()
-            around = upsample_features(context, pooled, detail, top, h)
-            mixed = self._context * around + (1 - self._context) * detail
-            result[top : top + rows] = normalize(mixed, dim=2)
+            details = halves(result[top : top + rows].float(), self.descriptor_dim)
+            first = 0
+            for coarse, detail in zip(contexts, details, strict=True):
+                around = upsample_features(coarse, pooled, details[0], top, h)
+                mixed = self._context * around + (1 - self._context) * detail
+                channels = slice(first, first + detail.shape[2])
+                result[top : top + rows, :, channels] = normalize(mixed, dim=2)
+                first = channels.stop
         return result
+
+    def _unit(self, features: Tensor) -> Tensor:
+        """Features (h, w, dim) of unit length, descriptors apart from the rest."""
+        found = [normalize(half, dim=2) for half in halves(features, self.descriptor_dim)]
+        return found[0] if len(found) == 1 else torch.cat(found, dim=2)
 
     def _seen_whole(self, pixels: Tensor) -> Tensor:
         """Features (h', w', dim) of unit length of the image reduced to `size`."""
         patch = self._whole.patch
         grid = grid_of((pixels.shape[1], pixels.shape[2]), self._size, patch)
         small = _reduced(pixels, (grid[0] * patch, grid[1] * patch))
-        return normalize(self._whole.features(small[None])[0].float(), dim=2)
+        return self._unit(self._whole.features(small[None])[0].float())
 
     def _rows(self, pixels: Tensor, h: int, w: int) -> Iterator[tuple[int, Tensor]]:
         """Weighted sums of the tiles' unit features, a block of rows at a time from the top down.
@@ -183,7 +197,7 @@ class Tiled:
             for j, left in enumerate(lefts):
                 tile = self._seen_tile(pixels, (top, left), (tall, wide), mirrored=(i + j) % 2 == 1)
                 weight = down[i][:, None, None] * across[j][:, None]
-                total[:, left : left + wide] += weight * normalize(tile, dim=2)
+                total[:, left : left + wide] += weight * self._unit(tile)
             done = (tops[i + 1] if top != tops[-1] else h) - top
             yield top, total[:done]
             total = torch.cat([total[done:], torch.zeros_like(total[:done])])
@@ -198,7 +212,9 @@ class Tiled:
         return self._backbone.features(tile.flip(3))[0].flip(1).float()
 
 
-def memory_needed(size: tuple[int, int], grid: tuple[int, int], dim: int, parts: int) -> int:
+def memory_needed(
+    size: tuple[int, int], grid: tuple[int, int], dim: int, parts: int, descriptor_dim: int = 0
+) -> int:
     """Estimate of the largest memory in bytes, from the decoded photograph to the tree.
 
     Parameters
@@ -208,9 +224,11 @@ def memory_needed(size: tuple[int, int], grid: tuple[int, int], dim: int, parts:
     grid
         (h, w) patches of the feature grid.
     dim
-        Length of a feature.
+        Length of a feature, with its descriptor.
     parts
         Number of the tree's parts.
+    descriptor_dim
+        How many channels of `dim` are the descriptor.
 
     Notes
     -----
@@ -218,8 +236,9 @@ def memory_needed(size: tuple[int, int], grid: tuple[int, int], dim: int, parts:
     (docs/tiles.md).
 
     - All the time: the photograph, twice as much that the allocator keeps after decoding, and the
-      features.
+      features with their descriptors.
     - While the network sees the tiles: the resized photograph.
+    - While features and descriptors are parted: one more copy of both.
     - While the tree is built: two float32 tables of the features, the eigenvectors, and eight
       tables of parts x parts.
     - While the tree is refined: one float32 table of the features, and the labels.
@@ -230,12 +249,15 @@ def memory_needed(size: tuple[int, int], grid: tuple[int, int], dim: int, parts:
     '1.6 GB'
     """
     patches, pixels = grid[0] * grid[1], size[0] * size[1]
-    values = patches * dim
-    kept = 9 * pixels + values * (2 if values > _HALF else 4)
+    own = dim - descriptor_dim or dim
+    values = patches * own
+    held = patches * dim * (2 if values > _HALF else 4)
+    kept = 9 * pixels + held
     seen = 3 * pixels
+    parted = held if own < dim else 0
     built = 8 * values + 600 * patches + 64 * parts**2
     refined = 4 * values + 8 * pixels
-    return _AROUND + kept + max(seen, built, refined)
+    return _AROUND + kept + max(seen, parted, built, refined)
 
 
 def tile_starts(cells: int, tile: int) -> list[int]:
@@ -283,20 +305,20 @@ def pool_features(detail: Tensor, grid: tuple[int, ...]) -> Tensor:
     pooled = torch.empty(*grid, detail.shape[2], dtype=torch.float32, device=detail.device)
     for row in range(grid[0]):
         top, end = row * len(detail) // grid[0], -(-(row + 1) * len(detail) // grid[0])
-        mean = detail[top:end].float().mean(dim=0)
+        mean = detail[top:end].float().contiguous().mean(dim=0)
         pooled[row] = adaptive_avg_pool1d(mean.T, grid[1]).T
     return normalize(pooled, dim=2)
 
 
 def upsample_features(context: Tensor, pooled: Tensor, detail: Tensor, top: int, h: int) -> Tensor:
-    """Features (rows, w, d) of unit length: `context` brought to a finer grid, from row `top` on.
+    """Features (rows, w, c) of unit length: `context` brought to a finer grid, from row `top` on.
 
-    The method is joint bilateral upsampling of `context` (h', w', d). `detail` (rows, w, d) holds
+    The method is joint bilateral upsampling of `context` (h', w', c). `detail` (rows, w, d) holds
     the tiles' unit features of the fine rows. `pooled` (h', w', d) holds the means of the tiles'
     features over the cells of `context`. The fine grid has `h` rows.
     """
     rows, w, _ = detail.shape
-    total = torch.zeros_like(detail)
+    total = torch.zeros(rows, w, context.shape[2], dtype=detail.dtype, device=detail.device)
     down, across = (
         _nearby(start, count, cells, coarse, detail.device)
         for start, count, cells, coarse in (

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from regiontree.backbones.base import Backbone
+from regiontree.backbones.descriptors import descriptor_dim
 from regiontree.errors import SettingsError
 
 __all__ = ["Unfolded", "check_window", "window_starts"]
@@ -98,6 +99,7 @@ class Unfolded:
         self.digest = backbone.digest
         self.patch = patch
         self.dim = backbone.dim
+        self.descriptor_dim = descriptor_dim(backbone)
         self.device = backbone.device
         self.dtype = backbone.dtype
 

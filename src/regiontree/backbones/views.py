@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from regiontree.backbones.base import Backbone
+from regiontree.backbones.descriptors import descriptor_dim, halves
 from regiontree.errors import BackboneError
 
 __all__ = ["VIEWS", "Views", "grid_overlap"]
@@ -75,6 +76,7 @@ class Views:
         self.digest = backbone.digest
         self.patch = backbone.patch // 2 if views == 4 else backbone.patch
         self.dim = backbone.dim
+        self.descriptor_dim = descriptor_dim(backbone)
         self.device = backbone.device
         self.dtype = backbone.dtype
 
@@ -82,11 +84,19 @@ class Views:
     def features(self, pixels: Tensor) -> Tensor:
         """Features (B, h, w, dim), float32 on `device`, of pixels (B, 3, h * patch, w * patch).
 
-        Pixels are floats in [0, 1]. With 2 views, features have unit length.
+        Pixels are floats in [0, 1]. With 2 views, features have unit length, and so have
+        descriptors.
         """
         if self._views == 2:
-            both = (self._seen(pixels, mirrored) for mirrored in (False, True))
-            return normalize(sum(normalize(features, dim=3) for features in both), dim=3)  # type: ignore[arg-type]
+            plain, mirrored = (
+                halves(self._seen(pixels, mirrored), self.descriptor_dim)
+                for mirrored in (False, True)
+            )
+            means = [
+                normalize(normalize(one, dim=3) + normalize(other, dim=3), dim=3)
+                for one, other in zip(plain, mirrored, strict=True)
+            ]
+            return means[0] if len(means) == 1 else torch.cat(means, dim=3)
         images, _, height, width = pixels.shape
         whole, half = self._backbone.patch, self.patch
         h, w = height // half, width // half

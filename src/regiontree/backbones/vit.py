@@ -9,8 +9,9 @@ encoders give the same features, up to float32 rounding.
     features = norm(x), class token dropped
 
 A :class:`~regiontree.backbones.base.FeatureSpec` can choose other layers and facets than the last
-block's output. The encoder then keeps their features on the way through the blocks. It has no
-blocks after the last one that the ``FeatureSpec`` names.
+block's output. The encoder then keeps their features on the way through the blocks. With
+descriptors, the tokens of the last block are added as more channels. Without descriptors, the
+encoder has no blocks after the last one that the ``FeatureSpec`` names.
 
 References: Dosovitskiy et al., ICLR 2021; Touvron et al. (LayerScale), ICCV 2021; Oquab et al.,
 DINOv2, TMLR 2024.
@@ -93,7 +94,9 @@ class _Block(nn.Module):
 class VisionTransformer(nn.Module):
     """An encoder that turns normalised pixels into patch features.
 
-    ``dim``, the length of a feature, is the width times the number of layers that `spec` names.
+    ``dim`` is the width times the number of layers that `spec` names, and once more the width if
+    descriptors have channels of their own. ``descriptor_dim`` is the width, or 0 without
+    descriptors; see :mod:`regiontree.backbones.descriptors`.
 
     Parameters
     ----------
@@ -114,11 +117,14 @@ class VisionTransformer(nn.Module):
         self.spec = spec = spec or FeatureSpec()
         self.facet = spec.facet_of(attention=True)
         self.wanted = spec.blocks(shape.depth)
-        self.dim = shape.width * len(self.wanted)
+        self.adds_tokens = spec.needs_tokens(shape.depth)
+        self.dim = shape.width * (len(self.wanted) + self.adds_tokens)
+        self.descriptor_dim = 0 if spec.descriptor == "none" else shape.width
         self.patches = nn.Conv2d(3, shape.width, shape.patch, stride=shape.patch)
         self.class_token = nn.Parameter(torch.empty(1, 1, shape.width))
         self.positions = nn.Parameter(torch.empty(1, 1 + shape.positions**2, shape.width))
-        self.blocks = nn.ModuleList(_Block(shape) for _ in range(max(self.wanted) + 1))
+        depth = shape.depth if self.adds_tokens else max(self.wanted) + 1
+        self.blocks = nn.ModuleList(_Block(shape) for _ in range(depth))
         self.norm = nn.LayerNorm(shape.width, eps=1e-6)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -133,12 +139,14 @@ class VisionTransformer(nn.Module):
         for i, block in enumerate(self.blocks):
             if self.facet != "token" and i in self.wanted:
                 kept[i] = block.part(tokens, self.facet)  # type: ignore[operator]
-                if i + 1 == len(self.blocks):
+                if i + 1 == len(self.blocks) and not self.adds_tokens:
                     break
             tokens = block(tokens)
             if self.facet == "token" and i in self.wanted:
                 kept[i] = self.norm(tokens)
         features = join_layers([kept[i][:, 1:] for i in self.wanted])
+        if self.adds_tokens:
+            features = torch.cat([features, self.norm(tokens)[:, 1:]], dim=-1)
         return features.reshape(batch, rows, columns, self.dim)
 
 

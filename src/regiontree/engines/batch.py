@@ -202,7 +202,7 @@ def largest(parser: RegionParser, photos: Iterable[Path]) -> str | None:
     assert isinstance(network, Tiled)
     grid = grid_of(size, parser.sight.seen_size(size), network.patch)
     parts = getattr(parser.settings.parts, "count", MAX_PARTS)
-    memory = memory_needed(size, grid, network.dim, parts) / 1e9
+    memory = memory_needed(size, grid, network.dim, parts, network.descriptor_dim) / 1e9
     tiles = network.tiles(grid)
     return (
         f"largest: {source}, {size[1]} x {size[0]}: {tiles} tile{'s' * (tiles > 1)}, "

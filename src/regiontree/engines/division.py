@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from regiontree.backbones.base import Backbone
+from regiontree.backbones.descriptors import descriptor_dim
 from regiontree.backbones.registry import FAMILIES
 from regiontree.backbones.tiles import TILE, memory_needed
 from regiontree.engines.link import CAN_SHARE
@@ -113,16 +114,19 @@ def worker_memory(
     photos
         The inputs of the batch.
     facts
-        ``memory`` of the worker in bytes, and ``patch`` and ``dim`` of its network.
+        ``memory`` of the worker in bytes, and ``patch``, ``dim`` and ``descriptor_dim`` of its
+        network.
     network
         The network, if it stays in this process. None: each worker has its own, or features come
         from files.
     """
-    patch, dim = facts.get("patch", 0), facts.get("dim", 0)
+    patch, dim, of_descriptor = (facts.get(key, 0) for key in ("patch", "dim", "descriptor_dim"))
     if network is not None:
-        patch, dim = network.patch, network.dim
+        patch, dim, of_descriptor = network.patch, network.dim, descriptor_dim(network)
     held: int = facts["memory"] or START
-    return held + photograph_memory(parser, photos, patch, dim, with_network=network is None)
+    return held + photograph_memory(
+        parser, photos, patch, dim, of_descriptor, with_network=network is None
+    )
 
 
 def that_fit(needed: int, free: int | None) -> int:
@@ -139,7 +143,13 @@ def that_fit(needed: int, free: int | None) -> int:
 
 
 def photograph_memory(
-    parser: RegionParser, photos: Iterable[Path], patch: int, dim: int, *, with_network: bool
+    parser: RegionParser,
+    photos: Iterable[Path],
+    patch: int,
+    dim: int,
+    descriptor_dim: int = 0,
+    *,
+    with_network: bool,
 ) -> int:
     """Bytes that one worker needs for the largest photograph, above those of its network.
 
@@ -152,7 +162,7 @@ def photograph_memory(
         Its settings count.
     photos
         The inputs of the batch.
-    patch, dim
+    patch, dim, descriptor_dim
         Of the network; 0 if features come from files.
     with_network
         Whether the network runs in the worker.
@@ -162,7 +172,11 @@ def photograph_memory(
     if not patch:
         return max((16 * size for size, _ in largest), default=0)
     return max(
-        (_needed(parser, photo, patch, dim, with_network) for _, photo in largest), default=0
+        (
+            _needed(parser, photo, patch, (dim, descriptor_dim), with_network)
+            for _, photo in largest
+        ),
+        default=0,
     )
 
 
@@ -171,7 +185,9 @@ def _bytes_of(photo: Path) -> int | None:
     return None if isinstance(found, Exception) else found
 
 
-def _needed(parser: RegionParser, photo: Path, patch: int, dim: int, with_network: bool) -> int:
+def _needed(
+    parser: RegionParser, photo: Path, patch: int, dims: tuple[int, int], with_network: bool
+) -> int:
     size = attempt(partial(image_size, photo, parser.sight.max_pixels))
     if isinstance(size, Exception):  # it is told when this photograph is processed
         return 0
@@ -179,10 +195,12 @@ def _needed(parser: RegionParser, photo: Path, patch: int, dim: int, with_networ
     if isinstance(grid, Exception):
         return 0
     parts = getattr(parser.settings.parts, "count", MAX_PARTS)
-    needed = memory_needed(size, grid, dim, parts) - memory_needed((0, 0), (0, 0), 0, 0)
+    dim, of_descriptor = dims
+    needed = memory_needed(size, grid, dim, parts, of_descriptor)
+    needed -= memory_needed((0, 0), (0, 0), 0, 0)
     if with_network:
         tokens = grid[0] * grid[1] / parser.settings.overlap**2
         if parser.settings.view.tiles is not None:
             tokens = min(tokens, (TILE / patch) ** 2)
-        needed += int(_PER_TOKEN * tokens * dim)
+        needed += int(_PER_TOKEN * tokens * (dim - of_descriptor or dim))
     return _LATER + needed

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from regiontree.backbones.base import DTYPES, Backbone
+from regiontree.backbones.descriptors import descriptor_dim
 from regiontree.engines.link import Message
 from regiontree.errors import BackboneError
 from regiontree.parser import RegionParser
@@ -56,7 +57,8 @@ def network_facts(network: Backbone) -> Message:
     """What :class:`Absent` needs to know of a network."""
     dtype = str(network.dtype).removeprefix("torch.")
     return {"name": network.name, "digest": network.digest, "patch": network.patch,
-            "dim": network.dim, "dtype": dtype}  # fmt: skip
+            "dim": network.dim, "descriptor_dim": descriptor_dim(network),
+            "dtype": dtype}  # fmt: skip
 
 
 class Absent:
@@ -73,6 +75,7 @@ class Absent:
         self.digest: str = facts["digest"]
         self.patch: int = facts["patch"]
         self.dim: int = facts["dim"]
+        self.descriptor_dim: int = facts["descriptor_dim"]
         self.dtype = DTYPES[facts["dtype"]]
         self.device = torch.device("cpu")
 

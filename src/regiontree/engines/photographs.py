@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from regiontree.backbones.base import Backbone
+from regiontree.backbones.descriptors import descriptor_dim
 from regiontree.backbones.featurefile import Features
 from regiontree.backbones.run import run_batch
 from regiontree.display.drawn import draw, draw_missing
@@ -218,7 +219,9 @@ def open_parser(options: Message, caller: Caller) -> tuple[RegionParser, Message
         return parser.copied(network=Distant(caller, told)), {}
     if parser.settings.is_precomputed:
         return parser, {}
-    return parser, {"patch": parser.backbone.patch, "dim": parser.backbone.dim}
+    network = parser.backbone
+    return parser, {"patch": network.patch, "dim": network.dim,
+                    "descriptor_dim": descriptor_dim(network)}  # fmt: skip
 
 
 def as_reference(job: Job) -> Message:

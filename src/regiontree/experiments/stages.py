@@ -48,7 +48,7 @@ __all__ = ["Outcome", "Pipeline", "feature_settings", "read_records", "work"]
 # Settings that change features. The other settings change only the tree that is built from them.
 _FEATURE_SETTINGS = (
     "size", "dtype", "kernel", "stride", "views", "tiles", "layers", "facet",
-    "positions", "backbone.runtime",
+    "positions", "descriptor", "backbone.runtime",
 )  # fmt: skip
 _LOG = "log.jsonl"
 _RECORD_FORMAT = "regiontree-scores 1"

@@ -12,7 +12,8 @@ from regiontree.settings.stages import CHOICES, MAIN_KEYS, RECORDS, known_keys
 __all__ = ["FLAT_NAMES", "UNRECORDED", "Given", "as_written", "dotted", "of_stage"]
 
 # Older names, from before settings had stages. Configs, tree files and the short options of the
-# command line still use them. One of them, vectors, sets the eigenvectors of two stages.
+# command line still use them. One of them, vectors, sets the eigenvectors of two stages. descriptor
+# is newer. It has a name here because files always record these settings.
 FLAT_NAMES: dict[str, tuple[str, ...]] = {
     "backbone": ("backbone.name",),
     "size": ("view.size",),
@@ -24,6 +25,7 @@ FLAT_NAMES: dict[str, tuple[str, ...]] = {
     "layers": ("backbone.layers",),
     "facet": ("backbone.facet",),
     "positions": ("backbone.positions",),
+    "descriptor": ("backbone.descriptor",),
     "smoothing": ("smooth.steps",),
     "contrast": ("smooth.contrast",),
     "affinity": ("affinity.kind",),
@@ -61,6 +63,7 @@ UNRECORDED: dict[str, Any] = {
     "layers": None,
     "facet": "token",
     "positions": "upstream",
+    "descriptor": "none",
     "tiles": None,
     "contrast": None,
     "refine": "none",

@@ -186,10 +186,10 @@ def check_ncut(ncut: NDArray[np.float32]) -> None:
         raise TreeError(f"ncut[{i}] is {ncut[i]:g}: a normalised cut lies in [0, 1]")
 
 
-def check_rows(name: str, array: NDArray[Any], n_nodes: int) -> None:
-    """Raise a TreeError unless an array has a row for each node."""
-    if len(array) != n_nodes:
-        raise TreeError(f"{name} has {len(array)} rows for {n_nodes} nodes")
+def check_rows(name: str, array: NDArray[Any], n: int, of: str = "nodes") -> None:
+    """Raise a TreeError unless an array has a row for each of `n` nodes or leaves, and a column."""
+    if len(array) != n:
+        raise TreeError(f"{name} has {len(array)} rows for {n} {of}")
 
 
 def check_stop(stop: NDArray[np.uint8], inner: Bools) -> None:

@@ -49,11 +49,12 @@ __all__ = [
 
 FORMAT = "regiontree"
 """What a tree file calls its format."""
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """The last version of the format that this package reads; later ones are refused.
 
 Version 2 is version 1 with :attr:`StopReason.NO_DATA <regiontree.tree.stop.StopReason.NO_DATA>`
-among the stop reasons. Every other tree is written as version 1, which older programs read too.
+among the stop reasons. Version 3 has the array ``descriptor``. A tree is written as the first
+version that it fits, so that older programs read it if they can.
 """
 MAX_BYTES = 4 << 30  # of all arrays together; labels of a 1,000-megapixel image
 _MAX_META_BYTES = 16 << 20
@@ -68,10 +69,11 @@ _MEMBERS: dict[str, tuple[str, int]] = {
     "ncut": ("float32", 1),
     "stop": ("uint8", 1),
     "embedding": ("float16", 2),
+    "descriptor": ("float16", 2),
 }
 ARRAYS = tuple(_MEMBERS)
 """The arrays of a tree file, in the order in which they are written."""
-_OPTIONAL = {"embedding"}
+_OPTIONAL = {"embedding", "descriptor"}
 # What zipfile and its decompressors raise on damaged or hostile files.
 _DAMAGE = (ValueError, TypeError, LookupError, OverflowError, SyntaxError, RecursionError,
            MemoryError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError,
@@ -93,7 +95,7 @@ def write_tree_file(
         The file to write.
     arrays
         Every name of :data:`ARRAYS`, with shapes and types as in
-        :class:`~regiontree.tree.RegionTree`. ``embedding`` may be None.
+        :class:`~regiontree.tree.RegionTree`. ``embedding`` and ``descriptor`` may be None.
     meta
         JSON values.
     replace
@@ -113,7 +115,8 @@ def write_tree_file(
         path = path.with_name(path.name + ".npz")
     stop = arrays["stop"]
     has_gaps = stop is not None and bool((stop == StopReason.NO_DATA).any())
-    own = {"format": FORMAT, "format_version": FORMAT_VERSION if has_gaps else 1}
+    version = 3 if arrays["descriptor"] is not None else 2 if has_gaps else 1
+    own = {"format": FORMAT, "format_version": version}
     if taken := sorted(own.keys() & meta.keys()):
         raise TreeError(f"meta key {taken[0]!r} belongs to the file format; rename it")
     text = json.dumps({**own, **meta}, sort_keys=True, ensure_ascii=True, allow_nan=False)

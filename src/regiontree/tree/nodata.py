@@ -55,6 +55,7 @@ def with_no_data(
     ncut: NDArray[np.floating[Any]],
     stop: NDArray[np.integer[Any]],
     embedding: NDArray[np.floating[Any]] | None,
+    descriptor: NDArray[np.floating[Any]] | None = None,
 ) -> dict[str, Any]:
     """The arrays of a tree with one more leaf, for the pixels that are not there.
 
@@ -62,15 +63,16 @@ def with_no_data(
     ----------
     absent : (H, W) bool
         These pixels, at least one. No leaf may lie in them alone.
-    labels, parents, height, ncut, stop, embedding
+    labels, parents, height, ncut, stop, embedding, descriptor
         The tree of what is there, as in :class:`~regiontree.tree.RegionTree`. Labels of absent
         pixels have no meaning.
 
     Returns
     -------
     dict
-        The same arrays. The leaf is the last of the leaves; its height, normalised cut and
-        embedding are 0. The new root is as high as the tree was, at least 1, and has its embedding.
+        The same arrays. The leaf is the last of the leaves; its height, normalised cut, embedding
+        and descriptor are 0. The new root is as high as the tree was, at least 1, and has its
+        embedding.
     """
     n = len(parents)
     n_leaves = int((np.asarray(stop) != StopReason.INNER).sum())
@@ -79,6 +81,8 @@ def with_no_data(
     if embedding is not None:
         embedding = np.insert(embedding, n_leaves, 0, axis=0)
         embedding = np.concatenate([embedding, embedding[-1:]])
+    if descriptor is not None:
+        descriptor = np.insert(descriptor, n_leaves, 0, axis=0)
     return {
         "labels": np.where(absent, np.int32(n_leaves), labels).astype(np.int32),
         "parents": np.append(np.insert(moved, n_leaves, n + 1), np.int32(n + 1)),
@@ -86,4 +90,5 @@ def with_no_data(
         "ncut": np.append(np.insert(ncut, n_leaves, 0), 0),
         "stop": np.append(np.insert(stop, n_leaves, StopReason.NO_DATA), StopReason.INNER),
         "embedding": embedding,
+        "descriptor": descriptor,
     }

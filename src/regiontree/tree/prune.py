@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.tree import kernel
+from regiontree.tree.descriptors import merged_descriptors
 from regiontree.tree.stop import StopReason
 
 __all__ = ["kept_arrays", "kept_within"]
@@ -48,6 +49,7 @@ def kept_arrays(
     ncut: NDArray[np.float32],
     stop: NDArray[np.uint8],
     embedding: NDArray[np.float16] | None,
+    descriptor: NDArray[np.float16] | None = None,
 ) -> dict[str, NDArray[Any] | None]:
     """The arrays of the tree of some nodes, the root among them.
 
@@ -55,16 +57,17 @@ def kept_arrays(
     ----------
     keep : (N,) bool
         The nodes to keep.
-    labels, parents, area, height, ncut, stop, embedding
+    labels, parents, area, height, ncut, stop, embedding, descriptor
         The tree, as in :class:`~regiontree.tree.RegionTree`.
 
     Returns
     -------
     dict
-        labels, parents, height, ncut, stop and embedding of the smaller tree. Its leaves are the
-        kept nodes without kept nodes below, ascending, and then the rests. An inner node that
-        became a leaf has height 0 and :attr:`StopReason.PRUNED`, a rest :attr:`StopReason.REST`.
-        The embedding of a rest is the mean of its leaves', weighted by area, at unit length.
+        labels, parents, height, ncut, stop, embedding and descriptor of the smaller tree. Its
+        leaves are the kept nodes without kept nodes below, ascending, and then the rests. An inner
+        node that became a leaf has height 0 and :attr:`StopReason.PRUNED`, a rest
+        :attr:`StopReason.REST`. The embedding of a rest is the mean of its leaves', weighted by
+        area, at unit length. A descriptor is the mean of the leaves', weighted by area.
     """
     n_leaves = len(parents) - int(kernel.is_inner(parents).sum())
     holder, has_child, rests = _holders(parents, n_leaves, keep)
@@ -77,6 +80,8 @@ def kept_arrays(
     new_leaf[rests] = np.arange(len(rests)) + at
     own = new_leaf[holder[:n_leaves]]
 
+    if descriptor is not None:
+        descriptor = merged_descriptors(own, at + len(rests), area, stop, descriptor)
     stop, height = stop[nodes].copy(), height[nodes].copy()
     pruned = np.flatnonzero(stop[:at] == StopReason.INNER)
     stop[pruned], height[pruned] = StopReason.PRUNED, 0.0
@@ -95,6 +100,7 @@ def kept_arrays(
         "ncut": np.insert(ncut[nodes], at, zeros),
         "stop": np.insert(stop, at, np.full(len(rests), StopReason.REST, np.uint8)),
         "embedding": embedding,
+        "descriptor": descriptor,
     }
 
 

@@ -42,6 +42,7 @@ from numpy.typing import ArrayLike, NDArray
 from regiontree.errors import TreeError, TreeFileError, plain_value
 from regiontree.system.lazy import lazy
 from regiontree.tree import checks, cuts, kernel
+from regiontree.tree.descriptors import node_descriptors
 from regiontree.tree.doors import TreeDoors
 from regiontree.tree.file import ARRAYS, read_tree_file, read_tree_structure, write_tree_file
 from regiontree.tree.nodata import no_data_nodes, not_regions
@@ -84,6 +85,9 @@ class RegionTree(TreeDoors):
     meta : mapping of JSON values
         Software version, backbone, settings, image size and source digest. Meta is copied as JSON
         would copy it, so tuples become lists. A file gives back the same meta.
+    descriptor : (L, e) float16 or None
+        Mean over each leaf's patches of what the network's last block says of them, not scaled. A
+        leaf of pixels without data has zeros. :meth:`descriptors` gives those of all nodes.
     area : (N,) int64
         Pixels of each node (derived).
     level : (N,) int32
@@ -102,6 +106,7 @@ class RegionTree(TreeDoors):
     stop: NDArray[np.uint8] = None  # type: ignore[assignment]
     embedding: NDArray[np.float16] | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    descriptor: NDArray[np.float16] | None = None
     area: NDArray[np.int64] = field(init=False)
     level: Int32 = field(init=False)
 
@@ -131,9 +136,14 @@ class RegionTree(TreeDoors):
         if embedding is not None:
             embedding = checks.checked_array("embedding", embedding, 2, "f", np.float16)
             checks.check_rows("embedding", embedding, n)
+        descriptor = self.descriptor
+        if descriptor is not None:
+            descriptor = checks.checked_array("descriptor", descriptor, 2, "f", np.float16)
+            checks.check_rows("descriptor", descriptor, n_leaves, "leaves")
 
         arrays = {"labels": labels, "parents": parents, "height": height, "ncut": ncut,
-                  "stop": stop, "embedding": embedding, "area": area, "level": level}  # fmt: skip
+                  "stop": stop, "embedding": embedding, "descriptor": descriptor, "area": area,
+                  "level": level}  # fmt: skip
         for name, array in arrays.items():
             if array is not None:
                 array.setflags(write=False)
@@ -188,7 +198,7 @@ class RegionTree(TreeDoors):
     def __reduce__(self) -> tuple[Any, ...]:
         # Worker processes pickle and copy trees. A read-only meta alone allows neither.
         arrays = (self.labels, self.parents, self.height, self.ncut, self.stop, self.embedding)
-        return RegionTree, (*arrays, dict(self.meta))
+        return RegionTree, (*arrays, dict(self.meta), self.descriptor)
 
     # -- size and shape ---------------------------------------------------------------------------
 
@@ -232,10 +242,11 @@ class RegionTree(TreeDoors):
             return NotImplemented
         names = ("labels", "parents", "height", "ncut", "stop")
         same = all(np.array_equal(getattr(self, k), getattr(other, k)) for k in names)
-        if (self.embedding is None) != (other.embedding is None):
-            return False
-        if self.embedding is not None and other.embedding is not None:
-            same = same and np.array_equal(self.embedding, other.embedding)
+        for name in ("embedding", "descriptor"):
+            own, others = getattr(self, name), getattr(other, name)
+            if (own is None) != (others is None):
+                return False
+            same = same and (own is None or np.array_equal(own, others))
         return same and self.meta == other.meta
 
     __hash__ = None  # type: ignore[assignment]
@@ -292,6 +303,22 @@ class RegionTree(TreeDoors):
     def _leaves_of(self, node: int) -> NDArray[np.bool_]:
         """Which leaves a node holds, (L,)."""
         return self._walk.holds(node, np.arange(self.n_leaves))
+
+    def descriptors(self) -> NDArray[np.float32]:
+        """The descriptor of each node, (N, e) float32: the mean of its leaves', weighted by area.
+
+        Leaves of pixels without data do not count. A node of nothing else has zeros.
+
+        Raises
+        ------
+        TreeError
+            The tree has no descriptors.
+        """
+        if self.descriptor is None:
+            raise TreeError(
+                "the tree has no descriptors; make it again with backbone.descriptor 'token'"
+            )
+        return node_descriptors(self.parents, self.area, self.stop, self.descriptor)
 
     # -- cutting ----------------------------------------------------------------------------------
 
@@ -416,7 +443,7 @@ class RegionTree(TreeDoors):
 
     def _of(self, keep: NDArray[np.bool_]) -> RegionTree:
         """The tree of some nodes, the root among them; see :mod:`regiontree.tree.prune`."""
-        names = ("labels", "parents", "area", "height", "ncut", "stop", "embedding")
+        names = ("labels", "parents", "area", "height", "ncut", "stop", "embedding", "descriptor")
         arrays: Any = kept_arrays(keep, **{name: getattr(self, name) for name in names})
         return RegionTree(**arrays, meta=self.meta)
 

@@ -221,24 +221,25 @@ def tree_file(source: Source, *, embedding: bool = True) -> bytes:
     source
         The tree.
     embedding
-        Whether the file contains the tree's embedding.
+        Whether the file contains the tree's embedding and descriptors.
     """
     tree, path, meta = source.tree, source.path, without_path(source.tree.meta)
     if embedding and path is not None and path.is_file() and meta == tree.meta:
         return path.read_bytes()
-    vectors = tree.embedding if embedding else None
+    vectors, of_leaves = (tree.embedding, tree.descriptor) if embedding else (None, None)
     arrays = (tree.labels, tree.parents, tree.height, tree.ncut, tree.stop, vectors)
     with tempfile.TemporaryDirectory() as folder:
-        return RegionTree(*arrays, meta).save(Path(folder) / "tree.npz").read_bytes()
+        return RegionTree(*arrays, meta, of_leaves).save(Path(folder) / "tree.npz").read_bytes()
 
 
 def _tree_file(source: Source) -> tuple[str, bool]:
-    """The tree's file in base64, and whether it contains the embedding.
+    """The tree's file in base64, and whether it contains the embedding and the descriptors.
 
-    An embedding that would make the page too large is left out.
+    If they would make the page too large, they are left out.
     """
-    data = tree_file(source)
-    whole = source.tree.embedding is None or len(data) <= _MAX_EMBEDDED
+    data, tree = tree_file(source), source.tree
+    has_none = tree.embedding is None and tree.descriptor is None
+    whole = has_none or len(data) <= _MAX_EMBEDDED
     return _base64(data if whole else tree_file(source, embedding=False)), whole
 
 
