@@ -4,7 +4,7 @@ trees -> regions, each with a descriptor                 (collection.regions)
       -> descriptors centred, whitened, at unit length   (collection.projection)
       -> prototypes: small groups of like regions        (collection.prototypes)
       -> a tree of categories over the prototypes        (hierarchy, as for one photograph)
-      -> the prototype of every node of every photograph (collection.discover)
+      -> the prototype of every node of every photograph (collection.discovery)
 
 So a photograph and a collection are treated alike: patches become parts and a tree, regions become
 prototypes and a tree. The category of a region at any granularity is then a look-up.
@@ -13,7 +13,7 @@ prototypes and a tree. The category of a region at any granularity is then a loo
 from __future__ import annotations
 
 from regiontree.collection.collection import Category, Collection, Region
-from regiontree.collection.discover import Discovery, discover
+from regiontree.collection.discovery import Discovery, discover
 from regiontree.collection.settings import CollectionSettings
 
 __all__ = ["Category", "Collection", "CollectionSettings", "Discovery", "Region", "discover"]

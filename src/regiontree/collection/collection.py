@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regiontree.collection.discover import load_model, settings_of
+from regiontree.collection.discovery import load_model, settings_of
 from regiontree.collection.files import CollectionFiles
 from regiontree.collection.names import Names, read_names
 from regiontree.collection.regions import described_nodes

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from regiontree.collection.collection import Collection
-from regiontree.collection.discover import Discovery, discover
+from regiontree.collection.discovery import Discovery, discover
 from regiontree.collection.files import CollectionFiles
 from regiontree.collection.settings import CollectionSettings
 from regiontree.engines import command as engine
@@ -94,9 +94,11 @@ def run(
     )
     say(said)
     if found.waiting:
-        say(f"{found.waiting:,} trees are not in the collection; add them with --add")
-    if found.failed:
-        say(f"{len(found.failed):,} trees could not be used")
+        say(
+            "1 tree is not in the collection; add it with --add"
+            if found.waiting == 1
+            else f"{found.waiting:,} trees are not in the collection; add them with --add"
+        )
     if as_json:
         print(json.dumps({**asdict(found), "out": str(out)}, indent=1))
     return engine.EXIT_FAILED if found.failed or code else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,13 +52,12 @@ def described_nodes(tree: RegionTree, kind: str) -> NDArray[np.float32]:
         if tree.embedding is None:
             raise CollectionError("its tree has no embeddings; make it again with them")
         return tree.embedding.astype(np.float32)
-    found: Any = tree.descriptors()
-    if found is None:
+    if tree.descriptor is None:
         raise CollectionError(
             "its tree has no descriptors; make it again with --set backbone.descriptor=token, or "
             "group by --set descriptor=embedding"
         )
-    return found
+    return tree.descriptors()
 
 
 def regions_of(tree: RegionTree, count: int, kind: str) -> Regions:

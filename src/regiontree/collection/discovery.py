@@ -318,8 +318,9 @@ def load_model(files: CollectionFiles) -> tuple[Projection, Prototypes]:
     found = files.read_model(_MODEL)
     if found.keys() != _MODEL:
         raise CollectionError(f"{files.folder}: its model is damaged")
-    return Projection(found["mean"], found["axes"]), Prototypes(
-        found["centres"], found["weight"], found["count"]
+    own = {name: np.array(array) for name, array in found.items()}  # that torch may write to
+    return Projection(own["mean"], own["axes"]), Prototypes(
+        own["centres"], own["weight"], own["count"]
     )
 
 

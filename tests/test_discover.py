@@ -1,0 +1,325 @@
+"""Collections: categories of regions over many photographs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from typer.testing import CliRunner
+
+from regiontree import Collection
+from regiontree.cli import app
+from regiontree.collection import CollectionSettings, discover
+from regiontree.collection.projection import Moments
+from regiontree.collection.prototypes import find_prototypes, nearest_prototypes
+from regiontree.collection.regions import described_nodes, regions_of
+from regiontree.errors import CollectionError, RegionTreeError, SettingsError
+from regiontree.tree import RegionTree, StopReason
+
+KINDS = 4  # kinds of things in the made-up photographs
+DIM = 12
+
+
+def kinds_of(tree: RegionTree) -> NDArray[np.int64]:
+    """What each leaf of a made-up photograph shows."""
+    return np.array(tree.meta["kinds"])
+
+
+def made_up(seed: int, *, no_data: bool = False, dim: int = DIM, network: str = "n") -> RegionTree:
+    """A photograph of six leaves, each of one of four kinds, whose descriptors are near."""
+    rng = np.random.default_rng(seed)
+    kinds = rng.permutation([0, 1, 2, 3, rng.integers(KINDS), rng.integers(KINDS)])
+    centres = np.random.default_rng(99).normal(size=(KINDS, dim)) * 3
+    labels = np.repeat(np.arange(6), [4, 5, 6, 7, 8, 10]).reshape(5, 8)
+    stop = np.array([1] * 6 + [0] * 3)
+    parents, height = np.array([6, 6, 7, 7, 8, 8, 8, 8, 8]), np.array([0] * 6 + [0.3, 0.4, 1])
+    if no_data:
+        parents, height = np.array([6, 6, 6, 6, 6, 7, 7, 7]), np.array([0] * 6 + [0.5, 1])
+        stop = np.array([1] * 5 + [StopReason.NO_DATA] + [0] * 2)
+    return RegionTree(
+        labels=labels,
+        parents=parents,
+        height=height,
+        stop=stop,
+        descriptor=(centres[kinds] + rng.normal(size=(6, dim)) * 0.1).astype(np.float16),
+        meta={
+            "kinds": kinds.tolist(),
+            "backbone": {"name": network, "sha256": "0" * 64},
+            "image": {"size": [5, 8], "name": f"{seed}.png"},
+        },
+    )
+
+
+def save_all(folder: Path, seeds: Any, **options: Any) -> Path:
+    for seed in seeds:
+        made_up(seed, **options).save(folder / f"{seed:03d}.npz")
+    return folder
+
+
+@pytest.fixture
+def trees(tmp_path: Path) -> Path:
+    (tmp_path / "trees").mkdir()
+    return save_all(tmp_path / "trees", range(30))
+
+
+SETTINGS = CollectionSettings(regions=6, prototypes=40, dimensions=8)
+
+
+def test_things_of_a_kind_are_one_category(trees: Path, tmp_path: Path) -> None:
+    found = discover(trees, tmp_path / "out", SETTINGS)
+    assert (found.photographs, found.new, found.regions, found.failed) == (30, 30, 180, {})
+    collection = Collection.load(tmp_path / "out")
+    category_of: dict[int, set[int]] = {kind: set() for kind in range(KINDS)}
+    for key in collection.ids:
+        tree = collection.forest[key]
+        shown = collection.label_map(key, n_categories=KINDS)
+        for leaf, kind in enumerate(kinds_of(tree)):
+            category_of[int(kind)] |= set(np.unique(shown[tree.labels == leaf]).tolist())
+    assert sorted(len(one) for one in category_of.values()) == [1] * KINDS
+    assert set().union(*category_of.values()) == set(range(KINDS))
+
+
+def test_categories_are_nested_and_count_every_region(trees: Path, tmp_path: Path) -> None:
+    discover(trees, tmp_path / "out", SETTINGS)
+    collection = Collection.load(tmp_path / "out")
+    before = collection.division(1)
+    for n in range(2, collection.n_prototypes + 1):
+        after = collection.division(n)
+        assert set(after.tolist()) == set(range(int(after.max()) + 1))
+        assert len(set(zip(before.tolist(), after.tolist(), strict=True))) == after.max() + 1
+        before = after
+    categories = collection.categories(5)
+    assert sum(one.n_regions for one in categories) == 180
+    assert sum(one.share for one in categories) == pytest.approx(1)
+    assert [one.index for one in categories] == list(range(5))
+    for one in categories:
+        inside = collection.regions(one)
+        assert len(inside) == one.n_regions
+        assert all(a.likeness >= b.likeness for a, b in zip(inside, inside[1:], strict=False))
+
+
+def test_pixels_without_data_have_no_category(tmp_path: Path) -> None:
+    (tmp_path / "trees").mkdir()
+    save_all(tmp_path / "trees", range(8), no_data=True)
+    discover(tmp_path / "trees", tmp_path / "out", SETTINGS)
+    collection = Collection.load(tmp_path / "out")
+    for key in collection.ids:
+        shown, tree = collection.label_map(key, 3), collection.forest[key]
+        np.testing.assert_array_equal(shown == -1, tree.labels == 5)
+
+
+def test_the_same_trees_give_the_same_bytes(trees: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        discover(trees, tmp_path / name, SETTINGS)
+    for file in sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.npz")):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_an_interrupted_command_goes_on(
+    trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regiontree.collection.discovery._AT_ONCE", 7)
+    discover(trees, tmp_path / "whole", SETTINGS)
+    for stage, stop in (("regions", 10), ("regions", 29), ("categories", 9)):
+        out = tmp_path / f"{stage}{stop}"
+
+        def advance(now: str, done: int, said: str | None, at: Any = (stage, stop)) -> None:
+            if (now, done) == at:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            discover(trees, out, SETTINGS, advance=advance)
+        kept = len(list((out / "regions").glob("*.npz")))
+        assert kept
+        discover(trees, out)  # with the settings that it was begun with
+        both = [Collection.load(folder) for folder in (out, tmp_path / "whole")]
+        assert both[0].ids == both[1].ids
+        for key in both[0].ids:
+            np.testing.assert_array_equal(*(one.label_map(key, 6) for one in both))
+
+
+def test_new_photographs_join_and_categories_stay(trees: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    discover(trees, out, SETTINGS)
+    before = (out / "model.npz").read_bytes(), (out / "categories.npz").read_bytes()
+    save_all(trees, range(30, 36))
+    assert discover(trees, out).waiting == 6
+    assert len(Collection.load(out)) == 30
+    added = discover(trees, out, add=True)
+    assert (added.new, added.photographs, added.waiting) == (6, 36, 0)
+    assert before == ((out / "model.npz").read_bytes(), (out / "categories.npz").read_bytes())
+    collection = Collection.load(out)
+    old = {}
+    for key in collection.ids:
+        tree, shown = collection.forest[key], collection.label_map(key, KINDS)
+        for leaf, kind in enumerate(kinds_of(tree)):
+            category = int(shown[tree.labels == leaf][0])
+            assert old.setdefault(int(kind), category) == category
+
+
+def test_regions_like_an_example(trees: Path, tmp_path: Path) -> None:
+    discover(trees, tmp_path / "out", SETTINGS)
+    collection = Collection.load(tmp_path / "out")
+    key = collection.ids[3]
+    tree = collection.forest[key]
+    kind = kinds_of(tree)[2]
+    y, x = np.argwhere(tree.labels == 2)[0].tolist()
+    for found in (collection.like(key, 2, k=10), collection.like(key, point=(y, x), k=10)):
+        assert len(found) == 10
+        assert all(kinds_of(collection.forest[one.photo])[one.node] == kind for one in found)
+        assert (key, 2) not in {(one.photo, one.node) for one in found}
+    assert len(collection.like(key, 2, k=10_000)) == 179
+    with pytest.raises(CollectionError, match="give a node or a point"):
+        collection.like(key)
+
+
+def test_regions_of_a_tree_cover_what_has_data() -> None:
+    tree = made_up(1, no_data=True)
+    regions = regions_of(tree, 4, "token")
+    assert regions.share.sum() == pytest.approx(1)
+    assert 5 not in regions.nodes
+    values = described_nodes(tree, "token")
+    for node, value in zip(regions.nodes, regions.values, strict=True):
+        np.testing.assert_array_equal(value, values[node])
+
+
+@pytest.mark.parametrize("power", [0.0, 0.25, 0.5])
+def test_whitening(power: float) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(500, 6)) * [9, 5, 3, 2, 1, 0] + [1, 2, 3, 4, 5, 6]
+    weight = rng.random(500)
+    moments = Moments(6)
+    for start in range(0, 500, 130):  # the order of blocks is all that matters to the last bits
+        moments.add(values[start : start + 130], weight[start : start + 130])
+    projection = moments.projection(6, power)
+    mean = np.average(values, axis=0, weights=weight)
+    spread = np.cov(values.T, aweights=weight, ddof=0)
+    eigenvalues = np.sort(np.linalg.eigvalsh(spread))[::-1][:5]  # the last has no variance
+    assert projection.axes.shape == (6, 5)
+    np.testing.assert_allclose(projection.mean, mean)
+    rows = (values - mean) @ projection.axes
+    now = np.cov(rows.T, aweights=weight, ddof=0)
+    np.testing.assert_allclose(now, np.diag(eigenvalues ** (1 - 2 * power)), atol=1e-9)
+    unit = projection(values)
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(unit, rows / np.linalg.norm(rows, axis=1, keepdims=True), atol=1e-6)
+
+
+def test_prototypes_by_streaming_are_means_of_their_regions() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(6000, 5)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    share = rng.random(6000).astype(np.float32)
+
+    def blocks() -> Any:
+        return ((rows[i : i + 700], share[i : i + 700]) for i in range(0, 6000, 700))
+
+    found = find_prototypes(blocks, 6000, 20, sample=1500, passes=40, seed=0)
+    labels, likeness = nearest_prototypes(rows, found.centres)
+    assert len(np.unique(labels)) == len(found.count) == 20
+    assert found.count.sum() == 6000
+    for k in range(20):
+        own = labels == k
+        mean = np.average(rows[own], axis=0, weights=share[own])
+        assert np.linalg.norm(mean - found.centres[k]) < 0.02  # the passes have converged, nearly
+        cosine = rows[own] @ found.centres[k] / np.linalg.norm(found.centres[k])
+        np.testing.assert_allclose(likeness[own], cosine, atol=1e-5)
+
+
+def test_one_photograph_and_more_categories_than_regions(tmp_path: Path) -> None:
+    (tmp_path / "trees").mkdir()
+    save_all(tmp_path / "trees", [0])
+    discover(tmp_path / "trees", tmp_path / "out", SETTINGS)
+    collection = Collection.load(tmp_path / "out")
+    assert collection.n_prototypes == 3  # half as many as regions
+    assert collection.label_map("000", 100).max() == 2
+    assert len(collection.categories(100)) == 3
+
+
+def test_trees_that_were_not_made_alike(trees: Path, tmp_path: Path) -> None:
+    made_up(50, network="other").save(trees / "050.npz")
+    made_up(51, dim=DIM + 1).save(trees / "051.npz")
+    plain = made_up(52)
+    arrays = {name: getattr(plain, name) for name in ("labels", "parents", "height", "stop")}
+    RegionTree(**arrays, meta=dict(plain.meta)).save(trees / "052.npz")
+    (trees / "053.npz").write_bytes(b"no tree")
+    found = discover(trees, tmp_path / "out", SETTINGS)
+    assert found.photographs == 30
+    assert "another network than that of '000'" in found.failed["050"]
+    assert "length of descriptors" in found.failed["051"]
+    assert "--set backbone.descriptor=token" in found.failed["052"]
+    assert set(found.failed) == {"050", "051", "052", "053"}
+
+
+def test_trees_without_descriptors_alone(tmp_path: Path) -> None:
+    tree = made_up(0)
+    arrays = {name: getattr(tree, name) for name in ("labels", "parents", "height", "stop")}
+    RegionTree(**arrays).save(tmp_path / "trees" / "a.npz")
+    with pytest.raises(CollectionError, match="no tree can be used: its tree has no descriptors"):
+        discover(tmp_path / "trees", tmp_path / "out", SETTINGS)
+
+
+def test_what_cannot_be_is_refused(trees: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(CollectionError, match="holds no collection"):
+        Collection.load(out)
+    discover(trees, out, SETTINGS)
+    with pytest.raises(CollectionError, match="was made with regions=6, now regions=9"):
+        discover(trees, out, CollectionSettings(regions=9, prototypes=40, dimensions=8))
+    collection = Collection.load(out)
+    with pytest.raises(CollectionError, match="'00' is not in the collection"):
+        collection.label_map("00")
+    with pytest.raises(RegionTreeError, match="n_categories"):
+        collection.label_map("000", 0)
+    with pytest.raises(CollectionError, match="there is no category"):
+        collection.regions(10_000)
+    with pytest.raises(SettingsError, match="whitening"):
+        CollectionSettings(whitening=0.7)
+    made_up(77).save(trees / "000.npz")
+    made_up(77, no_data=True).save(trees / "001.npz")
+    (trees / "002.npz").unlink()
+    fresh = Collection.load(out)
+    with pytest.raises(CollectionError, match="'001': its tree has changed"):
+        fresh.label_map("001")
+    with pytest.raises(CollectionError, match="'002': its tree is gone"):
+        fresh.label_map("002")
+
+
+@pytest.mark.parametrize("file", ["collection.json", "model.npz", "regions/000000.npz"])
+def test_a_damaged_file_is_named(trees: Path, tmp_path: Path, file: str) -> None:
+    out = tmp_path / "out"
+    discover(trees, out, SETTINGS)
+    (out / file).write_bytes(b"{}" if file.endswith("json") else b"PK")
+    with pytest.raises(CollectionError, match=Path(file).name):
+        Collection.load(out).categories(3)
+
+
+def command(*arguments: Any) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, ["discover", *map(str, arguments)])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_the_command(trees: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    asked = [trees, "-o", out]
+    code, printed, _ = command(*asked, "--set", "regions=6", "--set", "prototypes=20", "--json")
+    told = json.loads(printed)
+    assert (code, told["photographs"], told["new"], told["prototypes"]) == (0, 30, 30, 20)
+    assert (out / "collection.csv").read_text("utf-8-sig").startswith("category,name,parent")
+    save_all(trees, [40])
+    code, _, said = command(*asked)
+    assert code == 0
+    assert "1 tree is not in the collection; add it with --add" in said
+    assert command(*asked, "--add")[0] == 0
+    assert len(Collection.load(out)) == 31
+    (trees / "bad.npz").write_bytes(b"no tree")
+    assert command(*asked, "--add")[0] == 1
+    shutil.rmtree(out)
+    code, _, said = command(*asked, "--set", "region=6")
+    assert code == 2
+    assert "did you mean 'regions'?" in said
