@@ -162,6 +162,30 @@ def test_new_photographs_join_and_categories_stay(trees: Path, tmp_path: Path) -
             assert old.setdefault(int(kind), category) == category
 
 
+def test_names_reach_the_pixels_and_a_region_can_be_moved(trees: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    discover(trees, out, SETTINGS)
+    collection = Collection.load(out)
+    first, second = collection.categories(KINDS)[:2]
+    key = next(one.photo for one in collection.regions(first))
+    node = next(one.node for one in collection.regions(first) if one.photo == key)
+    names = collection.names.named(first.node, "sky").named(second.node, "a, sea")
+    names.save(out / "collection.csv", [])
+    assert [one.name for one in Collection.load(out).categories(KINDS)[:2]] == ["sky", "a, sea"]
+    shown, known = Collection.load(out).named_map(key)
+    plain = collection.label_map(key, KINDS)
+    assert known == ["a, sea", "sky"]
+    np.testing.assert_array_equal(shown == 1, plain == 0)
+    np.testing.assert_array_equal(shown == 0, plain == 1)
+
+    with (out / "collection.csv").open("a", encoding="utf-8") as file:
+        file.write(f"{key}#{node},,{second.node}\n")
+    moved, region = Collection.load(out), collection.forest[key].mask(node)
+    for now in (moved.named_map(key)[0] == 0, moved.label_map(key, KINDS) == 1):
+        np.testing.assert_array_equal(now, (plain == 1) | region)
+    assert len(np.unique(moved.label_map(key, 1))) == 1
+
+
 def test_regions_like_an_example(trees: Path, tmp_path: Path) -> None:
     discover(trees, tmp_path / "out", SETTINGS)
     collection = Collection.load(tmp_path / "out")

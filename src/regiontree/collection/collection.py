@@ -191,6 +191,37 @@ class Collection:
 
     # -- photographs ------------------------------------------------------------------------------
 
+    def named_map(self, photo: str | Path) -> tuple[Int32, list[str]]:
+        """The name of each pixel of a photograph, as people gave it; nothing is guessed.
+
+        Returns
+        -------
+        labels : (H, W) int32
+            Place of the name in `names`; -1 for pixels without a name or without data.
+        names : list of str
+            All names of the collection, sorted. They are the same for every photograph.
+
+        Raises
+        ------
+        CollectionError
+            As :meth:`label_map`.
+        """
+        key = self._id_of(photo)
+        tree, prototype = self._tree_of(key)
+        names = sorted(set(self.names.own.values()))
+        number = {name: i for i, name in enumerate(names)}
+        number_of = np.array([number.get(self.names.name(node) or "", -1)
+                              for node in range(self.tree.n_nodes)])  # fmt: skip
+        of_prototype = np.append(number_of[self.tree.labels[0]], -1)
+        nodes = tree.cut_nodes(n_regions=self.settings.regions)
+        of_node = of_prototype[prototype[nodes]]
+        for i, node in enumerate(nodes.tolist()):
+            if (moved := self.names.moved.get((key, node))) is not None:
+                of_node[i] = number_of[moved]
+        shown = cuts.node_of_leaf(tree.parents, nodes, tree.n_leaves)
+        labels: Int32 = of_node[shown][tree.labels].astype(np.int32)
+        return labels, names
+
     def prototype_map(self, photo: str) -> Int32:
         """The prototype of each pixel of a photograph, (H, W) int32 in [0, K); -1 for no data.
 
@@ -219,9 +250,22 @@ class Collection:
         StoreError
             The trees are no longer where they were.
         """
+        key = self._id_of(photo)
+        tree, prototype = self._tree_of(key)
+        nodes = tree.cut_nodes(n_regions=self.settings.regions)
         of_prototype = np.append(self.division(n_categories), -1).astype(np.int32)
-        found: Int32 = of_prototype[self.prototype_map(self._id_of(photo))]
+        of_node = of_prototype[prototype[nodes]]
+        for i, node in enumerate(nodes.tolist()):
+            if (moved := self.names.moved.get((key, node))) is not None:
+                of_node[i] = self._category_of(moved, n_categories)
+        shown = cuts.node_of_leaf(tree.parents, nodes, tree.n_leaves)
+        found: Int32 = of_node[shown][tree.labels]
         return found
+
+    def _category_of(self, node: int, n_categories: int) -> int:
+        """The number in a cut of the category that holds a node, or of the largest below it."""
+        own = self.tree.mask(node)[0]
+        return int(np.bincount(self.division(n_categories)[own]).argmax())
 
     def like(
         self,
