@@ -48,6 +48,31 @@ def cosines(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return cosine_similarity(one.double(), other.double(), dim=3)
 
 
+FREED_ELSEWHERE = """
+import gc, signal, threading
+import torch
+from regiontree.backbones.openvino import OpenVinoBackbone
+
+networks = [OpenVinoBackbone(torch.device("cpu"), torch.float32)]
+thread = threading.Thread(target=lambda: (networks.clear(), gc.collect()))
+thread.start()
+thread.join()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has other signals")
+@pytest.mark.usefixtures("openvino")
+def test_an_interruption_after_another_thread_freed_the_network_is_no_crash():
+    ended = subprocess.run(
+        [sys.executable, "-c", FREED_ELSEWHERE], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout.strip()) == (0, "interrupted"), ended.stderr
+
+
 @pytest.mark.usefixtures("openvino")
 class TestFeatures:
     @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)

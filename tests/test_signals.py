@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from regiontree.system.signals import interruptible
+from regiontree.system.signals import interruptible, same_signal_stack
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -78,3 +79,19 @@ def test_a_handler_from_c_code_is_not_replaced(monkeypatch: pytest.MonkeyPatch) 
     with interruptible():
         pass
     assert changed == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have no such stack")
+def test_the_stack_of_signals_is_that_from_before() -> None:
+    change = ctypes.CDLL(None).sigaltstack
+    memory = ctypes.create_string_buffer(1 << 17)
+    found = (ctypes.c_size_t * 3)()
+    change(None, found)
+    before = list(found)
+    with same_signal_stack():
+        own = (ctypes.c_size_t * 3)(ctypes.addressof(memory), 0, len(memory))
+        assert change(own, None) == 0
+        change(None, found)
+        assert found[0] == ctypes.addressof(memory)
+    change(None, found)
+    assert list(found) == before

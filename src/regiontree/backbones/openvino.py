@@ -32,6 +32,7 @@ from regiontree.backbones.base import FeatureSpec
 from regiontree.backbones.embedded import EmbeddedBackbone
 from regiontree.backbones.vit import VisionTransformer, check_size, join_layers, stretch_positions
 from regiontree.errors import BackboneError, MissingExtraError
+from regiontree.system.signals import same_signal_stack
 
 __all__ = ["OpenVinoBackbone"]
 
@@ -77,17 +78,18 @@ class OpenVinoBackbone(EmbeddedBackbone):
         self.dtype = dtype
         self._encoder = cast(VisionTransformer, self.model)
         is_8_bit = dtype == torch.int8
-        self._compiled = openvino.Core().compile_model(
-            _Graph(self._encoder, is_8_bit).model(),
-            "CPU",
-            {
-                "NUM_STREAMS": "1",
-                "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
-                "INFERENCE_PRECISION_HINT": "f32",  # else a processor may choose bfloat16
-                "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(_GROUP if is_8_bit else 0),
-                "ENABLE_CPU_PINNING": False,  # threads of the host process stay where they are
-            },
-        )
+        with same_signal_stack():  # OpenVINO sets one, and may free it in another thread
+            self._compiled = openvino.Core().compile_model(
+                _Graph(self._encoder, is_8_bit).model(),
+                "CPU",
+                {
+                    "NUM_STREAMS": "1",
+                    "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
+                    "INFERENCE_PRECISION_HINT": "f32",  # else a processor may choose bfloat16
+                    "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(_GROUP if is_8_bit else 0),
+                    "ENABLE_CPU_PINNING": False,  # threads of the host process stay where they are
+                },
+            )
         self._encoder.blocks = nn.ModuleList()  # OpenVINO has the weights
         del self.model
 

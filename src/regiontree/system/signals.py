@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["interruptible"]
+__all__ = ["interruptible", "same_signal_stack"]
 
 _USUAL = (signal.SIG_DFL, signal.default_int_handler)
 
@@ -47,3 +49,37 @@ def interruptible() -> Iterator[Callable[[], None]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class _Stack(ctypes.Structure):
+    """``stack_t`` of Linux: sigaltstack(2)."""
+
+    _fields_ = [
+        ("start", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("size", ctypes.c_size_t),
+    ]
+
+
+_NO_STACK = 2  # SS_DISABLE
+
+
+@contextmanager
+def same_signal_stack() -> Iterator[None]:
+    """After the block, signals use the same stack as before it. This matters on Linux alone.
+
+    A thread can have a stack for its signal handlers. Python's handlers run there. A library that
+    sets one and frees it later, in another thread, leaves a pointer to memory that is gone. Then
+    the next Ctrl-C ends the process with a segmentation fault.
+    """
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    change = ctypes.CDLL(None).sigaltstack
+    before = _Stack()
+    known = change(None, ctypes.byref(before)) == 0
+    try:
+        yield
+    finally:
+        if known and change(ctypes.byref(before), None) != 0:
+            change(ctypes.byref(_Stack(flags=_NO_STACK)), None)
