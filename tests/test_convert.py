@@ -172,9 +172,10 @@ def test_folders_are_forests_too(folder):
     assert len(forest) == 7
     assert "sub 1/photo 1" in forest
     assert forest["sub 1/photo 1"] == RegionTree.load(folder / "sub 1" / "photo 1.npz")
-    table = forest.table(["id", "height", "width", "embedding_dim"]).to_pylist()
-    assert table[0] == {"id": "no meta", "height": 30, "width": 20, "embedding_dim": None}
-    assert table[1]["embedding_dim"] == 8
+    names = ["id", "height", "width", "embedding_dim", "descriptor_dim"]
+    table = forest.table(names).to_pylist()
+    assert [table[0][name] for name in names] == ["no meta", 30, 20, None, None]
+    assert [table[1][name] for name in names[3:]] == [8, 9]
     import pyarrow.compute as pc
 
     assert list(forest.filter(pc.field("height") == 30)) == ["no meta"]

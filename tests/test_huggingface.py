@@ -142,7 +142,7 @@ def load(folder: Path, dtype: torch.dtype = torch.float32, **spec: object) -> Hu
         folder,
         CPU,
         dtype,
-        FeatureSpec(**{"facet": "token", **spec}),
+        FeatureSpec(**{"facet": "token", "descriptor": "none", **spec}),
         name="a name",
         digest="a digest",
     )
@@ -203,13 +203,19 @@ class TestFamily:
         states = library_run(kind, model, pixels, **options).hidden_states
         tokens = [getattr(model, norm)(state)[0, prefix:] for state in states[1 : DEPTH + 1]]
 
+        close = {"atol": 1e-5, "rtol": 1e-5}
+
         def found(**spec: object) -> torch.Tensor:
             backbone = load(folders[kind], **spec)
             features = backbone.features(pixels)[0].reshape(SIDE**2, -1)
             assert features.shape[1] == backbone.dim
+            described = load(folders[kind], descriptor="token", **spec)
+            both = described.features(pixels)[0].reshape(SIDE**2, -1)
+            assert described.descriptor_dim == WIDTH
+            assert torch.equal(both[:, : backbone.dim], features)
+            torch.testing.assert_close(both[:, backbone.dim :], tokens[-1], **close)
             return features
 
-        close = {"atol": 1e-5, "rtol": 1e-5}
         torch.testing.assert_close(found(layers=(2,)), tokens[1], **close)
         torch.testing.assert_close(found(layers=(-3,)), tokens[0], **close)
         both = torch.cat([normalize(tokens[2], dim=1), normalize(tokens[0], dim=1)], dim=1)
@@ -343,7 +349,8 @@ class TestResNet:
         plain = image(3, 5, patch=32)
         odd = plain.clone()
         odd[:, :, 64:, 32:64] = 1 - odd[:, :, 64:, 32:64]
-        backbone = load(folders["resnet"], layers=(1,))
+        backbone = load(folders["resnet"], layers=(1,), descriptor="token")
+        assert backbone.descriptor_dim == backbone.dim
         change = (backbone.features(odd) - backbone.features(plain)).norm(dim=3)[0]
         blocks = change.reshape(3, 8, 5, 8).sum(dim=(1, 3))
         assert divmod(int(blocks.argmax()), 5) == (2, 1)

@@ -12,9 +12,11 @@ import sys
 import time
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import refused
 from hypothesis import given
 from hypothesis import strategies as st
 from stores import SETTINGS, Killed, MortalFolder, failed_row, rows_equal, tree_row
@@ -68,7 +70,8 @@ def test_meta_settings_and_half_precision_come_back():
     numbers[1, 0] = 3
     tree = RegionTree([[0, 0]], [0], [1.5], embedding=numbers[:1], meta={"settings": {"a": [None]}})
     bare = RegionTree([[0, 1]], [2, 2, 2], [0, 0, 0.1])
-    for given_tree in (tree, bare):
+    described = RegionTree([[0]], [0], [0], descriptor=numbers[:1])
+    for given_tree in (tree, bare, described):
         back = row_of(table_of([Row("a", "b", given_tree)]), 0).tree
         assert back == given_tree
         assert back.embedding is None or back.embedding.tobytes() == tree.embedding.tobytes()
@@ -140,6 +143,10 @@ WHITE = png_of(np.zeros((2, 4), np.int32))
         ({"embeddings": [0.5] * 13, "embedding_dim": 2}, "13 numbers, not rows of 2"),
         ({"embeddings": [0.1] * 14, "embedding_dim": 2}, "half precision"),
         ({"embeddings": [0.5] * 14, "embedding_dim": None}, "not rows of None"),
+        ({"descriptors": [0.5] * 7, "descriptor_dim": 2}, "descriptors are 7 .* not rows of 2"),
+        ({"descriptors": [0.1] * 8, "descriptor_dim": 2}, "descriptors .* half precision"),
+        ({"descriptors": [0.5] * 8, "descriptor_dim": None}, "not rows of None"),
+        ({"descriptors": [0.5] * 6, "descriptor_dim": 2}, "descriptor has 3 rows for 4 leaves"),
         ({"heights": [None] + [0.0] * 6}, "empty entry"),
         ({"stop": None}, "no stop"),
     ],
@@ -259,6 +266,7 @@ def test_other_settings_are_refused(tmp_path):
         ("{", "not JSON"),
         ("[]", "is not of a store"),
         ('{"format": "regiontree store", "schema_version": 99}', "schema version 99, this program"),
+        ('{"format": "regiontree store", "schema_version": true}', "schema version True, this"),
         ('{"format": "regiontree store", "schema_version": 1, "settings": 3}', "no JSON object"),
     ],
 )
@@ -266,6 +274,43 @@ def test_other_stores_are_refused(tmp_path, text, said):
     (tmp_path / "_store.json").write_text(text)
     with pytest.raises(StoreError, match=said):
         open_store(tmp_path)
+
+
+def first_version(path: Path, rows: list[Row]) -> Path:
+    """A store of schema version 1, which has no descriptors."""
+    table = table_of(rows).drop_columns(["descriptors", "descriptor_dim"])
+    path.mkdir()
+    pq.write_table(table.replace_schema_metadata(schema(1).metadata), path / "shard-1.parquet")
+    record = {"format": "regiontree store", "schema_version": 1, "settings": SETTINGS,
+              "software": "regiontree 0.1"}  # fmt: skip
+    (path / "_store.json").write_text(json.dumps(record))
+    return path
+
+
+def test_a_store_of_the_first_version_is_read_but_not_written_to(tmp_path):
+    rows = [tree_row("a"), tree_row("b", dim=None), failed_row("c")]
+    store = open_store(first_version(tmp_path / "old", rows))
+    forest = Forest(store)
+    for row in rows[:2]:
+        tree = row.tree
+        arrays = (tree.labels, tree.parents, tree.height, tree.ncut, tree.stop, tree.embedding)
+        assert forest[row.id] == RegionTree(*arrays, meta=tree.meta)
+    assert list(forest.errors()) == ["c"]
+    table = forest.table(["id", "descriptor_dim", "embedding_dim"])
+    assert table.column("descriptor_dim").null_count == 3
+    assert sorted(table.column("embedding_dim").to_pylist(), key=str) == [8, None, None]
+    assert forest.table(["descriptor_dim"]).num_rows == 3
+    assert forest.table(["descriptors", "heights"]).column("descriptors").null_count == 3
+    assert set(forest.filter(pc.field("descriptor_dim").is_null())) == {"a", "b"}
+    before = sorted(p.name for p in (tmp_path / "old").rglob("*"))
+    for write in (
+        lambda: store.add(table_of(rows)),
+        lambda: store.compact(final=True),
+        lambda: store.writing("segment").__enter__(),
+    ):
+        with refused(StoreError, str(tmp_path / "old"), "version 1", "choose another store"):
+            write()
+    assert sorted(p.name for p in (tmp_path / "old").rglob("*")) == before
 
 
 def test_a_folder_of_trees_becomes_no_store(tmp_path):
@@ -335,7 +380,7 @@ def test_rows_of_trees_lie_in_the_order_of_their_ids(tmp_path):
 
 
 def test_shards_have_about_the_size_that_is_asked(tmp_path):
-    store, _rows = filled(tmp_path / "s", 60, part=3)
+    store, _rows = filled(tmp_path / "s", 90, part=3)
     before = contents(store)
     size = max(living_files(store.folder).values())
     shards = compact(store.folder, SETTINGS, final=False, shard_bytes=4 * size)
@@ -344,7 +389,7 @@ def test_shards_have_about_the_size_that_is_asked(tmp_path):
     compact(store.folder, SETTINGS, final=True, shard_bytes=4 * size)
     store.add(table_of([tree_row("a later one")]))
     compact(store.folder, SETTINGS, final=True, shard_bytes=4 * size)
-    assert len(contents(store)) == 61
+    assert len(contents(store)) == 91
     small = [s for s in living_files(store.folder).values() if s < 2 * size]
     assert len(small) <= 1
 

@@ -26,7 +26,8 @@ from regiontree.system.files import atomic_write
 from regiontree.tree import file as treefile
 from regiontree.tree.file import FORMAT_VERSION, read_meta
 
-ARRAYS = ["labels", "parents", "area", "level", "height", "ncut", "stop", "embedding"]
+ARRAYS = ["labels", "parents", "area", "level", "height", "ncut", "stop", "embedding",
+          "descriptor"]  # fmt: skip
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ def test_plain_numpy_reads_every_array(tree, file):
             assert np.array_equal(archive[name], getattr(tree, name))
             assert archive[name].dtype == getattr(tree, name).dtype
         meta = json.loads(archive["meta"].item())
-    assert meta == {"format": "regiontree", "format_version": 1, **tree.meta}
+    assert meta == {"format": "regiontree", "format_version": 3, **tree.meta}
 
 
 def test_a_missing_suffix_is_added_and_a_missing_folder_made(tree, tmp_path):
@@ -235,17 +236,18 @@ def test_someone_elses_archive(tmp_path):
         RegionTree.load(path)
 
 
-@pytest.mark.parametrize("name", [name for name in [*ARRAYS, "meta"] if name != "embedding"])
+@pytest.mark.parametrize("name", [*ARRAYS[:-2], "meta"])
 def test_a_missing_array_is_named(file, name):
     forge(file, **{name: None})
     with refused(TreeFileError, "not a region tree", f"'{name}'"):
         RegionTree.load(file)
 
 
-def test_a_tree_without_embedding_is_whole(tree, file):
-    forge(file, embedding=None)
+@pytest.mark.parametrize("name", ["embedding", "descriptor"])
+def test_a_tree_without_embedding_or_descriptors_is_whole(tree, file, name):
+    forge(file, **{name: None})
     back = RegionTree.load(file)
-    assert back.embedding is None
+    assert getattr(back, name) is None
     assert np.array_equal(back.labels, tree.labels)
 
 
@@ -295,6 +297,7 @@ def test_only_the_documented_type_and_layout_is_read(file, name, wrong):
         ("ncut", lambda a: a + 2, r"ncut\[0\] is 2"),
         ("stop", lambda a: a + 10, r"stop\[0\] is"),
         ("embedding", lambda a: a[1:], r"embedding.* \d .* \d nodes"),
+        ("descriptor", lambda a: a[1:], r"descriptor.* \d .* \d leaves"),
         ("area", lambda a: a + 1, "area.*labels and parents"),
         ("area", lambda a: a[:-1], "area.*labels and parents"),
         ("level", lambda a: a + 1, "level.*labels and parents"),

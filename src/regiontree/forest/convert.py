@@ -182,7 +182,8 @@ def _to_store(forest: Forest, out: str | Path, result: Conversion, advance: Adva
 
 
 def _bytes_of(tree: RegionTree) -> int:
-    return tree.labels.nbytes // 16 + (0 if tree.embedding is None else 2 * tree.embedding.nbytes)
+    halves = [one for one in (tree.embedding, tree.descriptor) if one is not None]
+    return tree.labels.nbytes // 16 + sum(2 * one.nbytes for one in halves)
 
 
 def _common_settings(forest: Forest) -> dict[str, Any] | None:

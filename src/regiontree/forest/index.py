@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from regiontree.errors import StoreError
 from regiontree.forest.idhash import hash_ids, id_array
 from regiontree.forest.parquet import TableFile
-from regiontree.forest.schema import SCHEMA_VERSION
+from regiontree.forest.schema import READ_VERSIONS, SCHEMA_VERSION
 from regiontree.forest.storage import Folder, LocalFolder
 from regiontree.system.lazy import lazy
 
@@ -394,7 +394,7 @@ def _kept_index(
             record = json.loads(data or b"")
             files = [StoredFile(**file) for file in record["files"]]
             rows = sum(file.rows for file in files if names.get(file.name) == file.bytes)
-            if record["schema_version"] != SCHEMA_VERSION or rows <= most:
+            if record["schema_version"] not in READ_VERSIONS or rows <= most:
                 continue
             numbers = _mapped(folder, name.removesuffix(".json") + ".npy")
             if numbers.shape == (3, sum(file.rows for file in files)):

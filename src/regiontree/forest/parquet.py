@@ -1,8 +1,8 @@
 """One Parquet file of a store, written and read.
 
 Rows lie in groups of about :data:`GROUP_BYTES`, since a reader decodes a whole group for one row.
-Embeddings are stored by a dictionary: half precision has few values, and each takes 16 bits. All
-readers know this encoding. ``docs/decisions/88-the-store.md`` has the sizes of others.
+Embeddings and descriptors are stored by a dictionary: half precision has few values, and each takes
+16 bits. All readers know this encoding. ``docs/decisions/88-the-store.md`` has the sizes of others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from regiontree.errors import StoreError
 from regiontree.forest.arrow import pyarrow
-from regiontree.forest.schema import require_schema, schema
+from regiontree.forest.schema import READ_VERSIONS, require_schema, schema, with_all_columns
 from regiontree.system.damage import plain_reason
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ __all__ = ["GROUP_BYTES", "DamagedError", "GoneError", "TableFile", "TableWriter
 GROUP_BYTES = 4 << 20
 """Bytes of a group of rows in memory."""
 _MOST_ROWS = 1 << 16  # of a group
-_DICTIONARY = ["embeddings.list.element", "settings"]
+_DICTIONARY = ["embeddings.list.element", "descriptors.list.element", "settings"]
 
 
 class DamagedError(StoreError):
@@ -123,6 +123,8 @@ def _leaves() -> list[str]:
 class TableFile:
     """A file of a store, to read. Its schema is checked when it is opened.
 
+    Tables have the columns of this version, also if the file is of an earlier one.
+
     Parameters
     ----------
     folder, name
@@ -147,7 +149,7 @@ class TableFile:
             self._file = folder.open(name)
             try:
                 self._parquet = pyarrow("pyarrow.parquet").ParquetFile(self._file, pre_buffer=True)
-                require_schema(self._parquet.schema_arrow, self.name)
+                require_schema(self._parquet.schema_arrow, self.name, READ_VERSIONS)
             except BaseException:
                 self._file.close()
                 raise
@@ -164,7 +166,7 @@ class TableFile:
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Some columns of all rows."""
         with self._naming():
-            return _valid(self._parquet.read(list(names), use_threads=False))
+            return self._valid(self._parquet.read(self._there(names), use_threads=False), names)
 
     def groups(self, names: Sequence[str] | None = None) -> Iterator[tuple[int, pa.Table]]:
         """The first row of each group, and the group's table, in order."""
@@ -174,8 +176,8 @@ class TableFile:
     def group(self, group: int, names: Sequence[str] | None = None) -> pa.Table:
         """The table of one group of rows."""
         with self._naming():
-            columns = None if names is None else list(names)
-            return _valid(self._parquet.read_row_group(group, columns, use_threads=False))
+            there = self._there(names)
+            return self._valid(self._parquet.read_row_group(group, there, use_threads=False), names)
 
     def place(self, row: int) -> tuple[int, int]:
         """The group that holds a row, and the row's number in it."""
@@ -184,6 +186,19 @@ class TableFile:
         if not 0 <= group < len(self.bounds):
             raise StoreError(f"{self.name}: has no row {row}")
         return group, row - self.bounds[group][0]
+
+    def _there(self, names: Sequence[str] | None) -> list[str] | None:
+        """The columns of `names` that the file has; one at least, which tells how many rows."""
+        if names is None:
+            return None
+        there = set(self._parquet.schema_arrow.names)
+        return [name for name in names if name in there] or ["id"]
+
+    def _valid(self, table: pa.Table, names: Sequence[str] | None) -> pa.Table:
+        """A table whose texts are UTF-8 and whose lists lie within their values."""
+        table.validate(full=True)
+        wanted = set(schema().names if names is None else names)
+        return table if wanted <= set(table.column_names) else with_all_columns(table, names)
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
@@ -202,9 +217,3 @@ class TableFile:
                 raise
             said = plain_reason(error)
             raise DamagedError(f"{self.name}: damaged or not of a store ({said})") from error
-
-
-def _valid(table: pa.Table) -> pa.Table:
-    """A table whose texts are UTF-8 and whose lists lie within their values."""
-    table.validate(full=True)
-    return table

@@ -17,13 +17,15 @@ stop           list of uint8     why each leaf was not divided
 areas          list of int64     pixels of each node
 embeddings     list of float32   embedding of node 0, then of node 1, and so on; or null
 embedding_dim  int32             numbers in the embedding of one node; or null
+descriptors    list of float32   descriptor of leaf 0, then of leaf 1, and so on; or null
+descriptor_dim int32             numbers in the descriptor of one leaf; or null
 meta           string            meta of the tree without its settings, as JSON
 settings       string            settings of the tree, as JSON; or null
 ============== ================= =======================================================
 
 All of a photograph without a tree is null but `id`, `reference`, `error`, and maybe `sha256` and
-`notice`. Embeddings are the float16 numbers of the tree as float32, since some readers have no
-float16.
+`notice`. Embeddings and descriptors are the float16 numbers of the tree as float32, since some
+readers have no float16. Version 1 has no descriptors.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARRAYS",
+    "READ_VERSIONS",
     "SCHEMA_VERSION",
     "SHORT",
     "STRUCTURE",
@@ -57,23 +60,26 @@ __all__ = [
     "structure_of",
     "table_of",
     "texts_of_meta",
+    "with_all_columns",
 ]
 
-SCHEMA_VERSION = 1
-"""Version of the columns and of the store's files. Another version is refused."""
-ARRAYS = ("labels", "parents", "heights", "ncut", "stop", "areas", "embeddings")
+SCHEMA_VERSION = 2
+"""Version of the columns and of the store's files that are written."""
+READ_VERSIONS = (1, SCHEMA_VERSION)
+"""Versions that are read. Others are refused."""
+ARRAYS = ("labels", "parents", "heights", "ncut", "stop", "areas", "embeddings", "descriptors")
 """The columns that hold arrays."""
 STRUCTURE = ("id", "parents", "heights", "ncut", "stop", "meta", "settings")
 """The columns that describe a tree without its pixels."""
-SHORT = ("id", "reference", "sha256", "height", "width", "error", "notice", "embedding_dim", "meta",
-         "settings")  # fmt: skip
+SHORT = ("id", "reference", "sha256", "height", "width", "error", "notice", "embedding_dim",
+         "descriptor_dim", "meta", "settings")  # fmt: skip
 """The other columns."""
 _VERSION_KEY = b"regiontree.schema_version"
 
 
-@lru_cache(maxsize=1)
-def schema() -> pa.Schema:
-    """The columns of a store as a pyarrow schema, with :data:`SCHEMA_VERSION` in its metadata."""
+@lru_cache(maxsize=len(READ_VERSIONS))
+def schema(version: int = SCHEMA_VERSION) -> pa.Schema:
+    """The columns of a store as a pyarrow schema, with the version in its metadata."""
     pa = pyarrow()
     text, whole, real = pa.string(), pa.int32(), pa.float32()
     columns = {
@@ -92,6 +98,7 @@ def schema() -> pa.Schema:
         "areas": pa.list_(pa.int64()),
         "embeddings": pa.list_(real),
         "embedding_dim": whole,
+        **({"descriptors": pa.list_(real), "descriptor_dim": whole} if version > 1 else {}),
         "meta": text,
         "settings": text,
     }
@@ -99,27 +106,46 @@ def schema() -> pa.Schema:
         pa.field(name, kind, nullable=name not in ("id", "reference"))
         for name, kind in columns.items()
     ]
-    return pa.schema(fields, metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()})
+    return pa.schema(fields, metadata={_VERSION_KEY: str(version).encode()})
 
 
-def require_schema(found: pa.Schema, what: str) -> None:
-    """Check that a table or file has the columns of a store.
+def require_schema(
+    found: pa.Schema, what: str, versions: Sequence[int] = (SCHEMA_VERSION,)
+) -> None:
+    """Check that a table or file has the columns of a store, in one of these versions.
 
     Raises
     ------
     StoreError
         It has other columns, or those of another version. The message begins with `what`.
     """
-    version = (found.metadata or {}).get(_VERSION_KEY)
-    if version is None:
+    said = (found.metadata or {}).get(_VERSION_KEY)
+    if said is None:
         raise StoreError(f"{what}: is not of a store of trees")
-    if version != str(SCHEMA_VERSION).encode():
+    same = [version for version in versions if said == str(version).encode()]
+    if not same:
+        known = " and ".join(map(str, versions))
         raise StoreError(
-            f"{what}: has schema version {version.decode(errors='replace')[:20]!r}, this program "
-            f"reads version {SCHEMA_VERSION}; read it with the regiontree that wrote it"
+            f"{what}: has schema version {said.decode(errors='replace')[:20]!r}, this program "
+            f"reads version {known}; read it with the regiontree that wrote it"
         )
-    if not found.equals(schema()):
+    if not found.equals(schema(same[0])):
         raise StoreError(f"{what}: does not have the columns of a store of trees")
+
+
+def with_all_columns(table: pa.Table, names: Sequence[str] | None) -> pa.Table:
+    """A table of an earlier version with all columns of this version, or with those of `names`.
+
+    The columns that the earlier version lacks are null.
+    """
+    pa = pyarrow()
+    fields = [schema().field(name) for name in (schema().names if names is None else names)]
+    there = set(table.column_names)
+    columns = [
+        table.column(field.name) if field.name in there else pa.nulls(len(table), field.type)
+        for field in fields
+    ]
+    return pa.table(columns, schema=pa.schema(fields, metadata=schema().metadata))
 
 
 # -- rows to a table ------------------------------------------------------------------------------
@@ -144,9 +170,8 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
                 raise StoreError(f"row {row.id[:200]!r}: {text[:200]!r} is no text of Unicode")
     trees = [row.tree for row in rows]
     texts = [(None, None) if tree is None else texts_of_meta(tree.meta) for tree in trees]
-    embeddings = [
-        None if tree is None or tree.embedding is None else tree.embedding for tree in trees
-    ]
+    embeddings = [None if tree is None else tree.embedding for tree in trees]
+    descriptors = [None if tree is None else tree.descriptor for tree in trees]
     columns = {
         "id": [row.id for row in rows],
         "reference": [row.reference for row in rows],
@@ -163,6 +188,8 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
         "areas": _lists(trees, lambda tree: tree.area, np.int64),
         "embeddings": _lists(trees, lambda tree: tree.embedding, np.float32),
         "embedding_dim": [None if one is None else one.shape[1] for one in embeddings],
+        "descriptors": _lists(trees, lambda tree: tree.descriptor, np.float32),
+        "descriptor_dim": [None if one is None else one.shape[1] for one in descriptors],
         "meta": [meta for meta, _ in texts],
         "settings": [settings for _, settings in texts],
     }
@@ -289,7 +316,7 @@ def _tree_of(short: dict[str, Any], scalars: dict[str, Any]) -> RegionTree:
     """The tree of a row, with the checks that only the row's own columns allow."""
     needed = {name: short[name] for name in ("height", "width", "meta")}
     needed |= {name: scalars[name].as_buffer() if name == "labels" else _array_of(scalars[name])
-               for name in ARRAYS if name != "embeddings"}  # fmt: skip
+               for name in ARRAYS if name not in ("embeddings", "descriptors")}  # fmt: skip
     if missing := [name for name, value in needed.items() if value is None]:
         raise StoreError(f"has no error and no {missing[0]}")
     meta = _meta_of(needed["meta"], short["settings"])
@@ -299,8 +326,9 @@ def _tree_of(short: dict[str, Any], scalars: dict[str, Any]) -> RegionTree:
         height=needed["heights"],
         ncut=needed["ncut"],
         stop=needed["stop"],
-        embedding=_embedding_of(_array_of(scalars["embeddings"]), short["embedding_dim"]),
+        embedding=_half_rows("embeddings", scalars, short["embedding_dim"]),
         meta=meta,
+        descriptor=_half_rows("descriptors", scalars, short["descriptor_dim"]),
     )
     if not np.array_equal(tree.area, needed["areas"]):
         raise StoreError("its areas are not those of its label map")
@@ -321,15 +349,19 @@ def _array_of(scalar: Any) -> NDArray[Any] | None:
     return np.frombuffer(buffer, dtype, len(values), values.offset * dtype.itemsize)
 
 
-def _embedding_of(numbers: NDArray[Any] | None, dim: int | None) -> NDArray[np.float16] | None:
+def _half_rows(
+    name: str, scalars: Mapping[str, Any], dim: int | None
+) -> NDArray[np.float16] | None:
+    """The embeddings or descriptors of a row, (n, dim) float16; None if they are null."""
+    numbers = _array_of(scalars[name])
     if numbers is None:
         return None
     if dim is None or dim < 1 or len(numbers) % dim:
-        raise StoreError(f"its embeddings are {len(numbers)} numbers, not rows of {dim}")
+        raise StoreError(f"its {name} are {len(numbers)} numbers, not rows of {dim}")
     with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is found next
         half = numbers.astype(np.float16)
     if not np.array_equal(half, numbers):
-        raise StoreError("its embeddings are not numbers of half precision")
+        raise StoreError(f"its {name} are not numbers of half precision")
     return half.reshape(-1, dim)
 
 

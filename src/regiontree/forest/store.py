@@ -23,7 +23,7 @@ from regiontree.forest.compact import compact
 from regiontree.forest.index import Index
 from regiontree.forest.layout import COMPACTING, RECORD, WRITING, Naming, living_files
 from regiontree.forest.parquet import TableWriter
-from regiontree.forest.schema import SCHEMA_VERSION, require_schema
+from regiontree.forest.schema import READ_VERSIONS, SCHEMA_VERSION, require_schema
 from regiontree.forest.sign import signed
 from regiontree.forest.storage import Folder, folder_at
 
@@ -112,11 +112,11 @@ def _checked_record(folder: Folder, data: bytes) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("format") != _FORMAT:
         raise StoreError(f"{name}: is not of a store of trees")
     version = record.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if type(version) is not int or version not in READ_VERSIONS:
         raise StoreError(
-            f"{folder.address}: a store of schema version {version!r}, this program reads and "
-            f"writes version {SCHEMA_VERSION}; choose another store, or the regiontree that made "
-            f"it ({record.get('software')})"
+            f"{folder.address}: a store of schema version {version!r}, this program reads "
+            f"{' and '.join(map(str, READ_VERSIONS))}; choose another store, or the regiontree "
+            f"that made it ({record.get('software')})"
         )
     if not isinstance(record.get("settings"), dict | None):
         raise StoreError(f"{name}: damaged: its settings are no JSON object")
@@ -191,8 +191,10 @@ class Store:
         Raises
         ------
         StoreError
-            The table has not the columns of a store, or no rows, or cannot be written.
+            The table has not the columns of a store, or no rows, or cannot be written; or the
+            store is of an earlier version.
         """
+        self._require_version()
         require_schema(table.schema, "the table")
         if not len(table):
             raise StoreError("a part needs at least one row")
@@ -213,9 +215,10 @@ class Store:
         Raises
         ------
         StoreError
-            When the context is entered: another command is writing. The message says which, and
-            since when.
+            The store is of an earlier version, which is only read. Or, when the context is entered:
+            another command is writing. The message says which, and since when.
         """
+        self._require_version()
         return signed(self.folder, WRITING, doing)
 
     def compact(self, *, final: bool = False) -> list[str]:
@@ -231,13 +234,24 @@ class Store:
         Raises
         ------
         StoreError
-            Another process compacts the store, or a file cannot be written.
+            Another process compacts the store, or a file cannot be written; or the store is of an
+            earlier version.
         """
+        self._require_version()
         with signed(self.folder, COMPACTING, "compacting") as check:
             try:
                 return compact(self.folder, self.record["settings"], final=final, check=check)
             finally:
                 self._index = None
+
+    def _require_version(self) -> None:
+        version = self.record["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.address}: a store of schema version {version}, which this program reads "
+                f"but does not write to; choose another store, or the regiontree that made it "
+                f"({self.record.get('software')})"
+            )
 
     # -- looking up -------------------------------------------------------------------------------
 

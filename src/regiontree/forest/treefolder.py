@@ -159,8 +159,9 @@ class FolderRows(Rows):
             return record | {"reference": record["reference"] or str(file), "error": str(error)}
         record |= {} if "reference" in recorded else _told(file, meta)
         record["height"], record["width"] = shapes["labels"]
-        if "embedding" in shapes:
-            record["embedding_dim"] = shapes["embedding"][1]
+        for name in ("embedding", "descriptor"):
+            if name in shapes:
+                record[f"{name}_dim"] = shapes[name][1]
         record["meta"], record["settings"] = texts_of_meta(meta)
         return record
 
