@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from regiontree.errors import DataError, SettingsError
 from regiontree.metrics import CategoryMetric, CategoryScores, ClassTree, prototype_table
-from regiontree.metrics.categories import (
+from regiontree.metrics.matching import (
     category_counts,
     match_categories,
     name_categories,

@@ -10,9 +10,10 @@ segmentations. :class:`CategoryMetric` scores categories that photographs share.
 from regiontree.metrics.boundary import BoundaryMetric, BoundaryScores, boundary_scores
 from regiontree.metrics.bsds import CoveringMetric, CoveringPoint, CoveringScores
 from regiontree.metrics.budget import budget_nodes
-from regiontree.metrics.categories import CategoryMetric, CategoryScores, prototype_table
+from regiontree.metrics.categories import CategoryMetric, CategoryScores
 from regiontree.metrics.classes import ClassTree
 from regiontree.metrics.contingency import Contingency, contingency, region_counts
+from regiontree.metrics.matching import prototype_table
 from regiontree.metrics.metric import CurvePoint, Scores, TreeMetric
 from regiontree.metrics.report import METRICS, Column, MeanMetric, Pair, Question, ReportMetric
 from regiontree.metrics.score import ImageScore, score_tree
