@@ -134,6 +134,17 @@ def test_matching_is_of_the_data_set_and_not_of_a_photograph():
     assert sorted(found.iou.values()) == [0, 0.5]
 
 
+def test_fewer_prototypes_than_classes_are_all_matched():
+    three = ClassTree(("a", "b", "c"), [-1, -1, -1], {1: 0, 2: 1, 3: 2})
+    metric = CategoryMetric(three, 2, {1: [0, 0], 2: [0, 1]}.__getitem__)
+    metric.update(prototype_table(np.array([[0, 0, 1, 1]]), np.array([[1, 1, 2, 3]]), 2))
+    found = metric.compute()
+    assert (found.classes, found.categories) == (3, 2)
+    assert found.category["a"] == 0
+    assert sorted([found.category["b"] is None, found.category["c"] is None]) == [False, True]
+    assert found.accuracy == 3 / 4
+
+
 # -- bad input ------------------------------------------------------------------------------------
 
 
