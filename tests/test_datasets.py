@@ -156,6 +156,43 @@ def test_potsdam_colours(tmp_path):
     assert names == ["roads", "buildings", "vegetation", "tree", "car", "clutter", "unlabeled"]
 
 
+UNSUPERVISED = [  # data set, split, depth of the label tree, number of classes, value: class
+    ("cityscapes", "val_27", 2, 27, {7: "flat--road", 9: "flat--parking", 33: "vehicle--bicycle"}),
+    ("cityscapes", "train_27", 2, 27, {31: "vehicle--train"}),
+    ("potsdam", "original_3", 1, 3, {0: "roads and cars", 4: "roads and cars"}),
+    ("potsdam", "train_3", 1, 3, {1: "buildings and clutter", 5: "buildings and clutter"}),
+    ("potsdam", "train_tile_3", 1, 3, {2: "vegetation and trees", 3: "vegetation and trees"}),
+    ("cocostuff", "val_27", 3, 27, {8: "things--outdoor-super-things--vehicle-things"}),
+    ("cocostuff", "train_27", 3, 27, {181: "stuff--outdoor-super-stuff--solid-stuff"}),
+    ("voc12", "val", 1, 21, {0: "background", 15: "person"}),
+]
+
+
+@pytest.mark.parametrize(("name", "split", "depth", "number", "some"), UNSUPERVISED)
+def test_classes_of_unsupervised_segmentation(name, split, depth, number, some):
+    spec = spec_of(name, split)
+    classes = load_label_tree(spec.labels).classes(depth)
+    assert len(classes) == number
+    assert {value: classes.names[classes.class_of_id[value]] for value in some} == some
+    plain = spec_of(name, split.removesuffix("_27").removesuffix("_3"))
+    assert (spec.masks, spec.format, spec.colours) == (plain.masks, plain.format, plain.colours)
+    assert (spec.images.dir, spec.images.strip) == (plain.images.dir, plain.images.strip)
+
+
+def test_void_of_cityscapes_is_ignored_with_27_classes_too():
+    wide, narrow = (load_label_tree(name).classes() for name in ("cityscapes27", "cityscapes"))
+    assert wide.ignored == {-1, *range(7)}
+    assert {9, 10, 14, 15, 16, 18, 29, 30} == narrow.ignored - wide.ignored
+
+
+def test_the_curated_images_of_coco_stuff(tmp_path):
+    base = coco(tmp_path) / "dataset"
+    listing(base / "curated/val2017/Coco164kFull_Stuff_Coarse_7.txt", "000000000285")
+    dataset = open_dataset("cocostuff", "val_27", tmp_path)
+    assert ids_of(dataset) == ["000000000285"]
+    assert dataset.problems == ("1 images were found, but the complete split has 2175",)
+
+
 def test_bsds_annotators(tmp_path):
     data = tmp_path / "BSR/BSDS500/data"
     fill(data / "images/val", "8068.jpg")

@@ -514,6 +514,7 @@ def facts(name: str) -> tuple[int, int, int, list[int]]:
 
 FACTS = {
     "cityscapes": (19, 0, 16, [7, 19]),
+    "cityscapes27": (27, 0, 8, [7, 27]),
     "coco_stuff": (91, 91, 1, [1, 2, 15, 91]),
     "coco_stuffthings": (182, 0, 1, [2, 4, 27, 182]),
     "coco_things": (91, 91, 1, [1, 2, 12, 91]),
@@ -524,6 +525,7 @@ FACTS = {
     "pascalpart": (388, 1, 1, [20, 388]),
     "pascalpart_grouped": (388, 1, 1, [20, 120, 388]),
     "potsdam": (6, 0, 1, [6]),
+    "potsdam3": (6, 0, 1, [3, 6]),
     "sugarbeets": (1, 1, 1, [1]),
     "vaihingen": (6, 0, 1, [6]),
     "voc10": (20, 1, 1, [20]),

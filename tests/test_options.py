@@ -218,6 +218,11 @@ CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
             "budgets": "2,3", "metrics": ["boundary", "x"], "out": Path("o"), "as_json": True,
         },
     ),
+    "evaluate --categories": (
+        "regiontree.experiments.terminal.categories",
+        "c --dataset d --split s --root r --depth 2 --depth 1 --names 5,7 -o o --json",
+        {"depths": (2, 1), "names": "5,7", "out": Path("o"), "as_json": True},
+    ),
 }  # fmt: skip
 
 
@@ -226,10 +231,14 @@ def test_options_reach_the_command(name: str, monkeypatch: pytest.MonkeyPatch) -
     place, said, expected = CALLS[name]
     seen: list[dict[str, Any]] = []
     monkeypatch.setattr(place, lambda *_, **named: seen.append(named) or 0)
-    assert call(name, *said.split()).exit_code == 0
+    assert call(*name.split(), *said.split()).exit_code == 0
     assert seen == [expected]
-    options = {max(one.opts, key=len) for one in GROUP.commands[name].params}
-    tried = {"--out"} | set(re.findall(r"--\S+", said.replace("--no-browser", "--browser")))
+    command = name.split()[0]
+    options = {max(one.opts, key=len) for one in GROUP.commands[command].params}
+    lines = [f"{key} {CALLS[key][1]}" for key in CALLS if key.split()[0] == command]
+    tried = {"--out"} | set(
+        re.findall(r"--\S+", " ".join(lines).replace("--no-browser", "--browser"))
+    )
     assert {one for one in options if one.startswith("--")} - {"--config"} <= tried | {"--help"}
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from regiontree._version import __version__
-from regiontree.errors import ExportError, RegionTreeError
+from regiontree.errors import ExportError, RegionTreeError, SettingsError
 from regiontree.system.faults import attempt, fault_text
 from regiontree.system.jit import announce
 from regiontree.system.terminal import close_streams, is_closed_pipe, prepare_streams, say
@@ -865,11 +865,18 @@ def run(
 
 @app.command()
 def evaluate(
-    trees: Annotated[
-        list[str],
-        typer.Argument(help="Trees (.npz), label maps with parents, folders of either, or stores."),
-    ],
+    context: typer.Context,
     dataset: Annotated[str, typer.Option(help="Data set: a name of the catalogue or a YAML file.")],
+    trees: Annotated[
+        list[str] | None,
+        typer.Argument(help="Trees (.npz), label maps with parents, folders of either, or stores."),
+    ] = None,
+    categories: Annotated[
+        Path | None,
+        typer.Option(
+            help="Score the categories of this collection instead of trees.", readable=False
+        ),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data set.")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the data.", readable=False)] = None,
     protocol: Annotated[
@@ -897,6 +904,20 @@ def evaluate(
             "times.  [default: the metrics that other packages add]"
         ),
     ] = None,
+    depth: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="With --categories: depth of the label tree whose classes are compared. May be "
+            "given several times.  [default: all]"
+        ),
+    ] = None,
+    names: Annotated[
+        str,
+        typer.Option(
+            help="With --categories: numbers of names at which scores are shown, separated by "
+            "commas."
+        ),
+    ] = "10,20,50,100",
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Output folder of the summary files.", readable=False),
@@ -907,12 +928,29 @@ def evaluate(
 ) -> None:
     """Score trees that exist already, made here or by any program.
 
-    Images without a tree are reported and left out. Exit code: 0 every image scored, 1 some images
-    not scored, 2 no image scored.
+    With --categories, score the categories of a collection instead. Images without a tree are
+    reported and left out. Exit code: 0 every image scored, 1 some images not scored, 2 no image
+    scored.
     """
     with _clear_errors():
         from regiontree.experiments import terminal
 
+        if categories is not None:
+            if trees:
+                raise SettingsError("give either trees or --categories COLLECTION, not both")
+            _refuse(
+                context,
+                ("protocol", "match", "threshold", "budgets", "metric"),
+                "is for trees; leave it out with --categories",
+            )
+            code = terminal.categories(
+                categories, dataset, split, root, depths=tuple(depth or ()), names=names, out=out,
+                as_json=as_json,
+            )  # fmt: skip
+            raise typer.Exit(code)
+        if not trees:
+            raise SettingsError("give trees to score, or --categories COLLECTION")
+        _refuse(context, ("depth", "names"), "needs --categories")
         code = terminal.evaluate(
             trees, dataset, split, root, protocols=tuple(protocol or ["pixel"]), match=match,
             threshold=threshold, budgets=budgets, metrics=metric or None, out=out,
@@ -1023,6 +1061,14 @@ def _unprintable(problem: OSError) -> int:
 
 
 # -- pieces ---------------------------------------------------------------------------------------
+
+
+def _refuse(context: typer.Context, options: Sequence[str], why: str) -> None:
+    """Raise a SettingsError for the first of the options that is on the command line."""
+    for name in options:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise SettingsError(f"--{name} {why}")
 
 
 def _options(**given: Any) -> dict[str, Any]:

@@ -11,46 +11,24 @@ The columns are those of the metrics (:data:`regiontree.metrics.report.METRICS`)
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from regiontree._version import __version__
 from regiontree.experiments.paper import paper_row
 from regiontree.experiments.scoring import Scoring, View
+from regiontree.experiments.summary import Summary, Table, json_text
 from regiontree.metrics import CoveringScores, Scores
 from regiontree.metrics.report import COVERINGS, Column
-from regiontree.system.files import atomic_write
 
-__all__ = ["Report", "Table"]
+__all__ = ["Report"]
 
 _CURVE = ("NMCovering (S)", "NMCovering (T)", "NHCovering", "nodes")
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A title, the heads of the columns, and rows: a name and one cell for each head."""
-
-    title: str
-    heads: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[str]]]
-
-    def markdown(self) -> str:
-        """The table as Markdown."""
-        lines = [
-            f"**{self.title}**",
-            "",
-            "| | " + " | ".join(self.heads) + " |",
-            "|---|" + "---:|" * len(self.heads),
-            *(f"| {name} | " + " | ".join(cells) + " |" for name, cells in self.rows),
-        ]
-        return "\n".join(lines)
-
-
 @dataclass(frozen=True)
-class Report:
+class Report(Summary):
     """The scores of one data set.
 
     Attributes
@@ -144,29 +122,6 @@ class Report:
             parts.append(f"matching {self.scoring.match}, threshold {self.scoring.threshold:g}")
         return "; ".join(parts)
 
-    def markdown(self) -> str:
-        """Headline, tables and failures as Markdown."""
-        text = "\n\n".join([self.headline(), *(table.markdown() for table in self.tables())])
-        if self.failed:
-            text += "\n\nFailed:\n\n" + "\n".join(f"- {said}" for said in self.failed)
-        return text + "\n"
-
-    def print(self, file: IO[str]) -> None:
-        """The tables on a terminal."""
-        from rich.console import Console
-        from rich.table import Table as Drawn
-
-        console = Console(file=file, highlight=False)
-        console.print(self.headline(), markup=False, soft_wrap=True)
-        for table in self.tables():
-            drawn = Drawn(title=table.title, title_justify="left", title_style="bold")
-            drawn.add_column("")
-            for head in table.heads:
-                drawn.add_column(head, justify="right")
-            for name, cells in table.rows:
-                drawn.add_row(name, *cells)
-            console.print(drawn)
-
     # -- files ------------------------------------------------------------------------------------
 
     def as_dict(self) -> dict[str, Any]:
@@ -189,18 +144,6 @@ class Report:
                 if (printed := paper_row(self.dataset, self.split, table))
             },
         }
-
-    def save(self, folder: Path) -> list[Path]:
-        """The paths of ``summary.json`` and ``summary.md``, which are written to the folder."""
-        written = []
-        for name, text in (
-            ("summary.json", _json(self.as_dict())),
-            ("summary.md", self.markdown()),
-        ):
-            with atomic_write(folder / name) as file:
-                file.write(text.encode(errors="backslashreplace"))
-            written.append(folder / name)
-        return written
 
     def published(self) -> dict[int | None, str]:
         """The texts of result files as the published code writes them, by depth.
@@ -229,7 +172,7 @@ class Report:
                 coverings = {"hnecovering": found.nm_covering, "nfcovering": found.nm_covering}
                 first = {"mapping": {}}
             sizes = {"nodes": found.nodes, "leaves": found.leaves, "images": found.images}
-            files[view.depth] = _json({**first, **common, **coverings, **sizes})
+            files[view.depth] = json_text({**first, **common, **coverings, **sizes})
         return files
 
 
@@ -241,10 +184,3 @@ def _as_json(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
-
-
-def _json(value: Any) -> str:
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    if any("\ud800" <= one <= "\udfff" for one in text):  # bytes of file names that are no UTF-8
-        return json.dumps(value, indent=1, allow_nan=False) + "\n"
-    return text

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,17 +15,18 @@ from regiontree.engines.crew import open_crew
 from regiontree.errors import SettingsError
 from regiontree.experiments import evaluate as evaluation
 from regiontree.experiments import run as running
+from regiontree.experiments.categories import evaluate_categories, parse_names
 from regiontree.experiments.plan import Plan
-from regiontree.experiments.report import Report
 from regiontree.experiments.scoring import Scoring
 from regiontree.experiments.stages import Outcome
+from regiontree.experiments.summary import Summary
 from regiontree.system.faults import fault_text
 from regiontree.system.paths import require_writable
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
 from regiontree.system.terminal import one_line, say
 
-__all__ = ["datasets", "evaluate", "run"]
+__all__ = ["categories", "datasets", "evaluate", "run"]
 
 _MANY = 20  # the terminal shows at most this many failures; summary.md lists all
 
@@ -102,16 +104,37 @@ def evaluate(
             bar.reach(bar.reached + 1, said)
 
         report = evaluation.evaluate(trees, data, scoring, on_image=advance)
-    _tell([said for said in report.failed if said not in told])
-    _show(report, as_json)
+    return _end(report, told, out, as_json)
+
+
+def categories(
+    collection: Path,
+    dataset: str,
+    split: str | None,
+    root: Path | None,
+    *,
+    depths: Sequence[int],
+    names: str,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Score the categories of a collection, print the tables and return the exit code."""
+    steps = parse_names(names)
     if out is not None:
-        try:
-            for path in report.save(out):
-                say(f"wrote {path}")
-        except OSError as error:  # the scores are printed, so this is one failure among others
-            say(f"failed: {fault_text(error, out)}")
-            return 1
-    return 1 if report.failed else 0
+        require_writable(out)
+    data = open_dataset(dataset, split, root)
+    loaded = import_module("regiontree.collection").Collection.load(collection)
+    told: set[str | None] = set()
+    with progress_bar("images", len(data.samples)) as bar:
+
+        def advance(said: str | None) -> None:
+            told.add(said)
+            bar.reach(bar.reached + 1, said)
+
+        report = evaluate_categories(
+            loaded, data, name=str(collection), depths=depths, names=steps, on_image=advance
+        )
+    return _end(report, told, out, as_json)
 
 
 def datasets(name: str | None, split: str | None, root: Path | None, *, check: bool) -> int:
@@ -147,6 +170,20 @@ def datasets(name: str | None, split: str | None, root: Path | None, *, check: b
 # -- pieces ---------------------------------------------------------------------------------------
 
 
+def _end(report: Summary, told: Collection[str | None], out: Path | None, as_json: bool) -> int:
+    """Print what was not told yet and the tables, write the files, and return the exit code."""
+    _tell([said for said in report.failed if said not in told])
+    _show(report, as_json)
+    if out is not None:
+        try:
+            for path in report.save(out):
+                say(f"wrote {path}")
+        except OSError as error:  # the scores are printed, so this is one failure among others
+            say(f"failed: {fault_text(error, out)}")
+            return 1
+    return 1 if report.failed else 0
+
+
 def _tell(failed: Sequence[str]) -> None:
     for said in failed[:_MANY]:
         say(f"  {one_line(said)}")
@@ -154,7 +191,7 @@ def _tell(failed: Sequence[str]) -> None:
         say(f"  and {len(failed) - _MANY} more; summary.md lists all")
 
 
-def _show(report: Report, as_json: bool) -> None:
+def _show(report: Summary, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report.as_dict(), indent=1))
     else:

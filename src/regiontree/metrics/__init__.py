@@ -4,14 +4,16 @@
 
 From a mask to a figure: :func:`contingency` counts once what overlaps what, :func:`score_tree`
 scores one image, :class:`TreeMetric` a data set of classes, :class:`CoveringMetric` one of human
-segmentations.
+segmentations. :class:`CategoryMetric` scores categories that photographs share.
 """
 
 from regiontree.metrics.boundary import BoundaryMetric, BoundaryScores, boundary_scores
 from regiontree.metrics.bsds import CoveringMetric, CoveringPoint, CoveringScores
 from regiontree.metrics.budget import budget_nodes
+from regiontree.metrics.categories import CategoryMetric, CategoryScores
 from regiontree.metrics.classes import ClassTree
 from regiontree.metrics.contingency import Contingency, contingency, region_counts
+from regiontree.metrics.matching import prototype_table
 from regiontree.metrics.metric import CurvePoint, Scores, TreeMetric
 from regiontree.metrics.report import METRICS, Column, MeanMetric, Pair, Question, ReportMetric
 from regiontree.metrics.score import ImageScore, score_tree
@@ -20,6 +22,8 @@ __all__ = [
     "METRICS",
     "BoundaryMetric",
     "BoundaryScores",
+    "CategoryMetric",
+    "CategoryScores",
     "ClassTree",
     "Column",
     "Contingency",
@@ -37,6 +41,7 @@ __all__ = [
     "boundary_scores",
     "budget_nodes",
     "contingency",
+    "prototype_table",
     "region_counts",
     "score_tree",
 ]
