@@ -67,7 +67,7 @@ def trees(tmp_path: Path) -> Path:
     return save_all(tmp_path / "trees", range(30))
 
 
-SETTINGS = CollectionSettings(regions=6, prototypes=40, dimensions=8)
+SETTINGS = CollectionSettings(regions=6, prototypes=40, dimensions=8, descriptor="token")
 
 
 def test_things_of_a_kind_are_one_category(trees: Path, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_regions_of_a_tree_cover_what_has_data() -> None:
     regions = regions_of(tree, 4, "token")
     assert regions.share.sum() == pytest.approx(1)
     assert 5 not in regions.nodes
-    values = described_nodes(tree, "token")
+    values, _ = described_nodes(tree, "token")
     for node, value in zip(regions.nodes, regions.values, strict=True):
         np.testing.assert_array_equal(value, values[node])
 
@@ -220,7 +220,7 @@ def test_whitening(power: float) -> None:
     moments = Moments(6)
     for start in range(0, 500, 130):  # the order of blocks is all that matters to the last bits
         moments.add(values[start : start + 130], weight[start : start + 130])
-    projection = moments.projection(6, power)
+    projection = moments.projection([6], 6, power)
     mean = np.average(values, axis=0, weights=weight)
     spread = np.cov(values.T, aweights=weight, ddof=0)
     eigenvalues = np.sort(np.linalg.eigvalsh(spread))[::-1][:5]  # the last has no variance
@@ -294,7 +294,11 @@ def test_what_cannot_be_is_refused(trees: Path, tmp_path: Path) -> None:
         Collection.load(out)
     discover(trees, out, SETTINGS)
     with pytest.raises(CollectionError, match="was made with regions=6, now regions=9"):
-        discover(trees, out, CollectionSettings(regions=9, prototypes=40, dimensions=8))
+        discover(
+            trees,
+            out,
+            CollectionSettings(regions=9, prototypes=40, dimensions=8, descriptor="token"),
+        )
     collection = Collection.load(out)
     with pytest.raises(CollectionError, match="'00' is not in the collection"):
         collection.label_map("00")
@@ -331,7 +335,16 @@ def command(*arguments: Any) -> tuple[int, str, str]:
 def test_the_command(trees: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     asked = [trees, "-o", out]
-    code, printed, _ = command(*asked, "--set", "regions=6", "--set", "prototypes=20", "--json")
+    code, printed, _ = command(
+        *asked,
+        "--set",
+        "descriptor=token",
+        "--set",
+        "regions=6",
+        "--set",
+        "prototypes=20",
+        "--json",
+    )
     told = json.loads(printed)
     assert (code, told["photographs"], told["new"], told["prototypes"]) == (0, 30, 30, 20)
     assert (out / "collection.csv").read_text("utf-8-sig").startswith("category,name,parent")

@@ -302,7 +302,7 @@ class Collection:
             shown = set(tree.cut_nodes(n_regions=self.settings.regions).tolist())
             node = next(one for one in tree.at(*point) if one in shown)
         assert node is not None
-        values = described_nodes(tree, self.settings.descriptor)
+        values, _ = described_nodes(tree, self.settings.descriptor)
         example = self._projection(values[[node]])
         regions = self._regions
         cosine = (torch.from_numpy(self._rows) @ torch.from_numpy(example[0])).numpy()

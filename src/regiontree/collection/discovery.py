@@ -42,7 +42,7 @@ from regiontree.tree.nodata import no_data_nodes
 __all__ = ["Discovery", "discover", "facts_of"]
 
 _AT_ONCE = 256  # photographs of a part
-_MODEL = {"mean", "axes", "centres", "weight", "count"}
+_MODEL = {"mean", "axes", "start", "centres", "weight", "count"}
 
 Advance = Callable[[str, int, str | None], None]
 """Called with the stage, the photographs that it has done, and what is wrong with the last one."""
@@ -170,12 +170,12 @@ def settings_of(about: Mapping[str, Any]) -> CollectionSettings:
 # -- gather ---------------------------------------------------------------------------------------
 
 
-def facts_of(tree: RegionTree, kind: str, dim: int) -> dict[str, Any]:
+def facts_of(tree: RegionTree, kind: str, blocks: list[int]) -> dict[str, Any]:
     """What trees must have in common so that their descriptors can be compared."""
     backbone = tree.meta.get("backbone") or {}
     settings = tree.meta.get("settings") or {}
-    shown = {"name": backbone.get("name"), "sha256": backbone.get("sha256"), "dim": dim}
-    if kind == "embedding":
+    shown = {"name": backbone.get("name"), "sha256": backbone.get("sha256"), "blocks": blocks}
+    if kind != "token":
         shown["smooth"] = json.dumps(settings.get("smooth"), sort_keys=True)
     return shown
 
@@ -194,7 +194,7 @@ def _gather(
         if said is None and row.tree is not None:
             try:
                 regions = regions_of(row.tree, settings.regions, settings.descriptor)
-                facts = facts_of(row.tree, settings.descriptor, regions.values.shape[1])
+                facts = facts_of(row.tree, settings.descriptor, regions.blocks)
                 if about.get("trees") is None:
                     about["trees"] = {**facts, "first": row.id}
                     files.write_about(about)
@@ -257,7 +257,7 @@ def _require_alike(known: Mapping[str, Any], facts: Mapping[str, Any], key: str)
 _WORDS = {
     "name": "network",
     "sha256": "state of the network",
-    "dim": "length of descriptors",
+    "blocks": "length of descriptors",
     "smooth": "smoothing",
 }
 
@@ -275,7 +275,8 @@ def _learn(files: CollectionFiles, settings: CollectionSettings) -> None:
         moments.add(values, share)
         n_regions += len(values)
     assert moments is not None
-    projection = moments.projection(settings.dimensions, settings.whitening)
+    blocks = files.read_about()["trees"]["blocks"]
+    projection = moments.projection(blocks, settings.dimensions, settings.whitening)
 
     def regions() -> Iterator[Weighted]:
         for part in files.read_parts("regions", {"values", "share"}):
@@ -290,8 +291,7 @@ def _learn(files: CollectionFiles, settings: CollectionSettings) -> None:
         seed=settings.seed,
     )
     categories_of(prototypes, settings).save(files.categories)
-    model = {"mean": projection.mean, "axes": projection.axes, **asdict(prototypes)}
-    files.write_model(model)
+    files.write_model({**asdict(projection), **asdict(prototypes)})
 
 
 def categories_of(prototypes: Prototypes, settings: CollectionSettings) -> RegionTree:
@@ -319,7 +319,7 @@ def load_model(files: CollectionFiles) -> tuple[Projection, Prototypes]:
     if found.keys() != _MODEL:
         raise CollectionError(f"{files.folder}: its model is damaged")
     own = {name: np.array(array) for name, array in found.items()}  # that torch may write to
-    return Projection(own["mean"], own["axes"]), Prototypes(
+    return Projection(own["mean"], own["axes"], own["start"]), Prototypes(
         own["centres"], own["weight"], own["count"]
     )
 
@@ -361,7 +361,7 @@ def _assigned(
     tree: RegionTree, projection: Projection, prototypes: Prototypes, settings: CollectionSettings
 ) -> dict[str, NDArray[Any]]:
     """The prototype of every node of a tree, -1 where there is no data, and its likeness."""
-    rows = projection(described_nodes(tree, settings.descriptor))
+    rows = projection(described_nodes(tree, settings.descriptor)[0])
     nearest, likeness = nearest_prototypes(rows, prototypes.centres)
     nearest[no_data_nodes(tree.stop)] = -1
     return {"prototype": nearest, "likeness": likeness.astype(np.float16)}

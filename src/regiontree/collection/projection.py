@@ -11,6 +11,10 @@ the same variance: then a few strong components, which tell scenes apart, no lon
 weak ones, which tell things apart. Between the two, few categories and many are both served
 (docs/collections.md).
 
+Descriptors of several kinds stand side by side in a row, as blocks. Each block is treated so by
+itself, and the unit rows of all blocks are joined and scaled to unit length. So every kind counts
+alike.
+
 Moments are summed while regions stream by, so memory does not grow with their number.
 
 Reference: Jegou and Chum, Negative evidences and co-occurrences in image retrieval: the benefit of
@@ -19,6 +23,7 @@ PCA and whitening, ECCV 2012.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,11 +49,14 @@ class Projection:
     ----------
     mean : (d,) float64
     axes : (d, p) float64
-        Column i is ``u_i / l_i^power``.
+        Column i is ``u_i / l_i^power``, and zero outside the block of the component.
+    start : (b,) int64
+        First component of each block, 0 and further.
     """
 
     mean: Float64
     axes: Float64
+    start: NDArray[np.int64]
 
     def __call__(self, values: NDArray[np.floating]) -> Float32:
         """Rows (n, d) as unit rows (n, p). A row that equals the mean becomes zeros."""
@@ -57,6 +65,8 @@ class Projection:
         for start in range(0, len(values), _BLOCK):
             block = torch.from_numpy(values[start : start + _BLOCK].astype(np.float64))
             rows = (block - mean) @ axes
+            for own in torch.tensor_split(rows, self.start[1:].tolist(), dim=1):
+                own /= torch.linalg.vector_norm(own, dim=1, keepdim=True).clamp_min(1e-12)
             length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
             found[start : start + _BLOCK] = (rows / length.clamp_min(1e-12)).numpy()
         return found
@@ -89,19 +99,41 @@ class Moments:
         self._sum += (by @ rows).numpy()
         self._products += ((rows * by[:, None]).T @ rows).numpy()
 
-    def projection(self, dimensions: int, power: float) -> Projection:
-        """The projection onto at most `dimensions` components, each divided by l^power.
+    def projection(self, blocks: Sequence[int], dimensions: int, power: float) -> Projection:
+        """The projection onto at most `dimensions` components a block, each divided by l^power.
 
         Components without variance are left out.
+
+        Parameters
+        ----------
+        blocks
+            Lengths of the blocks; their sum is d.
+        dimensions, power
+            As in :class:`~regiontree.collection.settings.CollectionSettings`.
         """
         weight = max(self._weight, 1e-300)
         mean = self._sum / weight
         covariance = self._products / weight - np.outer(mean, mean)
-        values, vectors = eigenpairs((covariance + covariance.T) / 2)
-        values, vectors = values[::-1][:dimensions], vectors[:, ::-1][:, :dimensions]
-        kept = values > _NOTHING * max(float(values[0]), 1e-300)
-        kept[0] = True
-        values, vectors = np.maximum(values[kept], 1e-300), vectors[:, kept]
-        largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
-        vectors = vectors * np.where(largest < 0, -1.0, 1.0)  # one sign on every machine
-        return Projection(mean, np.ascontiguousarray(vectors / values**power))
+        axes: list[Float64] = []
+        start, first = [], 0
+        for length in blocks:
+            own = slice(first, first + length)
+            start.append(sum(one.shape[1] for one in axes))
+            found = _axes(covariance[own, own], dimensions, power)
+            whole = np.zeros((self.dim, found.shape[1]))
+            whole[own] = found
+            axes.append(whole)
+            first += length
+        return Projection(mean, np.concatenate(axes, axis=1), np.array(start))
+
+
+def _axes(covariance: Float64, dimensions: int, power: float) -> Float64:
+    """Leading eigenvectors of a covariance (d, d), each divided by l^power, as columns."""
+    values, vectors = eigenpairs((covariance + covariance.T) / 2)
+    values, vectors = values[::-1][:dimensions], vectors[:, ::-1][:, :dimensions]
+    kept = values > _NOTHING * max(float(values[0]), 1e-300)
+    kept[0] = True
+    values, vectors = np.maximum(values[kept], 1e-300), vectors[:, kept]
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
+    signed: Float64 = vectors * np.where(largest < 0, -1.0, 1.0)  # one sign on every machine
+    return signed / values**power

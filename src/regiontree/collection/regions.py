@@ -26,21 +26,24 @@ class Regions:
         Share of the photograph's pixels, without those that have no data.
     values : (r, d) float32
         Their descriptors.
+    blocks : list of int
+        Lengths of the kinds of descriptors that stand side by side in a row.
     """
 
     nodes: NDArray[np.int32]
     share: NDArray[np.float32]
     values: NDArray[np.float32]
+    blocks: list[int]
 
 
-def described_nodes(tree: RegionTree, kind: str) -> NDArray[np.float32]:
-    """The descriptor of every node of a tree, (N, d).
+def described_nodes(tree: RegionTree, kind: str) -> tuple[NDArray[np.float32], list[int]]:
+    """The descriptor of every node of a tree, (N, d), and the lengths of its blocks.
 
     Parameters
     ----------
     tree
     kind
-        ``token`` or ``embedding``: see
+        ``token``, ``embedding`` or ``both``: see
         :class:`~regiontree.collection.settings.CollectionSettings`.
 
     Raises
@@ -48,16 +51,22 @@ def described_nodes(tree: RegionTree, kind: str) -> NDArray[np.float32]:
     CollectionError
         The tree has none of that kind.
     """
-    if kind == "embedding":
+    blocks = []
+    if kind != "embedding":
+        if tree.descriptor is None:
+            raise CollectionError(
+                "its tree has no descriptors; make it again with --set backbone.descriptor=token, "
+                "or group by --set descriptor=embedding"
+            )
+        blocks.append(tree.descriptors())
+    if kind != "token":
         if tree.embedding is None:
-            raise CollectionError("its tree has no embeddings; make it again with them")
-        return tree.embedding.astype(np.float32)
-    if tree.descriptor is None:
-        raise CollectionError(
-            "its tree has no descriptors; make it again with --set backbone.descriptor=token, or "
-            "group by --set descriptor=embedding"
-        )
-    return tree.descriptors()
+            raise CollectionError(
+                "its tree has no embeddings; make it again with them, or group by --set "
+                "descriptor=token"
+            )
+        blocks.append(tree.embedding.astype(np.float32))
+    return np.concatenate(blocks, axis=1), [block.shape[1] for block in blocks]
 
 
 def regions_of(tree: RegionTree, count: int, kind: str) -> Regions:
@@ -68,9 +77,9 @@ def regions_of(tree: RegionTree, count: int, kind: str) -> Regions:
     CollectionError
         The tree has no descriptors of that kind.
     """
-    values = described_nodes(tree, kind)
+    values, blocks = described_nodes(tree, kind)
     nodes = tree.cut_nodes(n_regions=count)
     nodes = nodes[~no_data_nodes(tree.stop)[nodes]]
     area = tree.area[nodes].astype(np.float64)
     share = area / max(float(area.sum()), 1.0)
-    return Regions(nodes.astype(np.int32), share.astype(np.float32), values[nodes])
+    return Regions(nodes.astype(np.int32), share.astype(np.float32), values[nodes], blocks)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from regiontree.hierarchy.ward import SpectralWard
+from regiontree.hierarchy.diffusion import DiffusionWard
 from regiontree.system.stages import check_settings, setting
 
 __all__ = ["CollectionSettings"]
 
-Kind = Literal["token", "embedding"]
+Kind = Literal["both", "token", "embedding"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +21,17 @@ class CollectionSettings:
         32, "Regions of each photograph that are grouped.", low=1, high=10_000, whole=True
     )
     descriptor: Kind = setting(
-        "token",
-        "What describes a region: token, the mean of the network's last tokens; or embedding, the "
-        "mean of the features that its tree was built on.",
-        choices=("token", "embedding"),
+        "both",
+        "What describes a region: token, the mean of the network's last tokens; embedding, the "
+        "mean of the features that its tree was built on; or both.",
+        choices=("both", "token", "embedding"),
     )
     dimensions: int = setting(
-        128, "Principal components that are kept.", low=1, high=100_000, whole=True
+        128,
+        "Principal components of each kind of descriptor that are kept.",
+        low=1,
+        high=100_000,
+        whole=True,
     )
     whitening: float = setting(
         0.25,
@@ -54,7 +58,7 @@ class CollectionSettings:
         whole=True,
     )
     seed: int = setting(1234, "Seed of the first prototypes.", low=0, high=2**32 - 1, whole=True)
-    tree: SpectralWard = field(default_factory=lambda: SpectralWard(vectors=128))
+    tree: DiffusionWard = field(default_factory=DiffusionWard)
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -8,12 +8,14 @@ settings: they are known at once as ``tree.FIELD`` in Python, in configs and on 
 from __future__ import annotations
 
 from regiontree.hierarchy.base import Hierarchy, PartGraph, StopReason, TreeBuilder
+from regiontree.hierarchy.diffusion import DiffusionWard
 from regiontree.hierarchy.recursive import RecursivePartition
 from regiontree.hierarchy.ward import SpectralWard
 from regiontree.system.registry import Registry
 
 __all__ = [
     "BUILDERS",
+    "DiffusionWard",
     "Hierarchy",
     "PartGraph",
     "RecursivePartition",
@@ -25,6 +27,7 @@ __all__ = [
 BUILDERS: Registry[type[TreeBuilder]] = Registry(
     "tree",
     {
+        "diffusion": "regiontree.hierarchy.diffusion:DiffusionWard",
         "recursive": "regiontree.hierarchy.recursive:RecursivePartition",
         "ward": "regiontree.hierarchy.ward:SpectralWard",
     },

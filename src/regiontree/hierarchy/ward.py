@@ -52,7 +52,7 @@ from regiontree.system.jit import jit
 from regiontree.system.stages import check_settings, setting
 from regiontree.system.threads import one_thread
 
-__all__ = ["SpectralWard", "spectral_rows", "ward_merges"]
+__all__ = ["SpectralWard", "heights_of_costs", "spectral_rows", "ward_merges"]
 
 _ROUNDING = 1e-9  # share of the largest eigenvalue below which the others are zero
 # A merge costs nothing if its share of the last merge's cost is at most this, to the exponent.
@@ -96,11 +96,24 @@ class SpectralWard:
         with one_thread():  # other threads, once woken, stay busy for longer than this takes
             rows = spectral_rows(graph, self.vectors, self.power)
             pairs, costs = ward_merges(rows, graph.count, self.exponent)
-        share = costs / costs[-1] if costs[-1] > 0 else np.zeros_like(costs)
-        # Where nothing tells two groups apart, they are one region. A root, so that fine divisions
-        # are told apart; its square is a share of the cost.
-        height = np.where(share <= _NOTHING**self.exponent, 0.0, np.sqrt(share))
-        return assemble_merges(pairs, height, graph.count)
+        return assemble_merges(pairs, heights_of_costs(costs, self.exponent), graph.count)
+
+
+def heights_of_costs(costs: FloatArray, exponent: float) -> FloatArray:
+    """Heights of merges, (k - 1,): the square root of a merge's share of the last merge's cost.
+
+    Where nothing tells two groups apart, the height is 0, and they are one region.
+
+    Parameters
+    ----------
+    costs
+        (k - 1,) of :func:`ward_merges`.
+    exponent
+        Of the distances.
+    """
+    share = costs / costs[-1] if costs[-1] > 0 else np.zeros_like(costs)
+    height: FloatArray = np.where(share <= _NOTHING**exponent, 0.0, np.sqrt(share))
+    return height
 
 
 def spectral_rows(graph: PartGraph, vectors: int | None, power: float) -> FloatArray:
