@@ -46,6 +46,11 @@ _DETAIL = ["nm_percent", "nh_percent", "nm_all_nodes_percent", "nh_all_nodes_per
 
 # Name of a table -> its columns: NAME, or NAME:FORM where the unit's form does not fit.
 SCHEMAS: dict[str, Sequence[str]] = {
+    # categories.py
+    "categories": [
+        "set", "way", "photographs:.0f", "classes:.0f", "accuracy_percent", "miou_percent",
+        "right_20_percent", "right_50_percent", "right_100_percent", "area_percent",
+    ],
     # results.py
     "results": [
         "preset", "protocol", "data_set", "images", "nodes:.1f", "leaves:.1f",
