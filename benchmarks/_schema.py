@@ -46,6 +46,11 @@ _DETAIL = ["nm_percent", "nh_percent", "nm_all_nodes_percent", "nh_all_nodes_per
 
 # Name of a table -> its columns: NAME, or NAME:FORM where the unit's form does not fit.
 SCHEMAS: dict[str, Sequence[str]] = {
+    # discover.py
+    "discover": [
+        "regions:,.0f", "numbers_each:.0f", "time_seconds", "highest_memory_megabytes",
+        "on_disk_megabytes",
+    ],
     # categories.py
     "categories": [
         "set", "way", "photographs:.0f", "classes:.0f", "accuracy_percent", "miou_percent",

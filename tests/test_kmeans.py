@@ -114,3 +114,21 @@ def test_cuda_agrees_with_the_cpu():
     points, _ = clouds(6, 50)
     here, there = kmeans(points, 6, seed=0), kmeans(points.cuda(), 6, seed=0)
     assert torch.equal(here.labels, there.labels.cpu())
+
+
+def test_given_centres_are_where_it_starts():
+    points, truth = clouds(3, 20)
+    start = torch.stack([points[truth == k][0] for k in (2, 0, 1)])
+    found = kmeans(points, 3, seed=0, start=start)
+    assert found.labels.tolist() == [{2: 0, 0: 1, 1: 2}[k] for k in truth.tolist()]
+    again = kmeans(points, 3, seed=99, start=start)  # nothing is drawn
+    assert torch.equal(found.centres, again.centres)
+    with pytest.raises(FeatureError, match=r"start must be \(k, p\) = \(3, 3\), got \(2, 3\)"):
+        kmeans(points, 3, seed=0, start=start[:2])
+
+
+def test_given_centres_reach_a_sample_too():
+    points, truth = clouds(3, 200)
+    start = torch.stack([points[truth == k][0] for k in range(3)])
+    found = kmeans(points, 3, seed=0, start=start, sample=30)
+    assert found.labels.tolist() == truth.tolist()

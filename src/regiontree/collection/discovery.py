@@ -39,7 +39,7 @@ from regiontree.system.stages import values_of
 from regiontree.tree import RegionTree
 from regiontree.tree.nodata import no_data_nodes
 
-__all__ = ["Discovery", "discover", "facts_of"]
+__all__ = ["Discovery", "discover", "facts_of", "learn", "load_model", "settings_of"]
 
 _AT_ONCE = 256  # photographs of a part
 _MODEL = {"mean", "axes", "start", "centres", "weight", "count"}
@@ -114,7 +114,7 @@ def discover(
     settings = _begun(files, forest, settings)
     if not files.has_model:
         _gather(forest, files, settings, result, advance)
-        _learn(files, settings)
+        learn(files, settings)
     elif add:
         _gather(forest, files, settings, result, advance)
     known = files.ids("regions")
@@ -265,8 +265,8 @@ _WORDS = {
 # -- learn ----------------------------------------------------------------------------------------
 
 
-def _learn(files: CollectionFiles, settings: CollectionSettings) -> None:
-    """Projection, prototypes and the tree of categories."""
+def learn(files: CollectionFiles, settings: CollectionSettings) -> None:
+    """Find projection, prototypes and the tree of categories of the regions, and write them."""
     moments: Moments | None = None
     n_regions = 0
     for part in files.read_parts("regions", {"values", "share"}):

@@ -52,6 +52,7 @@ __all__ = [
     "Slic",
     "check_installed",
     "image_parts",
+    "slic_segments",
 ]
 
 IMAGE_METHODS = ("colours", "felzenszwalb", "slic", "quickshift", "watershed")
@@ -155,6 +156,30 @@ def image_parts(
     found = np.full(grid, -1, np.int64)
     found[there] = np.unique(labels.reshape(grid)[there], return_inverse=True)[1]
     return found
+
+
+def slic_segments(rgb: NDArray[np.uint8], parts: int) -> NDArray[np.int64]:
+    """The SLIC segment of each pixel, (H, W) int64, numbered from 0.
+
+    Parameters
+    ----------
+    rgb
+        (H, W, 3) uint8.
+    parts
+        Number of segments aimed at.
+
+    Raises
+    ------
+    MissingExtraError
+        scikit-image is not installed.
+    """
+    check_installed("slic")
+    from skimage import segmentation
+
+    # With the default of 0.5, min_size_factor would merge more of the small segments.
+    found = segmentation.slic(rgb, parts, compactness=10, min_size_factor=0.25)
+    segments: NDArray[np.int64] = np.unique(found, return_inverse=True)[1].reshape(found.shape)
+    return segments
 
 
 class _OfPhotograph:
@@ -279,8 +304,7 @@ def _segments(
         patch_area = height * width // (grid[0] * grid[1])
         segments = segmentation.felzenszwalb(rgb, scale=200, sigma=0.8, min_size=patch_area)
     elif method == "slic":
-        # With the default of 0.5, min_size_factor would merge more of the small segments.
-        segments = segmentation.slic(rgb, parts, compactness=10, min_size_factor=0.25)
+        segments = slic_segments(rgb, parts)
     elif method == "quickshift":
         shrink = min(1.0, _QUICKSHIFT_SIDE / side)
         shape = max(1, round(height * shrink)), max(1, round(width * shrink))

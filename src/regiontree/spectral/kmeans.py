@@ -1,4 +1,4 @@
-"""k-means: Lloyd's algorithm from k-means++ seeds, on CPU or CUDA tensors.
+"""k-means: Lloyd's algorithm from k-means++ seeds or given centres, on CPU or CUDA tensors.
 
 Equal points, settings and seed give an equal result on the same device. Random numbers are always
 drawn on the CPU, so the draws do not depend on the device.
@@ -62,6 +62,7 @@ def kmeans(
     max_iterations: int = 100,
     tolerance: float = 1e-3,
     sample: int | None = None,
+    start: Tensor | None = None,
 ) -> KMeansResult:
     """At most k non-empty clusters of n points.
 
@@ -85,11 +86,14 @@ def kmeans(
     sample
         If there are more points than this, a random sample of this size finds the centres, and
         then each point joins its nearest centre. Only this last step takes longer for more points.
+    start
+        (k, p), of the dtype and on the device of `points`: the first centres, instead of k-means++
+        seeds. There is then one start, whatever `n_init`.
 
     Raises
     ------
     FeatureError
-        `points` is not 2-D, not floating or not finite.
+        `points` is not 2-D, not floating or not finite; or `start` is not (k, p).
     SettingsError
         `k` or `n_init` is out of range.
     """
@@ -103,6 +107,10 @@ def kmeans(
         raise SettingsError(f"k-means: k must be in [1, {n}] for {n} points, got {k}")
     if n_init < 1:
         raise SettingsError(f"k-means: n_init must be at least 1, got {n_init}")
+    if start is not None and start.shape != (k, points.shape[1]):
+        raise FeatureError(
+            f"k-means: start must be (k, p) = ({k}, {points.shape[1]}), got {tuple(start.shape)}"
+        )
     square = (points * points).sum(dim=1)
     if not bool(torch.isfinite(square).all()):
         raise FeatureError(
@@ -122,11 +130,14 @@ def kmeans(
             n_init=n_init,
             max_iterations=max_iterations,
             tolerance=tolerance,
+            start=start,
         )
         cost, labels = nearest_centres(points, found.centres[None])
         inertia = max(0.0, float((cost[0] + square).sum(dtype=torch.float64)))
         all_points = KMeansResult(labels[0], found.centres, inertia, found.iterations)
         return _without_empty(all_points, len(found.centres))
+    if start is not None:
+        return _without_empty(_lloyd(points, square, start[None], max_iterations, tolerance), k)
     per_round = max(1, min(_SEEDS_PER_ROUND, k // 4))
     rounds = 1 + -(-(k - 1) // per_round)
     shape = (n_init, rounds, 2 * per_round)
@@ -136,8 +147,8 @@ def kmeans(
         seeds = plus_plus_seeds(points, square, draws)[:, :k]
     at_once = max(1, min(n_init, _BATCH_ENTRIES // (n * k)))
     best: KMeansResult | None = None
-    for start in range(0, n_init, at_once):
-        centres = points[seeds[start : start + at_once]]
+    for first in range(0, n_init, at_once):
+        centres = points[seeds[first : first + at_once]]
         found = _lloyd(points, square, centres, max_iterations, tolerance)
         if best is None or found.inertia < best.inertia:
             best = found
