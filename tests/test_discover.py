@@ -9,12 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from PIL import Image
 from typer.testing import CliRunner
 
-from regiontree import Collection
+from regiontree import Collection, RegionParser
 from regiontree.cli import app
 from regiontree.collection import CollectionSettings, discover
+from regiontree.collection.command import run
+from regiontree.collection.discovery import load_model
+from regiontree.collection.files import CollectionFiles
 from regiontree.collection.projection import Moments
 from regiontree.collection.prototypes import find_prototypes, nearest_prototypes
 from regiontree.collection.regions import described_nodes, regions_of
@@ -234,6 +239,44 @@ def test_whitening(power: float) -> None:
     np.testing.assert_allclose(unit, rows / np.linalg.norm(rows, axis=1, keepdims=True), atol=1e-6)
 
 
+def test_blocks_count_alike() -> None:
+    """Each block of a row is treated by itself, whatever its size and scale."""
+    rng = np.random.default_rng(1)
+    small, large = rng.normal(size=(200, 4)), rng.normal(size=(200, 7)) * 1000
+    share = np.ones(200)
+
+    def rows(values: NDArray[np.float64], blocks: list[int]) -> NDArray[np.float32]:
+        moments = Moments(values.shape[1])
+        moments.add(values, share)
+        return moments.projection(blocks, 5, 0.25)(values)
+
+    both = rows(np.concatenate([small, large], axis=1), [4, 7])
+    assert both.shape == (200, 4 + 5)
+    np.testing.assert_allclose(both[:, :4] * 2**0.5, rows(small, [4]), atol=1e-5)
+    np.testing.assert_allclose(both[:, 4:] * 2**0.5, rows(large, [7]), atol=1e-5)
+
+
+def test_every_node_has_the_prototype_that_it_is_most_like(trees: Path, tmp_path: Path) -> None:
+    discover(trees, tmp_path / "out", SETTINGS)
+    files = CollectionFiles(tmp_path / "out")
+    projection, prototypes = load_model(files)
+    (part,) = files.read_parts("photographs", {"prototype", "likeness"})
+    for i, one in enumerate(part.photographs):
+        own = slice(part.start[i], part.start[i + 1])
+        tree = RegionTree.load(trees / f"{one['id']}.npz")
+        rows = projection(tree.descriptors())
+        distance = ((rows[:, None] - prototypes.centres) ** 2).sum(axis=2)
+        assert len(rows) == tree.n_nodes
+        found = distance[np.arange(len(rows)), part.arrays["prototype"][own]]
+        np.testing.assert_allclose(found, distance.min(axis=1), atol=1e-5)
+
+
+def test_the_defaults_are_those_of_the_page() -> None:
+    usual = CollectionSettings()
+    assert (usual.regions, usual.descriptor, usual.dimensions) == (32, "both", 128)
+    assert (usual.whitening, usual.prototypes, usual.tree.neighbours) == (0.25, 1000, 15)
+
+
 def test_prototypes_by_streaming_are_means_of_their_regions() -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(6000, 5)).astype(np.float32)
@@ -360,3 +403,41 @@ def test_the_command(trees: Path, tmp_path: Path) -> None:
     code, _, said = command(*asked, "--set", "region=6")
     assert code == 2
     assert "did you mean 'regions'?" in said
+
+
+class Colours:
+    """The mean colour of each 8 x 8 pixels."""
+
+    name, digest, patch, dim, dtype = "colours", "1", 8, 3, torch.float32
+    device = torch.device("cpu")
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(pixels, 8).permute(0, 2, 3, 1) + 0.1
+
+
+def test_a_folder_of_photographs_becomes_trees_first(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        halves = rng.permutation([[220, 30, 30], [30, 30, 220]])
+        pixels = np.repeat(np.repeat(halves[None], 32, 1), 64, 0).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
+    out = tmp_path / "out"
+    code = run(
+        str(tmp_path / "photos"),
+        str(out),
+        ["regions=2", "descriptor=embedding"],
+        add=False,
+        as_json=False,
+        parser=lambda: RegionParser(backbone=Colours(), size=64, parts=8),
+    )
+    assert code == 0
+    assert len(list((out / "trees").glob("*.npz"))) == 4
+    collection = Collection.load(out)
+    shown = {
+        tuple(np.asarray(Image.open(tmp_path / "photos" / f"{key}.png"))[0, x].tolist()): category
+        for key in collection.ids
+        for x in (0, 63)
+        for category in [int(collection.label_map(key, 2)[0, x])]
+    }
+    assert sorted(shown.values()) == [0, 1]
