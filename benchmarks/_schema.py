@@ -190,6 +190,12 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "compared", "patches", "least_cosine:.5f", "mean_cosine:.5f", "above_0.999_percent:.3f",
     ],
     "presets": ["photograph", "preset", "time_ratio"],
+    # descriptors.py: without and with them; seconds of the processor
+    "descriptors": [
+        "preset", "photographs", "network_without_seconds:.3f", "network_with_seconds:.3f",
+        "network_time_ratio:.3f", "file_without_kilobytes:.0f", "file_with_kilobytes:.0f",
+        "file_size_ratio",
+    ],
     # kernels.py
     "kernels": [
         "preset", "kernels", "photographs", "mean_cosine:.7f", "least_cosine:.5f",

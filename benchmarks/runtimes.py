@@ -59,7 +59,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regiontree import RegionParser
-from regiontree.backbones import Backbone
+from regiontree.backbones import Backbone, FeatureSpec
 from regiontree.backbones.compiler import compiled
 from regiontree.backbones.embedded import (
     IMAGENET_DEVIATION,
@@ -71,6 +71,7 @@ from regiontree.datasets.catalog import open_dataset
 from regiontree.images import load_image, to_pixels
 
 CPU = torch.device("cpu")
+SPEC = FeatureSpec(descriptor="none")
 GRIDS = {"518 x 392": (28, 37), "518 x 518": (37, 37)}  # patches
 
 
@@ -78,26 +79,26 @@ GRIDS = {"518 x 392": (28, 37), "518 x 518": (37, 37)}  # patches
 
 
 def eager(_: str) -> Backbone:
-    return EmbeddedBackbone(CPU, torch.float32)
+    return EmbeddedBackbone(CPU, torch.float32, SPEC)
 
 
 def torch_compiled(_: str) -> Backbone:
-    return compiled(EmbeddedBackbone(CPU, torch.float32))
+    return compiled(EmbeddedBackbone(CPU, torch.float32, SPEC))
 
 
 def openvino(_: str) -> Backbone:
-    return OpenVinoBackbone(CPU, torch.float32)
+    return OpenVinoBackbone(CPU, torch.float32, SPEC)
 
 
 def openvino_8(_: str) -> Backbone:
-    return OpenVinoBackbone(CPU, torch.int8)
+    return OpenVinoBackbone(CPU, torch.int8, SPEC)
 
 
 def torch_8(_: str) -> Backbone:
     """torch.ao's dynamic quantisation of every linear layer but the last."""
     from torch.ao.quantization import quantize_dynamic
 
-    network = EmbeddedBackbone(CPU, torch.float32)
+    network = EmbeddedBackbone(CPU, torch.float32, SPEC)
     last = network.model.blocks[-1]
     quantize_dynamic(network.model.blocks[:-1], {nn.Linear}, inplace=True)
     network.model.blocks[-1] = last
@@ -134,7 +135,7 @@ def export(folder: Path, grid: tuple[int, int]) -> None:
     """Write float32.onnx and int8.onnx."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    network = EmbeddedBackbone(CPU, torch.float32)
+    network = EmbeddedBackbone(CPU, torch.float32, SPEC)
     zeros = torch.zeros(1, 3, *(side * network.patch for side in grid))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -78,7 +78,7 @@ def pixels_of(rgb: Picture, size: int, patch: int) -> Tensor:
 
 
 def network() -> Backbone:
-    return load_backbone("embedded", CPU, pick_dtype("auto", CPU), FeatureSpec())
+    return load_backbone("embedded", CPU, pick_dtype("auto", CPU), FeatureSpec(descriptor="none"))
 
 
 # -- detail ---------------------------------------------------------------------------------------

@@ -75,7 +75,9 @@ def main() -> None:
     photos = photographs(options.photos)
     found = {}
     for preset, side in {"default": 518, "accurate": 518, "published": 840}.items():
-        region_parser = RegionParser(preset=preset, size=(side, side), device="cpu")
+        region_parser = RegionParser(
+            preset=preset, size=(side, side), descriptor="none", device="cpu"
+        )
         found[preset] = _measured(preset, region_parser, photos, options.repeats)
     for at, part in enumerate(("", "photos", "stages")):
         table = f"tree-cost-{part}" if part else "tree-cost"
@@ -95,7 +97,9 @@ def _measured(
     backbone, square = parser.backbone, parser.settings.view.size
     assert isinstance(square, tuple)
     grid = square[0] // backbone.patch, square[1] // backbone.patch
-    unrefined = RegionParser(preset=preset, size=square, device="cpu", refine="none")
+    unrefined = RegionParser(
+        preset=preset, size=square, descriptor="none", device="cpu", refine="none"
+    )
     rows: list[tuple[str, float, float, float, float, float, int]] = []
     stages: dict[str, list[float]] = {name: [] for name in (*STAGES, REST)}
     for photo in photos:

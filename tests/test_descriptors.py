@@ -301,6 +301,8 @@ def test_descriptors_that_cannot_be_are_said():
         (torch.rand(4, 4, 2), "(4, 5)", "(4, 4, 2)"),
         (torch.rand(4, 5), "(4, 5)"),
         (torch.ones(4, 5, 2, dtype=torch.int64), "int64"),
+        (np.ones((4, 5, 2), np.int64), "int64"),
+        (np.full((4, 5), "a"), "descriptors"),
         (torch.full((4, 5, 2), torch.nan), "not finite"),
         (torch.full((4, 5, 2), 1e6), "half precision", "backbone.descriptor"),
     ):
@@ -308,6 +310,15 @@ def test_descriptors_that_cannot_be_are_said():
         with refused(FeatureError, "descriptors", *facts):
             parser().build(found)
         assert parser(descriptor="none").build(found).descriptor is None
+
+
+def test_descriptors_are_given_as_arrays_too():
+    found = parser().extract(photograph())
+    tree = parser().build(found)
+    arrays = found.patches.numpy(), found.descriptors.numpy()
+    given_ = {"image_size": found.image_size, "source": found.source, "backbone": found.backbone}
+    assert parser().build(arrays[0], descriptors=arrays[1], **given_) == tree
+    assert parser().build(arrays[0], **given_).descriptor is None
 
 
 def test_features_alone_are_what_trees_are_built_on():

@@ -117,6 +117,9 @@ def test_our_encoder_gives_the_same_features_from_a_file(path, grid):
     network = vit()
     backbone = load(export(network, path, size=(42, 70)))
     assert (backbone.patch, backbone.dim, backbone.dtype) == (14, 24, torch.float32)
+    assert backbone.descriptor_dim == 24
+    none = OnnxBackbone(path, CPU, torch.float32, FeatureSpec(descriptor="none"))
+    assert none.descriptor_dim == 0
     assert backbone.name == path.name
     assert backbone.digest == hashlib.sha256(path.read_bytes()).hexdigest()
     pixels = torch.rand(2, 3, 14 * grid[0], 14 * grid[1])

@@ -365,6 +365,6 @@ def test_a_photograph_is_decoded_once(monkeypatch):
     extracted = parser.extract(EXAMPLE)
     again = parser.build(
         extracted.patches, rgb=parser.pixels(EXAMPLE), image_size=extracted.image_size,
-        source=extracted.source, backbone=extracted.backbone,
+        source=extracted.source, backbone=extracted.backbone, descriptors=extracted.descriptors,
     )  # fmt: skip
     assert tree == again

@@ -424,6 +424,7 @@ class RegionParser:
         backbone: dict[str, Any] | None = None,
         overlap: float | None = None,
         valid: Any = None,
+        descriptors: Tensor | NDArray[np.floating[Any]] | None = None,
     ) -> RegionTree:
         """The region tree of patch features.
 
@@ -449,6 +450,9 @@ class RegionParser:
         valid
             (H, W) bool or numbers: which pixels of the photograph are there, at `image_size`. A
             patch is there if at least half of it is. Features of other patches have no effect.
+        descriptors
+            (h, w, e), floating and finite: what leaves are described by. They do not change the
+            tree. None, or if the settings say ``none``: the tree has no descriptors.
 
         Raises
         ------
@@ -460,14 +464,13 @@ class RegionParser:
             `rgb` is not a photograph, or `valid` has another shape or holds no numbers.
         """
         fits = image_size is None and isinstance(features, Features)  # as `extract` knows
-        descriptors: Tensor | None = None
         if isinstance(features, Features):
             image_size = features.image_size if image_size is None else image_size
             source = features.source if source is None else source
             backbone = features.backbone if backbone is None else backbone
             overlap = features.overlap if overlap is None else overlap
             valid = features.valid if valid is None else valid
-            descriptors = features.descriptors if self._wants_descriptors else None
+            descriptors = features.descriptors if descriptors is None else descriptors
             features = features.patches
         for name, facts in (("source", source), ("backbone", backbone)):
             if facts is not None and not isinstance(facts, Mapping):
@@ -484,8 +487,9 @@ class RegionParser:
                 f"features must be (h, w, d), got shape {tuple(features.shape)}{hint}"
             )
         h, w, d = features.shape
-        if descriptors is not None:
-            check_descriptors(descriptors, (h, w))
+        described = None
+        if descriptors is not None and self._wants_descriptors:
+            described = check_descriptors(descriptors, (h, w))
         size = _image_size(image_size)
         if self._keeps_proportions and not fits:
             check_grid("features", features.shape, size)
@@ -514,8 +518,8 @@ class RegionParser:
             unit = self._smoothed(unit, (h, w), rgb, there, gaps)
         if all_equal(unit):
             arrays = _whole(size, StopReason.UNIFORM)
-            if descriptors is not None:
-                arrays["descriptor"] = _pooled(descriptors, np.zeros(len(unit), np.int32), 1, gaps)
+            if described is not None:
+                arrays["descriptor"] = _pooled(described, np.zeros(len(unit), np.int32), 1, gaps)
             return _finished(arrays, there, meta)
         affinity = make_affinity(unit, settings.affinity)
         seen = None if gaps is None else gaps.there
@@ -554,9 +558,9 @@ class RegionParser:
             "stop": hierarchy.stop,
             "embedding": embedding,
         }
-        if descriptors is not None:
+        if described is not None:
             n_leaves = int((hierarchy.stop != StopReason.INNER).sum())
-            arrays["descriptor"] = _pooled(descriptors, leaf_of_row, n_leaves, gaps)
+            arrays["descriptor"] = _pooled(described, leaf_of_row, n_leaves, gaps)
         if there is not None:
             arrays["labels"] = keep_leaves(labels, leaf_of_patch, hierarchy.parents, there)
         return _finished(arrays, there, meta)

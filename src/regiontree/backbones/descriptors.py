@@ -11,6 +11,8 @@ as descriptor. A network without the attribute has no descriptors.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from torch import Tensor
 
 from regiontree.backbones.base import Backbone
 from regiontree.errors import FeatureError
+from regiontree.system.arrays import as_array
 
 __all__ = ["check_descriptors", "descriptor_dim", "halves", "mean_descriptors", "split_features"]
 
@@ -57,21 +60,25 @@ def split_features(features: Tensor, length: int) -> tuple[Tensor, Tensor | None
     return found[0], found[-1]
 
 
-def check_descriptors(descriptors: Tensor, grid: tuple[int, int]) -> None:
-    """Check that descriptors (h, w, e) are floating and on the grid of the patches.
+def check_descriptors(descriptors: Any, grid: tuple[int, int]) -> Tensor:
+    """Descriptors (h, w, e), a tensor or an array, as a tensor, after a check.
 
     Raises
     ------
     FeatureError
-        They are not.
+        They are not floating, or not on the grid of the patches.
     """
-    shape = tuple(descriptors.shape)
-    fits = len(shape) == 3 and shape[:2] == grid and 0 not in shape
-    if not fits or not descriptors.is_floating_point():
+    given = descriptors
+    if not isinstance(given, Tensor):
+        given = as_array("descriptors", given, FeatureError)
+    is_float = given.is_floating_point() if isinstance(given, Tensor) else given.dtype.kind == "f"
+    shape = tuple(given.shape)
+    if not is_float or len(shape) != 3 or shape[:2] != grid or 0 in shape:
         raise FeatureError(
             f"descriptors must be floats (h, w, e) on the grid {grid} of the features, got "
-            f"{shape} of {descriptors.dtype}"
+            f"{shape} of {given.dtype}"
         )
+    return given if isinstance(given, Tensor) else torch.from_numpy(given.astype(np.float32))
 
 
 def mean_descriptors(descriptors: Tensor, leaf: NDArray[np.integer], n: int) -> NDArray[np.float16]:

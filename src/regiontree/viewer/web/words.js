@@ -113,7 +113,7 @@ export class Words {
     if (scaled && !(links.mask && links.cut)) {
       notes.push(`Images as shown here, ${view[1]} × ${view[0]} pixels.`);
     }
-    if (!whole) notes.push("The tree without its embedding.");
+    if (!whole) notes.push("The tree without its embedding and descriptors.");
     return notes.join(" ");
   }
 }
