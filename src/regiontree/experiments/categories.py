@@ -18,7 +18,14 @@ from regiontree.metrics import CategoryMetric, CategoryScores, Contingency, prot
 from regiontree.metrics.matching import AREA_NAMES
 from regiontree.system.faults import attempt, fault_text
 
-__all__ = ["Categorised", "CategoryReport", "evaluate_categories", "photographs_of"]
+__all__ = [
+    "DEFAULT_NAMES",
+    "Categorised",
+    "CategoryReport",
+    "evaluate_categories",
+    "parse_names",
+    "photographs_of",
+]
 
 DEFAULT_NAMES = (10, 20, 50, 100)
 """Numbers of names that the tables show."""
@@ -122,7 +129,7 @@ class CategoryReport(Summary):
             ),
             Table(
                 "So many categories, each named by its majority",
-                [*heads, f"mean of 1 to {AREA_NAMES}"],
+                [*heads, f"mean 1-{AREA_NAMES}"],
                 named,
             ),
         ]
