@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Collection, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -123,7 +122,9 @@ def categories(
     if out is not None:
         require_writable(out)
     data = open_dataset(dataset, split, root)
-    loaded = import_module("regiontree.collection").Collection.load(collection)
+    from regiontree.collection import Collection as Categories
+
+    loaded = Categories.load(collection)
     told: set[str | None] = set()
     with progress_bar("images", len(data.samples)) as bar:
 
