@@ -9,7 +9,7 @@ A descriptor becomes
 and then y / |y|. With power 0 these are the leading principal components. With 0.5 all of them have
 the same variance: then a few strong components, which tell scenes apart, no longer hide the many
 weak ones, which tell things apart. Between the two, few categories and many are both served
-(docs/collections.md).
+(docs/how-to/collections.md).
 
 Descriptors of several kinds stand side by side in a row, as blocks. Each block is treated so by
 itself, and the unit rows of all blocks are joined and scaled to unit length. So every kind counts
