@@ -24,6 +24,7 @@ from regiontree.collection.projection import Moments
 from regiontree.collection.prototypes import find_prototypes, nearest_prototypes
 from regiontree.collection.regions import described_nodes, regions_of
 from regiontree.errors import CollectionError, RegionTreeError, SettingsError
+from regiontree.forest.convert import convert
 from regiontree.tree import RegionTree, StopReason
 
 KINDS = 4  # kinds of things in the made-up photographs
@@ -123,6 +124,46 @@ def test_the_same_trees_give_the_same_bytes(trees: Path, tmp_path: Path) -> None
         discover(trees, tmp_path / name, SETTINGS)
     for file in sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.npz")):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_a_store_gives_what_its_trees_give(trees: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    convert(trees, tmp_path / "store")
+    discover(trees, tmp_path / "a", SETTINGS)
+    discover(tmp_path / "store", tmp_path / "b", SETTINGS)
+    one, other = Collection.load(tmp_path / "a"), Collection.load(tmp_path / "b")
+    assert sorted(one.ids) == sorted(other.ids)
+    for key in one.ids:
+        shown = {
+            *zip(
+                one.label_map(key, KINDS).reshape(-1).tolist(),
+                other.label_map(key, KINDS).reshape(-1).tolist(),
+                strict=True,
+            )
+        }
+        assert len(shown) == KINDS
+
+
+def test_its_categories_are_scored_on_a_data_set(trees: Path, tmp_path: Path) -> None:
+    discover(trees, tmp_path / "out", SETTINGS)
+    for key in Collection.load(tmp_path / "out").ids:
+        tree = RegionTree.load(trees / f"{key}.npz")
+        for folder, pixels in (
+            ("images", np.zeros((5, 8, 3), np.uint8)),
+            ("masks", kinds_of(tree)[tree.labels].astype(np.uint8)),
+        ):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{key}.png")
+    labels = {"source": "made up", "labels": {f"kind {k}": k for k in range(KINDS)}}
+    (tmp_path / "labels.yaml").write_text(json.dumps(labels))  # JSON is YAML
+    spec = {"root": ".", "images": "images", "masks": "masks", "labels": "labels.yaml"}
+    (tmp_path / "spec.yaml").write_text(json.dumps(spec))
+    asked = ["--categories", tmp_path / "out", "--dataset", tmp_path / "spec.yaml", "--json"]
+    done = CliRunner().invoke(app, ["evaluate", *map(str, asked)])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["depths"]["1"]
+    assert (found["accuracy"], found["miou"]) == (1, 1)
+    assert found["names"]["10"] == 1
 
 
 def test_an_interrupted_command_goes_on(
