@@ -535,7 +535,7 @@ class RegionParser:
             "height": hierarchy.height,
             "ncut": hierarchy.ncut,
             "stop": hierarchy.stop,
-            "embedding": embedding,
+            "embedding": embedding if settings.embeddings else None,
         }
         if there is not None:
             arrays["labels"] = keep_leaves(labels, leaf_of_patch, hierarchy.parents, there)
