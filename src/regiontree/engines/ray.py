@@ -49,7 +49,8 @@ from regiontree.system.paths import is_url
 
 __all__ = ["RayEngine"]
 
-_WAVE = 16_384  # batches that one run of Ray Data does
+_FIRST = 1024  # batches that the first run of Ray Data does, so that work begins soon
+_WAVE = 16_384  # batches that one run of Ray Data does at most
 _RETRIES = 3  # how often a task is done again whose process or machine died
 _DAY = 86_400.0  # seconds that a run may be without any progress
 
@@ -109,8 +110,9 @@ class RayEngine:
 
     def statuses(self, batches: Iterable[Batch]) -> Iterator[list[Status]]:
         """See :meth:`regiontree.engines.engine.Engine.statuses`."""
-        coming = iter(batches)
-        while wave := list(islice(coming, _WAVE)):
+        coming, size = iter(batches), _FIRST
+        while wave := list(islice(coming, min(size, _WAVE))):
+            size *= 2
             try:
                 yield from self._wave(wave)
             except self.ray.exceptions.RayError as error:
