@@ -4,8 +4,8 @@ them.
 A process makes its parser once. Between two stages a photograph is a pickle in a column of bytes,
 made and read by this module alone. It never leaves the object stores of the run.
 
-Where the network runs on cores, one stage does all. Three stages took more than twice the time
-for small photographs: each stage is a task, and what passes between two is written and read.
+Where the network runs on cores, one stage does all. Three stages took nearly twice the time for
+small photographs: each stage is a task, and what passes between two is written and read.
 """
 
 from __future__ import annotations
