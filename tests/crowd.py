@@ -18,7 +18,7 @@ from regiontree.forest.row import Row
 from regiontree.forest.store import Store, open_store
 from regiontree.references.reference import Reference
 
-NETWORK = """
+NETWORK = '''
 import os
 import signal
 import time
@@ -39,6 +39,8 @@ class Colours:
             time.sleep(float(self.place))
         if self.kind == "blocks":  # no part can be written any more
             Path(self.place).write_bytes(b"in the way")
+        if self.kind == "dies in a part":
+            die_writing("part-", self.place)
         if self.kind == "dies once":
             died = Path(self.place)
             if not died.exists():
@@ -47,16 +49,36 @@ class Colours:
         red = bool((pixels[:, 0] == 1).all())
         if red and self.kind == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
+        if red and self.kind == "hungry":
+            held = b"1" * int(self.place)
+            time.sleep(60)  # until it is killed
         if red and self.kind == "red is slow":
             time.sleep(float(self.place))
         return torch.nn.functional.avg_pool2d(pixels, 8).permute(0, 2, 3, 1) + 0.1
+
+
+def die_writing(name, died):
+    """Kill this process in the middle of the first file of a store with `name` in its own."""
+    from regiontree.forest import parquet
+
+    write = parquet._Sink.write
+
+    def written(sink, data):
+        number = write(sink, data)
+        if name in str(sink._file.name) and sink._file.tell() > 1000 and not os.path.exists(died):
+            sink._file.flush()
+            Path(died).write_text(sink._file.name)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    parquet._Sink.write = written
 
 
 def load(argument, device, dtype, spec):
     if argument == "missing":
         raise FileNotFoundError(2, "No such file or directory", "weights")
     return Colours(argument)
-"""
+'''
 """A network of mean colours; what stands after its name says which accident happens."""
 SETTINGS = ("--parts", "6", "--size", "64", "--device", "cpu", "--set", "smooth.steps=0")
 

@@ -262,6 +262,32 @@ def test_running_again_skips_what_is_finished_and_tells_what_changed(tmp_path):
     assert {**after, "1.npz": b""} == {**before, "1.npz": b""}
 
 
+def test_trees_without_embeddings_are_the_same_otherwise_and_not_replaced_unasked(tmp_path):
+    feature_file(tmp_path / "in/a.npy")
+    out, small = tmp_path / "out", tmp_path / "small"
+    segment_features([tmp_path / "in"], out, "--embeddings")
+    segment_features([tmp_path / "in"], small, "--no-embeddings")
+    tree, other = RegionTree.load(out / "a.npz"), RegionTree.load(small / "a.npz")
+    assert tree.embedding is not None
+    assert other.embedding is None
+    names = ("labels", "parents", "height", "ncut", "stop")
+    assert all(np.array_equal(getattr(tree, name), getattr(other, name)) for name in names)
+    settings = other.meta["settings"]
+    assert settings == {**tree.meta["settings"], "embeddings": False}
+
+    for folder, option, said in (
+        (small, "--embeddings", "False -> True"),
+        (out, "--no-embeddings", "True -> False"),
+    ):
+        before = (folder / "a.npz").read_bytes()
+        done, summary = segment_features([tmp_path / "in"], folder, option)
+        assert done.returncode == 2
+        assert f"made with other settings (embeddings {said})" in summary["files"][0]["error"]
+        assert (folder / "a.npz").read_bytes() == before
+    _, summary = segment_features([tmp_path / "in"], small, "--no-embeddings")
+    assert summary["skipped"] == 1
+
+
 def test_results_of_other_settings_are_neither_trusted_nor_overwritten_unasked(tmp_path):
     feature_file(tmp_path / "in/a.npy")
     out = tmp_path / "out"

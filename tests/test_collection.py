@@ -437,6 +437,39 @@ def test_a_store_is_told_and_a_folder_of_files_stays_one(crowd, site, tmp_path):
     assert "convert" in mixed.stderr
 
 
+def test_a_store_without_embeddings_holds_all_else(crowd, site, tmp_path):
+    photos, expected = crowd
+    small = called(photos, "-o", tmp_path / "s", "--format", "parquet", "--no-embeddings")
+    assert small.exit_code == 1, small.stderr  # two are broken
+    store = open_store(tmp_path / "s", create=False)
+    assert store.record["settings"]["embeddings"] is False
+    forest = Forest(tmp_path / "s")
+    for found, whole in zip(rows_of(store), expected, strict=True):
+        assert (found[:2], found[3:]) == (whole[:2], whole[3:])
+        if whole[2] is not None:
+            assert found[2][:5] == whole[2][:5]
+            assert whole[2][5] is not None
+            assert forest[found[0]].embedding is None
+    columns = forest.table(["embeddings", "embedding_dim"])
+    assert [column.null_count for column in columns.columns] == [40, 40]
+    assert rows_of(store) == expected_rows(photos, make_parser(embeddings=False))
+
+
+@pytest.mark.parametrize("first", ["--no-embeddings", "--embeddings"])
+def test_a_store_never_holds_trees_with_embeddings_and_trees_without(crowd, site, tmp_path, first):
+    photos, _ = crowd
+    other = {"--embeddings": "--no-embeddings", "--no-embeddings": "--embeddings"}[first]
+    called(photos / "000.png", "-o", tmp_path / "s", "--format", "parquet", first)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "s").glob("*.parquet")}
+    refused = called(photos, "-o", tmp_path / "s", other)
+    assert refused.exit_code == 2
+    was = first == "--embeddings"
+    assert f"other settings (embeddings {was} -> {not was})" in refused.stderr
+    assert {file.name: file.read_bytes() for file in (tmp_path / "s").glob("*.parquet")} == before
+    again = called(photos / "000.png", "-o", tmp_path / "s", first, "--json")
+    assert json.loads(again.stdout)["skipped"] == 1
+
+
 @pytest.mark.parametrize(
     "kind", ["list.txt", "table.jsonl", "table.parquet", "shard.tar", "file://"]
 )

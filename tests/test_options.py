@@ -45,6 +45,8 @@ SETTINGS = {
     "--tree recursive --levels 3": {"tree": "recursive", "tree.levels": 3},
     "--refine none": {"refine": "none"},
     "--seed 7": {"seed": 7},
+    "--embeddings": {"embeddings": True},
+    "--no-embeddings": {"embeddings": False},
     "--preset published": {"preset": "published"},
     "--set parts.count=21 --set seed=3": {"parts.count": 21, "seed": 3},
 }
@@ -76,7 +78,10 @@ def test_every_setting_with_an_option_is_tried() -> None:
         "--page", "--overwrite", "--pictures", "--json", "--workers", "--engine", "--ray-address",
         "--format", "--column", "--id-column",
     }  # fmt: skip
-    options = {max(one.opts, key=len) for one in GROUP.commands["segment"].params}
+    given = GROUP.commands["segment"].params
+    options = {
+        max(names, key=len) for one in given for names in (one.opts, one.secondary_opts) if names
+    }
     assert options - {"paths"} == others | set(re.findall(r"--\S+", " ".join(SETTINGS)))
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_a_slow_photograph_holds_up_no_other(node, crowd, tmp_path, monkeypatch)
     assert rows_of(store) == expected_rows(photos, parser)
 
 
-def test_an_actor_that_is_killed_is_replaced(node, crowd, tmp_path):
+def test_a_process_that_is_killed_is_replaced(node, crowd, tmp_path):
     photos, _ = crowd
     parser = make_parser(f"dies once@{tmp_path / 'died'}")
     summary, store = ran(photos, tmp_path / "s", parser, engine="ray", workers=None)
@@ -109,28 +110,37 @@ def test_a_store_that_a_machine_does_not_see_is_refused(node):
 
 
 def test_the_stages_are_placed_as_the_page_says(node, crowd, tmp_path):
-    """On cores: two stages of tasks, and a pool of actors that reserves none."""
+    """One stage of tasks on a core each; with GPUs also a pool of actors that reserves no core."""
     from ray.data._internal.compute import TaskPoolStrategy
 
     from regiontree.engines.ray import RayEngine
 
     parser = make_parser()
     engine = RayEngine(EngineOptions(parser, open_store(tmp_path / "s", settings_record(parser))))
+    blocks = [references_table(references(crowd[0]))]
     with quiet(engine.ray):
-        stages = engine._stages([references_table(references(crowd[0]))])
+        ((name, tasks, core, gpus),) = _placed(engine._stages(blocks))
+        assert ("whole" in name, type(tasks), core, gpus) == (True, TaskPoolStrategy, 1, None)
+        engine.gpus = 2
+        trees, network, decoding = _placed(engine._stages(blocks))
+    assert ("finish" in trees[0], "Network" in network[0], "decode" in decoding[0]) == (True,) * 3
+    assert (trees[2:], network[2:], decoding[2:]) == ((1, None), (0, 1), (1, None))
+    assert network[1].max_size == 2
+    assert type(trees[1]) is type(decoding[1]) is TaskPoolStrategy
+
+
+def _placed(stages: Any) -> list[tuple[Any, ...]]:
+    """Of each stage, the last first: its name, who does it, and the cores and GPUs of one."""
     stage = stages._logical_plan.dag
     found = []
     while stage.input_dependencies:
-        found.append((stage.name, stage.compute, stage.ray_remote_args["num_cpus"]))
+        told = stage.ray_remote_args
+        found.append((stage.name, stage.compute, told["num_cpus"], told.get("num_gpus")))
         (stage,) = stage.input_dependencies
-    (trees, tasks, one), (network, actors, none), (decoding, again, other) = found
-    assert ("finish" in trees, "Network" in network, "decode" in decoding) == (True, True, True)
-    assert (one, none, other) == (1, 0, 1)
-    assert actors.max_size == 2
-    assert type(tasks) is type(again) is TaskPoolStrategy
+    return found
 
 
-def test_features_need_no_actors(node, tmp_path):
+def test_features_may_come_from_files(node, tmp_path):
     (tmp_path / "in").mkdir()
     for i in range(3):
         np.save(tmp_path / f"in/{i}.npy", blocks(12, 12, 8, seed=i))
@@ -139,7 +149,7 @@ def test_features_need_no_actors(node, tmp_path):
     assert rows_of(store) == expected_rows(tmp_path / "in", parser)
 
 
-def test_a_model_of_the_users_own_goes_to_the_actors(node, crowd, site, tmp_path):
+def test_a_model_of_the_users_own_goes_to_the_cluster(node, crowd, site, tmp_path):
     photos, _ = crowd
     import tiny  # the module that the processes of the cluster know, too
 

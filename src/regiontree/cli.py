@@ -185,6 +185,15 @@ Levels = Annotated[
     typer.Option(help="With --tree recursive: the largest depth of the tree.  [default: 9]"),
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random step.  [default: 1234]")]
+Embeddings = Annotated[
+    bool | None,
+    typer.Option(
+        "--embeddings/--no-embeddings",
+        help="Whether trees have the embeddings of their nodes, which are most of their size.  "
+        "[default: embeddings]",
+        show_default=False,
+    ),
+]
 MaxPixels = Annotated[
     int | None,
     typer.Option(help="Images with more pixels than this are refused.  [default: 150000000]"),
@@ -258,6 +267,7 @@ def segment(
     levels: Levels = None,
     refine: Refine = None,
     seed: Seed = None,
+    embeddings: Embeddings = None,
     max_pixels: MaxPixels = None,
     mask: Annotated[
         Path | None,
@@ -325,7 +335,7 @@ def segment(
         backbone=backbone, size=size, views=views, tiles=tiles, kernel=kernel, stride=stride,
         layers=layers, facet=facet, positions=positions, dtype=dtype, tree=tree, parts=parts,
         max_ncut=max_ncut, max_perturbation=max_perturbation, levels=levels, refine=refine,
-        seed=seed,
+        seed=seed, embeddings=embeddings,
     )  # fmt: skip
     with _clear_errors():
         from regiontree.engines import command, storing
@@ -412,6 +422,7 @@ def plan(
     levels: Levels = None,
     refine: Refine = None,
     seed: Seed = None,
+    embeddings: Embeddings = None,
     max_pixels: MaxPixels = None,
     bands: Bands = None,
     page: Page = None,
@@ -440,7 +451,7 @@ def plan(
         backbone=backbone, size=size, views=views, tiles=tiles, kernel=kernel, stride=stride,
         layers=layers, facet=facet, positions=positions, dtype=dtype, tree=tree, parts=parts,
         max_ncut=max_ncut, max_perturbation=max_perturbation, levels=levels, refine=refine,
-        seed=seed,
+        seed=seed, embeddings=embeddings,
     )  # fmt: skip
     with _clear_errors():
         from regiontree.engines import foretelling

@@ -556,7 +556,7 @@ class RegionParser:
             "height": hierarchy.height,
             "ncut": hierarchy.ncut,
             "stop": hierarchy.stop,
-            "embedding": embedding,
+            "embedding": embedding if settings.embeddings else None,
         }
         if described is not None:
             n_leaves = int((hierarchy.stop != StopReason.INNER).sum())

@@ -1,10 +1,14 @@
 """The engine ``ray``: stages on a Ray cluster, by Ray Data.
 
 references, a block for each batch
+  -> statuses    tasks on a core each, which do all the work and write the part of the batch
+
+If the cluster has GPUs for the network, there are three stages:
+
+references
   -> decoded     tasks on a core each
-  -> features    a pool of actors, which hold the network; a GPU each where there are any
-  -> trees       tasks on a core each, which also write the part of the batch
-  -> statuses    back here
+  -> features    a pool of actors, which hold the network, one for each GPU
+  -> statuses    tasks on a core each, which build the trees and write the part of the batch
 
 Ray Data streams: a stage waits when the next one cannot keep up, so memory is bounded. It also does
 a task again whose process or machine died. A batch that kills its process again and again is
@@ -37,6 +41,7 @@ from regiontree.engines.raystages import (
     finish,
     references_table,
     sees_store,
+    whole,
 )
 from regiontree.errors import SettingsError
 from regiontree.forest.store import open_store
@@ -44,7 +49,8 @@ from regiontree.system.paths import is_url
 
 __all__ = ["RayEngine"]
 
-_WAVE = 16_384  # batches that one run of Ray Data does
+_FIRST = 1024  # batches that the first run of Ray Data does, so that work begins soon
+_WAVE = 16_384  # batches that one run of Ray Data does at most
 _RETRIES = 3  # how often a task is done again whose process or machine died
 _DAY = 86_400.0  # seconds that a run may be without any progress
 
@@ -82,7 +88,8 @@ class RayEngine:
         self.ray = self.connection.ray
         try:
             device = _device(str(options.more.get("device", "auto")), options, self._has("GPU"))
-            self.gpus = self._has("GPU") if device == "cuda" else 0
+            is_network = not parser.settings.is_precomputed
+            self.gpus = self._has("GPU") if device == "cuda" and is_network else 0
             self.own = None if parser.own_model is None else self.ray.put(parser.own_model)
             store = options.store
             if not is_url(store.address):  # paths lead from another folder there
@@ -90,7 +97,7 @@ class RayEngine:
             plan = Plan(json.dumps(parser_options(parser)), os.getcwd(), store, device=device,
                         compile=parser.compile)  # fmt: skip
             self._require_store(plan)
-            self.plan = plan if parser.settings.is_precomputed else self._with_facts(plan)
+            self.plan = self._with_facts(plan) if is_network else plan
         except BaseException:
             self.connection.close()
             raise
@@ -103,8 +110,9 @@ class RayEngine:
 
     def statuses(self, batches: Iterable[Batch]) -> Iterator[list[Status]]:
         """See :meth:`regiontree.engines.engine.Engine.statuses`."""
-        coming = iter(batches)
-        while wave := list(islice(coming, _WAVE)):
+        coming, size = iter(batches), _FIRST
+        while wave := list(islice(coming, min(size, _WAVE))):
+            size *= 2
             try:
                 yield from self._wave(wave)
             except self.ray.exceptions.RayError as error:
@@ -164,13 +172,13 @@ class RayEngine:
 
     def _wave(self, wave: Sequence[Batch]) -> Iterator[list[Status]]:
         """Do batches by one run of Ray Data."""
-        whole = {"batch_size": None, "batch_format": "pyarrow", "prefetch_batches": 0}
+        by_block = {"batch_size": None, "batch_format": "pyarrow", "prefetch_batches": 0}
         with quiet(self.ray) as context:
             context.max_errored_blocks = -1  # what has no status is done again
             context.execution_no_progress_timeout_s = _DAY
             context.max_consecutive_actor_init_deaths = _RETRIES  # a machine may die meanwhile
             stages = self._stages(list(map(references_table, wave)))
-            coming: Any = iter(stages.iter_batches(**whole))
+            coming: Any = iter(stages.iter_batches(**by_block))
             with closing(coming) as blocks:  # else Ray Data would end some time after Ray
                 for block in blocks:
                     yield _statuses_of(block.to_pylist())
@@ -179,24 +187,25 @@ class RayEngine:
         """What Ray Data runs."""
         from ray.data import ActorPoolStrategy
 
-        whole = {"batch_size": None, "batch_format": "pyarrow"}
-        told = {"fn_kwargs": {"plan": self.plan}}
-        again = {"max_retries": _RETRIES}
+        on_core = {"batch_size": None, "batch_format": "pyarrow", "num_cpus": 1,
+                   "max_retries": _RETRIES}  # fmt: skip
+        told = {"plan": self.plan}
         stages = self.ray.data.from_arrow(blocks)
-        stages = stages.map_batches(decode, num_cpus=1, **whole, **told, **again)
-        if json.loads(self.plan.facts) is not None:
-            most = self.gpus or max(1, self._has("CPU"))
-            stages = stages.map_batches(
-                Network,
-                fn_constructor_args=(self.plan, self.own),
-                compute=ActorPoolStrategy(min_size=1, max_size=most),
-                num_cpus=0,
-                num_gpus=1 if self.gpus else 0,
-                max_restarts=-1,
-                max_task_retries=_RETRIES,
-                **whole,
-            )
-        return stages.map_batches(finish, num_cpus=1, **whole, **told, **again)
+        if not self.gpus:
+            return stages.map_batches(whole, fn_kwargs={**told, "own": self.own}, **on_core)
+        stages = stages.map_batches(decode, fn_kwargs=told, **on_core)
+        stages = stages.map_batches(
+            Network,
+            fn_constructor_args=(self.plan, self.own),
+            compute=ActorPoolStrategy(min_size=1, max_size=self.gpus),
+            num_cpus=0,
+            num_gpus=1,
+            max_restarts=-1,
+            max_task_retries=_RETRIES,
+            batch_size=1,  # Ray Data asks for a number; a task still has a whole block
+            batch_format="pyarrow",
+        )
+        return stages.map_batches(finish, fn_kwargs=told, **on_core)
 
 
 def _statuses_of(rows: list[dict[str, Any]]) -> list[Status]:

@@ -33,6 +33,8 @@ def ray_data() -> Any:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its other words are in its folder
+    # A task that is killed for memory would be done again for ever, and the run would never end.
+    os.environ.setdefault("RAY_task_oom_retries", "3")
     try:
         import ray
         import ray.data

@@ -3,6 +3,9 @@ them.
 
 A process makes its parser once. Between two stages a photograph is a pickle in a column of bytes,
 made and read by this module alone. It never leaves the object stores of the run.
+
+Where the network runs on cores, one stage does all. Three stages took nearly twice the time for
+small photographs: each stage is a task, and what passes between two is written and read.
 """
 
 from __future__ import annotations
@@ -19,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regiontree.engines.engine import Status, written
+from regiontree.engines.engine import Status, done, written
 from regiontree.engines.link import Message, told
 from regiontree.engines.parsers import Absent, network_facts, parser_of
 from regiontree.engines.process import Staged, decoded, features, trees
-from regiontree.errors import StoreError
+from regiontree.errors import BackboneError, StoreError
 from regiontree.forest.arrow import pyarrow
 from regiontree.forest.row import Row
 from regiontree.forest.store import Store, open_store
@@ -34,7 +37,16 @@ from regiontree.system.faults import attempt
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Network", "Plan", "decode", "facts_of", "finish", "references_table", "sees_store"]
+__all__ = [
+    "Network",
+    "Plan",
+    "decode",
+    "facts_of",
+    "finish",
+    "references_table",
+    "sees_store",
+    "whole",
+]
 
 _REFERENCE = ("id", "address", "name", "offset", "length")
 _STATUS = ("id", "error", "notice", "seconds")
@@ -96,7 +108,26 @@ def sees_store(plan: Plan) -> str | None:
     return None if found.record == plan.store.record else f"{plan.store.address}: another store"
 
 
-# -- stages ---------------------------------------------------------------------------------------
+# -- the network on cores: one stage -------------------------------------------------------------
+
+
+def whole(block: pa.Table, plan: Plan, own: Any = None) -> pa.Table:
+    """The only stage: all work on the photographs of a block, and the statuses.
+
+    Parameters
+    ----------
+    block
+    plan
+    own
+        Where the user's own model lies in the object store. None: the network of the settings.
+    """
+    references = [Reference(**values) for values in block.select(_REFERENCE).to_pylist()]
+    parser = _parser_with_network(plan.parser, plan.folder, plan.device, plan.compile, own)
+    found = attempt(partial(done, references, parser, plan.store))
+    return _told(found, [one.id for one in references])
+
+
+# -- the network on GPUs: three stages -----------------------------------------------------------
 
 
 def decode(block: pa.Table, plan: Plan) -> Iterator[pa.Table]:
@@ -117,12 +148,7 @@ class Network:
     """
 
     def __init__(self, plan: Plan, own: Any) -> None:
-        import ray
-
-        model = None if own is None else ray.get(own)
-        self.parser = _with_network(plan, model)
-        if plan.device == "cpu":  # there is an actor for each core
-            torch.set_num_threads(1)
+        self.parser = _with_network(plan, _model(own))
         self.parser.backbone  # noqa: B018 - loaded now, beside the first decoding
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
@@ -133,7 +159,6 @@ class Network:
 
 def finish(block: pa.Table, plan: Plan) -> pa.Table:
     """The last stage: build the trees of a block, write them as a part, and tell the statuses."""
-    pa = pyarrow()
     parser = _parser(plan.parser, plan.facts, plan.folder)
     rows: list[Row] = []
     seconds: list[float] = []
@@ -141,13 +166,19 @@ def finish(block: pa.Table, plan: Plan) -> pa.Table:
         start = time.perf_counter()
         rows += trees([one], parser)
         seconds.append(one.seconds + time.perf_counter() - start)
-    statuses: Any = attempt(partial(written, rows, plan.store, seconds))
+    found = attempt(partial(written, rows, plan.store, seconds))
+    return _told(found, [row.id for row in rows])
+
+
+def _told(found: list[Status] | Exception, ids: list[str]) -> pa.Table:
+    """Statuses as a block; or what must stop the run, since the next block would meet it, too."""
+    pa = pyarrow()
     stop = None
-    if isinstance(statuses, StoreError | OSError):  # so will the next part
-        stop, statuses = json.dumps(told(statuses)), [Status(row.id) for row in rows]
-    elif isinstance(statuses, Exception):
-        raise statuses
-    columns = dict(zip(_STATUS, zip(*map(astuple, statuses), strict=True), strict=True))
+    if isinstance(found, BackboneError | StoreError | OSError):
+        stop, found = json.dumps(told(found)), [Status(one) for one in ids]
+    elif isinstance(found, Exception):
+        raise found
+    columns = dict(zip(_STATUS, zip(*map(astuple, found), strict=True), strict=True))
     kinds = {
         "id": pa.string(),
         "error": pa.string(),
@@ -155,7 +186,7 @@ def finish(block: pa.Table, plan: Plan) -> pa.Table:
         "seconds": pa.float64(),
     }
     arrays = {name: pa.array(column, kinds[name]) for name, column in columns.items()}
-    return pa.table({**arrays, "stop": pa.array([stop] * len(rows), pa.string())})
+    return pa.table({**arrays, "stop": pa.array([stop] * len(ids), pa.string())})
 
 
 # -- in a process of the cluster ------------------------------------------------------------------
@@ -173,6 +204,23 @@ def _parser(options: str, facts: str, folder: str) -> RegionParser:
     _enter(folder)
     parser, known = parser_of(json.loads(options)), json.loads(facts)
     return parser if known is None else parser.copied(network=Absent(known))
+
+
+@lru_cache(maxsize=1)
+def _parser_with_network(
+    options: str, folder: str, device: str, compile: bool, own: Any
+) -> RegionParser:
+    """The parser of this process, with a network. There is such a process for each core."""
+    _enter(folder)
+    torch.set_num_threads(1)
+    return parser_of(json.loads(options), device=device, own=_model(own), compile=compile)
+
+
+def _model(own: Any) -> Any:
+    """The user's own model, from the object store."""
+    import ray
+
+    return None if own is None else ray.get(own)
 
 
 def _with_network(plan: Plan, own: Any) -> RegionParser:

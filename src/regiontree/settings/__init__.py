@@ -1,17 +1,18 @@
 """Every setting that shapes a tree: one frozen record a stage, and one record of all stages.
 
-========  =============================================================================  =========
-stage     what it decides                                                                main key
-========  =============================================================================  =========
-backbone  which network, in which precision, and which of its features                   name
-view      at which size and how often the network sees the photograph
-smooth    how far features are smoothed over the patch grid                              steps
-affinity  how similarity of features becomes affinity                                    kind
-parts     how patches are grouped into parts (``method`` chooses)                        count
-tree      how parts become a tree (``builder`` chooses)                                  builder
-refine    how borders move from patches to pixels (``method`` chooses)                   method
-seed      every random step                                                              seed
-========  =============================================================================  =========
+==========  ===========================================================================  ==========
+stage       what it decides                                                              main key
+==========  ===========================================================================  ==========
+backbone    which network, in which precision, and which of its features                 name
+view        at which size and how often the network sees the photograph
+smooth      how far features are smoothed over the patch grid                            steps
+affinity    how similarity of features becomes affinity                                  kind
+parts       how patches are grouped into parts (``method`` chooses)                      count
+tree        how parts become a tree (``builder`` chooses)                                builder
+refine      how borders move from patches to pixels (``method`` chooses)                 method
+seed        every random step                                                            seed
+embeddings  whether a tree has the embeddings of its nodes                               embeddings
+==========  ===========================================================================  ==========
 
 A setting is named ``stage.key``, such as ``parts.count``. In Python and in files a stage is a
 mapping, ``parts={"count": 200}``. A plain value sets the stage's main key, ``parts=200``.

@@ -14,6 +14,7 @@ from regiontree.settings.names import FLAT_NAMES, UNRECORDED, Given, as_written,
 from regiontree.settings.presets import PRESETS
 from regiontree.settings.stages import (
     CHOICES,
+    EMBEDDINGS,
     RECORDS,
     SEED,
     BackboneSettings,
@@ -50,6 +51,8 @@ class Settings:
         None: each pixel takes the leaf of its patch.
     seed : int
         Seed of every random step, 0 to 2**63 - 1.
+    embeddings : bool
+        Whether a tree has the embeddings of its nodes.
 
     Raises
     ------
@@ -71,9 +74,11 @@ class Settings:
     tree: TreeBuilder = field(default_factory=SpectralWard)
     refine: Refinement | None = field(default_factory=Guided)
     seed: int = SEED.default
+    embeddings: bool = EMBEDDINGS.default
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", SEED.checked(self.seed))
+        object.__setattr__(self, "embeddings", EMBEDDINGS.checked(self.embeddings))
         self._check_precomputed()
 
     def _check_precomputed(self) -> None:
@@ -165,7 +170,7 @@ class Settings:
             record = getattr(self, stage)
             if record is not None:
                 found |= {f"{stage}.{key}": value for key, value in values_of(record).items()}
-        return {**found, "seed": self.seed}
+        return {**found, "seed": self.seed, "embeddings": self.embeddings}
 
     def as_dict(self) -> dict[str, Any]:
         """What files record: JSON values by the names of :data:`FLAT_NAMES`.
@@ -197,7 +202,8 @@ def record_differences(
     Both records are of the form of :meth:`Settings.as_dict`. `before` may come from an older
     version. Settings that it does not record have the values of :data:`UNRECORDED`.
     """
-    before = {**UNRECORDED, **before}
+    usual = {EMBEDDINGS.name: EMBEDDINGS.default}  # which is not recorded
+    before, now = {**usual, **UNRECORDED, **before}, {**usual, **now}
     names = dict.fromkeys([*now, *before])
     pairs = {name: (before.get(name), now.get(name)) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -222,8 +228,7 @@ def _made(given: Mapping[str, Given]) -> Settings:
                 plain[stage] = build_record(kind, stage, used)
     except SettingsError as error:
         raise SettingsError(as_written(str(error), given)) from error
-    if "seed" in given:
-        plain["seed"] = given["seed"].value
+    plain |= {name: given[name].value for name in ("seed", "embeddings") if name in given}
     return Settings(**plain)
 
 

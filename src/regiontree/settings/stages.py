@@ -25,6 +25,7 @@ from regiontree.system.stages import Key, OnlyIf, check_settings, keys_of, setti
 
 __all__ = [
     "CHOICES",
+    "EMBEDDINGS",
     "MAIN_KEYS",
     "OVERSEGMENTATIONS",
     "RECORDS",
@@ -301,6 +302,13 @@ MAIN_KEYS = {
 """The key that a plain value of a stage sets: ``tree="ward"`` sets ``tree.builder``."""
 SEED = Key("seed", 1234, "Seed of every random step.", low=0, high=2**63, below=True, whole=True)
 """The description of the seed."""
+EMBEDDINGS = Key(
+    "embeddings",
+    True,
+    "Whether a tree has the embeddings of its nodes. They are most of its size.",
+    form="true or false",
+)
+"""The description of the choice of embeddings."""
 
 
 def known_keys(methods: Mapping[str, str] | None = None) -> dict[str, Key]:
@@ -321,4 +329,4 @@ def known_keys(methods: Mapping[str, str] | None = None) -> dict[str, Key]:
         for name in choice.names() if methods is None else (methods[stage],):
             for key, known in choice.keys(name).items():
                 found.setdefault(f"{stage}.{key}", known)
-    return {**found, "seed": SEED}
+    return {**found, "seed": SEED, "embeddings": EMBEDDINGS}
