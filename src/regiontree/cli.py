@@ -601,14 +601,17 @@ def gallery(
 @app.command()
 def export(
     trees: Annotated[
-        list[str], typer.Argument(help="Trees (.npz), folders of trees, glob patterns, or stores.")
+        list[str],
+        typer.Argument(
+            help="Trees (.npz), folders of trees, glob patterns, or stores; or one collection."
+        ),
     ],
     to: Annotated[
         str,
         typer.Option(
             help="Format: coco, panoptic, labels-png, labels-tiff, stack, ome-tiff, geojson, "
             "label-studio, newick, graphml, higra, masks or tree, or a format that another package "
-            "adds."
+            "adds. Of a collection: coco, panoptic, labels-png, training, label-studio or fiftyone."
         ),
     ],
     out: Annotated[
@@ -616,10 +619,30 @@ def export(
         typer.Option(
             "--out",
             "-o",
-            help="Output file or folder. Needed for a store.  [default: beside the trees]",
+            help="Output file or folder. Needed for a store and for a collection.  [default: "
+            "beside the trees]",
             readable=False,
         ),
     ] = None,
+    categories: Annotated[
+        int | None,
+        typer.Option(
+            help="collection: write the cut into at most this number of categories, not the names. "
+            "A category that nobody named is called by its number."
+        ),
+    ] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            help="training: CSV file with the columns photo and split.  [default: folders called "
+            "train, val or test]",
+            readable=False,
+        ),
+    ] = None,
+    link: Annotated[
+        bool,
+        typer.Option("--link", help="training, fiftyone: link photographs instead of copying."),
+    ] = False,
     images: Images = None,
     regions: Annotated[
         int | None, typer.Option(help="Write the cut into at most this number of regions.")
@@ -668,11 +691,32 @@ def export(
         bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
     ] = False,
 ) -> None:
-    """Write trees in the formats of other programs.
+    """Write trees in the formats of other programs, or a collection with its names.
 
     Exit code: 0 all done, 1 some trees failed, 2 nothing could be done, 130 interrupted.
     """
     with _clear_errors():
+        if any(map(_is_collection, trees)):
+            from regiontree.collection import exportcommand
+
+            if len(trees) > 1:
+                raise ExportError(f"{trees[0]}, {trees[1]}: export one collection at a time")
+            flags = {
+                "n_categories": categories, "split": None if split is None else str(split),
+                "link": link or None, "url_prefix": url_prefix, "n_regions": regions,
+                "height": height, "depth": depth, "salient": salient, "condense": condense,
+                "all_nodes": all_nodes or None, "granularities": granularities,
+                "transform": transform, "crs": crs,
+            }  # fmt: skip
+            code = exportcommand.run(
+                trees[0], to, out, flags, images=images or (), assignments=option or (),
+                overwrite=overwrite, as_json=as_json,
+            )  # fmt: skip
+            raise typer.Exit(code)
+        of_collections = {"--categories": categories, "--split": split, "--link": link or None}
+        for name, value in of_collections.items():
+            if value is not None:
+                raise ExportError(f"{name} is for a collection, a folder that discover made")
         from regiontree.export import command
 
         code = command.run(
@@ -1064,6 +1108,11 @@ def _parser_maker(
     given = given_settings(options, preset=preset, config=config, assignments=assignments or ())
     pixels = MAX_PIXELS if max_pixels is None else max_pixels
     return lambda device: RegionParser(device=device, max_pixels=pixels, **more, **given)
+
+
+def _is_collection(given: str) -> bool:
+    """Whether a path is the folder of a collection: see :mod:`regiontree.collection.files`."""
+    return os.path.isfile(os.path.join(given, "collection.json"))
 
 
 @contextmanager

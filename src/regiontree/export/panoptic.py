@@ -124,10 +124,13 @@ def write_panoptic(
     def numbered() -> Iterator[tuple[dict[str, Any], NDArray[np.uint8]]]:
         for number, (data, picture) in enumerate(parts, 1):
             (image,), (annotation,) = data["images"], data["annotations"]
-            yield {
-                "images": [{**image, "id": number}],
-                "annotations": [{**annotation, "image_id": number}],
-            }, picture
+            yield (
+                {
+                    "images": [{**image, "id": number}],
+                    "annotations": [{**annotation, "image_id": number}],
+                },
+                picture,
+            )
 
     return write_pictures(numbered(), path, [_THING])
 

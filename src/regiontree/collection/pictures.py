@@ -1,0 +1,131 @@
+"""The photographs themselves, for data sets that contain them: where they lie, and their copies."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from regiontree.collection.photograph import ClassedPhotograph
+from regiontree.errors import CollectionError
+from regiontree.forest.finding import Photograph, Places, examined
+from regiontree.forest.origin import path_below, recorded_name
+from regiontree.forest.photographs import places_of
+from regiontree.images import load_again
+from regiontree.images.given import Encoded
+from regiontree.references.reference import Reference
+
+__all__ = ["Picture", "picture_of"]
+
+# What programs that train networks read.
+_COMMON = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+_ORIENTATION = 0x0112  # tag of EXIF
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A photograph whose pixels are those of its tree.
+
+    Attributes
+    ----------
+    suffix : str
+        Ending of its file's name.
+    source : Path or bytes
+        The file, or the bytes of one.
+    """
+
+    suffix: str
+    source: Path | bytes
+
+    def write(self, path: Path, *, link: bool) -> None:
+        """Write it, as a link to the file if there is one and `link` is true.
+
+        Raises
+        ------
+        OSError
+            It cannot be written.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(self.source, bytes):
+            path.write_bytes(self.source)
+        elif link:
+            path.symlink_to(os.path.realpath(self.source))
+        else:
+            path.write_bytes(self.source.read_bytes())
+
+
+def picture_of(photo: ClassedPhotograph, address: str, images: Places) -> Picture:
+    """The photograph, as its file if other programs see the same pixels there, else as PNG.
+
+    A file is not used as it is if it is of an unusual kind, if it says that it must be turned, or
+    if it has another size than the tree.
+
+    Parameters
+    ----------
+    photo
+    address
+        Where the trees lie.
+    images
+        Where the user says that photographs lie.
+
+    Raises
+    ------
+    CollectionError
+        It is not found, cannot be read, or has changed since its tree was made.
+    ImageError
+        It is damaged.
+    """
+    name = Path(recorded_name(photo.tree.meta)).name
+    if not name:
+        raise CollectionError(
+            f"{photo.id}: its tree does not say which photograph it was made from"
+        )
+    digest = photo.tree.meta["image"].get("sha256")
+    found, notice = examined(dict.fromkeys(_places(photo, name, address, images)), name, digest)
+    if found is None or (digest is not None and notice is not None):
+        raise CollectionError(
+            f"{photo.id}: {notice} Say where the photograph is with --images FOLDER."
+        )
+    assert not isinstance(found, Reference)
+    rows, columns = photo.tree.shape
+    if Path(name).suffix.lower() in _COMMON and _is_plain(found, (columns, rows)):
+        source = found.data if isinstance(found, Encoded) else found
+        return Picture(Path(name).suffix, source)
+    rgb = load_again(found, photo.tree.meta, shape=photo.tree.shape, cover=photo.tree.shape).rgb
+    picture = Image.fromarray(rgb)
+    if picture.size != (columns, rows):
+        picture = picture.resize((columns, rows), Image.Resampling.LANCZOS)
+    encoded = io.BytesIO()
+    picture.save(encoded, format="PNG")
+    return Picture(".png", encoded.getvalue())
+
+
+def _places(
+    photo: ClassedPhotograph, name: str, address: str, images: Places
+) -> Iterator[Path | Reference]:
+    """Where the photograph may be, the likeliest first. Files of this machine exist."""
+    below = path_below(photo.tree.meta) or photo.id
+    beside = Path(address, *PurePosixPath(photo.id).parts[:-1], name)
+    reference = photo.row.reference or ""
+    for place in (
+        *images.named(name, below),
+        *places_of(photo.id, reference, name, address),
+        beside,
+    ):
+        if isinstance(place, Reference) or os.path.isfile(place):
+            yield place
+
+
+def _is_plain(found: Photograph, size: tuple[int, int]) -> bool:
+    """Whether any program sees the pixels of the tree in a file: (width, height) upright."""
+    try:
+        source = io.BytesIO(found.data) if isinstance(found, Encoded) else found
+        with Image.open(source) as image:  # type: ignore[arg-type]
+            upright = image.getexif().get(_ORIENTATION, 1) == 1
+            return image.size == size and upright and image.mode in ("L", "RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
