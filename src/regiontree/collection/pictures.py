@@ -12,14 +12,16 @@ from PIL import Image
 
 from regiontree.collection.photograph import ClassedPhotograph
 from regiontree.errors import CollectionError
-from regiontree.forest.finding import Photograph, Places, examined
+from regiontree.forest.finding import Places, examined
 from regiontree.forest.origin import path_below, recorded_name
 from regiontree.forest.photographs import places_of
+from regiontree.forest.row import Row
 from regiontree.images import load_again
 from regiontree.images.given import Encoded
 from regiontree.references.reference import Reference
+from regiontree.tree import RegionTree
 
-__all__ = ["Picture", "picture_of"]
+__all__ = ["Picture", "picture_of", "upright_picture"]
 
 # What programs that train networks read.
 _COMMON = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -79,52 +81,71 @@ def picture_of(photo: ClassedPhotograph, address: str, images: Places) -> Pictur
     ImageError
         It is damaged.
     """
-    name = Path(recorded_name(photo.tree.meta)).name
-    if not name:
-        raise CollectionError(
-            f"{photo.id}: its tree does not say which photograph it was made from"
-        )
-    digest = photo.tree.meta["image"].get("sha256")
-    found, notice = examined(dict.fromkeys(_places(photo, name, address, images)), name, digest)
-    if found is None or (digest is not None and notice is not None):
-        raise CollectionError(
-            f"{photo.id}: {notice} Say where the photograph is with --images FOLDER."
-        )
-    assert not isinstance(found, Reference)
     rows, columns = photo.tree.shape
-    if Path(name).suffix.lower() in _COMMON and _is_plain(found, (columns, rows)):
-        source = found.data if isinstance(found, Encoded) else found
-        return Picture(Path(name).suffix, source)
-    rgb = load_again(found, photo.tree.meta, shape=photo.tree.shape, cover=photo.tree.shape).rgb
-    picture = Image.fromarray(rgb)
-    if picture.size != (columns, rows):
-        picture = picture.resize((columns, rows), Image.Resampling.LANCZOS)
+    found = _found(photo.row, photo.tree, address, images)
+    suffix = Path(recorded_name(photo.tree.meta)).suffix
+    if suffix.lower() in _COMMON and _is_plain(found, (columns, rows)):
+        return Picture(suffix, found.data if isinstance(found, Encoded) else found)
     encoded = io.BytesIO()
-    picture.save(encoded, format="PNG")
+    _upright(found, photo.tree).save(encoded, format="PNG")
     return Picture(".png", encoded.getvalue())
 
 
+def upright_picture(row: Row, tree: RegionTree, address: str, images: Places) -> Image.Image:
+    """The photograph of a row, as its tree saw it and of its size.
+
+    Raises
+    ------
+    CollectionError, ImageError
+        As :func:`picture_of`.
+    """
+    return _upright(_found(row, tree, address, images), tree)
+
+
+def _upright(found: Path | Encoded, tree: RegionTree) -> Image.Image:
+    rgb = load_again(found, tree.meta, shape=tree.shape, cover=tree.shape).rgb
+    picture, (rows, columns) = Image.fromarray(rgb), tree.shape
+    if picture.size != (columns, rows):
+        picture = picture.resize((columns, rows), Image.Resampling.LANCZOS)
+    return picture
+
+
+def _found(row: Row, tree: RegionTree, address: str, images: Places) -> Path | Encoded:
+    """The file of a photograph, which has not changed."""
+    name = Path(recorded_name(tree.meta)).name
+    if not name:
+        raise CollectionError(f"{row.id}: its tree does not say which photograph it was made from")
+    digest = tree.meta["image"].get("sha256")
+    places = dict.fromkeys(_places(row, tree, name, address, images))
+    found, notice = examined(places, name, digest)
+    if found is None or (digest is not None and notice is not None):
+        raise CollectionError(
+            f"{row.id}: {notice} Say where the photograph is with --images FOLDER."
+        )
+    assert not isinstance(found, Reference)
+    return found
+
+
 def _places(
-    photo: ClassedPhotograph, name: str, address: str, images: Places
+    row: Row, tree: RegionTree, name: str, address: str, images: Places
 ) -> Iterator[Path | Reference]:
     """Where the photograph may be, the likeliest first. Files of this machine exist."""
-    below = path_below(photo.tree.meta) or photo.id
-    beside = Path(address, *PurePosixPath(photo.id).parts[:-1], name)
-    reference = photo.row.reference or ""
+    below = path_below(tree.meta) or row.id
+    beside = Path(address, *PurePosixPath(row.id).parts[:-1], name)
     for place in (
         *images.named(name, below),
-        *places_of(photo.id, reference, name, address),
+        *places_of(row.id, row.reference or "", name, address),
         beside,
     ):
         if isinstance(place, Reference) or os.path.isfile(place):
             yield place
 
 
-def _is_plain(found: Photograph, size: tuple[int, int]) -> bool:
+def _is_plain(found: Path | Encoded, size: tuple[int, int]) -> bool:
     """Whether any program sees the pixels of the tree in a file: (width, height) upright."""
     try:
-        source = io.BytesIO(found.data) if isinstance(found, Encoded) else found
-        with Image.open(source) as image:  # type: ignore[arg-type]
+        source = io.BytesIO(found.data) if isinstance(found, Encoded) else str(found)
+        with Image.open(source) as image:
             upright = image.getexif().get(_ORIENTATION, 1) == 1
             return image.size == size and upright and image.mode in ("L", "RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
