@@ -802,6 +802,46 @@ def discover(
 
 
 @app.command()
+def name(
+    collection: Annotated[str, typer.Argument(help="Folder of a collection.")],
+    labels: Annotated[
+        Path, typer.Option(help="Text file with one label on each line.", readable=False)
+    ],
+    backbone: Annotated[
+        Path, typer.Option(help="Folder of a CLIP or SigLIP network.", readable=False)
+    ],
+    categories: Annotated[
+        int, typer.Option(help="Cut the collection into at most this number of categories.")
+    ] = 27,
+    crops: Annotated[int, typer.Option(help="Regions of each category to look at.")] = 8,
+    prompt: Annotated[
+        str, typer.Option(help="Text to compare with, with {} for the label.")
+    ] = "a photo of {}",
+    images: Images = None,
+    device: Device = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
+    ] = False,
+) -> None:
+    """Suggest a label for each category, by a network that compares pictures with texts.
+
+    The suggestions are written to collection-suggestions.csv in the collection. Names that people
+    gave in collection.csv are not changed.
+
+    Exit code: 0 all done, 1 some photographs could not be read, 2 nothing could be done, 130
+    interrupted.
+    """
+    with _clear_errors():
+        from regiontree.collection import namecommand
+
+        code = namecommand.run(
+            collection, labels, backbone, n_categories=categories, crops=crops, prompt=prompt,
+            images=images or (), device=device, as_json=as_json,
+        )  # fmt: skip
+    raise typer.Exit(code)
+
+
+@app.command()
 def run(
     config: Annotated[
         Path | None,
