@@ -295,8 +295,14 @@ def test_photographs_that_are_gone_or_changed_or_turned(named: Collection, tmp_p
         assert picture.size == (8, 5)  # upright, as the tree is
     assert not (tmp_path / "data" / "masks" / "train" / "000.png").exists()
     shutil.move(tmp_path / "trees" / "train" / "3.png", tmp_path / "3.png")
-    done = named.export("training", tmp_path / "again", images=[tmp_path])
+    tree = named.forest["train/004"]  # as if it showed some bands of its photograph
+    tree.meta["image"]["choice"] = {"bands": [1]}
+    tree.save(folder / "004.npz")
+    fresh = Collection.load(named.folder, tmp_path / "trees")
+    done = fresh.export("training", tmp_path / "again", images=[tmp_path])
     assert "train/003" not in done.failed
+    copied = np.array(Image.open(tmp_path / "again" / "images" / "train" / "004.png"))
+    assert (copied == copied[..., :1]).all()
 
 
 # -- Label Studio and FiftyOne --------------------------------------------------------------------
@@ -389,6 +395,11 @@ def test_what_cannot_be_is_refused(named: Collection, made: Path, tmp_path: Path
         named.export("coco", tmp_path / "x.json", n_categories=0)
     with pytest.raises(ExportError, match=r"name one that ends in \.json"):
         named.export("coco", tmp_path / "x")
+    with pytest.raises(ExportError, match="does not use images; formats that do: training, fift"):
+        named.export("coco", tmp_path / "x.json", images=[tmp_path])
+    (tmp_path / "x.xml").write_text("mine")
+    with pytest.raises(ExportError, match=r"x\.xml: exists"):
+        named.export("label-studio", tmp_path / "x.json")
     with pytest.raises(ExportError, match="no category has a name; write names into"):
         Collection.load(made / "out").export("coco", tmp_path / "x.json")
     (tmp_path / "mine").mkdir()

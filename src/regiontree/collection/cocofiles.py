@@ -4,7 +4,8 @@ Ids do not depend on which photographs can be read, and stay when photographs jo
 
 - the id of an image is its place in the collection, from 1;
 - the id of an annotation is the image's id times ten million, plus the node of the tree;
-- the id of a category is the number of its class, from 1.
+- the id of a category is the number of its class, from 1. Names are sorted, so a new name changes
+  the numbers of those behind it.
 
 ``supercategory`` is the nearest name above, or the name itself. ``named`` says whether people gave
 the name. An annotation has the ``node`` of the photograph's tree, and as ``score`` how like its

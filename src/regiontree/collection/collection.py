@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from regiontree.collection.assigned import AllRegions, Assigned, all_regions, assignments
 from regiontree.collection.classes import Classes, named_classes
 from regiontree.collection.discovery import load_model, settings_of
+from regiontree.collection.exported import Exported
 from regiontree.collection.files import CollectionFiles
 from regiontree.collection.names import Names, read_names
 from regiontree.collection.regions import described_nodes
@@ -239,13 +240,14 @@ class Collection:
                 found[i] = classes.of_category[moved]
         return found
 
-    def export(self, to: str, out: str | Path, **options: Any) -> Any:
+    def export(self, to: str, out: str | Path, **options: Any) -> Exported:
         """Write all photographs with their names for other programs.
 
         See :func:`regiontree.collection.exporting.export_collection`.
         """
         export: Any = load_address("regiontree.collection.exporting:export_collection")
-        return export(self, to, out, **options)
+        written: Exported = export(self, to, out, **options)
+        return written
 
     def prototype_map(self, photo: str) -> Int32:
         """The prototype of each pixel of a photograph, (H, W) int32 in [0, K); -1 for no data.

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from regiontree.collection.collection import Collection
-from regiontree.collection.exporting import FORMATS, Exported, export_collection
+from regiontree.collection.exported import Exported
+from regiontree.collection.exporting import FORMATS, export_collection
 from regiontree.errors import ExportError
 from regiontree.forest.sources import require_images
 from regiontree.system.progress import progress_bar

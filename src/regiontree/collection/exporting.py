@@ -12,12 +12,13 @@ is gone or damaged is left out and told. A data set gets its name when it is com
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from regiontree.collection.classes import Classes, cut_classes, named_classes
+from regiontree.collection.exported import Exported
 from regiontree.collection.exportoptions import (
     ClassOptions,
     FiftyOneOptions,
@@ -36,7 +37,7 @@ from regiontree.system.stages import build_record, keys_of, values_of
 if TYPE_CHECKING:
     from regiontree.collection.collection import Collection
 
-__all__ = ["FORMATS", "CollectionFormat", "Exported", "Job", "checked_options", "export_collection"]
+__all__ = ["FORMATS", "CollectionFormat", "Job", "checked_options", "export_collection"]
 
 T = TypeVar("T")
 Advance = Callable[[str, str | None], None]
@@ -59,6 +60,8 @@ class CollectionFormat:
         Ending of the file. Empty: the format is a folder.
     options : type
         A frozen dataclass of its options.
+    beside : str
+        Ending of a second file beside the first. Empty: there is none.
     """
 
     name: str
@@ -66,6 +69,12 @@ class CollectionFormat:
     write: str
     suffix: str
     options: type = ClassOptions
+    beside: str = ""
+
+    @property
+    def has_photographs(self) -> bool:
+        """Whether photographs are copied or linked."""
+        return "link" in keys_of(self.options)
 
 
 _HERE = "regiontree.collection"
@@ -81,34 +90,13 @@ FORMATS = {
         CollectionFormat("training", "a folder of images, masks and classes, by split",
                          f"{_HERE}.maskfiles:write_training", "", TrainingOptions),
         CollectionFormat("label-studio", "Label Studio: one JSON of tasks with predictions",
-                         f"{_HERE}.tasks:write_tasks", ".json", LabelStudioOptions),
+                         f"{_HERE}.tasks:write_tasks", ".json", LabelStudioOptions,
+                         beside=".xml"),
         CollectionFormat("fiftyone", "a folder that FiftyOne imports as COCODetectionDataset",
                          f"{_HERE}.cocofiles:write_fiftyone", "", FiftyOneOptions),
     )
 }  # fmt: skip
 """Every format by its name."""
-
-
-@dataclass(slots=True)
-class Exported:
-    """What was written.
-
-    Attributes
-    ----------
-    path : Path
-        The file or the folder.
-    classes : list of str
-        Names of the classes; the first is number 1.
-    photographs : int
-        Photographs in it.
-    failed : dict of str to str
-        Ids of the photographs that were left out, and why.
-    """
-
-    path: Path
-    classes: list[str]
-    photographs: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +211,13 @@ def export_collection(
                 f"{collection.folder}: no category has a name; write names into collection.csv, or "
                 "write the cut into N categories with --categories N"
             )
-    is_empty = path.is_dir() and not any(path.iterdir())
-    if path.exists() and not is_empty and not overwrite:
-        raise ExportError(f"{path}: exists; choose another name or pass --overwrite")
+    if images and not form.has_photographs:
+        users = ", ".join(name for name, one in FORMATS.items() if one.has_photographs)
+        raise ExportError(f"{to} ({form.what}) does not use images; formats that do: {users}")
+    for one in [path, path.with_suffix(form.beside)] if form.beside else [path]:
+        is_empty = one.is_dir() and not any(one.iterdir())
+        if one.exists() and not is_empty and not overwrite:
+            raise ExportError(f"{one}: exists; choose another name or pass --overwrite")
     if form.suffix and (path.suffix.lower() != form.suffix or path.is_dir()):
         raise ExportError(f"{path}: {to} writes a file; name one that ends in {form.suffix}")
     if not form.suffix and path.is_file():

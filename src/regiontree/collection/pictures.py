@@ -16,7 +16,7 @@ from regiontree.forest.finding import Places, examined
 from regiontree.forest.origin import path_below, recorded_name
 from regiontree.forest.photographs import places_of
 from regiontree.forest.row import Row
-from regiontree.images import load_again
+from regiontree.images import Choice, load_again
 from regiontree.images.given import Encoded
 from regiontree.references.reference import Reference
 from regiontree.tree import RegionTree
@@ -63,8 +63,8 @@ class Picture:
 def picture_of(photo: ClassedPhotograph, address: str, images: Places) -> Picture:
     """The photograph, as its file if other programs see the same pixels there, else as PNG.
 
-    A file is not used as it is if it is of an unusual kind, if it says that it must be turned, or
-    if it has another size than the tree.
+    A file is not used as it is if it is of an unusual kind, if it says that it must be turned, if
+    the tree shows some of its bands or pages, or if the tree has another size.
 
     Parameters
     ----------
@@ -84,7 +84,8 @@ def picture_of(photo: ClassedPhotograph, address: str, images: Places) -> Pictur
     rows, columns = photo.tree.shape
     found = _found(photo.row, photo.tree, address, images)
     suffix = Path(recorded_name(photo.tree.meta)).suffix
-    if suffix.lower() in _COMMON and _is_plain(found, (columns, rows)):
+    is_whole = Choice.of_meta(photo.tree.meta) == Choice()
+    if is_whole and suffix.lower() in _COMMON and _is_plain(found, (columns, rows)):
         return Picture(suffix, found.data if isinstance(found, Encoded) else found)
     encoded = io.BytesIO()
     _upright(found, photo.tree).save(encoded, format="PNG")
