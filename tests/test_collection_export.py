@@ -25,6 +25,7 @@ from regiontree.collection.exporting import FORMATS
 from regiontree.collection.outputs import folder_splits, split_stems
 from regiontree.collection.photograph import joined_nodes
 from regiontree.errors import CollectionError, ExportError, SettingsError
+from regiontree.forest import convert
 from regiontree.tree import RegionTree
 
 COUNT = 9
@@ -269,6 +270,19 @@ def test_links_and_a_table_of_splits(named: Collection, tmp_path: Path) -> None:
         with pytest.raises(CollectionError, match=said):
             named.export("training", tmp_path / "other", split=str(table))
     assert not (tmp_path / "other").exists()
+
+
+def test_a_store_gives_the_same_folder(named: Collection, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    named.export("training", tmp_path / "a")
+    assert convert.run(str(tmp_path / "trees"), str(tmp_path / "store"), as_json=False) == 0
+    stored = Collection.load(named.folder, tmp_path / "store")
+    images = [tmp_path / "trees"]  # the made-up trees do not say where their photographs lie
+    assert stored.export("training", tmp_path / "b", images=images).failed == {}
+    files = {one.relative_to(tmp_path / "a") for one in (tmp_path / "a").rglob("*.*")}
+    assert len(files) == 2 * COUNT + 2
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
 def test_folders_that_are_splits() -> None:
