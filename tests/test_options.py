@@ -231,6 +231,26 @@ CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
+OF_COLLECTIONS = {"--categories", "--split", "--link"}
+
+
+def test_options_of_a_collection_reach_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "collection.json").write_text("{}")
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        "regiontree.collection.exportcommand.run", lambda *given, **named: seen.extend(given) or 0
+    )
+    said = "--to coco -o o --categories 3 --split s.csv --link --url-prefix s3:// --regions 4"
+    assert call("export", tmp_path, *said.split()).exit_code == 0
+    folder, form, out, flags = seen
+    assert (folder, form, out) == (str(tmp_path), "coco", Path("o"))
+    assert {name: value for name, value in flags.items() if value is not None} == {
+        "n_categories": 3, "split": "s.csv", "link": True, "url_prefix": "s3://", "n_regions": 4,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_options_reach_the_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     place, said, expected = CALLS[name]
@@ -241,9 +261,8 @@ def test_options_reach_the_command(name: str, monkeypatch: pytest.MonkeyPatch) -
     command = name.split()[0]
     options = {max(one.opts, key=len) for one in GROUP.commands[command].params}
     lines = [f"{key} {CALLS[key][1]}" for key in CALLS if key.split()[0] == command]
-    tried = {"--out"} | set(
-        re.findall(r"--\S+", " ".join(lines).replace("--no-browser", "--browser"))
-    )
+    tried = {"--out"} | (OF_COLLECTIONS if command == "export" else set())
+    tried |= set(re.findall(r"--\S+", " ".join(lines).replace("--no-browser", "--browser")))
     assert {one for one in options if one.startswith("--")} - {"--config"} <= tried | {"--help"}
 
 

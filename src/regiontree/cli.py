@@ -612,14 +612,17 @@ def gallery(
 @app.command()
 def export(
     trees: Annotated[
-        list[str], typer.Argument(help="Trees (.npz), folders of trees, glob patterns, or stores.")
+        list[str],
+        typer.Argument(
+            help="Trees (.npz), folders of trees, glob patterns, or stores; or one collection."
+        ),
     ],
     to: Annotated[
         str,
         typer.Option(
             help="Format: coco, panoptic, labels-png, labels-tiff, stack, ome-tiff, geojson, "
             "label-studio, newick, graphml, higra, masks or tree, or a format that another package "
-            "adds."
+            "adds. Of a collection: coco, panoptic, labels-png, training, label-studio or fiftyone."
         ),
     ],
     out: Annotated[
@@ -627,10 +630,30 @@ def export(
         typer.Option(
             "--out",
             "-o",
-            help="Output file or folder. Needed for a store.  [default: beside the trees]",
+            help="Output file or folder. Needed for a store and for a collection.  [default: "
+            "beside the trees]",
             readable=False,
         ),
     ] = None,
+    categories: Annotated[
+        int | None,
+        typer.Option(
+            help="collection: write the cut into at most this number of categories, not the names. "
+            "A category that nobody named is called by its number."
+        ),
+    ] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            help="training: CSV file with the columns photo and split.  [default: folders called "
+            "train, val or test]",
+            readable=False,
+        ),
+    ] = None,
+    link: Annotated[
+        bool,
+        typer.Option("--link", help="training, fiftyone: link photographs instead of copying."),
+    ] = False,
     images: Images = None,
     regions: Annotated[
         int | None, typer.Option(help="Write the cut into at most this number of regions.")
@@ -679,11 +702,32 @@ def export(
         bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
     ] = False,
 ) -> None:
-    """Write trees in the formats of other programs.
+    """Write trees in the formats of other programs, or a collection with its names.
 
     Exit code: 0 all done, 1 some trees failed, 2 nothing could be done, 130 interrupted.
     """
     with _clear_errors():
+        if any(map(_is_collection, trees)):
+            from regiontree.collection import exportcommand
+
+            if len(trees) > 1:
+                raise ExportError(f"{trees[0]}, {trees[1]}: export one collection at a time")
+            flags = {
+                "n_categories": categories, "split": None if split is None else str(split),
+                "link": link or None, "url_prefix": url_prefix, "n_regions": regions,
+                "height": height, "depth": depth, "salient": salient, "condense": condense,
+                "all_nodes": all_nodes or None, "granularities": granularities,
+                "transform": transform, "crs": crs,
+            }  # fmt: skip
+            code = exportcommand.run(
+                trees[0], to, out, flags, images=images or (), assignments=option or (),
+                overwrite=overwrite, as_json=as_json,
+            )  # fmt: skip
+            raise typer.Exit(code)
+        of_collections = {"--categories": categories, "--split": split, "--link": link or None}
+        for name, value in of_collections.items():
+            if value is not None:
+                raise ExportError(f"{name} is for a collection, a folder that discover made")
         from regiontree.export import command
 
         code = command.run(
@@ -765,6 +809,46 @@ def discover(
         code = command.run(
             source, str(out), set_ or [], add=add, as_json=as_json, parser=lambda: parser_on(device)
         )
+    raise typer.Exit(code)
+
+
+@app.command()
+def name(
+    collection: Annotated[str, typer.Argument(help="Folder of a collection.")],
+    labels: Annotated[
+        Path, typer.Option(help="Text file with one label on each line.", readable=False)
+    ],
+    backbone: Annotated[
+        Path, typer.Option(help="Folder of a CLIP or SigLIP network.", readable=False)
+    ],
+    categories: Annotated[
+        int, typer.Option(help="Cut the collection into at most this number of categories.")
+    ] = 27,
+    crops: Annotated[int, typer.Option(help="Regions of each category to look at.")] = 8,
+    prompt: Annotated[
+        str, typer.Option(help="Text to compare with, with {} for the label.")
+    ] = "a photo of {}",
+    images: Images = None,
+    device: Device = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
+    ] = False,
+) -> None:
+    """Suggest a label for each category, by a network that compares pictures with texts.
+
+    The suggestions are written to collection-suggestions.csv in the collection. Names that people
+    gave in collection.csv are not changed.
+
+    Exit code: 0 all done, 1 some photographs could not be read, 2 nothing could be done, 130
+    interrupted.
+    """
+    with _clear_errors():
+        from regiontree.collection import namecommand
+
+        code = namecommand.run(
+            collection, labels, backbone, n_categories=categories, crops=crops, prompt=prompt,
+            images=images or (), device=device, as_json=as_json,
+        )  # fmt: skip
     raise typer.Exit(code)
 
 
@@ -1121,6 +1205,11 @@ def _parser_maker(
     given = given_settings(options, preset=preset, config=config, assignments=assignments or ())
     pixels = MAX_PIXELS if max_pixels is None else max_pixels
     return lambda device: RegionParser(device=device, max_pixels=pixels, **more, **given)
+
+
+def _is_collection(given: str) -> bool:
+    """Whether a path is the folder of a collection: see :mod:`regiontree.collection.files`."""
+    return os.path.isfile(os.path.join(given, "collection.json"))
 
 
 @contextmanager

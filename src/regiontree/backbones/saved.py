@@ -116,6 +116,7 @@ def _check_report(folder: Path, model: str, parts: tuple[str, ...], report: dict
 
 def _check_sizes(folder: Path, config: Any) -> None:
     """Raise a BackboneError unless the network is for RGB in square patches, of square images."""
+    config = getattr(config, "vision_config", config)  # of two networks, that of images
     patch, side = getattr(config, "patch_size", 1), getattr(config, "image_size", 1)
     for right, what in (
         (config.num_channels == 3, f"images of {config.num_channels} channels, not RGB"),

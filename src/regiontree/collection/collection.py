@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from regiontree.collection.assigned import AllRegions, Assigned, all_regions, assignments
+from regiontree.collection.classes import Classes, named_classes
 from regiontree.collection.discovery import load_model, settings_of
+from regiontree.collection.exported import Exported
 from regiontree.collection.files import CollectionFiles
 from regiontree.collection.names import Names, read_names
 from regiontree.collection.regions import described_nodes
 from regiontree.errors import CollectionError, check_number, nearest_name
 from regiontree.forest.forest import Forest
+from regiontree.forest.row import Row
 from regiontree.system.lazy import lazy
+from regiontree.system.registry import load_address
 from regiontree.tree import RegionTree, cuts
 from regiontree.tree.nodata import no_data_nodes
 
@@ -206,21 +211,43 @@ class Collection:
         CollectionError
             As :meth:`label_map`.
         """
-        key = self._id_of(photo)
+        key = self.id_of(photo)
         tree, prototype = self._tree_of(key)
-        names = sorted(set(self.names.own.values()))
-        number = {name: i for i, name in enumerate(names)}
-        number_of = np.array([number.get(self.names.name(node) or "", -1)
-                              for node in range(self.tree.n_nodes)])  # fmt: skip
-        of_prototype = np.append(number_of[self.tree.labels[0]], -1)
+        classes = named_classes(self.names)
         nodes = tree.cut_nodes(n_regions=self.settings.regions)
-        of_node = of_prototype[prototype[nodes]]
+        of_node = self.classes_of(key, nodes, prototype[nodes], classes)
+        shown = cuts.node_of_leaf(tree.parents, nodes, tree.n_leaves)
+        return of_node[shown][tree.labels], classes.names
+
+    def classes_of(
+        self, key: str, nodes: NDArray[np.integer[Any]], prototype: Int32, classes: Classes
+    ) -> Int32:
+        """The class of some nodes of a photograph, (n,) int32; -1 for none.
+
+        Parameters
+        ----------
+        key
+            Id of the photograph.
+        nodes, prototype
+            (n,) the nodes and their prototypes.
+        classes
+            The classes. A region that a person moved has that of its new category.
+        """
+        of_prototype = np.append(classes.of_category[self.tree.labels[0]], np.int32(-1))
+        found: Int32 = of_prototype[prototype]
         for i, node in enumerate(nodes.tolist()):
             if (moved := self.names.moved.get((key, node))) is not None:
-                of_node[i] = number_of[moved]
-        shown = cuts.node_of_leaf(tree.parents, nodes, tree.n_leaves)
-        labels: Int32 = of_node[shown][tree.labels].astype(np.int32)
-        return labels, names
+                found[i] = classes.of_category[moved]
+        return found
+
+    def export(self, to: str, out: str | Path, **options: Any) -> Exported:
+        """Write all photographs with their names for other programs.
+
+        See :func:`regiontree.collection.exporting.export_collection`.
+        """
+        export: Any = load_address("regiontree.collection.exporting:export_collection")
+        written: Exported = export(self, to, out, **options)
+        return written
 
     def prototype_map(self, photo: str) -> Int32:
         """The prototype of each pixel of a photograph, (H, W) int32 in [0, K); -1 for no data.
@@ -250,7 +277,7 @@ class Collection:
         StoreError
             The trees are no longer where they were.
         """
-        key = self._id_of(photo)
+        key = self.id_of(photo)
         tree, prototype = self._tree_of(key)
         nodes = tree.cut_nodes(n_regions=self.settings.regions)
         of_prototype = np.append(self.division(n_categories), -1).astype(np.int32)
@@ -294,7 +321,7 @@ class Collection:
         CollectionError
             As :meth:`label_map`; or neither or both of `node` and `point` are given.
         """
-        key = self._id_of(photo)
+        key = self.id_of(photo)
         if (node is None) == (point is None):
             raise CollectionError("give a node or a point, and not both")
         tree, _ = self._tree_of(key)
@@ -335,26 +362,8 @@ class Collection:
         return found
 
     @lazy
-    def _regions(self) -> _Regions:
-        """All regions of the photographs that have their categories."""
-        numbers, prototypes = self._numbers, {}
-        for part in self._files.read_parts("photographs", {"prototype", "likeness"}):
-            for i, one in enumerate(part.photographs):
-                rows = slice(part.start[i], part.start[i + 1])
-                prototypes[one["id"]] = tuple(part.arrays[n][rows] for n in _ASSIGNED)
-        found: dict[str, list[Any]] = {name: [] for name in _Regions.__dataclass_fields__}
-        for part in self._files.read_parts("regions", {"nodes", "share"}):
-            for i, one in enumerate(part.photographs):
-                if one["id"] not in numbers:
-                    continue
-                rows = slice(part.start[i], part.start[i + 1])
-                nodes, (prototype, likeness) = part.arrays["nodes"][rows], prototypes[one["id"]]
-                found["photo"].append(np.full(len(nodes), numbers[one["id"]], np.int32))
-                found["nodes"].append(nodes)
-                found["share"].append(part.arrays["share"][rows])
-                found["prototype"].append(prototype[nodes])
-                found["likeness"].append(likeness[nodes].astype(np.float32))
-        return _Regions(**{name: np.concatenate(arrays) for name, arrays in found.items()})
+    def _regions(self) -> AllRegions:
+        return all_regions(self._files, self._numbers)
 
     @lazy
     def _rows(self) -> NDArray[np.float32]:
@@ -372,7 +381,14 @@ class Collection:
         photo = self.ids[int(regions.photo[i])]
         return Region(photo, int(regions.nodes[i]), float(regions.share[i]), likeness)
 
-    def _id_of(self, photo: str | Path) -> str:
+    def id_of(self, photo: str | Path) -> str:
+        """The id of a photograph, given by its id or its path.
+
+        Raises
+        ------
+        CollectionError
+            The collection does not have it.
+        """
         key = str(photo)
         if key in self._places:
             return key
@@ -387,34 +403,45 @@ class Collection:
     def _tree_of(self, key: str) -> tuple[RegionTree, Int32]:
         """The tree of a photograph, and the prototype of each node."""
         if key not in self._places:
-            key = self._id_of(key)
+            key = self.id_of(key)
         path, i = self._places[key]
         part = self._files.read_part(path, {"prototype"})
         prototype = part.arrays["prototype"][part.start[i] : part.start[i + 1]]
+        return self.row_of(key, prototype)[1], prototype
+
+    def assignments(self) -> Iterator[Assigned]:
+        """What the nodes of each photograph were assigned, in the order of :attr:`ids`."""
+        return assignments(self._files)
+
+    @property
+    def references(self) -> dict[str, str]:
+        """The path or URL of each photograph, by its id."""
+        parts = self._files.read_parts("photographs", set())
+        return {one["id"]: one["reference"] for part in parts for one in part.photographs}
+
+    def row_of(self, key: str, prototype: Int32) -> tuple[Row, RegionTree]:
+        """What the trees hold of a photograph.
+
+        Raises
+        ------
+        CollectionError
+            The tree is gone, or is not the one whose nodes got the prototypes.
+        StoreError
+            The trees are no longer where they were.
+        """
+        where = self.forest.address
         try:
-            tree = self.forest[key]
+            row = self.forest.row(key)
         except KeyError as error:
-            where = self.forest.address
             raise CollectionError(f"{key!r}: its tree is gone from {where}") from error
+        tree = row.tree
+        if tree is None:
+            raise CollectionError(f"{key!r}: its tree is gone from {where} ({row.error})")
         if tree.n_nodes != len(prototype) or (no_data_nodes(tree.stop) & (prototype >= 0)).any():
             raise CollectionError(
                 f"{key!r}: its tree has changed since the collection was made; make it again"
             )
-        return tree, prototype
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Regions:
-    """Columns of all regions, one entry a region."""
-
-    photo: Int32
-    nodes: Int32
-    share: NDArray[np.float32]
-    prototype: Int32
-    likeness: NDArray[np.float32]
-
-
-_ASSIGNED = ("prototype", "likeness")
+        return row, tree
 
 
 def _checked(n_categories: int) -> int:

@@ -34,6 +34,7 @@ __all__ = [
     "INFO",
     "chosen_nodes",
     "json_items",
+    "map_shapes",
     "nodes_around",
     "photo_name",
     "to_coco",
@@ -112,9 +113,7 @@ def to_coco(
             "id": id_of[node],
             "image_id": 1,
             "category_id": CATEGORY["id"],
-            "segmentation": {**rles[node], "counts": rles[node]["counts"].decode("ascii")},
-            "bbox": [int(side) for side in masks.toBbox(rles[node])],
-            "iscrowd": 0,
+            **_shape(rles[node], masks),
             "parent_id": id_of.get(around[node]),
             "node": node,
             **node_attributes(tree, node),
@@ -251,6 +250,35 @@ def json_items(items: Iterable[Any]) -> Iterator[bytes]:
 # -- run lengths ----------------------------------------------------------------------------------
 
 
+def map_shapes(regions: NDArray[np.int32], count: int) -> list[dict[str, Any]]:
+    """``segmentation``, ``bbox`` and ``iscrowd`` of each region of a map, in their order.
+
+    Parameters
+    ----------
+    regions
+        (H, W) in [-1, count); -1 is no region.
+    count
+        Number of regions. Each has pixels.
+
+    Raises
+    ------
+    MissingExtraError
+        pycocotools is not installed.
+    """
+    masks = _pycocotools()
+    rles = _map_run_lengths(regions + 1, count + 1, masks)
+    return [_shape(rle, masks) for rle in rles[1:]]
+
+
+def _shape(rle: dict[str, Any], masks: Any) -> dict[str, Any]:
+    """The mask and the box of an annotation."""
+    return {
+        "segmentation": {**rle, "counts": rle["counts"].decode("ascii")},
+        "bbox": [int(side) for side in masks.toBbox(rle)],
+        "iscrowd": 0,
+    }
+
+
 def _pycocotools() -> Any:
     if find_spec("pycocotools") is None:
         raise MissingExtraError("COCO needs pycocotools: pip install 'regiontree[export]'")
@@ -261,24 +289,30 @@ def _pycocotools() -> Any:
 
 def _run_lengths(tree: RegionTree, masks: Any) -> list[dict[str, Any]]:
     """Mask of each node in the form of pycocotools: size (H, W) and compressed counts."""
-    height, width = tree.shape
-    start, end, leaf = _runs_down_columns(tree.labels)
-    order = np.argsort(leaf, kind="stable")
-    edges = np.stack([start, end], axis=1)[order]
-    rles: list[dict[str, Any]] = []
-    for own in np.split(edges, np.searchsorted(leaf[order], np.arange(1, tree.n_leaves))):
-        counts = np.diff(own.reshape(-1), prepend=0, append=tree.labels.size)
-        counts = counts if counts[-1] else counts[:-1]  # COCO leaves out a last 0
-        rles.append(masks.frPyObjects({"size": [height, width], "counts": counts}, height, width))
+    rles = _map_run_lengths(tree.labels, tree.n_leaves, masks)
     for node in range(tree.n_leaves, tree.n_nodes):
         rles.append(masks.merge([rles[child] for child in tree.children(node)]))
+    return rles
+
+
+def _map_run_lengths(labels: NDArray[np.int32], count: int, masks: Any) -> list[dict[str, Any]]:
+    """Mask of each label from 0 to count - 1 of a map."""
+    height, width = labels.shape
+    start, end, label = _runs_down_columns(labels)
+    order = np.argsort(label, kind="stable")
+    edges = np.stack([start, end], axis=1)[order]
+    rles: list[dict[str, Any]] = []
+    for own in np.split(edges, np.searchsorted(label[order], np.arange(1, count))):
+        counts = np.diff(own.reshape(-1), prepend=0, append=labels.size)
+        counts = counts if counts[-1] else counts[:-1]  # COCO leaves out a last 0
+        rles.append(masks.frPyObjects({"size": [height, width], "counts": counts}, height, width))
     return rles
 
 
 def _runs_down_columns(
     labels: NDArray[np.int32],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
-    """Start, end (exclusive) and leaf of every run of one leaf, pixels counted down the columns.
+    """Start, end (exclusive) and label of every run of one label, counted down the columns.
 
     A run may go on from the foot of a column to the head of the next. Changes are found along the
     rows, as pixels lie in memory, and then sorted. Transposing 50 megapixels takes four times as

@@ -23,9 +23,11 @@ Zeros fill up the last byte.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +38,22 @@ from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
 from regiontree.tree.kernel import preorder
 
-__all__ = ["LABELS", "URL_PREFIX", "to_label_studio", "write_label_studio"]
+__all__ = [
+    "LABELS",
+    "URL_PREFIX",
+    "Runs",
+    "interface_of",
+    "node_id",
+    "to_label_studio",
+    "write_label_studio",
+]
 
 # The project's labelling interface that the tasks are made for.
-LABELS = (
+_INTERFACE = (
     '<View><Image name="image" value="$image"/>'
-    '<BrushLabels name="regions" toName="image"><Label value="region"/></BrushLabels></View>'
+    '<BrushLabels name="regions" toName="image">{}</BrushLabels></View>'
 )
+LABELS = _INTERFACE.format('<Label value="region"/>')
 """The labelling interface that a project needs for the tasks."""
 # For files that Label Studio serves from its folder LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT.
 URL_PREFIX = "/data/local-files/?d="
@@ -98,36 +109,30 @@ def to_label_studio(
     """
     nodes = chosen_nodes(tree, n_regions=n_regions, height=height, depth=depth, all_nodes=all_nodes)
     around, walk = nodes_around(tree, nodes), preorder(tree.parents)
-    rows, columns = tree.shape
-    pixels = tree.labels.reshape(-1)
-    starts = _changes(pixels)
-    leaf = pixels[starts]  # of each run of one leaf
-    results = []
-    for node in reversed(nodes):
-        inside = walk.holds(node, leaf)
-        first = _changes(inside)
-        lengths = np.diff(starts[first], append=pixels.size)
-        results.append(
-            {
-                "id": _id(node),
-                **({"parentID": _id(around[node])} if around[node] >= 0 else {}),
-                "type": "brushlabels",
-                "from_name": "regions",
-                "to_name": "image",
-                "original_width": columns,
-                "original_height": rows,
-                "image_rotation": 0,
-                "value": {
-                    "format": "rle",
-                    "rle": _packed(lengths, inside[first]),
-                    "brushlabels": ["region"],
-                },
-            }
-        )
+    runs = Runs.of(tree.labels)
+    results = [
+        {
+            "id": node_id(node),
+            **({"parentID": node_id(around[node])} if around[node] >= 0 else {}),
+            **runs.brush(walk.holds(node, runs.value), "region"),
+        }
+        for node in reversed(nodes)
+    ]
     return {
         "data": {"image": url_prefix + quote(photo_name(tree, name))},
         "predictions": [{"model_version": f"regiontree {__version__}", "result": results}],
     }
+
+
+def interface_of(labels: Iterable[str]) -> str:
+    """The labelling interface with other labels, as XML.
+
+    Examples
+    --------
+    >>> interface_of(["region"]) == LABELS
+    True
+    """
+    return _INTERFACE.format("".join(f"<Label value={quoteattr(one)}/>" for one in labels))
 
 
 def write_label_studio(tasks: Iterable[dict[str, Any]], path: str | Path) -> Path:
@@ -140,8 +145,62 @@ def write_label_studio(tasks: Iterable[dict[str, Any]], path: str | Path) -> Pat
     return path
 
 
-def _id(node: int) -> str:
+def node_id(node: int) -> str:
+    """The id of a node's region in a task."""
     return f"node{node}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Runs:
+    """The runs of one value in the rows of a map, one row after the other.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (H, W) of the map.
+    start : (r,) int64
+        First pixel of each run.
+    value : (r,)
+        Its value.
+    """
+
+    shape: tuple[int, int]
+    start: NDArray[np.int64]
+    value: NDArray[Any]
+
+    @classmethod
+    def of(cls, labels: NDArray[Any]) -> Runs:
+        """The runs of a map (H, W)."""
+        pixels = labels.reshape(-1)
+        start = _changes(pixels)
+        return cls((labels.shape[0], labels.shape[1]), start, pixels[start])
+
+    def brush(self, inside: NDArray[np.bool_], label: str) -> dict[str, Any]:
+        """A region as a result of a task, without its id.
+
+        Parameters
+        ----------
+        inside
+            (r,) which runs belong to the region.
+        label
+            Its label.
+        """
+        rows, columns = self.shape
+        first = _changes(inside)
+        lengths = np.diff(self.start[first], append=rows * columns)
+        return {
+            "type": "brushlabels",
+            "from_name": "regions",
+            "to_name": "image",
+            "original_width": columns,
+            "original_height": rows,
+            "image_rotation": 0,
+            "value": {
+                "format": "rle",
+                "rle": _packed(lengths, inside[first]),
+                "brushlabels": [label],
+            },
+        }
 
 
 def _changes(values: NDArray[Any]) -> NDArray[np.int64]:

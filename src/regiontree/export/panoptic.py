@@ -28,7 +28,7 @@ from regiontree.system.files import atomic_folder, atomic_write
 from regiontree.tree import RegionTree
 from regiontree.tree.nodata import no_data_nodes
 
-__all__ = ["to_panoptic", "write_panoptic"]
+__all__ = ["to_panoptic", "write_panoptic", "write_pictures"]
 
 _THING = {**CATEGORY, "isthing": 1}
 
@@ -120,6 +120,42 @@ def write_panoptic(
     ExportError
         The folder holds other files, or `path` has no suffix.
     """
+
+    def numbered() -> Iterator[tuple[dict[str, Any], NDArray[np.uint8]]]:
+        for number, (data, picture) in enumerate(parts, 1):
+            (image,), (annotation,) = data["images"], data["annotations"]
+            yield (
+                {
+                    "images": [{**image, "id": number}],
+                    "annotations": [{**annotation, "image_id": number}],
+                },
+                picture,
+            )
+
+    return write_pictures(numbered(), path, [_THING])
+
+
+def write_pictures(
+    parts: Iterable[tuple[dict[str, Any], NDArray[np.uint8]]],
+    path: str | Path,
+    categories: list[dict[str, Any]],
+) -> Path:
+    """Write a data set as :func:`write_panoptic` does, with categories and numbers of the caller.
+
+    Parameters
+    ----------
+    parts
+        For each photograph ``images`` and ``annotations``, with one entry each, and its picture.
+    path
+        The JSON.
+    categories
+        ``categories`` of the data set.
+
+    Raises
+    ------
+    ExportError
+        As :func:`write_panoptic`.
+    """
     path = Path(path)
     folder = path.with_suffix("")
     if folder == path:
@@ -131,16 +167,16 @@ def write_panoptic(
     images: list[dict[str, Any]] = []
 
     def annotations() -> Iterator[dict[str, Any]]:
-        for number, (data, picture) in enumerate(parts, 1):
+        for data, picture in parts:
             (annotation,) = data["annotations"]
-            images.append({**data["images"][0], "id": number})
+            images.append(data["images"][0])
             place = pictures / annotation["file_name"]
             place.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(place)
-            yield {**annotation, "image_id": number}
+            yield annotation
 
     with atomic_write(path) as file, atomic_folder(folder) as pictures:
-        write_data_set(file, [_THING], annotations(), images)
+        write_data_set(file, categories, annotations(), images)
     return path
 
 
