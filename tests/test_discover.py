@@ -315,7 +315,7 @@ def test_every_node_has_the_prototype_that_it_is_most_like(trees: Path, tmp_path
 def test_the_defaults_are_those_of_the_page() -> None:
     usual = CollectionSettings()
     assert (usual.regions, usual.descriptor, usual.dimensions) == (32, "both", 128)
-    assert (usual.whitening, usual.prototypes, usual.tree.neighbours) == (0.25, 1000, 15)
+    assert (usual.whitening, usual.prototypes, usual.tree.neighbours) == (0.35, 1000, 15)
 
 
 def test_prototypes_by_streaming_are_means_of_their_regions() -> None:

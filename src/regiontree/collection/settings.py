@@ -34,7 +34,7 @@ class CollectionSettings:
         whole=True,
     )
     whitening: float = setting(
-        0.25,
+        0.35,
         "Power of a component's variance by which it is divided: 0 leaves descriptors as they are, "
         "0.5 gives every component the same variance.",
         low=0,
