@@ -51,6 +51,11 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "regions:,.0f", "numbers_each:.0f", "time_seconds", "highest_memory_megabytes",
         "on_disk_megabytes",
     ],
+    # search.py
+    "search": [
+        "rows:,.0f", "numbers_each:.0f", "search", "query_milliseconds", "memory_megabytes",
+        "recall_percent", "build_seconds", "files_megabytes",
+    ],
     # categories.py
     "categories": [
         "set", "way", "photographs:.0f", "classes:.0f", "accuracy_percent", "miou_percent",

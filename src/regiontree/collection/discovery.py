@@ -39,7 +39,15 @@ from regiontree.system.stages import values_of
 from regiontree.tree import RegionTree
 from regiontree.tree.nodata import no_data_nodes
 
-__all__ = ["Discovery", "discover", "facts_of", "learn", "load_model", "settings_of"]
+__all__ = [
+    "Discovery",
+    "discover",
+    "facts_of",
+    "learn",
+    "load_model",
+    "require_alike",
+    "settings_of",
+]
 
 _AT_ONCE = 256  # photographs of a part
 _MODEL = {"mean", "axes", "start", "centres", "weight", "count"}
@@ -198,7 +206,7 @@ def _gather(
                 if about.get("trees") is None:
                     about["trees"] = {**facts, "first": row.id}
                     files.write_about(about)
-                _require_alike(about["trees"], facts, row.id)
+                require_alike(about["trees"], facts)
                 with np.errstate(over="ignore"):
                     values = regions.values.astype(np.float16)
                 arrays: dict[str, NDArray[Any]] = {
@@ -245,7 +253,14 @@ def _photograph(row: Row) -> dict[str, Any]:
     return {"id": row.id, "reference": row.reference, "sha256": row.sha256, "size": size}
 
 
-def _require_alike(known: Mapping[str, Any], facts: Mapping[str, Any], key: str) -> None:
+def require_alike(known: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Refuse a tree whose facts are not those of the collection's first tree.
+
+    Raises
+    ------
+    CollectionError
+        They differ.
+    """
     for name, value in facts.items():
         if known.get(name) != value:
             raise CollectionError(
