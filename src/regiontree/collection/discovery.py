@@ -184,7 +184,8 @@ def facts_of(tree: RegionTree, kind: str, blocks: list[int]) -> dict[str, Any]:
     settings = tree.meta.get("settings") or {}
     shown = {"name": backbone.get("name"), "sha256": backbone.get("sha256"), "blocks": blocks}
     if kind != "token":
-        shown["smooth"] = json.dumps(settings.get("smooth"), sort_keys=True)
+        smooth = {name: settings.get(name) for name in ("smoothing", "contrast")}
+        shown["smooth"] = json.dumps(smooth)
     return shown
 
 
