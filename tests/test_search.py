@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +113,15 @@ def test_the_index_is_built_once_and_again_for_other_rows(
         found = vectors.search(rows[:1].astype(np.float32), [5], exact=False)
         np.testing.assert_array_equal(found[0][0], reference(rows, rows[0], 5))
     assert built == [300, 301]
-    (tmp_path / "vectors.index").write_bytes(b"no index")
-    vectors.search(rows[:1].astype(np.float32), [5], exact=False)
-    assert built == [300, 301, 301]
+    path = tmp_path / "vectors.index"
+    whole = path.read_bytes()
+    for bad in (b"no index", whole[:-1000], bytes(len(whole)), None):
+        path.unlink()  # what is mapped into memory must not be cut
+        if bad is not None:
+            path.write_bytes(bad)
+        Vectors(rows, files, "b").search(rows[:1].astype(np.float32), [5], exact=False)
+        assert path.read_bytes() == whole
+    assert built == [300, 301, 301, 301, 301, 301]
 
 
 def test_search_is_exact_up_to_a_million(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +138,7 @@ def test_search_is_exact_up_to_a_million(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(search, "is_installed", lambda: False)
     vectors.search(example, [5])
     assert not (tmp_path / "vectors.index").exists()
-    monkeypatch.setitem(__import__("sys").modules, "usearch.index", None)
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
     with pytest.raises(MissingExtraError, match=r"regiontree\[search\]"):
         vectors.search(example, [5], exact=False)
 

@@ -28,6 +28,7 @@ from regiontree.collection.files import CollectionFiles
 from regiontree.collection.projection import Projection
 from regiontree.errors import CollectionError
 from regiontree.system.files import locked
+from regiontree.system.lazy import lazy
 from regiontree.system.npyfile import read_header
 
 __all__ = ["EXACT_UP_TO", "Vectors", "search_exactly", "vectors_of"]
@@ -100,7 +101,7 @@ def _merged(one: Found, other: Found, count: int) -> Found:
 # -- the rows of a collection ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Vectors:
     """The unit rows of the regions of a collection, and how they are searched.
 
@@ -173,7 +174,7 @@ class Vectors:
             exact = len(self.rows) <= EXACT_UP_TO or not is_installed()
         if exact or not len(self.rows):
             return search_exactly(self.rows, examples, counts)
-        index = self._index()
+        index = self._index
         found: list[Found] = []
         for example, count in zip(examples, counts, strict=True):
             wanted = min(max(CANDIDATES, 2 * count), len(self.rows))
@@ -182,13 +183,15 @@ class Vectors:
             found.append(_merged((places[:0], cosines[:0]), (places, cosines), count))
         return found
 
+    @lazy
     def _index(self) -> Approximate:
         """The approximate index beside the rows, which is built first if it is not there."""
         path = self.files.folder / "vectors.index"
         shape = (self.rows.shape[0], self.rows.shape[1])
         with locked(self.files.folder):
             keys = _keys(self.files)
-            if keys.get("index") == self.key and (known := Approximate.read(path, shape)):
+            known = Approximate.read(path, shape) if keys.get("index") == self.key else None
+            if known is not None:
                 return known
             index = Approximate.build(self.rows)
             with suppress(CollectionError):
