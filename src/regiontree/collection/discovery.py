@@ -184,8 +184,8 @@ def facts_of(tree: RegionTree, kind: str, blocks: list[int]) -> dict[str, Any]:
     settings = tree.meta.get("settings") or {}
     shown = {"name": backbone.get("name"), "sha256": backbone.get("sha256"), "blocks": blocks}
     if kind != "token":
-        smooth = {name: settings.get(name) for name in ("smoothing", "contrast")}
-        shown["smooth"] = json.dumps(smooth)
+        for fact, names in _EMBEDDED.items():
+            shown[fact] = json.dumps({name: settings.get(name) for name in names})
     return shown
 
 
@@ -274,8 +274,11 @@ _WORDS = {
     "name": "network",
     "sha256": "state of the network",
     "blocks": "length of descriptors",
+    "features": "kind of features",
     "smooth": "smoothing",
 }
+# Settings that decide what the numbers of an embedding mean.
+_EMBEDDED = {"features": ("facet", "layers"), "smooth": ("smoothing", "contrast")}
 
 
 # -- learn ----------------------------------------------------------------------------------------
