@@ -53,7 +53,7 @@ SCHEMAS: dict[str, Sequence[str]] = {
     ],
     # search.py
     "search": [
-        "rows:,.0f", "numbers_each:.0f", "search", "query_milliseconds", "memory_megabytes",
+        "rows:.0f", "numbers_each:.0f", "search", "query_milliseconds", "memory_megabytes",
         "recall_percent", "build_seconds", "files_megabytes",
     ],
     # categories.py
