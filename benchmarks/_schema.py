@@ -48,8 +48,13 @@ _DETAIL = ["nm_percent", "nh_percent", "nm_all_nodes_percent", "nh_all_nodes_per
 SCHEMAS: dict[str, Sequence[str]] = {
     # discover.py
     "discover": [
-        "regions:,.0f", "numbers_each:.0f", "time_seconds", "highest_memory_megabytes",
+        "regions:.0f", "numbers_each:.0f", "time_seconds", "highest_memory_megabytes",
         "on_disk_megabytes",
+    ],
+    # search.py
+    "search": [
+        "rows:.0f", "numbers_each:.0f", "search", "query_milliseconds", "memory_megabytes",
+        "recall_percent", "build_seconds", "files_megabytes",
     ],
     # categories.py
     "categories": [

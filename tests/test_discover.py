@@ -364,6 +364,26 @@ def test_trees_that_were_not_made_alike(trees: Path, tmp_path: Path) -> None:
     assert set(found.failed) == {"050", "051", "052", "053"}
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("smoothing", 5, "smoothing"), ("contrast", None, "smoothing"), ("facet", "key", "features")],
+)
+def test_embeddings_of_other_settings_cannot_be_compared(
+    tmp_path: Path, name: str, value: Any, said: str
+) -> None:
+    usual = {"smoothing": 2, "contrast": 20.0, "facet": "auto", "layers": None}
+    for i, settings in enumerate([usual, usual, {**usual, name: value}]):
+        tree = made_up(i)
+        arrays = {one: getattr(tree, one) for one in ("labels", "parents", "height", "stop")}
+        embedding = np.random.default_rng(i).normal(size=(9, 5)).astype(np.float32)
+        meta = {**tree.meta, "settings": settings}
+        RegionTree(**arrays, embedding=embedding, meta=meta).save(tmp_path / "trees" / f"{i}.npz")
+    settings = CollectionSettings(regions=6, descriptor="embedding")
+    found = discover(tmp_path / "trees", tmp_path / "out", settings)
+    assert set(found.failed) == {"2"}
+    assert f"another {'kind of ' if said == 'features' else ''}{said}" in found.failed["2"]
+
+
 def test_trees_without_descriptors_alone(tmp_path: Path) -> None:
     tree = made_up(0)
     arrays = {name: getattr(tree, name) for name in ("labels", "parents", "height", "stop")}

@@ -267,7 +267,7 @@ def test_presets_name_only_settings_and_published_names_all_that_the_paper_fixes
             {"preset": "papers"},
             "unknown preset 'papers'. Known: default, accurate, fast, published",
         ),
-        ({"tree": "oak"}, "unknown tree 'oak'. Known: recursive"),
+        ({"tree": "oak"}, "unknown tree 'oak'. Known: diffusion, recursive"),
         ({"parts": 0}, "parts must be a whole number in [1, 4096], got 0"),
         ({"parts": True}, "parts must be a whole number"),
         ({"sigma": "wide"}, "sigma must be a number"),
@@ -337,8 +337,8 @@ def test_parsing_never_imports_what_only_conversion_needs():
 def test_public_names_are_what_they_were():
     """The public API on purpose: change this list only with the changelog."""
     assert sorted(regiontree.__all__) == [
-        "Forest", "RegionParser", "RegionTree", "RegionTreeError", "Settings", "StopReason",
-        "__version__", "parse",
+        "Collection", "Forest", "RegionParser", "RegionTree", "RegionTreeError", "Settings",
+        "StopReason", "__version__", "parse",
     ]  # fmt: skip
     for name in regiontree.__all__:
         assert getattr(regiontree, name) is not None

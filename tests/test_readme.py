@@ -91,6 +91,7 @@ def small(tmp_path_factory):
     made = [*REGIONTREE, "segment", "photos", "-o", "trees", "--size", "140"]
     subprocess.run(made, cwd=folder, check=True)
     subprocess.run([*REGIONTREE, "convert", "trees", "-o", "STORE"], cwd=folder, check=True)
+    subprocess.run([*REGIONTREE, "discover", "trees", "-o", "collection"], cwd=folder, check=True)
     return folder
 
 
@@ -106,7 +107,7 @@ def test_each_command_runs(command, small, tmp_path):
     shutil.copytree(small, tmp_path, dirs_exist_ok=True)
     if verb == "segment":
         shutil.rmtree(tmp_path / "trees")
-    if command[-1] == "STORE":
+    if command[-1] == "STORE" or (verb == "segment" and "STORE" in command):
         shutil.rmtree(tmp_path / "STORE")
     (tmp_path / "masks").mkdir()
     Image.new("L", (90, 90), 1).save(tmp_path / "masks/photo.png")

@@ -255,6 +255,7 @@ class TestPhotographs:
             image_size=kept.image_size,
             source=kept.source,
             backbone=kept.backbone,
+            descriptors=kept.descriptors,
         )
         assert tree == first.parse(EXAMPLE)
         assert "backbone" not in vars(later)  # no network was loaded for it

@@ -853,6 +853,56 @@ def name(
 
 
 @app.command()
+def like(
+    collection: Annotated[Path, typer.Argument(help="Folder of the collection.", readable=False)],
+    photo: Annotated[
+        str,
+        typer.Argument(
+            help="A photograph of the collection, by its id or path, or any other photograph or "
+            "tree (.npz)."
+        ),
+    ],
+    node: Annotated[
+        int | None, typer.Option(help="Search for a node of the photograph's tree.")
+    ] = None,
+    point: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Y,X",
+            help="Search for the region at a pixel: its row and column, counted from 0.",
+        ),
+    ] = None,
+    count: Annotated[
+        int, typer.Option("-k", help="Regions that are shown for each one searched for.")
+    ] = 20,
+    trees: Annotated[
+        str | None,
+        typer.Option(
+            help="Store or folder of the collection's trees, if they were moved.",
+        ),
+    ] = None,
+    device: Device = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a machine-readable result to standard output.")
+    ] = False,
+) -> None:
+    """Find the regions of a collection that are most like an example.
+
+    Without --node and --point, all regions of the photograph are searched for. A photograph that is
+    not in the collection is parsed with the settings of the collection's first tree.
+
+    Exit code: 0 found, 2 nothing could be done.
+    """
+    with _clear_errors():
+        from regiontree.collection import likeness
+
+        likeness.run(
+            collection, photo, node=node, point=point, k=count, trees=trees, device=device,
+            as_json=as_json,
+        )  # fmt: skip
+
+
+@app.command()
 def run(
     config: Annotated[
         Path | None,

@@ -14,25 +14,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from regiontree.collection.assigned import AllRegions, Assigned, all_regions, assignments
 from regiontree.collection.classes import Classes, named_classes
 from regiontree.collection.discovery import load_model, settings_of
+from regiontree.collection.examples import (
+    Example,
+    check_alike,
+    example_nodes,
+    example_tree,
+    recorded_parser,
+    shares_of,
+)
 from regiontree.collection.exported import Exported
 from regiontree.collection.files import CollectionFiles
 from regiontree.collection.names import Names, read_names
-from regiontree.collection.regions import described_nodes
+from regiontree.collection.regions import Region, described_nodes
+from regiontree.collection.search import Vectors, vectors_of
 from regiontree.errors import CollectionError, check_number, nearest_name
 from regiontree.forest.forest import Forest
 from regiontree.forest.row import Row
+from regiontree.images import Photo
+from regiontree.parser import RegionParser
 from regiontree.system.lazy import lazy
 from regiontree.system.registry import load_address
 from regiontree.tree import RegionTree, cuts
 from regiontree.tree.nodata import no_data_nodes
 
-__all__ = ["Category", "Collection", "Region"]
+__all__ = ["Category", "Collection", "Example", "Region"]
 
 Int32 = NDArray[np.int32]
 
@@ -62,28 +72,6 @@ class Category:
     share: float
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A region of a photograph.
-
-    Attributes
-    ----------
-    photo : str
-        Id of the photograph.
-    node : int
-        Its node in the photograph's tree.
-    share : float
-        Share of the photograph's pixels, 0 to 1.
-    likeness : float
-        Cosine, -1 to 1: to the centre of its prototype, or to the example that was asked for.
-    """
-
-    photo: str
-    node: int
-    share: float
-    likeness: float
-
-
 class Collection:
     """The categories of a collection, and the category of every region.
 
@@ -108,6 +96,7 @@ class Collection:
         self.tree = RegionTree.load(self._files.categories)
         self._trees = about["source"] if trees is None else trees
         self._names: Names | None = None
+        self._parsers: dict[str, RegionParser] = {}
 
     @classmethod
     def load(cls, folder: str | Path, trees: str | Path | Forest | None = None) -> Collection:
@@ -134,7 +123,7 @@ class Collection:
         """Number of prototypes, K."""
         return len(self.prototypes.weight)
 
-    @property
+    @lazy
     def ids(self) -> Sequence[str]:
         """Ids of the photographs."""
         return list(self._places)
@@ -301,8 +290,11 @@ class Collection:
         *,
         point: tuple[int, int] | None = None,
         k: int = 20,
+        exact: bool | None = None,
     ) -> list[Region]:
         """The k regions most like one of a photograph, the most alike first.
+
+        Of regions that are equally alike, the one that joined the collection first is first.
 
         Parameters
         ----------
@@ -315,29 +307,96 @@ class Collection:
             the example.
         k
             How many, >= 1.
+        exact
+            Whether the example is compared with every region. None: if they are at most a million,
+            or the extra ``search`` is not installed. Otherwise an index proposes candidates, which
+            is faster and may miss some.
 
         Raises
         ------
         CollectionError
-            As :meth:`label_map`; or neither or both of `node` and `point` are given.
+            As :meth:`label_map`; or neither or both of `node` and `point` are given, or the region
+            has no data.
+        TreeError, SettingsError
+            The point is outside the photograph; there is no such node, or `k` is below 1.
+        MissingExtraError
+            `exact` is False, and the extra ``search`` is not installed.
         """
         key = self.id_of(photo)
         if (node is None) == (point is None):
             raise CollectionError("give a node or a point, and not both")
-        tree, _ = self._tree_of(key)
-        if point is not None:
-            shown = set(tree.cut_nodes(n_regions=self.settings.regions).tolist())
-            node = next(one for one in tree.at(*point) if one in shown)
-        assert node is not None
-        values, _ = described_nodes(tree, self.settings.descriptor)
-        example = self._projection(values[[node]])
-        regions = self._regions
-        cosine = (torch.from_numpy(self._rows) @ torch.from_numpy(example[0])).numpy()
-        same = (regions.photo == self._numbers[key]) & (regions.nodes == node)
-        cosine = np.where(same, -np.inf, cosine)
+        return self.search(key, node, point=point, k=k, exact=exact)[0].like
+
+    def search(
+        self,
+        photo: Photo | RegionTree,
+        node: int | None = None,
+        *,
+        point: tuple[int, int] | None = None,
+        k: int = 20,
+        exact: bool | None = None,
+        parser: RegionParser | None = None,
+        device: str = "auto",
+    ) -> list[Example]:
+        """The regions most like those of an example, which need not be in the collection.
+
+        A region of the collection is not among those that are like it.
+
+        Parameters
+        ----------
+        photo
+            Id or path of a photograph of the collection; a region tree or its ``.npz`` file; or any
+            photograph, as :meth:`regiontree.RegionParser.parse` takes it.
+        node, point
+            As for :meth:`like`. Neither: all regions of the photograph.
+        k, exact
+            As for :meth:`like`; k for each region.
+        parser
+            Makes the tree of a photograph that is not in the collection. None: one with the
+            settings that the collection's first tree records. It must have the same network.
+        device
+            Where the network of that parser runs.
+
+        Returns
+        -------
+        list of Example
+            One for each region that was searched for, in the order of their nodes.
+
+        Raises
+        ------
+        CollectionError
+            The tree was not made as those of the collection, for example by another network; there
+            is no such photograph; or as :meth:`like`.
+        RegionTreeError
+            As :meth:`like`, and as :meth:`regiontree.RegionParser.parse`.
+        """
         count = check_number("k", k, 1, float("inf"), whole=True)
-        best = np.argsort(-cosine, kind="stable")[: min(count, int((~same).sum()))]
-        return [self._region(i, float(cosine[i])) for i in best.tolist()]
+        key = self._known_id(photo) if isinstance(photo, str | Path) else None
+        if key is not None:
+            tree, _ = self._tree_of(key)
+        else:
+            tree = example_tree(photo, self._places, lambda: parser or self._parser_on(device))
+            check_alike(tree, self._files.read_about()["trees"], self.settings.descriptor)
+        nodes = example_nodes(tree, node, point, self.settings.regions)
+        values, _ = described_nodes(tree, self.settings.descriptor)
+        number = -1 if key is None else self._numbers[key]
+        regions, found = self._regions, []
+        counts = [count + (key is not None)] * len(nodes)
+        best = self._vectors.search(self._projection(values[nodes]), counts, exact=exact)
+        for one, share, (places, cosines) in zip(
+            nodes.tolist(), shares_of(tree, nodes), best, strict=True
+        ):
+            other = (regions.photo[places] != number) | (regions.nodes[places] != one)
+            pairs = zip(places[other][:count].tolist(), cosines[other].tolist(), strict=False)
+            like = [self._region(i, min(max(cosine, -1.0), 1.0)) for i, cosine in pairs]
+            found.append(Example(one, share, like))
+        return found
+
+    def _parser_on(self, device: str) -> RegionParser:
+        """The parser of photographs that are not in the collection. It is kept with its network."""
+        if device not in self._parsers:
+            self._parsers = {device: recorded_parser(self._tree_of(self.ids[0])[0], device)}
+        return self._parsers[device]
 
     # -- what is read from the files --------------------------------------------------------------
 
@@ -366,20 +425,24 @@ class Collection:
         return all_regions(self._files, self._numbers)
 
     @lazy
-    def _rows(self) -> NDArray[np.float32]:
-        """The unit row of each region."""
-        numbers, found = self._numbers, []
-        for part in self._files.read_parts("regions", {"values"}):
-            known = np.array([one["id"] in numbers for one in part.photographs])
-            found.append(
-                self._projection(part.arrays["values"][np.repeat(known, np.diff(part.start))])
-            )
-        return np.concatenate(found)
+    def _vectors(self) -> Vectors:
+        """The unit row of each region, in the order of `_regions`."""
+        return vectors_of(self._files, self._projection, self._numbers)
 
     def _region(self, i: int, likeness: float) -> Region:
         regions = self._regions
         photo = self.ids[int(regions.photo[i])]
         return Region(photo, int(regions.nodes[i]), float(regions.share[i]), likeness)
+
+    def _known_id(self, photo: str | Path) -> str | None:
+        """The id of a photograph by its id or path; None if the collection does not have it."""
+        key = str(photo)
+        if key in self._places:
+            return key
+        for known in (key, str(Path(key).resolve())):
+            if known in self._ids_by_name:
+                return self._ids_by_name[known]
+        return None
 
     def id_of(self, photo: str | Path) -> str:
         """The id of a photograph, given by its id or its path.
@@ -389,16 +452,13 @@ class Collection:
         CollectionError
             The collection does not have it.
         """
-        key = str(photo)
-        if key in self._places:
-            return key
-        for known in (key, str(Path(key).resolve())):
-            if known in self._ids_by_name:
-                return self._ids_by_name[known]
-        raise CollectionError(
-            f"{key!r} is not in the collection{nearest_name(key, self._places)}; add its tree with "
-            "regiontree discover --add"
-        )
+        key = self._known_id(photo)
+        if key is None:
+            raise CollectionError(
+                f"{str(photo)!r} is not in the collection{nearest_name(photo, self._places)}; add "
+                "its tree with regiontree discover --add"
+            )
+        return key
 
     def _tree_of(self, key: str) -> tuple[RegionTree, Int32]:
         """The tree of a photograph, and the prototype of each node."""

@@ -39,7 +39,15 @@ from regiontree.system.stages import values_of
 from regiontree.tree import RegionTree
 from regiontree.tree.nodata import no_data_nodes
 
-__all__ = ["Discovery", "discover", "facts_of", "learn", "load_model", "settings_of"]
+__all__ = [
+    "Discovery",
+    "discover",
+    "facts_of",
+    "learn",
+    "load_model",
+    "require_alike",
+    "settings_of",
+]
 
 _AT_ONCE = 256  # photographs of a part
 _MODEL = {"mean", "axes", "start", "centres", "weight", "count"}
@@ -176,7 +184,8 @@ def facts_of(tree: RegionTree, kind: str, blocks: list[int]) -> dict[str, Any]:
     settings = tree.meta.get("settings") or {}
     shown = {"name": backbone.get("name"), "sha256": backbone.get("sha256"), "blocks": blocks}
     if kind != "token":
-        shown["smooth"] = json.dumps(settings.get("smooth"), sort_keys=True)
+        for fact, names in _EMBEDDED.items():
+            shown[fact] = json.dumps({name: settings.get(name) for name in names})
     return shown
 
 
@@ -198,7 +207,7 @@ def _gather(
                 if about.get("trees") is None:
                     about["trees"] = {**facts, "first": row.id}
                     files.write_about(about)
-                _require_alike(about["trees"], facts, row.id)
+                require_alike(about["trees"], facts)
                 with np.errstate(over="ignore"):
                     values = regions.values.astype(np.float16)
                 arrays: dict[str, NDArray[Any]] = {
@@ -245,7 +254,14 @@ def _photograph(row: Row) -> dict[str, Any]:
     return {"id": row.id, "reference": row.reference, "sha256": row.sha256, "size": size}
 
 
-def _require_alike(known: Mapping[str, Any], facts: Mapping[str, Any], key: str) -> None:
+def require_alike(known: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Refuse a tree whose facts are not those of the collection's first tree.
+
+    Raises
+    ------
+    CollectionError
+        They differ.
+    """
     for name, value in facts.items():
         if known.get(name) != value:
             raise CollectionError(
@@ -258,8 +274,11 @@ _WORDS = {
     "name": "network",
     "sha256": "state of the network",
     "blocks": "length of descriptors",
+    "features": "kind of features",
     "smooth": "smoothing",
 }
+# Settings that decide what the numbers of an embedding mean.
+_EMBEDDED = {"features": ("facet", "layers"), "smooth": ("smoothing", "contrast")}
 
 
 # -- learn ----------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@
 ``categories.npz``    the tree of categories: a region tree over the prototypes
 ``photographs/N.npz`` the prototype of every node of some photographs
 ``collection.csv``    names, for people to edit (:mod:`regiontree.collection.names`)
+``vectors.*``         what search compares (:mod:`regiontree.collection.search`); made from the
+                      other files when it is needed, so it may be removed
 ===================== =====================================================================
 
 Each file is written whole or not at all, and none is pickled. A photograph stands in one file of
@@ -36,8 +38,9 @@ from regiontree.system.paths import reason, require_writable
 
 __all__ = ["FORMAT_VERSION", "CollectionFiles", "Part"]
 
-FORMAT, FORMAT_VERSION = "regiontree-collection", 1
-"""Name and version of the format."""
+FORMAT = "regiontree-collection"
+FORMAT_VERSION = 1
+"""Version of the format; another is refused."""
 _ABOUT, _MODEL, _CATEGORIES, _NAMES = (
     "collection.json", "model.npz", "categories.npz", "collection.csv"
 )  # fmt: skip
@@ -90,6 +93,11 @@ class CollectionFiles:
         return self.folder / _NAMES
 
     @property
+    def vectors(self) -> Path:
+        """The file of the unit rows of all regions."""
+        return self.folder / "vectors.npy"
+
+    @property
     def categories(self) -> Path:
         """The file of the tree of categories."""
         return self.folder / _CATEGORIES
@@ -131,7 +139,7 @@ class CollectionFiles:
         """
         require_writable(self.folder, CollectionError)
         whole = {"format": FORMAT, "format_version": FORMAT_VERSION, **about}
-        with self._writing(self.folder / _ABOUT) as file:
+        with self.writing(self.folder / _ABOUT) as file:
             file.write(json.dumps(whole, indent=1, sort_keys=True).encode() + b"\n")
 
     # -- the model --------------------------------------------------------------------------------
@@ -216,11 +224,18 @@ class CollectionFiles:
             raise CollectionError(f"{path}: cannot be read ({plain_reason(error)})") from error
 
     def _save(self, path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-        with self._writing(path) as file:
+        with self.writing(path) as file:
             np.savez(file, allow_pickle=False, **arrays)
 
     @contextmanager
-    def _writing(self, path: Path) -> Iterator[IO[bytes]]:
+    def writing(self, path: Path) -> Iterator[IO[bytes]]:
+        """A new file that gets its name only if the block ends without an error.
+
+        Raises
+        ------
+        CollectionError
+            The file cannot be written.
+        """
         try:
             with atomic_write(path) as file:
                 yield file

@@ -11,7 +11,29 @@ from regiontree.errors import CollectionError
 from regiontree.tree import RegionTree
 from regiontree.tree.nodata import no_data_nodes
 
-__all__ = ["Regions", "described_nodes", "regions_of"]
+__all__ = ["Region", "Regions", "described_nodes", "regions_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A region of a photograph.
+
+    Attributes
+    ----------
+    photo : str
+        Id of the photograph.
+    node : int
+        Its node in the photograph's tree.
+    share : float
+        Share of the photograph's pixels, 0 to 1.
+    likeness : float
+        Cosine, -1 to 1: to the centre of its prototype, or to the example that was asked for.
+    """
+
+    photo: str
+    node: int
+    share: float
+    likeness: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
