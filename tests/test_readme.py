@@ -43,7 +43,7 @@ def tree():
 def test_the_python_runs_as_written(page, tree, tmp_path, monkeypatch):
     """From the first block of a page to its last; a page may speak of a tree made before."""
     (tmp_path / "photos").mkdir()
-    for copy in ("photo.jpg", "photos/photo.jpg"):
+    for copy in ("photo.jpg", "photos/photo.jpg", "new.jpg"):
         shutil.copy(EXAMPLE, tmp_path / copy)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"tree": tree}
@@ -86,7 +86,7 @@ def small(tmp_path_factory):
     """A folder with a small photograph, in `photos/` as well, its tree in `trees/` and a store."""
     folder = tmp_path_factory.mktemp("small")
     (folder / "photos").mkdir()
-    for photo in ("photo.jpg", "photos/photo.jpg"):
+    for photo in ("photo.jpg", "photos/photo.jpg", "new.jpg"):
         Image.open(EXAMPLE).resize((90, 90)).save(folder / photo)
     made = [*REGIONTREE, "segment", "photos", "-o", "trees", "--size", "140"]
     subprocess.run(made, cwd=folder, check=True)

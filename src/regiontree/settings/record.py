@@ -288,6 +288,7 @@ def _check_method(
         return  # the name sets keys of two stages, and the other stage uses its key
     choice, chosen = CHOICES[stage], settings.methods[stage]
     readers = [method for method in choice.names() if name in choice.keys(method)]
+    readers.sort(key=lambda method: method != choice.default)  # the usual method is named first
     if all(choice.keys(method)[name].default != one.value for method in readers):
         selector = f"{stage}.{choice.selector}"
         raise UnusedSettingError(
