@@ -17,7 +17,7 @@ from regiontree.collection.names import Names
 from regiontree.tree import RegionTree
 from regiontree.tree.kernel import propagate
 
-__all__ = ["Classes", "cut_classes", "named_classes"]
+__all__ = ["Classes", "cut_classes", "named_classes", "place_in_cut"]
 
 Int32 = NDArray[np.int32]
 _UNNAMED = "category {}"
@@ -91,13 +91,13 @@ def cut_classes(tree: RegionTree, names: Names, n_categories: int) -> Classes:
             unnamed.append(name)
         labels.append(name)
     number = {name: i for i, name in enumerate([*known, *unnamed])}
-    place = _place_in_cut(tree, nodes, n_categories)
+    place = _places_in_cut(tree, nodes, n_categories)
     above = [_name_above(names, name) for name in known] + unnamed
     of_cut = np.array([number[label] for label in labels], np.int32)
     return Classes([*known, *unnamed], above, len(known), of_cut[place])
 
 
-def _place_in_cut(
+def _places_in_cut(
     tree: RegionTree, nodes: NDArray[np.integer[Any]], n_categories: int
 ) -> NDArray[np.int64]:
     """The category of the cut that holds each node, or the largest one below it."""
@@ -106,8 +106,22 @@ def _place_in_cut(
     place = propagate(tree.parents, index, index >= 0).astype(np.int64)
     cut = tree.cut(n_regions=n_categories)[0]
     for node in np.flatnonzero(place < 0).tolist():
-        place[node] = np.bincount(cut[tree.mask(node)[0]]).argmax()
+        place[node] = place_in_cut(tree, cut, node)
     return place
+
+
+def place_in_cut(tree: RegionTree, cut: NDArray[np.integer[Any]], node: int) -> int:
+    """The category of a cut that holds a node, or the largest one below it.
+
+    Parameters
+    ----------
+    tree
+        The tree of categories.
+    cut
+        (K,) category of each prototype.
+    node
+    """
+    return int(np.bincount(cut[tree.mask(node)[0]]).argmax())
 
 
 def _name_above(names: Names, name: str) -> str:

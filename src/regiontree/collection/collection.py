@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.collection.assigned import AllRegions, Assigned, all_regions, assignments
-from regiontree.collection.classes import Classes, named_classes
+from regiontree.collection.classes import Classes, named_classes, place_in_cut
 from regiontree.collection.discovery import load_model, settings_of
 from regiontree.collection.examples import (
     Example,
@@ -95,7 +96,6 @@ class Collection:
         self._projection, self.prototypes = load_model(self._files)
         self.tree = RegionTree.load(self._files.categories)
         self._trees = about["source"] if trees is None else trees
-        self._names: Names | None = None
         self._parsers: dict[str, RegionParser] = {}
 
     @classmethod
@@ -142,12 +142,10 @@ class Collection:
 
     # -- categories -------------------------------------------------------------------------------
 
-    @property
+    @lazy
     def names(self) -> Names:
         """The names, as ``collection.csv`` holds them when they are first asked for."""
-        if self._names is None:
-            self._names = read_names(self._files.names, self.tree.parents)
-        return self._names
+        return read_names(self._files.names, self.tree.parents)
 
     def division(self, n_categories: int) -> Int32:
         """The category of each prototype in the cut into at most n, (K,) int32 in [0, n).
@@ -205,8 +203,7 @@ class Collection:
         classes = named_classes(self.names)
         nodes = tree.cut_nodes(n_regions=self.settings.regions)
         of_node = self.classes_of(key, nodes, prototype[nodes], classes)
-        shown = cuts.node_of_leaf(tree.parents, nodes, tree.n_leaves)
-        return of_node[shown][tree.labels], classes.names
+        return _painted(tree, nodes, of_node), classes.names
 
     def classes_of(
         self, key: str, nodes: NDArray[np.integer[Any]], prototype: Int32, classes: Classes
@@ -222,11 +219,26 @@ class Collection:
         classes
             The classes. A region that a person moved has that of its new category.
         """
-        of_prototype = np.append(classes.of_category[self.tree.labels[0]], np.int32(-1))
-        found: Int32 = of_prototype[prototype]
+        of_prototype = classes.of_category[self.tree.labels[0]]
+        return self._chosen(key, nodes, prototype, of_prototype, classes.of_category.item)
+
+    def _chosen(
+        self,
+        key: str,
+        nodes: NDArray[np.integer[Any]],
+        prototype: Int32,
+        of_prototype: Int32,
+        of_category: Callable[[int], int],
+    ) -> Int32:
+        """A number for some nodes of a photograph, (n,) int32; -1 for no data.
+
+        It is that of the node's prototype, or, if a person moved the region, that of the category
+        it was moved to.
+        """
+        found: Int32 = np.append(of_prototype, np.int32(-1))[prototype]
         for i, node in enumerate(nodes.tolist()):
             if (moved := self.names.moved.get((key, node))) is not None:
-                found[i] = classes.of_category[moved]
+                found[i] = of_category(moved)
         return found
 
     def export(self, to: str, out: str | Path, **options: Any) -> Exported:
@@ -245,9 +257,7 @@ class Collection:
         """
         tree, prototype = self._tree_of(photo)
         nodes = tree.cut_nodes(n_regions=self.settings.regions)
-        shown = cuts.node_of_leaf(tree.parents, nodes, tree.n_leaves)
-        found: Int32 = prototype[nodes[shown]][tree.labels]
-        return found
+        return _painted(tree, nodes, prototype[nodes])
 
     def label_map(self, photo: str | Path, n_categories: int = 27) -> Int32:
         """The category of each pixel, (H, W) int32: 0 to n - 1, or -1 for no data.
@@ -269,19 +279,11 @@ class Collection:
         key = self.id_of(photo)
         tree, prototype = self._tree_of(key)
         nodes = tree.cut_nodes(n_regions=self.settings.regions)
-        of_prototype = np.append(self.division(n_categories), -1).astype(np.int32)
-        of_node = of_prototype[prototype[nodes]]
-        for i, node in enumerate(nodes.tolist()):
-            if (moved := self.names.moved.get((key, node))) is not None:
-                of_node[i] = self._category_of(moved, n_categories)
-        shown = cuts.node_of_leaf(tree.parents, nodes, tree.n_leaves)
-        found: Int32 = of_node[shown][tree.labels]
-        return found
-
-    def _category_of(self, node: int, n_categories: int) -> int:
-        """The number in a cut of the category that holds a node, or of the largest below it."""
-        own = self.tree.mask(node)[0]
-        return int(np.bincount(self.division(n_categories)[own]).argmax())
+        division = self.division(n_categories)
+        of_node = self._chosen(
+            key, nodes, prototype[nodes], division, partial(place_in_cut, self.tree, division)
+        )
+        return _painted(tree, nodes, of_node)
 
     def like(
         self,
@@ -415,10 +417,7 @@ class Collection:
 
     @lazy
     def _ids_by_name(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for part in self._files.read_parts("photographs", set()):
-            found |= {one["reference"]: one["id"] for one in part.photographs}
-        return found
+        return {reference: key for key, reference in self.references.items()}
 
     @lazy
     def _regions(self) -> AllRegions:
@@ -473,7 +472,7 @@ class Collection:
         """What the nodes of each photograph were assigned, in the order of :attr:`ids`."""
         return assignments(self._files)
 
-    @property
+    @lazy
     def references(self) -> dict[str, str]:
         """The path or URL of each photograph, by its id."""
         parts = self._files.read_parts("photographs", set())
@@ -502,6 +501,13 @@ class Collection:
                 f"{key!r}: its tree has changed since the collection was made; make it again"
             )
         return row, tree
+
+
+def _painted(tree: RegionTree, nodes: NDArray[np.integer[Any]], of_node: Int32) -> Int32:
+    """The number (n,) of each node of a cut, for every pixel of the photograph: (H, W)."""
+    shown = cuts.node_of_leaf(tree.parents, nodes, tree.n_leaves)
+    found: Int32 = of_node[shown][tree.labels]
+    return found
 
 
 def _checked(n_categories: int) -> int:

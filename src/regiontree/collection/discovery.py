@@ -128,11 +128,11 @@ def discover(
     known = files.ids("regions")
     if not add:
         result.waiting = sum(key not in known for key in forest)
-    _assign(forest, files, settings, known, result, advance)
-    model = load_model(files)[1]
+    model = load_model(files)
+    _assign(forest, files, settings, model, known, result, advance)
     result.photographs = len(files.ids("photographs"))
     result.regions = sum(int(part.start[-1]) for part in files.read_parts("regions", set()))
-    result.prototypes = len(model.weight)
+    result.prototypes = len(model[1].weight)
     return result
 
 
@@ -350,11 +350,11 @@ def _assign(
     forest: Forest,
     files: CollectionFiles,
     settings: CollectionSettings,
+    model: tuple[Projection, Prototypes],
     gathered: set[str],
     result: Discovery,
     advance: Advance,
 ) -> None:
-    projection, prototypes = load_model(files)
     done = files.ids("photographs")
     missing = gathered - done
     if not missing:
@@ -365,7 +365,7 @@ def _assign(
         if row.id not in missing or row.tree is None:
             continue
         try:
-            arrays = _assigned(row.tree, projection, prototypes, settings)
+            arrays = _assigned(row.tree, *model, settings)
             waiting.append((_photograph(row), arrays))
         except CollectionError as error:
             result.failed[row.id] = str(error)

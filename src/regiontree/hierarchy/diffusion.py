@@ -25,19 +25,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from regiontree.hierarchy.base import (
-    FloatArray,
-    Hierarchy,
-    Node,
-    PartGraph,
-    StopReason,
-    assemble,
-    assemble_merges,
-)
-from regiontree.hierarchy.ward import heights_of_costs, ward_merges
+from regiontree.hierarchy.base import FloatArray, Hierarchy, PartGraph
+from regiontree.hierarchy.ward import ward_tree
 from regiontree.spectral.dense import gram, leading_eigenpairs
 from regiontree.system.stages import check_settings, setting
-from regiontree.system.threads import one_thread
 
 __all__ = ["DiffusionWard", "diffusion_rows"]
 
@@ -76,12 +67,11 @@ class DiffusionWard:
 
     def build(self, graph: PartGraph, *, seed: int) -> Hierarchy:
         """Nothing is random: the seed has no effect."""
-        if len(graph.count) == 1:
-            return assemble(Node(np.zeros(1, np.int64), stop=StopReason.SINGLE_PART), graph)
-        with one_thread():
-            rows = diffusion_rows(graph, self.neighbours, self.vectors, self.steps)
-            pairs, costs = ward_merges(rows, graph.count, self.exponent)
-        return assemble_merges(pairs, heights_of_costs(costs, self.exponent), graph.count)
+        return ward_tree(
+            graph,
+            lambda: diffusion_rows(graph, self.neighbours, self.vectors, self.steps),
+            self.exponent,
+        )
 
 
 def diffusion_rows(graph: PartGraph, neighbours: int, vectors: int, steps: float) -> FloatArray:

@@ -32,6 +32,7 @@ and Lafon, ACHA 2006 (eigenvectors scaled as in diffusion maps).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -52,7 +53,7 @@ from regiontree.system.jit import jit
 from regiontree.system.stages import check_settings, setting
 from regiontree.system.threads import one_thread
 
-__all__ = ["SpectralWard", "heights_of_costs", "spectral_rows", "ward_merges"]
+__all__ = ["SpectralWard", "spectral_rows", "ward_merges", "ward_tree"]
 
 _ROUNDING = 1e-9  # share of the largest eigenvalue below which the others are zero
 # A merge costs nothing if its share of the last merge's cost is at most this, to the exponent.
@@ -91,29 +92,31 @@ class SpectralWard:
 
     def build(self, graph: PartGraph, *, seed: int) -> Hierarchy:
         """Nothing is random: the seed has no effect."""
-        if len(graph.count) == 1:
-            return assemble(Node(np.zeros(1, np.int64), stop=StopReason.SINGLE_PART), graph)
-        with one_thread():  # other threads, once woken, stay busy for longer than this takes
-            rows = spectral_rows(graph, self.vectors, self.power)
-            pairs, costs = ward_merges(rows, graph.count, self.exponent)
-        return assemble_merges(pairs, heights_of_costs(costs, self.exponent), graph.count)
+        return ward_tree(
+            graph, lambda: spectral_rows(graph, self.vectors, self.power), self.exponent
+        )
 
 
-def heights_of_costs(costs: FloatArray, exponent: float) -> FloatArray:
-    """Heights of merges, (k - 1,): the square root of a merge's share of the last merge's cost.
-
-    Where nothing tells two groups apart, the height is 0, and they are one region.
+def ward_tree(graph: PartGraph, rows_of: Callable[[], FloatArray], exponent: float) -> Hierarchy:
+    """The tree of Ward's linkage: step 2 above.
 
     Parameters
     ----------
-    costs
-        (k - 1,) of :func:`ward_merges`.
+    graph
+    rows_of
+        Gives coordinates (k, v) of the parts. It is not called for a single part.
     exponent
         Of the distances.
     """
+    if len(graph.count) == 1:
+        return assemble(Node(np.zeros(1, np.int64), stop=StopReason.SINGLE_PART), graph)
+    with one_thread():  # other threads, once woken, stay busy for longer than this takes
+        pairs, costs = ward_merges(rows_of(), graph.count, exponent)
     share = costs / costs[-1] if costs[-1] > 0 else np.zeros_like(costs)
-    height: FloatArray = np.where(share <= _NOTHING**exponent, 0.0, np.sqrt(share))
-    return height
+    # Where nothing tells two groups apart, they are one region. A root, so that fine divisions
+    # are told apart; its square is a share of the cost.
+    height = np.where(share <= _NOTHING**exponent, 0.0, np.sqrt(share))
+    return assemble_merges(pairs, height, graph.count)
 
 
 def spectral_rows(graph: PartGraph, vectors: int | None, power: float) -> FloatArray:
