@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from regiontree.collection.csvtable import ENCODING, read_table
 from regiontree.errors import CollectionError
 from regiontree.system.files import atomic_write, locked
 from regiontree.system.paths import reason
@@ -37,8 +38,6 @@ from regiontree.tree.kernel import node_on_cycle
 __all__ = ["Names", "read_names"]
 
 _COLUMNS = ("category", "name", "parent")
-_MOST_BYTES = 256 << 20
-_ENCODING = "utf-8-sig"  # with a mark at the start, without which Excel takes it for another
 
 Key = tuple[str, int]
 """Id of a photograph and a node of its tree."""
@@ -108,7 +107,7 @@ class Names:
         table = csv.DictWriter(text, _COLUMNS)
         table.writeheader()
         table.writerows(self.rows(shown))
-        data = text.getvalue().encode(_ENCODING)
+        data = text.getvalue().encode(ENCODING)
         other = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,45 +141,27 @@ def read_names(path: Path, parents: NDArray[np.integer]) -> Names:
         The file is no such table. The message names the line.
     """
     above = np.array(parents, np.int64)
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES)
-    except FileNotFoundError:
+    if not path.exists():
         return Names(above)
-    except OSError as error:
-        raise CollectionError(f"{path}: cannot be read ({reason(error)})") from error
     own: dict[int, str] = {}
     moved: dict[Key, int] = {}
-    line = 1
-    try:
-        table = csv.DictReader(io.StringIO(data.decode(_ENCODING), newline=""), strict=True)
-        if missing := set(_COLUMNS) - set(table.fieldnames or ()):
-            raise CollectionError(f"{path}: has no column {sorted(missing)[0]!r}")
-        for row in table:
-            line = table.line_num
-            what, name, parent = ((row[column] or "").strip() for column in _COLUMNS)
-            key, _, node = what.rpartition("#")
-            if key:
-                number = _number(parent, len(above), "parent")
-                moved[key, _number(node, None, "node")] = number
-                continue
-            category = _number(what, len(above), "category")
-            if name:
-                own[category] = name
-            if parent and category != len(above) - 1:
-                above[category] = _number(parent, len(above), "parent")
-    except UnicodeDecodeError as error:
-        raise CollectionError(f"{path}: is not UTF-8; save it as 'CSV UTF-8'") from error
-    except (csv.Error, ValueError) as error:
-        raise CollectionError(f"{path}, line {line}: {error}") from error
-    if (wrong := _on_cycle(above)) is not None:
+
+    def take(what: str, name: str, parent: str) -> None:
+        key, _, node = what.rpartition("#")
+        if key:
+            number = _number(parent, len(above), "parent")
+            moved[key, _number(node, None, "node")] = number
+            return
+        category = _number(what, len(above), "category")
+        if name:
+            own[category] = name
+        if parent and category != len(above) - 1:
+            above[category] = _number(parent, len(above), "parent")
+
+    data = read_table(path, _COLUMNS, take)
+    if (wrong := node_on_cycle(above)) is not None:
         raise CollectionError(f"{path}: category {wrong} lies above itself; change its parent")
     return Names(above, own, moved, _digest(data))
-
-
-def _on_cycle(parents: NDArray[np.int64]) -> int | None:
-    """A category from which the root cannot be reached."""
-    return node_on_cycle(parents)
 
 
 def _number(text: str, below: int | None, what: str) -> int:

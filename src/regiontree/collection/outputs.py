@@ -7,23 +7,19 @@ instead: a CSV file with the columns ``photo`` (an id or a path) and ``split``.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
-from regiontree.errors import CollectionError, RegionTreeError
+from regiontree.collection.csvtable import read_table
 from regiontree.forest.storedtrees import key_of_id
 from regiontree.images import image_suffixes
-from regiontree.system.paths import reason
 
 __all__ = ["SPLITS", "file_stems", "folder_splits", "read_splits", "split_stems"]
 
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
 """Names of folders that are splits, in small letters."""
-_MOST_BYTES = 256 << 20
 
 
 def folder_splits(references: Mapping[str, str]) -> dict[str, str]:
@@ -71,27 +67,14 @@ def read_splits(path: Path, id_of: Callable[[str], str]) -> dict[str, str]:
     CollectionError
         The file is no such table. The message names the line.
     """
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MOST_BYTES).decode("utf-8-sig")
-    except OSError as error:
-        raise CollectionError(f"{path}: cannot be read ({reason(error)})") from error
-    except UnicodeDecodeError as error:
-        raise CollectionError(f"{path}: is not UTF-8; save it as 'CSV UTF-8'") from error
-    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     found: dict[str, str] = {}
-    try:
-        if missing := {"photo", "split"} - set(table.fieldnames or ()):
-            raise CollectionError(f"{path}: has no column {sorted(missing)[0]!r}")
-        for row in table:
-            photo, split = ((row[name] or "").strip() for name in ("photo", "split"))
-            if not split or split in (".", "..") or key_of_id(split) != split or "/" in split:
-                raise ValueError(f"split must be a name such as train, got {split[:50]!r}")
-            found[id_of(photo)] = split
-    except (csv.Error, ValueError, RegionTreeError) as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise CollectionError(f"{path}, line {table.line_num}: {error}") from error
+
+    def take(photo: str, split: str) -> None:
+        if not split or split in (".", "..") or key_of_id(split) != split or "/" in split:
+            raise ValueError(f"split must be a name such as train, got {split[:50]!r}")
+        found[id_of(photo)] = split
+
+    read_table(path, ("photo", "split"), take)
     return found
 
 
