@@ -12,10 +12,11 @@ from regiontree.collection.collection import Collection
 from regiontree.collection.exported import Exported
 from regiontree.collection.exporting import FORMATS, export_collection
 from regiontree.errors import ExportError
+from regiontree.export import with_assignments
 from regiontree.forest.sources import require_images
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
-from regiontree.system.stages import keys_of, value_of_text
+from regiontree.system.stages import keys_of
 from regiontree.system.terminal import say
 
 __all__ = ["run"]
@@ -70,7 +71,8 @@ def run(
             f"{folder}: nothing else is written into a collection; name an output with -o"
         )
     options = {name: value for name, value in flags.items() if value is not None}
-    options |= _assigned(to, assignments, options)
+    keys = keys_of(FORMATS[to].options) if to in FORMATS else {}
+    options = with_assignments(options, assignments, keys)
     require_images(images)
     collection = Collection.load(folder)
     done: Exported | None = None
@@ -101,18 +103,3 @@ def run(
         about = {"photographs": done.photographs, "failed": done.failed, "classes": done.classes}
         print(json.dumps({"format": to, "out": str(out), **about}, indent=1))
     return 1 if failed else 0
-
-
-def _assigned(to: str, assignments: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options in texts ``name=value``. What they say may not contradict a flag."""
-    keys = keys_of(FORMATS[to].options) if to in FORMATS else {}
-    found: dict[str, Any] = {}
-    for text in assignments:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals or not name:
-            raise ExportError(f"--option must be name=value, got {text!r}")
-        read = value_of_text(keys[name], value) if name in keys else value
-        if {**given, **found}.get(name, read) != read:
-            raise ExportError(f"--option {text!r} contradicts {given.get(name, found.get(name))!r}")
-        found[name] = read
-    return found

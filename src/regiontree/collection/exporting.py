@@ -27,12 +27,13 @@ from regiontree.collection.exportoptions import (
     TrainingOptions,
 )
 from regiontree.collection.photograph import ClassedPhotograph, classed_photograph
-from regiontree.errors import ExportError, MissingExtraError, SettingsError, nearest_name
+from regiontree.errors import ExportError, MissingExtraError, nearest_name
+from regiontree.export import built_options
 from regiontree.forest.finding import Places
 from regiontree.system.faults import attempt, fault_text
 from regiontree.system.paths import reason, require_writable
 from regiontree.system.registry import load_address
-from regiontree.system.stages import build_record, keys_of, values_of
+from regiontree.system.stages import keys_of
 
 if TYPE_CHECKING:
     from regiontree.collection.collection import Collection
@@ -248,11 +249,7 @@ def checked_options(form: CollectionFormat, given: Mapping[str, Any]) -> dict[st
                 f"{form.name} of a collection has no option {name!r}{nearest_name(name, keys)} It "
                 f"has {', '.join(keys)}"
             )
-    try:
-        record = build_record(form.options, form.name, given)
-    except SettingsError as error:
-        raise ExportError(str(error)) from error
-    return {name: value for name, value in values_of(record).items() if value is not None}
+    return built_options(form.options, form.name, given)
 
 
 def _format(name: str) -> CollectionFormat:

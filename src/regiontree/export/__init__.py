@@ -8,7 +8,7 @@ the document of a tree, and the other writes the documents of all trees to one f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -22,12 +22,20 @@ from regiontree.export.options import (
     StackOptions,
 )
 from regiontree.system.registry import Registry, load_address
-from regiontree.system.stages import Key, build_record, keys_of, values_of
+from regiontree.system.stages import Key, build_record, keys_of, value_of_text, values_of
 
 if TYPE_CHECKING:
     from regiontree.tree import RegionTree
 
-__all__ = ["FORMATS", "Format", "checked_options", "export_tree", "find_format"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "built_options",
+    "checked_options",
+    "export_tree",
+    "find_format",
+    "with_assignments",
+]
 
 Function = Callable[..., Any]
 
@@ -167,11 +175,68 @@ def checked_options(form: Format, given: Mapping[str, Any]) -> dict[str, Any]:
             raise ExportError(_unknown(form, key))
     if form.options is None:
         return {}
+    return built_options(form.options, form.name, given)
+
+
+def built_options(kind: type, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a record of options with given values, without those that are None.
+
+    Parameters
+    ----------
+    kind
+        The class of the record.
+    name
+        Of the format, for messages.
+    given
+        Values of its fields.
+
+    Raises
+    ------
+    ExportError
+        A value is wrong.
+    """
     try:
-        record = build_record(form.options, form.name, given)
+        record = build_record(kind, name, given)
     except SettingsError as error:
         raise ExportError(str(error)) from error
     return {key: value for key, value in values_of(record).items() if value is not None}
+
+
+def with_assignments(
+    given: Mapping[str, Any],
+    assignments: Sequence[str],
+    keys: Mapping[str, Key],
+    literal: Container[str] = (),
+) -> dict[str, Any]:
+    """Options from flags, and those in texts ``name=value``, which may not contradict them.
+
+    Parameters
+    ----------
+    given
+        The options that flags gave.
+    assignments
+        The texts.
+    keys
+        The options of the format. An unknown one is taken as it is; to be refused later.
+    literal
+        Options whose value ``none`` is a word, and not the default.
+
+    Raises
+    ------
+    ExportError
+        A text has another form, or says another value than a flag or text before it.
+    """
+    options = dict(given)
+    for text in assignments:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name:
+            raise ExportError(f"--option must be name=value, got {text!r}")
+        read = value_of_text(keys[name], value) if name in keys else value
+        if read is None and name in literal:
+            read = "none"
+        if options.setdefault(name, read) != read:
+            raise ExportError(f"--option {text!r} contradicts {options[name]!r}; give one of them")
+    return options
 
 
 def _unknown(form: Format, key: str) -> str:

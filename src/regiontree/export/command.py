@@ -30,7 +30,7 @@ from typing import Any, Literal
 import numpy as np
 
 from regiontree.errors import ExportError, MissingExtraError
-from regiontree.export import FORMATS, Format, checked_options, find_format
+from regiontree.export import FORMATS, Format, checked_options, find_format, with_assignments
 from regiontree.export.coco import chosen_nodes
 from regiontree.export.options import CutOptions, StackOptions
 from regiontree.export.placement import Placement
@@ -41,7 +41,6 @@ from regiontree.system.faults import attempt, fault_text
 from regiontree.system.paths import reason, require_writable
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
-from regiontree.system.stages import value_of_text
 from regiontree.system.temporary import remove_leftovers
 from regiontree.system.terminal import one_line, say
 from regiontree.tree import RegionTree
@@ -249,17 +248,8 @@ def _options(
 ) -> dict[str, Any]:
     """The options of the format, from flags and ``--option``. An unused option is an error."""
     given = {key: value for key, value in flags.items() if value is not None}
-    for text in assignments:
-        name, equals, value = text.partition("=")
-        name = name.strip()
-        if not equals or not name:
-            raise ExportError(f"--option must be name=value, got {text!r}")
-        key = form.keys.get(name)
-        read = value.strip() if key is None else value_of_text(key, value.strip())
-        if read is None and name in ("transform", "crs"):
-            read = "none"  # which is not the default: that comes from the photograph
-        if given.setdefault(name, read) != read:
-            raise ExportError(f"--option {text!r} contradicts {given[name]!r}; give one of them")
+    # The default of these comes from the photograph, so "none" is another value.
+    given = with_assignments(given, assignments, form.keys, literal=("transform", "crs"))
     if images and not form.finds_photo:
         users = ", ".join(name for name in FORMATS if find_format(name).finds_photo)
         raise ExportError(
