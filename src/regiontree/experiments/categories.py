@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from regiontree._version import __version__
 from regiontree.datasets.dataset import Dataset, Sample
-from regiontree.errors import DataError, SettingsError, check_numbers
+from regiontree.errors import DataError, RegionTreeError, SettingsError, check_numbers
+from regiontree.experiments.matches import (
+    absent_text,
+    match_samples,
+    nothing_scored,
+    require_samples,
+)
 from regiontree.experiments.summary import Summary, Table
 from regiontree.metrics import CategoryMetric, CategoryScores, Contingency, prototype_table
 from regiontree.metrics.matching import AREA_NAMES
@@ -187,9 +193,7 @@ def evaluate_categories(
     SettingsError
         A depth or a number of names is out of range.
     """
-    if not dataset.samples:
-        said = dataset.problems or ("it has no images",)
-        raise DataError(f"{dataset.name} cannot be scored:\n" + "\n".join(f"  {s}" for s in said))
+    require_samples(dataset)
     if dataset.labels is None:
         raise DataError(
             f"{dataset.name}: its masks only tell regions apart; categories are compared with "
@@ -216,7 +220,7 @@ def evaluate_categories(
         error = None
         if (match := matches[sample.id]) is None:
             absent.append(sample.id)
-        elif isinstance(match, DataError):
+        elif isinstance(match, RegionTreeError):
             error = fault_text(match, sample.id)
         else:
             table = attempt(partial(_table, collection, match, dataset, sample))
@@ -227,11 +231,9 @@ def evaluate_categories(
             failed.append(error)
         on_image(error)
     if absent:
-        some = ", ".join(absent[:3])
-        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
-        failed.append(f"{len(absent)} images are not in the collection: {some}{more}")
+        failed.append(absent_text(absent, "are not in the collection"))
     if not counted:
-        raise DataError("nothing could be scored:\n" + "\n".join(f"  {s}" for s in failed[:20]))
+        raise nothing_scored(failed)
     return CategoryReport(
         dataset.name,
         dataset.split,
@@ -266,58 +268,57 @@ def _add(metrics: Mapping[int, CategoryMetric], table: Contingency) -> None:
 
 def photographs_of(
     ids: Sequence[str], samples: Sequence[Sample]
-) -> tuple[dict[str, str | DataError | None], int]:
+) -> tuple[dict[str, str | RegionTreeError | None], int]:
     """The photograph of each sample, by the sample's id, and how many have no sample.
 
-    The photograph of ``city/scan`` is ``city/scan`` or ``city/scan.jpg``. Where there is none, it
-    is one whose id ends so, as in ``photos/city/scan``. Where there is none either, the last part
-    of the ids decides, if it names one photograph for one sample. A photograph that one of these
-    rules gave to a sample is not used by the next. None: the sample has no photograph. An error:
-    there are several.
+    The rules are those of :func:`regiontree.experiments.matches.match_samples`, with ids as keys
+    and as places. None: the sample has no photograph. An error: there are several.
     """
-    named: dict[str, list[str]] = {}
+    named: dict[str, list[_Photograph]] = {}
     for one in ids:
-        named.setdefault(one.rpartition("/")[2], []).append(one)
-    matches: dict[str, str | DataError | None] = {}
-    taken: set[str] = set()
-    # The longest ids come first, so that x does not get the photograph of a/x.
-    pending = sorted(samples, key=lambda sample: -sample.id.count("/"))
-    for fits in (_is_exact, _is_end, _is_name):
-        users: dict[str, list[str]] = {}
-        used = set(taken)
-        for sample in pending:
-            forms = (sample.id, sample.id + sample.image.suffix)
-            last = dict.fromkeys(form.rpartition("/")[2] for form in forms)
-            same = [one for name in last for one in named.get(name, ()) if fits(one, forms)]
-            free = [one for one in same if one not in (taken if fits is _is_end else used)]
-            if len(free) > 1:
-                said = f"{sample.id}: several photographs of that name: {', '.join(free[:3])}"
-                matches[sample.id] = DataError(f"{said}; keep one of them in the collection")
-            elif free:
-                matches[sample.id] = free[0]
-                taken.add(free[0])
-                users.setdefault(free[0], []).append(sample.id)
-        for one, users_of in users.items():
-            if len(users_of) > 1:
-                said = f"{one}: its name fits several images: {', '.join(users_of[:3])}"
-                error = DataError(f"{said}; name the photographs like the images")
-                matches |= dict.fromkeys(users_of, error)
-        pending = [sample for sample in pending if sample.id not in matches]
-    matches |= dict.fromkeys((sample.id for sample in pending), None)
-    found = {match for match in matches.values() if isinstance(match, str)}
-    return matches, len(set(ids) - found)
+        named.setdefault(one.rpartition("/")[2], []).append(_Photograph(one))
+    found = match_samples(samples, named, _names_of, _only, _shared)
+    matches: dict[str, str | RegionTreeError | None] = {}
+    for sample in samples:
+        match = found.get(sample.id)
+        matches[sample.id] = match.key if isinstance(match, _Photograph) else match
+    used = {match for match in matches.values() if isinstance(match, str)}
+    return matches, len(set(ids) - used)
 
 
-def _is_exact(id: str, forms: Sequence[str]) -> bool:
-    return id in forms
+@dataclass(frozen=True, slots=True)
+class _Photograph:
+    """A photograph of a collection, by its id."""
+
+    key: str
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    @property
+    def owner(self) -> str:
+        return self.key
 
 
-def _is_end(id: str, forms: Sequence[str]) -> bool:
-    return any(id.endswith(f"/{form}") for form in forms)
+def _names_of(sample: Sample) -> tuple[str, ...]:
+    last = sample.id.rpartition("/")[2]
+    return tuple(dict.fromkeys((last, last + sample.image.suffix)))
 
 
-def _is_name(id: str, forms: Sequence[str]) -> bool:
-    return True
+def _only(sample: Sample, free: list[_Photograph]) -> _Photograph | DataError | None:
+    if len(free) > 1:
+        said = ", ".join(one.key for one in free[:3])
+        return DataError(
+            f"{sample.id}: several photographs of that name: {said}; keep one of them in the "
+            "collection"
+        )
+    return free[0] if free else None
+
+
+def _shared(one: _Photograph, ids: list[str]) -> DataError:
+    said = f"{one.key}: its name fits several images: {', '.join(ids[:3])}"
+    return DataError(f"{said}; name the photographs like the images")
 
 
 def parse_names(text: str) -> tuple[int, ...]:

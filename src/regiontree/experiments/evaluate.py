@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from regiontree.datasets.dataset import Dataset, Sample
-from regiontree.errors import DataError, TreeFileError
+from regiontree.errors import DataError, RegionTreeError, TreeFileError
+from regiontree.experiments.matches import (
+    absent_text,
+    match_samples,
+    nothing_scored,
+    require_samples,
+)
 from regiontree.experiments.report import Report
 from regiontree.experiments.scoring import Scoring
 from regiontree.forest.listing import split_stores
@@ -59,6 +65,11 @@ class _Tree:
         return self.key.rpartition("/")[2]
 
     @property
+    def owner(self) -> SavedTree:
+        """The file or row, which lies in one place however it was found."""
+        return self.saved
+
+    @property
     def may_be_tree(self) -> bool:
         """Whether it is a row, an archive, or a label map with its JSON file."""
         return self.saved.path is None or may_be_tree(self.saved.path)
@@ -74,7 +85,7 @@ class _Tree:
         return self.saved.load() if path is None else read_any_tree(path)
 
 
-Match = _Tree | TreeFileError | None
+Match = _Tree | RegionTreeError | None
 
 
 def _find_trees(
@@ -130,32 +141,12 @@ def _matches(found: Sequence[_Tree], samples: Sequence[Sample]) -> dict[str, Mat
             named.setdefault(tree.name, []).append(tree)
         else:
             pictures.setdefault(tree.name, tree)
+    found_of = match_samples(samples, named, _names_of_sample, _only, _shared)
     matches: dict[str, Match] = {}
-    taken: set[SavedTree] = set()
-    # The longest ids come first, so that x does not fit the file of a/x.
-    pending = sorted(samples, key=lambda sample: -sample.id.count("/"))
-    for fits in (_is_exact, _is_end, _is_name):
-        users: dict[SavedTree, list[str]] = {}
-        # By the end of a path, the longer id has the file; by equal names, nobody does.
-        used = taken if fits is _is_end else set(taken)
-        for sample in pending:
-            ids = (sample.id, sample.id + sample.image.suffix)
-            last = dict.fromkeys(one.rpartition("/")[2] for one in ids)
-            names = dict.fromkeys((*last, sample.image.stem, sample.image.name))
-            same = [tree for name in names for tree in named.get(name, ()) if fits(tree, ids)]
-            match = _only(sample, [tree for tree in same if tree.saved not in used])
-            if match is not None:
-                matches[sample.id] = match
-            if isinstance(match, _Tree):
-                taken.add(match.saved)
-                users.setdefault(match.saved, []).append(sample.id)
-        for saved, ids_of in users.items():
-            if len(ids_of) > 1:
-                said = f"{saved}: its name fits several images: {', '.join(ids_of[:3])}"
-                error = TreeFileError(f"{said}; lay out the trees like the images")
-                matches |= dict.fromkeys(ids_of, error)
-        pending = [sample for sample in pending if sample.id not in matches]
-    for sample in pending:
+    for sample in samples:
+        if sample.id in found_of:
+            matches[sample.id] = found_of[sample.id]
+            continue
         beside = pictures.get(sample.id.rpartition("/")[2])
         matches[sample.id] = None
         if beside is not None:
@@ -166,16 +157,9 @@ def _matches(found: Sequence[_Tree], samples: Sequence[Sample]) -> dict[str, Mat
     return matches
 
 
-def _is_exact(tree: _Tree, ids: Sequence[str]) -> bool:
-    return tree.key in ids
-
-
-def _is_end(tree: _Tree, ids: Sequence[str]) -> bool:
-    return any(place.endswith(f"/{one}") for place in tree.places for one in ids)
-
-
-def _is_name(tree: _Tree, ids: Sequence[str]) -> bool:
-    return True
+def _shared(tree: _Tree, ids: list[str]) -> TreeFileError:
+    said = f"{tree.saved}: its name fits several images: {', '.join(ids[:3])}"
+    return TreeFileError(f"{said}; lay out the trees like the images")
 
 
 def _only(sample: Sample, trees: Sequence[_Tree]) -> Match:
@@ -189,13 +173,10 @@ def _only(sample: Sample, trees: Sequence[_Tree]) -> Match:
     return left[0] if left else None
 
 
-def _names_of(samples: Sequence[Sample]) -> set[str]:
+def _names_of_sample(sample: Sample) -> dict[str, None]:
     """The names that the tree of a sample can have: see :func:`_matches`."""
-    names = set()
-    for sample in samples:
-        last = sample.id.rpartition("/")[2]
-        names |= {last, last + sample.image.suffix, sample.image.stem, sample.image.name}
-    return names
+    last = sample.id.rpartition("/")[2]
+    return dict.fromkeys((last, last + sample.image.suffix, sample.image.stem, sample.image.name))
 
 
 def evaluate(
@@ -216,10 +197,9 @@ def evaluate(
     DataError
         No image could be scored.
     """
-    if not dataset.samples:
-        said = dataset.problems or ("it has no images",)
-        raise DataError(f"{dataset.name} cannot be scored:\n" + "\n".join(f"  {s}" for s in said))
-    found, problems = _find_trees(trees, _names_of(dataset.samples))
+    require_samples(dataset)
+    names = {name for sample in dataset.samples for name in _names_of_sample(sample)}
+    found, problems = _find_trees(trees, names)
     matches = _matches(found, dataset.samples)
     records: list[Mapping[str, Any]] = []
     failed = list(problems)
@@ -238,11 +218,9 @@ def evaluate(
             models.add(scored[1])
         on_image(error)
     if absent:
-        some = ", ".join(absent[:3])
-        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
-        failed.append(f"{len(absent)} images have no tree: {some}{more}")
+        failed.append(absent_text(absent, "have no tree"))
     if not records:
-        raise DataError("nothing could be scored:\n" + "\n".join(f"  {s}" for s in failed[:20]))
+        raise nothing_scored(failed)
     return Report(
         dataset.name,
         dataset.split,
@@ -259,7 +237,7 @@ def _scored(
 ) -> tuple[Mapping[str, Any], str] | None:
     """The record of a sample and the model of its tree; None if the sample has no tree."""
     match = matches[sample.id]
-    if isinstance(match, TreeFileError):
+    if isinstance(match, RegionTreeError):
         raise match
     if match is None:
         return None
