@@ -205,7 +205,9 @@ def test_a_store_beside_photographs_and_trees(store, rows, tmp_path, monkeypatch
     file = rows[0].tree.save(tmp_path / "trees" / "one.npz")
     given: dict[str, Any] = {}
     monkeypatch.setattr(
-        command, "serve", lambda outlines, listener, **o: given.update(o, outlines=outlines)
+        command,
+        "serve",
+        lambda make, *_, **o: given.update(o, outlines=make.args[0], **make.keywords),
     )
     assert command.view([store, file]) == 0
     assert [outline.name for outline in given["outlines"]][:2] == ["1.png", "1.png"]

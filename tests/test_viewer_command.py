@@ -62,16 +62,17 @@ class Served:
 
     outlines: list[Outline]
     options: dict[str, Any]
+    shown: str
     trees: list[RegionTree]
     port: int
 
-    def __call__(self, outlines: list[Outline], listener: socket.socket, **options: Any) -> None:
-        self.outlines, self.options = outlines, options
+    def __call__(self, make: Any, shown: str, listener: socket.socket, **options: Any) -> None:
+        self.outlines, self.options, self.shown = make.args[0], {**make.keywords, **options}, shown
         self.port = listener.getsockname()[1]
-        sources = [open_source(o.path, images=options["images"]) for o in outlines]
+        sources = [open_source(o.path, images=self.options["images"]) for o in self.outlines]
         self.trees = [source.tree for source in sources]
         assert [(source.photo, source.notice) for source in sources] == [
-            (outline.photo, outline.notice) for outline in outlines
+            (outline.photo, outline.notice) for outline in self.outlines
         ]
 
     @property
@@ -105,6 +106,7 @@ def test_photographs_are_parsed_and_nothing_is_left_behind(
     before = files(photos)
     assert command.view([photos], parser_options=options, longest=99) == 0
     assert (served.names, parsed) == (["a.png", "b.png", "c.png"], ["a.png", "b.png", "c.png"])
+    assert served.shown == "3 images"
     assert all(outline.notice is None for outline in served.outlines)
     parser = RegionParser(**options)
     assert served.trees[1] == parser.parse(photos / "b.png")

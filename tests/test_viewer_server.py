@@ -19,6 +19,7 @@ import time
 import webbrowser
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from regiontree import RegionTree
 from regiontree.display.pictures import cut_picture
 from regiontree.errors import MissingExtraError, SettingsError, ViewError
 from regiontree.forest.sources import open_outline, open_source
-from regiontree.viewer import application, server
+from regiontree.viewer import application, protection, server
 from regiontree.viewer import page as viewer_page
 from regiontree.viewer.answers import Recent
 from regiontree.viewer.page import Links, page_html
@@ -383,7 +384,7 @@ def test_the_token_is_compared_in_constant_time(site, monkeypatch):
         compared.append((given, right))
         return False
 
-    monkeypatch.setattr(application.secrets, "compare_digest", compare)
+    monkeypatch.setattr(protection.secrets, "compare_digest", compare)
     assert site.get("").status == 403
     assert compared == [(TOKEN.encode(), TOKEN.encode())]
 
@@ -676,7 +677,9 @@ def test_interrupted_before_it_is_up_it_has_shown_nothing(trees, slow, died, mon
 
     monkeypatch.setattr(uvicorn.Server, "startup", startup)
     with server.listen("127.0.0.1", 0) as listener, pytest.raises(KeyboardInterrupt):
-        server.serve([open_outline(trees[0])], listener, host="localhost", title="")
+        server.serve(
+            partial(application.make_app, [open_outline(trees[0])]), "a", listener, host="localhost"
+        )
     assert capsys.readouterr().out == ""
 
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from regiontree.collection.names import Names
 from regiontree.tree import RegionTree
-from regiontree.tree.kernel import propagate
+from regiontree.tree.kernel import children
 
-__all__ = ["Classes", "cut_classes", "named_classes", "place_in_cut"]
+__all__ = ["Classes", "cut_classes", "heirs", "named_classes"]
 
 Int32 = NDArray[np.int32]
 _UNNAMED = "category {}"
@@ -91,37 +91,32 @@ def cut_classes(tree: RegionTree, names: Names, n_categories: int) -> Classes:
             unnamed.append(name)
         labels.append(name)
     number = {name: i for i, name in enumerate([*known, *unnamed])}
-    place = _places_in_cut(tree, nodes, n_categories)
+    place = tree.cut(n_regions=n_categories)[0][heirs(tree)]
     above = [_name_above(names, name) for name in known] + unnamed
     of_cut = np.array([number[label] for label in labels], np.int32)
     return Classes([*known, *unnamed], above, len(known), of_cut[place])
 
 
-def _places_in_cut(
-    tree: RegionTree, nodes: NDArray[np.integer[Any]], n_categories: int
-) -> NDArray[np.int64]:
-    """The category of the cut that holds each node, or the largest one below it."""
-    index = np.full(tree.n_nodes, -1, np.int64)
-    index[nodes] = np.arange(len(nodes))
-    place = propagate(tree.parents, index, index >= 0).astype(np.int64)
-    cut = tree.cut(n_regions=n_categories)[0]
-    for node in np.flatnonzero(place < 0).tolist():
-        place[node] = place_in_cut(tree, cut, node)
-    return place
+def heirs(tree: RegionTree) -> Int32:
+    """The prototype that stands for each category in cuts that divide it, (N,) int32.
 
+    It lies in the category's largest child, in the largest child of that, and so on. Size is the
+    number of prototypes; of equal children the first counts. So what a person moved to a category
+    stays in one branch of it, however finely the collection is cut.
 
-def place_in_cut(tree: RegionTree, cut: NDArray[np.integer[Any]], node: int) -> int:
-    """The category of a cut that holds a node, or the largest one below it.
-
-    Parameters
-    ----------
-    tree
-        The tree of categories.
-    cut
-        (K,) category of each prototype.
-    node
+    Examples
+    --------
+    >>> tree = RegionTree(labels=[[0, 1, 2]], parents=[3, 3, 4, 4, 4], height=[0, 0, 0, .5, 1])
+    >>> heirs(tree).tolist()
+    [0, 1, 2, 0, 0]
     """
-    return int(np.bincount(cut[tree.mask(node)[0]]).argmax())
+    first, below = children(tree.parents, tree.area)
+    leaves, prototypes = np.unique(tree.labels[0], return_index=True)
+    found = np.zeros(tree.n_nodes, np.int32)
+    found[leaves] = prototypes  # of a leaf with several, the first
+    for node in range(tree.n_leaves, tree.n_nodes):  # children have lower numbers
+        found[node] = found[below[first[node]]]
+    return found
 
 
 def _name_above(names: Names, name: str) -> str:

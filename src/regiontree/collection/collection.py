@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.collection.assigned import AllRegions, Assigned, all_regions, assignments
-from regiontree.collection.classes import Classes, named_classes, place_in_cut
+from regiontree.collection.classes import Classes, heirs, named_classes
 from regiontree.collection.discovery import load_model, settings_of
+from regiontree.collection.edits import Edit, edit_names
 from regiontree.collection.examples import (
     Example,
     check_alike,
@@ -31,8 +33,11 @@ from regiontree.collection.examples import (
 from regiontree.collection.exported import Exported
 from regiontree.collection.files import CollectionFiles
 from regiontree.collection.names import Names, read_names
+from regiontree.collection.plane import kept_places
 from regiontree.collection.regions import Region, described_nodes
 from regiontree.collection.search import Vectors, vectors_of
+from regiontree.collection.shown import Shown, shown_nodes
+from regiontree.collection.suggestiontable import SUGGESTIONS, Suggestion, read_suggestions
 from regiontree.errors import CollectionError, check_number, nearest_name
 from regiontree.forest.forest import Forest
 from regiontree.forest.row import Row
@@ -147,6 +152,43 @@ class Collection:
         """The names, as ``collection.csv`` holds them when they are first asked for."""
         return read_names(self._files.names, self.tree.parents)
 
+    def read_names_again(self) -> None:
+        """Read ``collection.csv``, which may have changed.
+
+        Raises
+        ------
+        CollectionError
+            It is damaged. The names stay as they were.
+        """
+        vars(self)["names"] = read_names(self._files.names, self.tree.parents)
+
+    def edit(self, edits: Sequence[Edit]) -> list[str]:
+        """Change names, in ``collection.csv`` and here.
+
+        Returns
+        -------
+        list of str
+            What the user should know: see :func:`regiontree.collection.edits.edit_names`.
+
+        Raises
+        ------
+        CollectionError
+            As there.
+        """
+        vars(self)["names"], told = edit_names(self._files.names, self.tree.parents, edits)
+        return told
+
+    @property
+    def can_be_named(self) -> bool:
+        """Whether names can be saved."""
+        return os.access(self.folder, os.W_OK)
+
+    @property
+    def suggestions(self) -> list[Suggestion]:
+        """Names that a network suggested; see :mod:`regiontree.collection.suggestiontable`."""
+        path = self.folder / SUGGESTIONS
+        return read_suggestions(path, self.tree.n_nodes) if path.is_file() else []
+
     def division(self, n_categories: int) -> Int32:
         """The category of each prototype in the cut into at most n, (K,) int32 in [0, n).
 
@@ -154,6 +196,14 @@ class Collection:
         """
         cut: Int32 = self.tree.cut(n_regions=_checked(n_categories))[0]
         return cut
+
+    @lazy
+    def heirs(self) -> Int32:
+        """The prototype that stands for each category in cuts that divide it, (N,) int32.
+
+        A region that a person moved to a category belongs to it there.
+        """
+        return heirs(self.tree)
 
     def categories(self, n_categories: int) -> list[Category]:
         """The categories of the cut into at most n, in the order of their numbers."""
@@ -181,6 +231,15 @@ class Collection:
         order = inside[np.argsort(-regions.likeness[inside], kind="stable")]
         return [self._region(i, float(regions.likeness[i])) for i in order.tolist()]
 
+    def shown_regions(self) -> Shown:
+        """The regions of all photographs at any granularity, with those that people moved."""
+        moved = [(self.numbers.get(key), node, to) for (key, node), to in self.names.moved.items()]
+        known = [(number, node, to) for number, node, to in moved if number is not None]
+        if not known:
+            return self._shown
+        photo, node, to = np.array(known, np.int32).T
+        return self._shown.moved(photo, node, self.tree.labels[0][self.heirs[to]])
+
     # -- photographs ------------------------------------------------------------------------------
 
     def named_map(self, photo: str | Path) -> tuple[Int32, list[str]]:
@@ -199,7 +258,7 @@ class Collection:
             As :meth:`label_map`.
         """
         key = self.id_of(photo)
-        tree, prototype = self._tree_of(key)
+        _, tree, prototype = self.opened(key)
         classes = named_classes(self.names)
         nodes = tree.cut_nodes(n_regions=self.settings.regions)
         of_node = self.classes_of(key, nodes, prototype[nodes], classes)
@@ -220,7 +279,7 @@ class Collection:
             The classes. A region that a person moved has that of its new category.
         """
         of_prototype = classes.of_category[self.tree.labels[0]]
-        return self._chosen(key, nodes, prototype, of_prototype, classes.of_category.item)
+        return self._chosen(key, nodes, prototype, of_prototype, classes.of_category)
 
     def _chosen(
         self,
@@ -228,7 +287,7 @@ class Collection:
         nodes: NDArray[np.integer[Any]],
         prototype: Int32,
         of_prototype: Int32,
-        of_category: Callable[[int], int],
+        of_category: Int32,
     ) -> Int32:
         """A number for some nodes of a photograph, (n,) int32; -1 for no data.
 
@@ -238,7 +297,7 @@ class Collection:
         found: Int32 = np.append(of_prototype, np.int32(-1))[prototype]
         for i, node in enumerate(nodes.tolist()):
             if (moved := self.names.moved.get((key, node))) is not None:
-                found[i] = of_category(moved)
+                found[i] = of_category[moved]
         return found
 
     def export(self, to: str, out: str | Path, **options: Any) -> Exported:
@@ -255,7 +314,7 @@ class Collection:
 
         Regions are those of the cut that the collection was made of.
         """
-        tree, prototype = self._tree_of(photo)
+        _, tree, prototype = self.opened(photo)
         nodes = tree.cut_nodes(n_regions=self.settings.regions)
         return _painted(tree, nodes, prototype[nodes])
 
@@ -277,12 +336,10 @@ class Collection:
             The trees are no longer where they were.
         """
         key = self.id_of(photo)
-        tree, prototype = self._tree_of(key)
+        _, tree, prototype = self.opened(key)
         nodes = tree.cut_nodes(n_regions=self.settings.regions)
         division = self.division(n_categories)
-        of_node = self._chosen(
-            key, nodes, prototype[nodes], division, partial(place_in_cut, self.tree, division)
-        )
+        of_node = self._chosen(key, nodes, prototype[nodes], division, division[self.heirs])
         return _painted(tree, nodes, of_node)
 
     def like(
@@ -375,13 +432,13 @@ class Collection:
         count = check_number("k", k, 1, float("inf"), whole=True)
         key = self._known_id(photo) if isinstance(photo, str | Path) else None
         if key is not None:
-            tree, _ = self._tree_of(key)
+            tree = self.opened(key)[1]
         else:
             tree = example_tree(photo, self._places, lambda: parser or self._parser_on(device))
             check_alike(tree, self._files.read_about()["trees"], self.settings.descriptor)
         nodes = example_nodes(tree, node, point, self.settings.regions)
         values, _ = described_nodes(tree, self.settings.descriptor)
-        number = -1 if key is None else self._numbers[key]
+        number = -1 if key is None else self.numbers[key]
         regions, found = self._regions, []
         counts = [count + (key is not None)] * len(nodes)
         best = self._vectors.search(self._projection(values[nodes]), counts, exact=exact)
@@ -397,7 +454,7 @@ class Collection:
     def _parser_on(self, device: str) -> RegionParser:
         """The parser of photographs that are not in the collection. It is kept with its network."""
         if device not in self._parsers:
-            self._parsers = {device: recorded_parser(self._tree_of(self.ids[0])[0], device)}
+            self._parsers = {device: recorded_parser(self.opened(self.ids[0])[1], device)}
         return self._parsers[device]
 
     # -- what is read from the files --------------------------------------------------------------
@@ -412,8 +469,35 @@ class Collection:
         return found
 
     @lazy
-    def _numbers(self) -> dict[str, int]:
+    def numbers(self) -> dict[str, int]:
+        """The place of each photograph in :attr:`ids`."""
         return {key: i for i, key in enumerate(self._places)}
+
+    @lazy
+    def stamps(self) -> list[str]:
+        """What tells a photograph and its tree from others, in the order of :attr:`ids`."""
+        found = []
+        for part in self._files.read_parts("photographs", set()):
+            for one, count in zip(part.photographs, np.diff(part.start).tolist(), strict=True):
+                found.append(f"{one.get('sha256')} {one.get('size')} {count}")
+        return found
+
+    @lazy
+    def key(self) -> str:
+        """Digest of the tree of categories, which tells collections apart."""
+        return hashlib.sha256(self._files.categories.read_bytes()).hexdigest()[:16]
+
+    @lazy
+    def places(self) -> NDArray[np.float32]:
+        """Places of the prototypes on a map, (K, 2) from 0 to 1: see :func:`plane_of`.
+
+        They are computed once, and then lie in the collection's folder.
+        """
+        return kept_places(self._files.folder / "map.npy", self.prototypes.centres)
+
+    @lazy
+    def _shown(self) -> Shown:
+        return shown_nodes(self._files, self.tree)
 
     @lazy
     def _ids_by_name(self) -> dict[str, str]:
@@ -421,12 +505,12 @@ class Collection:
 
     @lazy
     def _regions(self) -> AllRegions:
-        return all_regions(self._files, self._numbers)
+        return all_regions(self._files, self.numbers)
 
     @lazy
     def _vectors(self) -> Vectors:
         """The unit row of each region, in the order of `_regions`."""
-        return vectors_of(self._files, self._projection, self._numbers)
+        return vectors_of(self._files, self._projection, self.numbers)
 
     def _region(self, i: int, likeness: float) -> Region:
         regions = self._regions
@@ -459,14 +543,21 @@ class Collection:
             )
         return key
 
-    def _tree_of(self, key: str) -> tuple[RegionTree, Int32]:
-        """The tree of a photograph, and the prototype of each node."""
+    def opened(self, photo: str | Path) -> tuple[Row, RegionTree, Int32]:
+        """What the trees hold of a photograph, its tree, and the prototype of each node.
+
+        Raises
+        ------
+        CollectionError, StoreError
+            As :meth:`label_map`.
+        """
+        key = str(photo)
         if key not in self._places:
-            key = self.id_of(key)
+            key = self.id_of(photo)
         path, i = self._places[key]
         part = self._files.read_part(path, {"prototype"})
         prototype = part.arrays["prototype"][part.start[i] : part.start[i + 1]]
-        return self.row_of(key, prototype)[1], prototype
+        return *self.row_of(key, prototype), prototype
 
     def assignments(self) -> Iterator[Assigned]:
         """What the nodes of each photograph were assigned, in the order of :attr:`ids`."""

@@ -37,6 +37,8 @@ from regiontree.forest.forest import Forest
 from regiontree.forest.row import Row
 from regiontree.system.stages import values_of
 from regiontree.tree import RegionTree
+from regiontree.tree.cuts import shown_range
+from regiontree.tree.kernel import division_order
 from regiontree.tree.nodata import no_data_nodes
 
 __all__ = [
@@ -379,8 +381,18 @@ def _assign(
 def _assigned(
     tree: RegionTree, projection: Projection, prototypes: Prototypes, settings: CollectionSettings
 ) -> dict[str, NDArray[Any]]:
-    """The prototype of every node of a tree, -1 where there is no data, and its likeness."""
+    """What the collection knows of every node of a tree; its prototype is -1 without data."""
     rows = projection(described_nodes(tree, settings.descriptor)[0])
     nearest, likeness = nearest_prototypes(rows, prototypes.centres)
-    nearest[no_data_nodes(tree.stop)] = -1
-    return {"prototype": nearest, "likeness": likeness.astype(np.float16)}
+    absent = no_data_nodes(tree.stop)
+    nearest[absent] = -1
+    share = tree.area / max(int(tree.area[: tree.n_leaves][~absent[: tree.n_leaves]].sum()), 1)
+    first, last = shown_range(tree.parents, division_order(tree.parents, tree.height))
+    most = np.iinfo(np.uint16).max
+    return {
+        "prototype": nearest,
+        "likeness": likeness.astype(np.float16),
+        "share": np.minimum(share, 1).astype(np.float32),
+        "first": np.minimum(first, most).astype(np.uint16),
+        "last": np.minimum(last, most).astype(np.uint16),
+    }

@@ -5,7 +5,8 @@
 ``regions/N.npz``     regions of some photographs, with their descriptors
 ``model.npz``         projection and prototypes
 ``categories.npz``    the tree of categories: a region tree over the prototypes
-``photographs/N.npz`` the prototype of every node of some photographs
+``photographs/N.npz`` for every node of some photographs: its prototype, its share of the
+                      pixels, and the numbers of regions whose cuts show it
 ``collection.csv``    names, for people to edit (:mod:`regiontree.collection.names`)
 ``vectors.*``         what search compares (:mod:`regiontree.collection.search`); made from the
                       other files when it is needed, so it may be removed
@@ -39,7 +40,7 @@ from regiontree.system.paths import reason, require_writable
 __all__ = ["FORMAT_VERSION", "CollectionFiles", "Part"]
 
 FORMAT = "regiontree-collection"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the format; another is refused."""
 _ABOUT, _MODEL, _CATEGORIES, _NAMES = (
     "collection.json", "model.npz", "categories.npz", "collection.csv"

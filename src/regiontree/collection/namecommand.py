@@ -11,13 +11,8 @@ from pathlib import Path
 from regiontree.backbones.base import pick_device
 from regiontree.backbones.textimage import TextImageModel
 from regiontree.collection.collection import Collection
-from regiontree.collection.suggestions import (
-    SUGGESTIONS,
-    Suggested,
-    read_labels,
-    suggest,
-    write_suggestions,
-)
+from regiontree.collection.suggestions import Suggested, read_labels, suggest
+from regiontree.collection.suggestiontable import SUGGESTIONS, write_suggestions
 from regiontree.forest.sources import require_images
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible

@@ -13,6 +13,9 @@ covers all that lies below, and a name below overrides it. Other columns are ign
 - To split a category, name the categories below it.
 - To move a single region, add a line with ``ID#NODE`` and the category it belongs to as parent.
 
+:mod:`regiontree.collection.edits` changes single cells of the table, as the page of a collection
+does.
+
 A file that somebody else changed in the meantime is never lost: :meth:`Names.save` keeps it beside
 the new one.
 """
@@ -35,9 +38,9 @@ from regiontree.system.files import atomic_write, locked
 from regiontree.system.paths import reason
 from regiontree.tree.kernel import node_on_cycle
 
-__all__ = ["Names", "read_names"]
+__all__ = ["COLUMNS", "Names", "read_names"]
 
-_COLUMNS = ("category", "name", "parent")
+COLUMNS = ("category", "name", "parent")
 
 Key = tuple[str, int]
 """Id of a photograph and a node of its tree."""
@@ -87,13 +90,21 @@ class Names:
             own[category] = name.strip()
         return replace(self, own=own)
 
+    def with_region(self, photo: str, node: int, category: int | None) -> Names:
+        """The same with a region in another category; None: in the one that it is most like."""
+        moved = dict(self.moved)
+        moved.pop((photo, node), None)
+        if category is not None:
+            moved[photo, node] = category
+        return replace(self, moved=moved)
+
     def rows(self, shown: Iterable[int]) -> list[dict[str, str]]:
         """The lines of the table: the categories to show, and all that people changed."""
         numbers = sorted({*shown, *self.own}, reverse=True)
         lines = [(str(one), self.own.get(one, ""), str(self.parents[one])) for one in numbers]
         moved = sorted(self.moved.items())
         lines += [(f"{key}#{node}", "", str(category)) for (key, node), category in moved]
-        return [dict(zip(_COLUMNS, line, strict=True)) for line in lines]
+        return [dict(zip(COLUMNS, line, strict=True)) for line in lines]
 
     def save(self, path: Path, shown: Iterable[int]) -> Path | None:
         """Write the table. Returns where another's version lies, if it was changed since the read.
@@ -104,7 +115,7 @@ class Names:
             It cannot be written.
         """
         text = io.StringIO(newline="")
-        table = csv.DictWriter(text, _COLUMNS)
+        table = csv.DictWriter(text, COLUMNS)
         table.writeheader()
         table.writerows(self.rows(shown))
         data = text.getvalue().encode(ENCODING)
@@ -158,7 +169,7 @@ def read_names(path: Path, parents: NDArray[np.integer]) -> Names:
         if parent and category != len(above) - 1:
             above[category] = _number(parent, len(above), "parent")
 
-    data = read_table(path, _COLUMNS, take)
+    data = read_table(path, COLUMNS, take)
     if (wrong := node_on_cycle(above)) is not None:
         raise CollectionError(f"{path}: category {wrong} lies above itself; change its parent")
     return Names(above, own, moved, _digest(data))

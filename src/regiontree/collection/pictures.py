@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from regiontree.collection.photograph import ClassedPhotograph
@@ -21,7 +23,7 @@ from regiontree.images.given import Encoded
 from regiontree.references.reference import Reference
 from regiontree.tree import RegionTree
 
-__all__ = ["Picture", "picture_of", "upright_picture"]
+__all__ = ["Picture", "photograph_pixels", "picture_of", "upright_picture"]
 
 # What programs that train networks read.
 _COMMON = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -88,7 +90,7 @@ def picture_of(photo: ClassedPhotograph, address: str, images: Places) -> Pictur
     if is_whole and suffix.lower() in _COMMON and _is_plain(found, (columns, rows)):
         return Picture(suffix, found.data if isinstance(found, Encoded) else found)
     encoded = io.BytesIO()
-    _upright(found, photo.tree).save(encoded, format="PNG")
+    _upright(found, photo.tree, photo.tree.shape).save(encoded, format="PNG")
     return Picture(".png", encoded.getvalue())
 
 
@@ -100,12 +102,25 @@ def upright_picture(row: Row, tree: RegionTree, address: str, images: Places) ->
     CollectionError, ImageError
         As :func:`picture_of`.
     """
-    return _upright(_found(row, tree, address, images), tree)
+    return _upright(_found(row, tree, address, images), tree, tree.shape)
 
 
-def _upright(found: Path | Encoded, tree: RegionTree) -> Image.Image:
-    rgb = load_again(found, tree.meta, shape=tree.shape, cover=tree.shape).rgb
-    picture, (rows, columns) = Image.fromarray(rgb), tree.shape
+def photograph_pixels(
+    row: Row, tree: RegionTree, address: str, images: Places, size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """The photograph of a row, as its tree saw it, at a size (h, w): (h, w, 3) uint8.
+
+    Raises
+    ------
+    CollectionError, ImageError
+        As :func:`picture_of`.
+    """
+    return np.asarray(_upright(_found(row, tree, address, images), tree, size))
+
+
+def _upright(found: Path | Encoded, tree: RegionTree, size: tuple[int, int]) -> Image.Image:
+    rgb = load_again(found, tree.meta, shape=tree.shape, cover=size).rgb
+    picture, (rows, columns) = Image.fromarray(rgb), size
     if picture.size != (columns, rows):
         picture = picture.resize((columns, rows), Image.Resampling.LANCZOS)
     return picture

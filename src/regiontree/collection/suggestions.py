@@ -11,8 +11,6 @@ into ``collection.csv`` what is right.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,41 +24,19 @@ from torch.nn.functional import normalize
 
 from regiontree.backbones.textimage import TextImageModel
 from regiontree.collection.pictures import upright_picture
+from regiontree.collection.suggestiontable import Suggestion
 from regiontree.errors import CollectionError, check_number
 from regiontree.forest.finding import Places
 from regiontree.system.faults import attempt, fault_text
-from regiontree.system.files import atomic_write
 from regiontree.system.paths import reason
 
 if TYPE_CHECKING:
     from regiontree.collection.collection import Collection, Region
 
-__all__ = ["SUGGESTIONS", "Suggested", "Suggestion", "read_labels", "suggest", "write_suggestions"]
+__all__ = ["Suggested", "read_labels", "suggest"]
 
-SUGGESTIONS = "collection-suggestions.csv"
-"""Name of the table in the collection's folder."""
-_COLUMNS = ("category", "suggestion", "confidence")
 _MARGIN = 0.1  # of the longer side of a region's box, on each side
 _MOST_BYTES = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """A suggested name.
-
-    Attributes
-    ----------
-    category : int
-        Node of the category in the tree of categories.
-    label : str
-        The label.
-    confidence : float
-        0 to 1, among the labels that were given.
-    """
-
-    category: int
-    label: str
-    confidence: float
 
 
 @dataclass(slots=True)
@@ -206,22 +182,3 @@ def read_labels(path: str | Path) -> list[str]:
     if not found:
         raise CollectionError(f"{path}: holds no labels; write one on each line")
     return found
-
-
-def write_suggestions(suggestions: Sequence[Suggestion], path: Path) -> None:
-    """Write the table of suggestions: category, suggestion, confidence.
-
-    Raises
-    ------
-    CollectionError
-        It cannot be written.
-    """
-    text = io.StringIO(newline="")
-    table = csv.writer(text)
-    table.writerow(_COLUMNS)
-    table.writerows((one.category, one.label, f"{one.confidence:.4f}") for one in suggestions)
-    try:
-        with atomic_write(path) as file:
-            file.write(text.getvalue().encode("utf-8-sig"))
-    except OSError as error:
-        raise CollectionError(f"{path}: cannot be written ({reason(error)})") from error

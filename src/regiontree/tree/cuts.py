@@ -23,6 +23,7 @@ __all__ = [
     "nodes_without_small_children",
     "regions_after",
     "shown_nodes",
+    "shown_range",
 ]
 
 Parents = NDArray[np.integer[Any]]
@@ -102,6 +103,31 @@ def shown_nodes(parents: Parents, divided: Bools) -> Int64:
     shown = ~divided
     shown[:-1] &= divided[parents[:-1]]
     return np.flatnonzero(shown)
+
+
+def shown_range(parents: Parents, order: Int64) -> tuple[Int64, Int64]:
+    """The numbers of regions whose cut shows each node: from the first to the last, (N,) int64.
+
+    A cut into n regions is the finest into at most n. A node whose first number is above its last
+    is in no such cut. Leaves have the largest int64 as their last number.
+
+    Parameters
+    ----------
+    parents
+    order
+        Inner nodes in the order of divisions.
+
+    Examples
+    --------
+    >>> first, last = shown_range(np.array([4, 4, 4, 5, 5, 5]), np.array([5, 4]))
+    >>> first.tolist(), last[4:].tolist()
+    ([4, 4, 4, 2, 2, 1], [3, 1])
+    """
+    last = np.full(len(parents), np.iinfo(np.int64).max)
+    last[order] = regions_after(parents, order) - 1
+    first = np.ones(len(parents), np.int64)
+    first[:-1] = last[parents[:-1]] + 1
+    return first, last
 
 
 def node_of_leaf(parents: Parents, nodes: NDArray[np.integer[Any]], n_leaves: int) -> Int64:

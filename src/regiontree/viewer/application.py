@@ -2,24 +2,13 @@
 
 The images have numbers. No part of an address ever becomes a path of a file.
 
-Four rules decide who gets an answer:
-
-- Only GET and HEAD are answered.
-- Every path begins with a token, drawn at random when the server starts and compared in constant
-  time. Other users of the machine and pages of other sites cannot know it. Relative links keep it,
-  and ``Referrer-Policy`` stops browsers from telling it to other sites.
-- On the loopback interface, a request must name the server by a local name. So a site whose own
-  name points to this machine (DNS rebinding) gets nothing. Starlette's TrustedHostMiddleware checks
-  the name.
-- No other origin may read answers: there are no CORS headers.
+Who gets an answer is in :mod:`regiontree.viewer.protection`.
 """
 
 from __future__ import annotations
 
 import io
 import re
-import secrets
-import traceback
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -39,33 +28,22 @@ from regiontree.viewer.index import (
     index_html,
     parts_of,
     plain_text,
-    problem_html,
     thumbnail,
 )
 from regiontree.viewer.page import Links, page_html
+from regiontree.viewer.protection import protected
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
-__all__ = ["LOCAL_NAMES", "make_app"]
-
-LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
-"""Host names of this machine, as a browser writes them."""
+__all__ = ["make_app"]
 
 Names = Callable[[], Iterable[str]]
 _MAX_OPEN = 512 << 20  # bytes of trees that stay open
 _MAX_INDEXES = 64 << 20  # characters of pages of thumbnails
 _COMPRESSION = 1  # of PNG files, 0 to 9: speed counts more than size
-_HEADERS = {
-    "Cache-Control": "private, no-cache",
-    "Content-Security-Policy": "frame-ancestors 'none'",  # each page has the rest of its policy
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 def make_app(
@@ -109,10 +87,7 @@ def make_app(
     names
         Gives the names of all images in their order, for the search. None: those of the outlines.
     """
-    from starlette.applications import Starlette
-    from starlette.exceptions import HTTPException
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.routing import Mount, Route
+    from starlette.routing import Route
 
     endpoints = _Endpoints(outlines, title, longest, images, names)
     routes = [
@@ -123,18 +98,7 @@ def make_app(
         Route("/{image}/cut/{regions}.png", endpoints.cut),
         Route("/{image}/tree.npz", endpoints.tree),
     ]
-    app: ASGIApp = Starlette(
-        routes=[Mount(f"/{token}", routes=routes)],
-        exception_handlers={
-            AnswerError: _tell_refusal,
-            HTTPException: _tell_refusal,
-            Exception: _tell_bug,
-        },
-    )
-    app = _Guard(app, token)
-    if hosts is not None:
-        app = TrustedHostMiddleware(app, allowed_hosts=list(hosts), www_redirect=False)
-    return _ProtectiveHeaders(app)
+    return protected(routes, token, hosts)
 
 
 class _Endpoints:
@@ -293,70 +257,3 @@ def _png(grey: NDArray[Any]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(grey).save(file, "PNG", compress_level=_COMPRESSION)
     return file.getvalue()
-
-
-# -- who may ask ----------------------------------------------------------------------------------
-
-
-class _Guard:
-    """An application that answers only GET and HEAD, and only below its token."""
-
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self.app, self.token = app, token.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self._refusal(scope) or self.app)(scope, receive, send)
-
-    def _refusal(self, scope: Scope) -> Response | None:
-        if scope["method"] not in ("GET", "HEAD"):
-            answer = _problem(405, "This server only shows things: it answers GET and HEAD.")
-            answer.headers["Allow"] = "GET, HEAD"
-            return answer
-        given = scope["path"].split("/")[1] if "/" in scope["path"] else ""
-        if not secrets.compare_digest(given.encode("utf-8", "surrogatepass"), self.token):
-            return _problem(403, "This address lacks the token of the one shown in the terminal.")
-        return None
-
-
-class _ProtectiveHeaders:
-    """An application whose every answer has the headers that protect it."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from starlette.datastructures import MutableHeaders
-
-        async def send_with_headers(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)
-
-
-# -- instead of an answer -------------------------------------------------------------------------
-
-
-def _problem(status: int, sentence: str, home: str | None = None) -> Response:
-    """A page with the sentence, and a link to the page of thumbnails if `home` is its URL."""
-    from starlette.responses import HTMLResponse
-
-    # No browser may keep this page: the problem may be solved in a minute.
-    return HTMLResponse(problem_html(sentence, home), status, {"Cache-Control": "no-store"})
-
-
-async def _tell_refusal(request: Request, error: Exception) -> Response:
-    """The page of an AnswerError, or of Starlette's error for an unknown address."""
-    home = "../" * (request.url.path.count("/") - 2) or "./"
-    if isinstance(error, AnswerError):
-        return _problem(error.status, error.sentence, home)
-    return _problem(404, "There is nothing at this address.", home)
-
-
-async def _tell_bug(request: Request, error: Exception) -> Response:
-    """A page that says only that there is a bug. The terminal shows the traceback."""
-    traceback.print_exception(error)
-    return _problem(500, "The server has made a mistake; the terminal says more.")

@@ -11,10 +11,13 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from regiontree.collection.files import CollectionFiles
 from regiontree.errors import ViewError, check_number
+from regiontree.forest.finding import Places, require_images
 from regiontree.forest.listing import Joined
 from regiontree.forest.sources import Outline, open_source
 from regiontree.system.files import atomic_write
@@ -23,6 +26,8 @@ from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
 from regiontree.system.temporary import remove_leftovers
 from regiontree.system.terminal import say
+from regiontree.tree.text import counted
+from regiontree.viewer.application import make_app
 from regiontree.viewer.gallery import FOLDERS, Gallery, stems
 from regiontree.viewer.inputs import Inputs
 from regiontree.viewer.page import page_html
@@ -52,6 +57,7 @@ def view(
     ----------
     paths
         Photographs, trees (``.npz``), folders of either or both, glob patterns, stores of trees.
+        Or the folder of one collection.
     images
         Photographs of the trees, or folders to look for them in.
     html
@@ -79,6 +85,16 @@ def view(
         There is nothing to show, or it cannot be shown.
     """
     longest = check_number("longest", longest, 1, 65_535, whole=True)
+    collections = [path for path in paths if CollectionFiles(path).exists]
+    if collections:
+        if len(paths) > 1 or html is not None:
+            raise ViewError(
+                f"{collections[0]}: is a collection, which is shown alone and by a server only"
+            )
+        return _view_collection(
+            collections[0], images, host=host, port=port, open_browser=open_browser,
+            longest=longest,
+        )  # fmt: skip
     if html is None:
         check_installed()
     elif os.path.isdir(html) or (os.path.lexists(html) and not overwrite):
@@ -122,10 +138,42 @@ def view(
                     "trees."
                 )
             assert listener is not None
-            serve(
-                outlines, listener, host=host, title=_title(paths), open_browser=open_browser,
-                longest=longest, images=inputs.places, names=inputs.names,
+            make = partial(
+                make_app, outlines, title=_title(paths), longest=longest, images=inputs.places,
+                names=inputs.names,
             )  # fmt: skip
+            shown = outlines[0].name if len(outlines) == 1 else f"{len(outlines):,} images"
+            serve(make, shown, listener, host=host, open_browser=open_browser)
+        except KeyboardInterrupt:
+            say("interrupted")
+            return 130
+    return 0
+
+
+def _view_collection(
+    folder: str | Path,
+    images: Sequence[str | Path],
+    *,
+    host: str,
+    port: int,
+    open_browser: bool,
+    longest: int,
+) -> int:
+    """Show a collection in the browser until the server is stopped; the exit code."""
+    from regiontree.collection.collection import Collection  # heavy: it imports torch
+    from regiontree.viewer.categories import make_collection_app
+
+    check_installed()
+    require_images(images)
+    with listen(host, port) as listener:
+        collection = Collection.load(folder)
+        shown = counted(len(collection), "photograph")
+        title = os.path.basename(os.path.abspath(folder))
+        make = partial(
+            make_collection_app, collection, title=title, longest=longest, images=Places.of(images)
+        )
+        try:
+            serve(make, f"a collection of {shown}", listener, host=host, open_browser=open_browser)
         except KeyboardInterrupt:
             say("interrupted")
             return 130

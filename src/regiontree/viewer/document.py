@@ -1,7 +1,7 @@
 """HTML documents from the files of the folder ``web/``: template, styles and script in one text.
 
-A document asks no network for anything but pictures. Its content security policy allows only its
-own style and script, each by its digest.
+A document asks no network for anything but pictures, unless it says so. Its content security policy
+allows only its own style and script, each by its digest.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ def document(
     script: str | None,
     images: str,
     parts: Mapping[str, str],
+    connects: str = "",
 ) -> str:
     """A whole HTML document.
 
@@ -41,6 +42,8 @@ def document(
         Sources of pictures that the policy allows, in the words of ``img-src``.
     parts
         The other parts, as HTML.
+    connects
+        What the script may ask for data, in the words of ``connect-src``.
 
     Raises
     ------
@@ -53,6 +56,7 @@ def document(
         f"default-src 'none'; img-src {images}; style-src {_digest(style)}; "
         f"script-src {_digest(code)}; base-uri 'none'; form-action 'none'"
     )
+    policy += f"; connect-src {connects}" if connects else ""
     tag = "" if code is None else f'<script type="module">{code}</script>'
     every = {**parts, "POLICY": policy, "STYLE": style, "SCRIPT": tag}
     return re.sub("@@([A-Z]+)@@", lambda match: every[match[1]], _text(template))

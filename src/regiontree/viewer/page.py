@@ -38,7 +38,7 @@ from regiontree.tree.paths import sum_in_order
 from regiontree.tree.stop import StopReason
 from regiontree.viewer.document import document
 
-__all__ = ["Links", "page_html", "payload", "tree_file"]
+__all__ = ["Links", "inert", "page_html", "payload", "tree_file"]
 
 _MAX_EMBEDDED = 1_000_000  # bytes: a larger tree file goes into the page without its embedding
 _QUALITY = 88  # of the photograph's JPEG
@@ -101,7 +101,7 @@ def page_html(source: Source, *, longest: int = 1600, links: Links = Links()) ->
         styles=["base.css", "page.css"],
         script="page",
         images="data: blob:" + ("" if links.photo is None else " 'self' file:"),
-        parts={"TITLE": html.escape(title), "DATA": _inert(data)},
+        parts={"TITLE": html.escape(title), "DATA": inert(data)},
     )
 
 
@@ -253,7 +253,7 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _inert(data: Any) -> str:
+def inert(data: Any) -> str:
     """The data as JSON in which HTML finds no tag and no character reference."""
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

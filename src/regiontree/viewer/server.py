@@ -1,7 +1,8 @@
 """The viewer's web server: where it listens, how it starts, and how it stops.
 
-What it answers is in :mod:`regiontree.viewer.application`. The two are apart because one is about
-sockets, threads and signals, and the other about addresses and images.
+What it answers is in :mod:`regiontree.viewer.application` and :mod:`regiontree.viewer.categories`.
+They are apart because one is about sockets, threads and signals, the others about addresses and
+images.
 """
 
 from __future__ import annotations
@@ -14,16 +15,15 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from regiontree.errors import MissingExtraError, ViewError, check_number
-from regiontree.forest.sources import Images, Outline
 from regiontree.system.signals import interruptible
 from regiontree.system.terminal import say
-from regiontree.viewer.application import LOCAL_NAMES, make_app
+from regiontree.viewer.protection import LOCAL_NAMES
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -66,36 +66,28 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(
-    outlines: Sequence[Outline],
+    make: Callable[..., ASGIApp],
+    shown: str,
     listener: socket.socket,
     *,
     host: str,
-    title: str,
     open_browser: bool = True,
-    longest: int = 1600,
-    images: Images = (),
-    names: Callable[[], Iterable[str]] | None = None,
 ) -> None:
-    """Serve trees until Ctrl-C or SIGTERM. These are the normal end, not an error.
+    """Serve an application until Ctrl-C or SIGTERM. These are the normal end, not an error.
 
     Parameters
     ----------
-    outlines
-        The images, at least one. A single image has no page of thumbnails.
+    make
+        Makes the application. It is called with the token, and with ``hosts=`` the names by which
+        requests may address it: see :func:`regiontree.viewer.protection.protected`.
+    shown
+        What it shows, for the terminal.
     listener
         A socket from :func:`listen`.
     host
         The name that :func:`listen` was given.
-    title
-        Of the page of thumbnails.
     open_browser
         Whether to show the page in the user's browser, if there is one.
-    longest
-        The longest side of the pictures in pixels.
-    images
-        Where the trees' photographs lie.
-    names
-        As of :func:`regiontree.viewer.application.make_app`.
 
     Raises
     ------
@@ -108,21 +100,17 @@ def serve(
     local = ipaddress.ip_address(address).is_loopback
     everywhere = ipaddress.ip_address(address).is_unspecified
     token = secrets.token_urlsafe(16)
-    app = make_app(
-        outlines, token, title=title, longest=longest, images=images, names=names,
-        hosts={*LOCAL_NAMES, host.lower()} if local else None,
-    )  # fmt: skip
+    app = make(token, hosts={*LOCAL_NAMES, host.lower()} if local else None)
     bracketed = f"[{host}]" if ":" in host else host
     name = socket.gethostname() if everywhere else bracketed
-    shown = False
+    told = False
     try:
         with interruptible() as check, serving(app, listener) as stopped:
-            count = outlines[0].name if len(outlines) == 1 else f"{len(outlines):,} images"
-            say(f"Showing {count}; Ctrl-C ends it.")
+            say(f"Showing {shown}; Ctrl-C ends it.")
             if local and "SSH_CONNECTION" in os.environ:
                 tunnel = f"ssh -L {port}:{name}:{port} {socket.gethostname()}"
                 say(f"From your own machine: {tunnel}, then open this address there:")
-            shown = True
+            told = True
             print(f"http://{name}:{port}/{token}/", flush=True)
             if open_browser and _has_browser():
                 here = ("[::1]" if ":" in address else "127.0.0.1") if everywhere else name
@@ -131,7 +119,7 @@ def serve(
             while not stopped.wait(0.5):
                 check()
     except KeyboardInterrupt:
-        if not shown:
+        if not told:
             raise
         return
     raise ViewError("the server has stopped by itself, which is a mistake of ours")

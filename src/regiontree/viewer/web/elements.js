@@ -21,6 +21,7 @@ export function byId(id, kind) {
  * @param {Tag} tag
  * @param {Partial<HTMLElementTagNameMap[Tag]>} properties
  * @param {...(Node | string)} children
+ * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function make(tag, properties, ...children) {
   const made = Object.assign(document.createElement(tag), properties);

@@ -52,7 +52,7 @@ export function preorder(tree) {
  * @param {Tree} tree
  * @returns {Colors}
  */
-function distinctColors(tree) {
+export function distinctColors(tree) {
   const canvas = new OffscreenCanvas(256, Math.ceil(tree.parents.length / 256)); // a pixel a node
   const brush = canvas.getContext("2d", { willReadFrequently: true });
   if (!brush) throw new Error("this browser cannot draw on a canvas");
