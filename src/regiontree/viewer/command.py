@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from regiontree.collection.files import CollectionFiles
 from regiontree.errors import ViewError, check_number
 from regiontree.forest.finding import Places, require_images
 from regiontree.forest.listing import Joined
@@ -35,6 +34,7 @@ from regiontree.viewer.server import check_installed, listen, serve
 
 __all__ = ["gallery", "view"]
 
+_COLLECTION = "collection.json"  # makes a folder a collection; its own module imports torch
 _LACKS = 5  # most sentences about photographs on the terminal
 _NOTHING: Mapping[str, Any] = {}
 
@@ -85,7 +85,7 @@ def view(
         There is nothing to show, or it cannot be shown.
     """
     longest = check_number("longest", longest, 1, 65_535, whole=True)
-    collections = [path for path in paths if CollectionFiles(path).exists]
+    collections = [path for path in paths if os.path.isfile(os.path.join(path, _COLLECTION))]
     if collections:
         if len(paths) > 1 or html is not None:
             raise ViewError(
