@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from regiontree.collection.files import CollectionFiles
 from regiontree.tree import RegionTree, kernel
+from regiontree.tree.cuts import node_of_leaf
 from regiontree.tree.paths import sum_in_order
 
 __all__ = ["MOST_SHOWN", "RegionTable", "Shown", "shown_nodes"]
@@ -89,7 +90,8 @@ class RegionTable:
     def of_category(self, tree: RegionTree, category: int) -> NDArray[np.int64]:
         """All regions of a category in their order, places in this."""
         start = np.searchsorted(self.leaf, np.arange(tree.n_leaves + 1))
-        inside = np.flatnonzero(tree.mask(category)[0][self.leaf])
+        held = node_of_leaf(tree.parents, np.array([category]), tree.n_leaves) >= 0
+        inside = np.flatnonzero(held[self.leaf])
         order: NDArray[np.int64] = inside[np.argsort(self._keys(start)[inside], kind="stable")]
         return order
 
