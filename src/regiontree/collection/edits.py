@@ -25,7 +25,7 @@ from regiontree.errors import CollectionError
 from regiontree.system.files import atomic_write, locked
 from regiontree.system.paths import reason
 
-__all__ = ["Edit", "Move", "Naming", "edit_names"]
+__all__ = ["Edit", "Move", "Naming", "check_edit", "edit_names"]
 
 LONGEST_NAME = 1000
 """Characters of the longest name that an edit may give."""
@@ -97,7 +97,7 @@ def edit_names(
         The table is damaged or cannot be written, or an edit is not possible.
     """
     for edit in edits:
-        _check(edit, len(parents))
+        check_edit(edit, len(parents))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.parent):
@@ -120,7 +120,14 @@ def edit_names(
         raise CollectionError(f"{path}: cannot be written ({reason(error)})") from error
 
 
-def _check(edit: Edit, n_categories: int) -> None:
+def check_edit(edit: Edit, n_categories: int) -> None:
+    """Refuse an edit that is not possible.
+
+    Raises
+    ------
+    CollectionError
+        There is no such category, or the name is too long.
+    """
     last = n_categories - 1
     if edit.category is not None and not 0 <= edit.category <= last:
         raise CollectionError(f"there is no category {edit.category}: they are 0 to {last}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -258,7 +259,7 @@ class _Endpoints:
                 raise AnswerError(413, "The change is too large.")
 
         def make() -> bytes:
-            edits = edits_of(body, self.collection.ids)
+            edits = edits_of(body, self.collection)
             with self.naming:
                 before = self.collection.names.moved
                 told = self.collection.edit(edits)
@@ -315,7 +316,9 @@ class _Endpoints:
                 return await anyio.to_thread.run_sync(make, abandon_on_cancel=True)
             except (RegionTreeError, OSError, MemoryError) as error:
                 print(error, file=sys.stderr, flush=True)
-                raise AnswerError(500, f"{error}") from error
+                # The reader may be a stranger, who must not learn in which folder the files lie.
+                said = str(error).replace(f"{self.collection.folder}{os.sep}", "")
+                raise AnswerError(500, f"{said}.") from error
 
 
 def _asked(request: Request, name: str, usual: int = 0) -> int:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from regiontree.collection.collection import Collection
-from regiontree.collection.edits import Edit, Move, Naming
+from regiontree.collection.edits import Edit, Move, Naming, check_edit
+from regiontree.errors import CollectionError
 from regiontree.viewer.answers import AnswerError
 
 __all__ = ["edits_of", "names_data"]
@@ -38,7 +39,7 @@ def names_data(collection: Collection, told: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def edits_of(body: bytes, ids: Sequence[str]) -> list[Edit]:
+def edits_of(body: bytes, collection: Collection) -> list[Edit]:
     """The edits in the body of a request.
 
     It holds a list. A member that names a category has ``category``, ``name`` and ``was``; one that
@@ -47,12 +48,17 @@ def edits_of(body: bytes, ids: Sequence[str]) -> list[Edit]:
     Raises
     ------
     AnswerError
-        It is something else.
+        It is something else, or an edit is not possible.
     """
     try:
-        return [_edit(member, ids) for member in _checked(json.loads(body), list)]
+        found = [_edit(one, collection.ids) for one in _checked(json.loads(body), list)]
+        for edit in found:
+            check_edit(edit, collection.tree.n_nodes)
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise AnswerError(400, "The change is not one that this server knows.") from error
+    except CollectionError as error:
+        raise AnswerError(400, f"{error}.") from error
+    return found
 
 
 def _edit(member: Any, ids: Sequence[str]) -> Edit:
