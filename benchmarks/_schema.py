@@ -51,6 +51,13 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "regions:.0f", "numbers_each:.0f", "time_seconds", "highest_memory_megabytes",
         "on_disk_megabytes",
     ],
+    # page.py
+    "page": [
+        "photographs:.0f", "discover_seconds:.0f", "rows_seconds", "pictures_seconds",
+        "pictures_again_seconds", "regions_seconds", "all_seconds", "map_seconds",
+        "photograph_seconds", "like_seconds", "frame_milliseconds", "slow_frame_milliseconds",
+        "memory_megabytes",
+    ],
     # search.py
     "search": [
         "rows:.0f", "numbers_each:.0f", "search", "query_milliseconds", "memory_megabytes",

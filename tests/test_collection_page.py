@@ -544,6 +544,34 @@ def test_the_number_of_regions_changes_what_is_shown(tab: Any, site: Site) -> No
     )
 
 
+def test_keys(tab: Any, site: Site) -> None:
+    opened(tab, site.url)
+    count = int(tab.inner_text("#count"))
+    tab.keyboard.press("-")
+    until(tab, f"Number(document.querySelector('#count').textContent) < {count}")
+    fewer = len(rows(tab))
+    assert fewer < count
+    tab.keyboard.press("+")
+    until(tab, f"document.querySelectorAll('.row').length === {count}")
+    for key, shown in ((",", 5), (".", 6)):
+        tab.keyboard.press(key)
+        until(tab, f"document.querySelector('#regions').textContent === '{shown}'")
+    category = next(
+        node for node in rows(tab) if tab.is_enabled(f"[data-category='{node}'] .split")
+    )
+    before = rows(tab)
+    tab.focus(f"[data-category='{category}'] .all")
+    tab.keyboard.press("s")
+    wait_until(lambda: category not in rows(tab))
+    child = next(node for node in rows(tab) if node not in before)
+    tab.focus(f"[data-category='{child}'] .all")
+    tab.keyboard.press("j")
+    wait_until(lambda: rows(tab) == before)
+    for key, view in (("2", "map"), ("3", "photographs"), ("1", "categories")):
+        tab.keyboard.press(key)
+        until(tab, f"location.hash === '#{view}'")
+
+
 def test_the_map_leads_to_categories(tab: Any, site: Site) -> None:
     opened(tab, site.url, "#map")
     tab.wait_for_selector("canvas.plane")

@@ -558,7 +558,7 @@ def view(
         bool, typer.Option("--overwrite", help="Replace the page if it exists.")
     ] = False,
 ) -> None:
-    """Look at photographs and their trees in the browser.
+    """Look at photographs and their trees in the browser, or name the categories of a collection.
 
     Photographs are parsed first. Exit code: 0 all shown, or the server was stopped; 1 some inputs
     failed (with --html); 2 nothing to show; 130 interrupted before anything was shown.

@@ -8,7 +8,7 @@ import { showPlane } from "./plane.js";
 import { ask } from "./requests.js";
 import { factsOf, nameField, showRows } from "./rows.js";
 import { countAt, positionOf } from "./scale.js";
-import { photographTile, regionTile, showMany } from "./tiles.js";
+import { photographTile, regionTile, showMany, stopLoading } from "./tiles.js";
 import { grouped, plural } from "./words.js";
 
 /** @import { Edit } from "./naming.js" */
@@ -173,6 +173,7 @@ async function open() {
   }
   update = null;
   reopen = null;
+  stopLoading(main);
   scrollTo(0, 0);
   try {
     if (view === "category" && first <= gathered.tree.root) showCategory(first);
@@ -225,6 +226,7 @@ async function loadLists() {
 function addSlider(id, shown, most, now, set) {
   const slider = byId(id, HTMLInputElement);
   const text = byId(shown, HTMLElement);
+  slider.dataset.most = String(most());
   const show = () => {
     text.textContent = grouped(now());
     slider.ariaValueText = grouped(now());

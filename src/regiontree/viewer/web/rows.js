@@ -2,7 +2,7 @@
 
 import { make } from "./elements.js";
 import { preorder } from "./palettes.js";
-import { regionTile } from "./tiles.js";
+import { regionTile, stopLoading } from "./tiles.js";
 import { grouped, percent, plural } from "./words.js";
 
 /**
@@ -10,6 +10,7 @@ import { grouped, percent, plural } from "./words.js";
  */
 
 const MOST = 16; // tiles of a row, as many as the server sends
+const REST = 90; // milliseconds without a change after which pictures are loaded
 
 /**
  * A field for the name of a category.
@@ -94,17 +95,28 @@ export function showRows(main, gathered) {
   const facts = make("p", { className: "facts" });
   const list = make("ol", { className: "rows" });
   main.replaceChildren(make("div", { className: "bar" }, facts, order), list);
-  /** @type {Map<number, { row: HTMLElement, update: () => void, fill: () => void }>} */
+  /** @type {Map<number, { row: HTMLElement, update: () => void, fill: () => void, leave: () => void }>} */
   let rows = new Map();
   const place = new Map(preorder(tree).map((node, rank) => [node, rank]));
 
+  /** @type {Set<Element>} rows in sight */
+  const near = new Set();
+  let timer = 0;
+  const fillSoon = () => {
+    clearTimeout(timer);
+    timer = window.setTimeout(() => {
+      for (const row of near) {
+        if (row instanceof HTMLElement) rows.get(Number(row.dataset.category))?.fill();
+      }
+    }, REST);
+  };
   const watcher = new IntersectionObserver(
     (entries) => {
       for (const { isIntersecting, target } of entries) {
-        if (!isIntersecting || !(target instanceof HTMLElement)) continue;
-        watcher.unobserve(target);
-        rows.get(Number(target.dataset.category))?.fill();
+        if (isIntersecting) near.add(target);
+        else near.delete(target);
       }
+      fillSoon();
     },
     { rootMargin: "400px" },
   );
@@ -150,10 +162,15 @@ export function showRows(main, gathered) {
       words.textContent = factsOf(gathered, node);
       all.textContent = gathered.lists ? `See all ${grouped(gathered.lists.count[node])}` : "See all";
       all.hidden = !gathered.lists?.count[node];
-      if (filled) fill();
+    };
+    const leave = () => {
+      watcher.unobserve(row);
+      near.delete(row);
+      stopLoading(row);
     };
     update();
-    return { row, update, fill };
+    watcher.observe(row);
+    return { row, update, fill, leave };
   };
 
   const show = () => {
@@ -167,12 +184,14 @@ export function showRows(main, gathered) {
     const focused = document.activeElement;
     const before = rows;
     rows = new Map(nodes.map((node) => [node, before.get(node) ?? makeRow(node)]));
-    for (const { row } of rows.values()) watcher.unobserve(row);
-    list.replaceChildren(...[...rows.values()].map(({ row }) => row));
-    for (const { row, update } of rows.values()) {
-      update();
-      watcher.observe(row);
+    for (const [node, { leave }] of before) if (!rows.has(node)) leave();
+    const shown = [...rows.values()].map(({ row }) => row);
+    // A field that is moved loses the focus, so rows are only moved if they must be.
+    if (shown.some((row, i) => row !== list.children[i]) || shown.length !== list.childElementCount) {
+      list.replaceChildren(...shown);
     }
+    for (const { update } of rows.values()) update();
+    fillSoon();
     if (focused instanceof HTMLElement && list.contains(focused)) focused.focus();
     const named = nodes.filter((node) => naming.nameOf(node)).length;
     const covered = lists ? nodes.filter((node) => naming.nameOf(node)).reduce((sum, node) => sum + lists.share[node], 0) : 0;

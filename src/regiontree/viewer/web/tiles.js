@@ -26,6 +26,7 @@ export function regionTile({ photo, node, title = "" }) {
     height: SIDE,
     loading: "lazy",
     decoding: "async",
+    fetchPriority: "low",
   });
   const link = make("a", { href: `#photograph=${photo},${node}`, title }, picture);
   link.ariaLabel = title || `Region ${node} of photograph ${photo + 1}`;
@@ -41,6 +42,18 @@ export function regionTile({ photo, node, title = "" }) {
   tile.dataset.photo = String(photo);
   tile.dataset.node = String(node);
   return tile;
+}
+
+/**
+ * Stop loading the pictures of an element, which leaves the page: a browser loads only a few at a
+ * time, and others wait.
+ *
+ * @param {HTMLElement} element
+ */
+export function stopLoading(element) {
+  for (const picture of element.querySelectorAll("img")) {
+    if (!picture.complete) picture.removeAttribute("src");
+  }
 }
 
 /**
