@@ -63,6 +63,7 @@ FEWER = """() => {
   window.before ??= text;
   return text !== window.before && document.querySelector("#regions").textContent === "31";
 }"""
+VIEWS = {"map": "canvas.plane", "photograph=7": ".legend li", "like=7,3": ".tiles .tile"}
 MANY_TILES = "document.querySelectorAll('.tiles .tile').length > 100"
 IN_SIGHT = """() => [...document.images].filter((i) => {
   const box = i.getBoundingClientRect();
@@ -179,9 +180,7 @@ def seen(folder: Path) -> list[object]:
             median, worst = page.evaluate(SLIDE)
             page.wait_for_load_state("networkidle")
             found.append(took(lambda: page.click(".all >> nth=0"), MANY_TILES))
-            for view, shown in (
-                ("map", "canvas.plane"), ("photograph=7", ".legend li"), ("like=7,3", ".tiles .tile")
-            ):  # fmt: skip
+            for view, shown in VIEWS.items():
                 there = f"Boolean(document.querySelector({shown!r}))"
                 found.append(took(partial(page.goto, f"{url}#{view}"), there))
             status = Path(f"/proc/{pid}/status").read_text()
