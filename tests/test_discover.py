@@ -22,7 +22,7 @@ from regiontree.collection.discovery import load_model
 from regiontree.collection.files import CollectionFiles
 from regiontree.collection.projection import Moments
 from regiontree.collection.prototypes import find_prototypes, nearest_prototypes
-from regiontree.collection.regions import described_nodes, regions_of
+from regiontree.collection.regions import described_nodes, regions_of, viewed_nodes
 from regiontree.errors import CollectionError, RegionTreeError, SettingsError
 from regiontree.forest.convert import convert
 from regiontree.tree import RegionTree, StopReason
@@ -263,10 +263,10 @@ def test_whitening(power: float) -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=(500, 6)) * [9, 5, 3, 2, 1, 0] + [1, 2, 3, 4, 5, 6]
     weight = rng.random(500)
-    moments = Moments(6)
+    moments = Moments([6])
     for start in range(0, 500, 130):  # the order of blocks is all that matters to the last bits
         moments.add(values[start : start + 130], weight[start : start + 130])
-    projection = moments.projection([6], 6, power)
+    projection = moments.projection(6, power)
     mean = np.average(values, axis=0, weights=weight)
     spread = np.cov(values.T, aweights=weight, ddof=0)
     eigenvalues = np.sort(np.linalg.eigvalsh(spread))[::-1][:5]  # the last has no variance
@@ -280,6 +280,69 @@ def test_whitening(power: float) -> None:
     np.testing.assert_allclose(unit, rows / np.linalg.norm(rows, axis=1, keepdims=True), atol=1e-6)
 
 
+def test_what_varies_within_regions_counts_less() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(400, 3)) * [1.0, 1.0, 1.2]
+    moments = Moments([3])
+    moments.add(values, np.ones(400))
+    noise = np.diag([0.0, 0.0, 30.0])  # leaves scatter along the last axis alone
+    plain, quiet = moments.projection(3, 0.0), moments.projection(3, 0.0, [noise])
+    assert np.abs(plain.axes[:, 0]).argmax() == 2
+    assert np.abs(quiet.axes[:, 2]).argmax() == 2
+    # r is 10, so the last axis is divided by the root of 30 / 10 + 1.
+    along = np.linalg.norm(quiet.axes, axis=1) / np.linalg.norm(plain.axes, axis=1)
+    np.testing.assert_allclose(along, [1, 1, 0.5], rtol=1e-9)
+    same = moments.projection(3, 0.0, [np.zeros((3, 3))])
+    np.testing.assert_allclose(same.axes, plain.axes)
+
+
+def test_the_scatter_is_that_of_leaves_around_their_regions() -> None:
+    tree = made_up(2)
+    regions = regions_of(tree, 3, "token")
+    assert tree.descriptor is not None
+    x, region = tree.descriptor.astype(np.float64), tree.cut(n_regions=3)
+    expected = np.zeros((DIM, DIM))
+    for leaf in range(tree.n_leaves):
+        (own,) = np.unique(region[tree.labels == leaf])
+        apart = x[leaf] - regions.values[own]
+        expected += np.outer(apart, apart) * (tree.labels == leaf).mean()
+    np.testing.assert_allclose(regions.within.reshape(DIM, DIM), expected, atol=1e-3)
+    assert np.abs(expected).max() > 1
+
+
+def test_regions_are_seen_by_themselves_and_relative_to_their_photograph() -> None:
+    tree = made_up(4)
+    assert tree.descriptor is not None
+    weight = np.bincount(tree.labels.ravel())
+    mean = np.average(tree.descriptor.astype(np.float64), axis=0, weights=weight)
+    rows = viewed_nodes(tree, 4, "token")
+    np.testing.assert_allclose(rows[:, :DIM], tree.descriptors())
+    np.testing.assert_allclose(rows[:, DIM:], tree.descriptors() - mean, atol=1e-2)
+
+
+def test_light_that_a_whole_photograph_shares_is_forgiven(tmp_path: Path) -> None:
+    """Photographs whose descriptors are shifted, each by its own vector, keep their categories."""
+    (tmp_path / "trees").mkdir()
+    rng = np.random.default_rng(0)
+    for seed in range(30):
+        tree = made_up(seed)
+        assert tree.descriptor is not None
+        shifted = tree.descriptor + 4 * rng.normal(size=DIM)
+        parts = {name: getattr(tree, name) for name in ("labels", "parents", "height", "stop")}
+        RegionTree(**parts, descriptor=shifted.astype(np.float16), meta=dict(tree.meta)).save(
+            tmp_path / "trees" / f"{seed:03d}.npz"
+        )
+    discover(tmp_path / "trees", tmp_path / "out", SETTINGS)
+    collection = Collection.load(tmp_path / "out")
+    right = total = 0
+    counts = np.zeros((KINDS, KINDS))
+    for key in collection.ids:
+        tree, shown = collection.forest[key], collection.label_map(key, n_categories=KINDS)
+        np.add.at(counts, (shown, kinds_of(tree)[tree.labels]), 1)
+    right, total = counts.max(axis=1).sum(), counts.sum()
+    assert right / total > 0.75
+
+
 def test_blocks_count_alike() -> None:
     """Each block of a row is treated by itself, whatever its size and scale."""
     rng = np.random.default_rng(1)
@@ -287,9 +350,9 @@ def test_blocks_count_alike() -> None:
     share = np.ones(200)
 
     def rows(values: NDArray[np.float64], blocks: list[int]) -> NDArray[np.float32]:
-        moments = Moments(values.shape[1])
+        moments = Moments(blocks)
         moments.add(values, share)
-        return moments.projection(blocks, 5, 0.25)(values)
+        return moments.projection(5, 0.25)(values)
 
     both = rows(np.concatenate([small, large], axis=1), [4, 7])
     assert both.shape == (200, 4 + 5)
@@ -305,7 +368,7 @@ def test_every_node_has_the_prototype_that_it_is_most_like(trees: Path, tmp_path
     for i, one in enumerate(part.photographs):
         own = slice(part.start[i], part.start[i + 1])
         tree = RegionTree.load(trees / f"{one['id']}.npz")
-        rows = projection(tree.descriptors())
+        rows = projection(viewed_nodes(tree, SETTINGS.regions, "token"))
         distance = ((rows[:, None] - prototypes.centres) ** 2).sum(axis=2)
         assert len(rows) == tree.n_nodes
         found = distance[np.arange(len(rows)), part.arrays["prototype"][own]]
@@ -314,8 +377,8 @@ def test_every_node_has_the_prototype_that_it_is_most_like(trees: Path, tmp_path
 
 def test_the_defaults_are_those_of_the_page() -> None:
     usual = CollectionSettings()
-    assert (usual.regions, usual.descriptor, usual.dimensions) == (32, "both", 128)
-    assert (usual.whitening, usual.prototypes, usual.tree.neighbours) == (0.35, 1000, 15)
+    assert (usual.regions, usual.descriptor, usual.dimensions) == (32, "both", 64)
+    assert (usual.whitening, usual.prototypes, usual.tree.neighbours) == (0.25, 1000, 15)
 
 
 def test_prototypes_by_streaming_are_means_of_their_regions() -> None:

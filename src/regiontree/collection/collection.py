@@ -34,7 +34,7 @@ from regiontree.collection.exported import Exported
 from regiontree.collection.files import CollectionFiles
 from regiontree.collection.names import Names, read_names
 from regiontree.collection.plane import kept_places
-from regiontree.collection.regions import Region, described_nodes
+from regiontree.collection.regions import Region, viewed_nodes
 from regiontree.collection.search import Vectors, vectors_of
 from regiontree.collection.shown import Shown, shown_nodes
 from regiontree.collection.suggestiontable import SUGGESTIONS, Suggestion, read_suggestions
@@ -437,7 +437,7 @@ class Collection:
             tree = example_tree(photo, self._places, lambda: parser or self._parser_on(device))
             check_alike(tree, self._files.read_about()["trees"], self.settings.descriptor)
         nodes = example_nodes(tree, node, point, self.settings.regions)
-        values, _ = described_nodes(tree, self.settings.descriptor)
+        values = viewed_nodes(tree, self.settings.regions, self.settings.descriptor)
         number = -1 if key is None else self.numbers[key]
         regions, found = self._regions, []
         counts = [count + (key is not None)] * len(nodes)

@@ -13,7 +13,7 @@ assigned to the categories that there are.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from regiontree.collection.prototypes import (
     find_prototypes,
     nearest_prototypes,
 )
-from regiontree.collection.regions import described_nodes, regions_of
+from regiontree.collection.regions import regions_of, viewed_nodes, viewed_regions
 from regiontree.collection.settings import CollectionSettings
 from regiontree.errors import CollectionError
 from regiontree.forest.forest import Forest
@@ -201,6 +201,7 @@ def _gather(
     known = files.ids("regions")
     about = files.read_about()
     waiting: list[_Described] = []
+    within: list[NDArray[np.float32]] = []
     for done, (row, said) in enumerate(_trees(forest, known), start=1):
         if said is None and row.tree is not None:
             try:
@@ -218,15 +219,16 @@ def _gather(
                     "values": values,
                 }
                 waiting.append((_photograph(row), arrays))
+                within.append(regions.within)
                 result.new += 1
             except CollectionError as error:
                 said = str(error)
         if said is not None:
             result.failed[row.id] = said
         if len(waiting) == _AT_ONCE:
-            _write(files, "regions", waiting)
+            _write_regions(files, waiting, within)
         advance("regions", done, said)
-    _write(files, "regions", waiting)
+    _write_regions(files, waiting, within)
     if not files.parts("regions"):
         said = next(iter(result.failed.values()), "it holds no trees")
         raise CollectionError(f"{forest.address}: no tree can be used: {said}")
@@ -243,10 +245,25 @@ def _trees(forest: Forest, known: set[str]) -> Iterator[tuple[Row, str | None]]:
         yield row, row.error if is_damaged else None
 
 
-def _write(files: CollectionFiles, kind: str, waiting: list[_Described]) -> None:
+def _write_regions(
+    files: CollectionFiles, waiting: list[_Described], within: list[NDArray[np.float32]]
+) -> None:
+    """As :func:`_write`, with the scatter within the regions of all photographs of the part."""
+    total = sum((one.astype(np.float64) for one in within), np.zeros(()))
+    _write(files, "regions", waiting, {"within": np.asarray(total, np.float32)})
+    within.clear()
+
+
+def _write(
+    files: CollectionFiles,
+    kind: str,
+    waiting: list[_Described],
+    whole: dict[str, NDArray[Any]] | None = None,
+) -> None:
     """Write a part, if there is something to write, and forget what it holds."""
     if waiting:
-        files.add_part(kind, Part.joined([one for one, _ in waiting], [own for _, own in waiting]))
+        part = Part.joined([one for one, _ in waiting], [own for _, own in waiting])
+        files.add_part(kind, replace(part, whole=whole or {}))
         waiting.clear()
 
 
@@ -288,20 +305,18 @@ _EMBEDDED = {"features": ("facet", "layers"), "smooth": ("smoothing", "contrast"
 
 def learn(files: CollectionFiles, settings: CollectionSettings) -> None:
     """Find projection, prototypes and the tree of categories of the regions, and write them."""
-    moments: Moments | None = None
-    n_regions = 0
-    for part in files.read_parts("regions", {"values", "share"}):
-        values, share = part.arrays["values"], part.arrays["share"]
-        moments = moments or Moments(values.shape[1])
-        moments.add(values, share)
-        n_regions += len(values)
-    assert moments is not None
     blocks = files.read_about()["trees"]["blocks"]
-    projection = moments.projection(blocks, settings.dimensions, settings.whitening)
+    moments, n_regions, within = Moments([*blocks, *blocks]), 0, np.zeros(())
+    for part in files.read_parts("regions", {"values", "share"}, {"within"}):
+        moments.add(viewed_regions(part), part.arrays["share"])
+        n_regions += int(part.start[-1])
+        within = within + part.whole["within"].astype(np.float64)
+    noise = matrices_of(within, blocks)
+    projection = moments.projection(settings.dimensions, settings.whitening, [*noise, *noise])
 
     def regions() -> Iterator[Weighted]:
         for part in files.read_parts("regions", {"values", "share"}):
-            yield projection(part.arrays["values"]), part.arrays["share"]
+            yield projection(viewed_regions(part)), part.arrays["share"]
 
     prototypes = find_prototypes(
         regions,
@@ -313,6 +328,13 @@ def learn(files: CollectionFiles, settings: CollectionSettings) -> None:
     )
     categories_of(prototypes, settings).save(files.categories)
     files.write_model({**asdict(projection), **asdict(prototypes)})
+
+
+def matrices_of(flat: NDArray[np.float64], blocks: Sequence[int]) -> list[NDArray[np.float64]]:
+    """Square matrices that stand one after the other, as in a part's ``within``."""
+    places = np.cumsum([length**2 for length in blocks])[:-1]
+    own = np.split(flat, places)
+    return [one.reshape(length, length) for one, length in zip(own, blocks, strict=True)]
 
 
 def categories_of(prototypes: Prototypes, settings: CollectionSettings) -> RegionTree:
@@ -382,7 +404,7 @@ def _assigned(
     tree: RegionTree, projection: Projection, prototypes: Prototypes, settings: CollectionSettings
 ) -> dict[str, NDArray[Any]]:
     """What the collection knows of every node of a tree; its prototype is -1 without data."""
-    rows = projection(described_nodes(tree, settings.descriptor)[0])
+    rows = projection(viewed_nodes(tree, settings.regions, settings.descriptor))
     nearest, likeness = nearest_prototypes(rows, prototypes.centres)
     absent = no_data_nodes(tree.stop)
     nearest[absent] = -1

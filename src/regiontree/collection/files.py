@@ -24,7 +24,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,6 +45,8 @@ FORMAT_VERSION = 2
 _ABOUT, _MODEL, _CATEGORIES, _NAMES = (
     "collection.json", "model.npz", "categories.npz", "collection.csv"
 )  # fmt: skip
+_WHOLE = "whole_"  # before the names of arrays of a part as a whole
+_NO_NAMES: set[str] = set()
 _MOST_JSON = 64 << 20
 _DAMAGE = (ValueError, OSError, EOFError, NotImplementedError, RuntimeError, RecursionError,
            zipfile.BadZipFile, zlib.error, lzma.LZMAError)  # fmt: skip
@@ -60,11 +62,14 @@ class Part:
         For each photograph its ``id``, ``reference``, ``sha256`` and ``size``.
     start : (n + 1,) int64
     arrays : dict of arrays
+    whole : dict of arrays
+        Arrays of the part as a whole.
     """
 
     photographs: list[dict[str, Any]]
     start: NDArray[np.int64]
     arrays: dict[str, NDArray[Any]]
+    whole: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
     def joined(
@@ -183,18 +188,27 @@ class CollectionFiles:
             "about": np.frombuffer(about, np.uint8),
             "start": part.start,
             **part.arrays,
+            **{f"{_WHOLE}{name}": array for name, array in part.whole.items()},
         }
         self._save(self.folder / kind / f"{number:06d}.npz", arrays)
 
-    def read_part(self, path: Path, names: set[str]) -> Part:
+    def read_part(self, path: Path, names: set[str], whole: set[str] = _NO_NAMES) -> Part:
         """A part with some of its arrays.
+
+        Parameters
+        ----------
+        path
+        names, whole
+            Names of arrays with an entry for each row, and of arrays of the whole part.
 
         Raises
         ------
         CollectionError
             The file is damaged.
         """
-        found = self._load(path, {"about", "start", *names})
+        of_whole = {f"{_WHOLE}{name}" for name in whole}
+        found = self._load(path, {"about", "start", *names, *of_whole})
+        shared = {name.removeprefix(_WHOLE): found.pop(name) for name in of_whole & found.keys()}
         try:
             photographs = json.loads(found.pop("about").tobytes())
             start = found.pop("start")
@@ -203,14 +217,14 @@ class CollectionFiles:
             raise CollectionError(f"{path}: is damaged") from error
         if not right or any(len(array) != start[-1] for array in found.values()):
             raise CollectionError(f"{path}: is damaged (its lengths contradict each other)")
-        if missing := names - found.keys():
+        if missing := (names - found.keys()) | (whole - shared.keys()):
             raise CollectionError(f"{path}: is damaged (it has no {sorted(missing)[0]})")
-        return Part(photographs, start, found)
+        return Part(photographs, start, found, shared)
 
-    def read_parts(self, kind: str, names: set[str]) -> Iterator[Part]:
+    def read_parts(self, kind: str, names: set[str], whole: set[str] = _NO_NAMES) -> Iterator[Part]:
         """All parts, one at a time."""
         for path in self.parts(kind):
-            yield self.read_part(path, names)
+            yield self.read_part(path, names, whole)
 
     def ids(self, kind: str) -> set[str]:
         """Ids of the photographs that have a part."""

@@ -1,24 +1,32 @@
-"""Descriptors centred, whitened and scaled to unit length.
+"""Descriptors without what varies within regions, whitened and scaled to unit length.
 
-Let m be the mean of all descriptors x, each weighted by the share of its photograph that its region
-covers, and let u_i be the eigenvectors of their covariance with the eigenvalues l_1 >= l_2 >= ...
-A descriptor becomes
+A region is described twice: by itself, x, and relative to its photograph, x - p, where p is the
+mean over the photograph. The first knows what kind of scene the region lies in. The second does
+not know what a whole photograph shares: its light, its camera, its subject. Each is treated so:
 
-    y_i = u_i . (x - m) / l_i^power,   i = 1 to dimensions,
+1. *Within regions.* Let S be the scatter of leaves around the regions that hold them. What varies
+   within regions tells no regions apart, so it counts less: x becomes (S + r I)^-1/2 x, where r is
+   the mean of the eigenvalues of S.
+2. *Whitening.* Let m be the mean of all descriptors, each weighted by the share of its photograph
+   that its region covers, and let u_i be the eigenvectors of their covariance with the eigenvalues
+   l_1 >= l_2 >= ... A descriptor becomes
 
-and then y / |y|. With power 0 these are the leading principal components. With 0.5 all of them have
-the same variance: then a few strong components, which tell scenes apart, no longer hide the many
-weak ones, which tell things apart. Between the two, few categories and many are both served
-(docs/how-to/collections.md).
+       y_i = u_i . (x - m) / l_i^power,   i = 1 to dimensions.
 
-Descriptors of several kinds stand side by side in a row, as blocks. Each block is treated so by
-itself, and the unit rows of all blocks are joined and scaled to unit length. So every kind counts
-alike.
+   With power 0 these are the leading principal components. With 0.5 all of them have the same
+   variance: then a few strong components no longer hide the many weak ones. Between the two, few
+   categories and many are both served (docs/how-to/collections.md).
+3. *Length.* y becomes y / |y|.
+
+Descriptors of several kinds, each in both views, stand side by side in a row, as blocks. Each
+block is treated so by itself, and the unit rows of all blocks are joined and scaled to unit length.
+So every kind counts alike.
 
 Moments are summed while regions stream by, so memory does not grow with their number.
 
-Reference: Jegou and Chum, Negative evidences and co-occurrences in image retrieval: the benefit of
-PCA and whitening, ECCV 2012.
+References: Hatch, Kajarekar and Stolcke, Within-class covariance normalization for SVM-based
+speaker recognition, Interspeech 2006, here with regions for classes; Jegou and Chum, Negative
+evidences and co-occurrences in image retrieval: the benefit of PCA and whitening, ECCV 2012.
 """
 
 from __future__ import annotations
@@ -49,7 +57,7 @@ class Projection:
     ----------
     mean : (d,) float64
     axes : (d, p) float64
-        Column i is ``u_i / l_i^power``, and zero outside the block of the component.
+        Column i is ``(S + r I)^-1/2 u_i / l_i^power``, and zero outside the block of the component.
     start : (b,) int64
         First component of each block, 0 and further.
     """
@@ -78,18 +86,18 @@ class Moments:
 
     Attributes
     ----------
-    dim : int
-        Length of a descriptor, d.
+    blocks : list of int
+        Lengths of the blocks of a descriptor; their sum is d.
     """
 
-    dim: int
+    blocks: list[int]
     _weight: float = 0.0
     _sum: Float64 = field(init=False)
-    _products: Float64 = field(init=False)
+    _products: list[Float64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._sum = np.zeros(self.dim)
-        self._products = np.zeros((self.dim, self.dim))
+        self._sum = np.zeros(sum(self.blocks))
+        self._products = [np.zeros((length, length)) for length in self.blocks]
 
     def add(self, values: NDArray[np.floating], weight: NDArray[np.floating]) -> None:
         """Count descriptors (n, d) with weights (n,)."""
@@ -97,34 +105,51 @@ class Moments:
         by = torch.from_numpy(weight.astype(np.float64))
         self._weight += float(by.sum())
         self._sum += (by @ rows).numpy()
-        self._products += ((rows * by[:, None]).T @ rows).numpy()
+        parts = torch.split(rows, self.blocks, dim=1)
+        for products, own in zip(self._products, parts, strict=True):
+            products += ((own * by[:, None]).T @ own).numpy()
 
-    def projection(self, blocks: Sequence[int], dimensions: int, power: float) -> Projection:
+    def projection(
+        self, dimensions: int, power: float, noise: Sequence[Float64] | None = None
+    ) -> Projection:
         """The projection onto at most `dimensions` components a block, each divided by l^power.
 
         Components without variance are left out.
 
         Parameters
         ----------
-        blocks
-            Lengths of the blocks; their sum is d.
         dimensions, power
             As in :class:`~regiontree.collection.settings.CollectionSettings`.
+        noise
+            For each block, the scatter within regions, (length, length). None: step 1 is left out.
         """
         weight = max(self._weight, 1e-300)
         mean = self._sum / weight
-        covariance = self._products / weight - np.outer(mean, mean)
         axes: list[Float64] = []
         start, first = [], 0
-        for length in blocks:
+        for i, (length, products) in enumerate(zip(self.blocks, self._products, strict=True)):
             own = slice(first, first + length)
+            covariance = products / weight - np.outer(mean[own], mean[own])
+            quiet = np.eye(length) if noise is None else _quieting(noise[i])
             start.append(sum(one.shape[1] for one in axes))
-            found = _axes(covariance[own, own], dimensions, power)
-            whole = np.zeros((self.dim, found.shape[1]))
+            found = quiet @ _axes(quiet @ covariance @ quiet, dimensions, power)
+            whole = np.zeros((len(mean), found.shape[1]))
             whole[own] = found
             axes.append(whole)
             first += length
         return Projection(mean, np.concatenate(axes, axis=1), np.array(start))
+
+
+def _quieting(scatter: Float64) -> Float64:
+    """The matrix (S / r + I)^-1/2 of a scatter S, where r is the mean of its eigenvalues.
+
+    It differs from that of step 1 by a factor, which unit length removes. Without scatter it is I.
+    """
+    values, vectors = eigenpairs((scatter + scatter.T) / 2)
+    values = np.maximum(values, 0)
+    scaled = values / max(float(values.mean()), 1e-300)
+    quiet: Float64 = (vectors / np.sqrt(scaled + 1)) @ vectors.T
+    return quiet
 
 
 def _axes(covariance: Float64, dimensions: int, power: float) -> Float64:

@@ -87,7 +87,7 @@ def find_prototypes(
     step = -(-n_regions // max(sample, count))
     chosen, seen = [], 0
     for rows, _ in regions():
-        chosen.append(rows[(-seen) % step :: step])
+        chosen.append(rows[(-seen) % step :: step].copy())  # a view would keep all rows
         seen += len(rows)
     points = torch.from_numpy(np.concatenate(chosen))
     found = kmeans(points, min(count, len(points)), seed=seed, tolerance=_TOLERANCE)

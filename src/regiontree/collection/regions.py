@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regiontree.collection.files import Part
 from regiontree.errors import CollectionError
 from regiontree.tree import RegionTree
+from regiontree.tree.cuts import node_of_leaf
 from regiontree.tree.nodata import no_data_nodes
 
-__all__ = ["Region", "Regions", "described_nodes", "regions_of"]
+__all__ = [
+    "Region", "Regions", "described_nodes", "photograph_means", "regions_of", "viewed_nodes",
+    "viewed_regions",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +57,16 @@ class Regions:
         Their descriptors.
     blocks : list of int
         Lengths of the kinds of descriptors that stand side by side in a row.
+    within : (sum of squares of `blocks`,) float32
+        For each kind a matrix: the sum over leaves of ``w (x - y) (x - y)^T``, where x is the
+        leaf's descriptor, y that of its region, and w the leaf's share of the photograph.
     """
 
     nodes: NDArray[np.int32]
     share: NDArray[np.float32]
     values: NDArray[np.float32]
     blocks: list[int]
+    within: NDArray[np.float32]
 
 
 def described_nodes(tree: RegionTree, kind: str) -> tuple[NDArray[np.float32], list[int]]:
@@ -100,8 +111,69 @@ def regions_of(tree: RegionTree, count: int, kind: str) -> Regions:
         The tree has no descriptors of that kind.
     """
     values, blocks = described_nodes(tree, kind)
+    nodes, share = _cut(tree, count)
+    within = _scatter_within(tree, nodes, values, blocks)
+    return Regions(nodes.astype(np.int32), share, values[nodes], blocks, within)
+
+
+def viewed_nodes(tree: RegionTree, count: int, kind: str) -> NDArray[np.float32]:
+    """Every node of a tree by itself and relative to its photograph: (N, 2 d).
+
+    The parameters are those of :func:`regions_of`, whose regions give the photograph's mean.
+
+    Raises
+    ------
+    CollectionError
+        As there.
+    """
+    values, _ = described_nodes(tree, kind)
+    nodes, share = _cut(tree, count)
+    mean = photograph_means(values[nodes], share, np.array([0, len(nodes)]))
+    return np.concatenate([values, values - mean], axis=1)
+
+
+def viewed_regions(part: Part) -> NDArray[np.float32]:
+    """Regions of a part by themselves and relative to their photographs: (R, 2 d)."""
+    values = part.arrays["values"].astype(np.float32)
+    means = photograph_means(values, part.arrays["share"], part.start)
+    return np.concatenate([values, values - np.repeat(means, np.diff(part.start), axis=0)], axis=1)
+
+
+def photograph_means(
+    values: NDArray[np.floating[Any]], share: NDArray[np.float32], start: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The mean descriptor of each photograph, (n, d).
+
+    Parameters
+    ----------
+    values, share
+        (R, d) and (R,) of regions.
+    start
+        (n + 1,): the regions of photograph i are rows ``start[i]`` to ``start[i + 1]``.
+    """
+    means = np.zeros((len(start) - 1, values.shape[1]), np.float32)
+    for i, (first, stop) in enumerate(pairwise(start.tolist())):
+        own = share[first:stop].astype(np.float64)
+        means[i] = own @ values[first:stop].astype(np.float64) / max(float(own.sum()), 1e-300)
+    return means
+
+
+def _cut(tree: RegionTree, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The nodes of a cut that have data, and their shares of the photograph's pixels."""
     nodes = tree.cut_nodes(n_regions=count)
     nodes = nodes[~no_data_nodes(tree.stop)[nodes]]
     area = tree.area[nodes].astype(np.float64)
-    share = area / max(float(area.sum()), 1.0)
-    return Regions(nodes.astype(np.int32), share.astype(np.float32), values[nodes], blocks)
+    return nodes, (area / max(float(area.sum()), 1.0)).astype(np.float32)
+
+
+def _scatter_within(
+    tree: RegionTree, nodes: NDArray[np.int64], values: NDArray[np.float32], blocks: list[int]
+) -> NDArray[np.float32]:
+    """How the leaves of regions scatter around them: see :class:`Regions`."""
+    region = node_of_leaf(tree.parents, nodes, tree.n_leaves)
+    leaves = np.flatnonzero(region >= 0)
+    area = tree.area[leaves].astype(np.float64)
+    weight = np.sqrt(area / max(float(area.sum()), 1.0)).astype(np.float32)
+    apart = (values[leaves] - values[nodes][region[leaves]]) * weight[:, None]
+    own = np.split(apart, np.cumsum(blocks)[:-1], axis=1)
+    return np.concatenate([(one.T @ one).ravel() for one in own])

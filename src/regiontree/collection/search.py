@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from regiontree.collection.approximate import CANDIDATES, Approximate, is_installed
 from regiontree.collection.files import CollectionFiles
 from regiontree.collection.projection import Projection
+from regiontree.collection.regions import viewed_regions
 from regiontree.errors import CollectionError
 from regiontree.system.files import locked
 from regiontree.system.lazy import lazy
@@ -268,9 +269,9 @@ def vectors_of(files: CollectionFiles, projection: Projection, known: Container[
                 count += regions
 
     def blocks() -> Iterator[Float32]:
-        for part in files.read_parts("regions", {"values"}):
+        for part in files.read_parts("regions", {"values", "share"}):
             of_photo = np.array([one["id"] in known for one in part.photographs], bool)
             chosen = np.repeat(of_photo, np.diff(part.start))
-            yield projection(part.arrays["values"][chosen])
+            yield projection(viewed_regions(part)[chosen])
 
     return Vectors.of(files, digest.hexdigest(), (count, projection.axes.shape[1]), blocks)

@@ -27,14 +27,15 @@ class CollectionSettings:
         choices=("both", "token", "embedding"),
     )
     dimensions: int = setting(
-        128,
-        "Principal components of each kind of descriptor that are kept.",
+        64,
+        "Principal components of each kind of descriptor, by itself and relative to its "
+        "photograph, that are kept.",
         low=1,
         high=100_000,
         whole=True,
     )
     whitening: float = setting(
-        0.35,
+        0.25,
         "Power of a component's variance by which it is divided: 0 leaves descriptors as they are, "
         "0.5 gives every component the same variance.",
         low=0,
