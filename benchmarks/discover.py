@@ -77,7 +77,8 @@ def write(files: CollectionFiles, count: int, dim: int) -> None:
         share = rng.random(n * EACH).astype(np.float32) + 0.1
         photographs = [{"id": str(first + i)} for i in range(n)]
         arrays = {"values": values.astype(np.float16), "share": share}
-        files.add_part("regions", Part(photographs, np.arange(n + 1) * EACH, arrays))
+        within = {"within": n * 0.1 * np.eye(dim, dtype=np.float32).ravel()}
+        files.add_part("regions", Part(photographs, np.arange(n + 1) * EACH, arrays, within))
 
 
 if __name__ == "__main__":

@@ -340,7 +340,7 @@ def test_light_that_a_whole_photograph_shares_is_forgiven(tmp_path: Path) -> Non
         tree, shown = collection.forest[key], collection.label_map(key, n_categories=KINDS)
         np.add.at(counts, (shown, kinds_of(tree)[tree.labels]), 1)
     right, total = counts.max(axis=1).sum(), counts.sum()
-    assert right / total > 0.75
+    assert right / total > 0.95
 
 
 def test_blocks_count_alike() -> None:
