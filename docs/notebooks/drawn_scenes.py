@@ -171,13 +171,17 @@ def _sky(rng: np.random.Generator) -> Image.Image:
 def _piece_of(stuff: str, rng: np.random.Generator) -> Image.Image:
     """A piece of a texture, anywhere in it."""
     whole = _textures()[stuff]
-    left, top = (int(rng.integers(0, 641 - side)) for side in SIZE)
+    if rng.random() < 0.5:
+        whole = whole.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    left, top = (
+        int(rng.integers(0, most + 1 - side)) for most, side in zip(whole.size, SIZE, strict=True)
+    )
     return whole.crop((left, top, left + WIDTH, top + HEIGHT))
 
 
 @cache
 def _textures() -> dict[str, Image.Image]:
-    """640 x 640 each."""
+    """Squares of 512 to 640 pixels."""
     given = {
         "wall": (np.rot90(data.brick()), (70, 25, 15), (235, 170, 140)),
         "meadow": (data.grass(), (10, 35, 0), (170, 215, 110)),
@@ -187,7 +191,8 @@ def _textures() -> dict[str, Image.Image]:
     for name, (grey, dark, light) in given.items():
         share = grey[..., None] / 255
         coloured = _picture((1 - share) * np.array(dark) + share * np.array(light))
-        found[name] = coloured.resize((640, 640))
+        side = 512 if name == "wall" else 640  # bricks are not larger than heads
+        found[name] = coloured.resize((side, side))
     return found
 
 
