@@ -50,7 +50,7 @@ def test_installing_is_as_the_pages_say():
     assert "segment" in makefile
     assert "--pictures" in makefile
     assert "MIT" in str(PROJECT["license"])
-    assert len(list((ROOT / "docs/notebooks").glob("*.ipynb"))) == 5  # "five" in the README
+    assert len(list((ROOT / "docs/notebooks").glob("*.ipynb"))) == 7  # "seven" in the README
 
 
 def test_each_dependency_has_its_purpose():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from conftest import ROOT
@@ -114,3 +115,33 @@ def test_notebooks_are_stored_without_outputs(path):
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         assert not cell.get("outputs"), f"clear the outputs of {path.name}"
         assert cell.get("execution_count") is None
+
+
+def test_a_picture_of_a_named_cell_has_its_name(website):
+    nbformat = pytest.importorskip("nbformat")
+    v4 = nbformat.v4
+    cell = v4.new_code_cell("draw()", metadata={"name": "rare"})
+    book = v4.new_notebook(cells=[v4.new_markdown_cell("# Title"), cell])
+    assert website["notebooks"].named_pictures(book, "book") == ["book-rare.png"]
+    assert website["notebooks"].notebook_page(book, "book").pictures == {}
+    printed = v4.new_output("stream", text="3\n")
+    cell.outputs = [printed, v4.new_output("display_data", data={"image/png": "AAEC"})]
+    page = website["notebooks"].notebook_page(book, "book")
+    assert page.pictures == {"book-rare.png": b"\x00\x01\x02"}
+    assert "](book-rare.png)" in page.markdown
+
+
+def test_pages_show_only_pictures_that_a_notebook_draws(website):
+    nbformat = pytest.importorskip("nbformat")
+    drawn = {
+        name
+        for path in ROOT.glob("docs/notebooks/*.ipynb")
+        for name in website["notebooks"].named_pictures(nbformat.read(path, 4), path.stem)
+    }
+    shown = {
+        name
+        for path in ROOT.glob("docs/**/*.md")
+        for name in re.findall(r"/notebooks/([\w-]+\.png)", path.read_text(encoding="utf-8"))
+    }
+    assert shown == drawn
+    assert shown

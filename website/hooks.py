@@ -64,7 +64,10 @@ _PROJECT = (ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md")
 def _notebook(path: Path) -> dict[str, str | bytes]:
     notebook = notebooks.run_notebook(path) if _run_notebooks else _as_written(path)
     page = notebooks.notebook_page(notebook, path.stem)
-    pictures = {f"notebooks/{name}": data for name, data in page.pictures.items()}
+    shown = dict.fromkeys(notebooks.named_pictures(notebook, path.stem), b"") | page.pictures
+    if _run_notebooks and not all(shown.values()):
+        raise PluginError(f"{path.name}: a cell with a name draws no picture")
+    pictures = {f"notebooks/{name}": data for name, data in shown.items()}
     return {f"notebooks/{path.stem}.md": page.markdown, **pictures}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 
-__all__ = ["NotebookPage", "notebook_page", "run_notebook"]
+__all__ = ["NotebookPage", "named_pictures", "notebook_page", "run_notebook"]
 
 _TIMEOUT = 300  # seconds a cell may take
 _TERMINAL = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal
@@ -44,7 +44,11 @@ def run_notebook(path: Path) -> nbformat.NotebookNode:
 
 
 def notebook_page(notebook: nbformat.NotebookNode, name: str) -> NotebookPage:
-    """The page of a notebook; `name` is that of its file, without the suffix."""
+    """The page of a notebook; `name` is that of its file, without the suffix.
+
+    A picture has the number of its cell, or the ``name`` in the metadata of the cell. Other pages
+    show those with a name.
+    """
     page = NotebookPage("")
     parts = []
     for number, cell in enumerate(notebook.cells):
@@ -53,11 +57,18 @@ def notebook_page(notebook: nbformat.NotebookNode, name: str) -> NotebookPage:
             continue
         parts.append(_fenced(cell.source, "python"))
         for index, output in enumerate(cell.get("outputs", [])):
-            parts.append(_shown(output, f"{name}-{number}-{index}", page.pictures))
+            own = cell.metadata.get("name", f"{number}-{index}")
+            parts.append(_shown(output, f"{name}-{own}", page.pictures))
     heading, *rest = parts  # the first cell holds the title
     note = f"*This page is a notebook: [download it]({name}.ipynb) and run it yourself.*"
     page.markdown = "\n\n".join([heading, note, *rest]) + "\n"
     return page
+
+
+def named_pictures(notebook: nbformat.NotebookNode, name: str) -> list[str]:
+    """File names of the pictures that other pages may show, drawn or not."""
+    own = [cell.metadata["name"] for cell in notebook.cells if "name" in cell.metadata]
+    return [f"{name}-{one}.png" for one in own]
 
 
 def _shown(output: Any, name: str, pictures: dict[str, bytes]) -> str:
