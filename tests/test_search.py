@@ -150,7 +150,7 @@ def test_rows_are_kept_in_half_precision(collection: Collection) -> None:
     collection.like("003", 2)
     path = collection.folder / "vectors.npy"
     rows = np.load(path, mmap_mode="r")
-    assert (rows.dtype, rows.shape) == (np.float16, (180, 8))
+    assert (rows.dtype, rows.shape) == (np.float16, (180, 16))
     np.testing.assert_allclose(np.linalg.norm(rows.astype(np.float32), axis=1), 1, atol=2e-3)
     before = path.stat().st_mtime_ns
     Collection.load(collection.folder).like("004", 1)
@@ -173,7 +173,7 @@ def test_damaged_rows_are_made_again(collection: Collection, bad: bytes) -> None
     path = collection.folder / "vectors.npy"
     path.write_bytes(bad if bad != b"cut" else path.read_bytes()[:-10])
     assert Collection.load(collection.folder).like("003", 2) == found
-    assert np.load(path).shape == (180, 8)
+    assert np.load(path).shape == (180, 16)
 
 
 def test_a_folder_that_cannot_be_written_is_searched_in_memory(

@@ -88,11 +88,11 @@ def run(
         say("interrupted: run the same command again to do the rest")
         return engine.EXIT_INTERRUPTED
     _offer_names(out)
-    said = (
-        f"{found.photographs:,} photographs, {found.regions:,} regions, {found.prototypes:,} "
-        f"prototypes; wrote {out}"
-    )
-    say(said)
+    counts = {
+        "photograph": found.photographs, "region": found.regions, "prototype": found.prototypes,
+    }  # fmt: skip
+    parts = [f"{count:,} {name}{'' if count == 1 else 's'}" for name, count in counts.items()]
+    say(f"{', '.join(parts)}; wrote {out}; look at it with regiontree view {out}")
     if found.waiting:
         say(
             "1 tree is not in the collection; add it with --add"
