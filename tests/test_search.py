@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,20 @@ def test_the_index_is_built_once_and_again_for_other_rows(
         Vectors(rows, files, "b").search(rows[:1].astype(np.float32), [5], exact=False)
         assert path.read_bytes() == whole
     assert built == [300, 301, 301, 301, 301, 301]
+
+
+def test_an_index_that_is_gone_costs_no_descriptor(tmp_path: Path) -> None:
+    """usearch closes descriptor 0 if there is no file, and the next file that is opened gets 0."""
+    pytest.importorskip("usearch")
+    with open(os.devnull) as file:
+        kept = os.dup(0)
+        os.dup2(file.fileno(), 0)
+        try:
+            assert Approximate.read(tmp_path / "vectors.index", (3, 4)) is None
+            assert os.path.samestat(os.fstat(0), os.fstat(file.fileno()))
+        finally:
+            os.dup2(kept, 0)
+            os.close(kept)
 
 
 def test_search_is_exact_up_to_a_million(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

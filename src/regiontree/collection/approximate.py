@@ -67,6 +67,8 @@ class Approximate:
         """
         index = _new(shape[1])
         try:
+            # usearch 2.26 closes file descriptor 0 if it cannot open the file.
+            path.open("rb").close()
             index.view(str(path))
         except (OSError, RuntimeError, ValueError):
             return None
