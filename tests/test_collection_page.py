@@ -27,6 +27,7 @@ from test_discover import KINDS, SETTINGS, made_up
 from regiontree import Collection
 from regiontree.collection import discover
 from regiontree.collection.names import read_names
+from regiontree.collection.suggestiontable import SUGGESTIONS, Suggestion, write_suggestions
 from regiontree.errors import CollectionError, ViewError
 from regiontree.forest.finding import Places
 from regiontree.tree import RegionTree
@@ -505,6 +506,19 @@ def test_a_name_covers_what_a_split_category_consists_of(tab: Any, site: Site) -
     tab.click(f"[data-category='{child}'] .join")
     until(tab, "document.querySelectorAll('.row').length === 1")
     assert tab.input_value(f"[data-category='{root}'] input.name") == "all"
+
+
+def test_a_suggestion_is_shown_as_a_question_and_is_no_name(
+    tab: Any, site: Site, folder: Path
+) -> None:
+    shown = opened(tab, site.url)
+    category = rows(shown)[0]
+    write_suggestions([Suggestion(category, "dog", 0.62)], folder / SUGGESTIONS)
+    opened(tab, site.url)
+    field = tab.locator(f"[data-category='{category}'] input.name")
+    assert field.get_attribute("placeholder") == "dog? (62\u00a0%)"
+    assert field.input_value() == ""
+    assert site.get("names")["own"] == []
 
 
 def test_all_regions_of_a_category_and_more_like_one(tab: Any, site: Site, folder: Path) -> None:
