@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -122,10 +123,23 @@ def test_each_command_runs(command, small, tmp_path):
         command = [*command, "--preset", "fast"]
     elif verb == "segment" and "precomputed" not in arguments:
         command = [*command, "--size", "140"]
+    if verb == "view" and arguments.rstrip("/").endswith("collection"):
+        shown_by_a_server([*REGIONTREE, "view", "collection"], tmp_path)
+        return
     if verb == "view" and "--html" not in command:
         command += ["--html", "page.html"]  # a server would not end
     done = subprocess.run([*REGIONTREE, *command[1:]], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def shown_by_a_server(command: list[str], folder: Path) -> None:
+    """The command tells an address, which shows a page, and ends when it is told to."""
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        with urllib.request.urlopen(server.stdout.readline().strip()) as page:
+            assert b"Categories" in page.read()
+        server.terminate()
+    assert server.returncode == 0
 
 
 def test_make_has_the_commands_that_the_readme_names():

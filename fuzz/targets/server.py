@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,8 @@ _PLACES = (
 
 
 @cache
-def _app() -> tuple[Any, asyncio.AbstractEventLoop]:
-    """The application over two trees. Both stay for the whole process."""
+def _app() -> tuple[Any, ThreadPoolExecutor]:
+    """The application over two trees, and a thread. Both stay for the whole process."""
     folder = Path(tempfile.mkdtemp(dir=Path(tempfile.gettempdir()).parent))
     for name in ("a", "b"):
         (folder / f"{name}.npz").write_bytes(tree_bytes())
@@ -41,7 +42,7 @@ def _app() -> tuple[Any, asyncio.AbstractEventLoop]:
     (folder / "secret.txt").write_bytes(_SECRET)
     outlines = [open_outline(folder / f"{name}.npz") for name in ("a", "b")]
     app = make_app(outlines, TOKEN, longest=64, hosts={"localhost", "127.0.0.1", "[::1]"})
-    return app, asyncio.new_event_loop()
+    return app, ThreadPoolExecutor(1)
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def _parsed(data: bytes) -> dict[str, Any]:
 
 
 def _request(box: Box, data: bytes) -> None:
-    app, loop = _app()
+    app, thread = _app()
     scope = _parsed(data)
     sent: list[dict[str, Any]] = []
 
@@ -82,7 +83,8 @@ def _request(box: Box, data: bytes) -> None:
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    loop.run_until_complete(app(scope, receive, send))
+    # Not in this thread: a loop of the caller's may be running, that of a browser for example.
+    thread.submit(asyncio.run, app(scope, receive, send)).result()
     start, body = sent[0], b"".join(m.get("body", b"") for m in sent[1:])
     headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in start["headers"]}
     assert start["status"] in _STATUS, f"status {start['status']}"

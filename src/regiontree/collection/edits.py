@@ -68,6 +68,7 @@ class Move:
 
 
 Edit = Naming | Move
+"""A single change."""
 
 
 def edit_names(

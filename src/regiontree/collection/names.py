@@ -41,6 +41,7 @@ from regiontree.tree.kernel import node_on_cycle
 __all__ = ["COLUMNS", "Names", "read_names"]
 
 COLUMNS = ("category", "name", "parent")
+"""Columns of the table that mean something; others are the user's own."""
 
 Key = tuple[str, int]
 """Id of a photograph and a node of its tree."""
