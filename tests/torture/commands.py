@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 from PIL import Image
+from test_discover import made_up
 from test_experiments import LABELS
 
 __all__ = ["COMMANDS", "Command", "download", "serving"]
@@ -96,6 +97,19 @@ def _trees(folder: Path) -> None:
         tree.save(photo.with_suffix(".npz"))
 
 
+def _described_trees(folder: Path) -> None:
+    """Trees with descriptors, in a folder of their own."""
+    (folder / "trees").mkdir()
+    for seed in range(5):
+        made_up(seed).save(folder / f"trees/{seed}.npz")
+
+
+def _names(folder: Path) -> None:
+    """Names that people gave, with a column of their own."""
+    lines = ["category,name,parent,note", "5,plant,6,mine", "4,,6,"]
+    (folder / "collection.csv").write_text("\n".join([*lines, ""]))
+
+
 DOWNLOAD = os.urandom(1 << 20)
 
 
@@ -165,6 +179,24 @@ COMMANDS = {
     "export geojson": Command(
         _trees, ["export", "images", "--to", "geojson", "-o", "out"], ("out/*.geojson",)
     ),
+    "discover": Command(
+        _described_trees,
+        [
+            "discover",
+            "trees",
+            "-o",
+            "collection",
+            "--set",
+            "regions=4",
+            "--set",
+            "dimensions=4",
+            "--set",
+            "descriptor=token",
+        ],
+        ("collection/regions/*", "collection/photographs/*", "collection/model.npz"),
+        kills=12,
+    ),
+    "name": Command(_names, {"function": "nursery:name_categories", "arguments": {}}, ()),
     "weights": Command(
         lambda folder: None,
         {"function": "nursery:load_weights", "arguments": {}},

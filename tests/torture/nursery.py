@@ -33,6 +33,17 @@ def import_everything() -> None:
     torch.set_num_threads(1)
 
 
+def name_categories() -> None:
+    """Name a category and move a region, each at once, as the page of a collection does."""
+    import numpy as np
+
+    from regiontree.collection.edits import Move, Naming, edit_names
+
+    parents = np.array([4, 4, 5, 5, 6, 6, 6])
+    for edit in (Naming(4, "animal", ""), Move("a.jpg", 3, 4, None)):
+        edit_names(Path("collection.csv"), parents, [edit])
+
+
 def load_weights() -> None:
     """Load the embedded network, which keeps its weights in the cache folder."""
     import torch

@@ -31,8 +31,9 @@ evidences and co-occurrences in image retrieval: the benefit of PCA and whitenin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -69,15 +70,25 @@ class Projection:
     def __call__(self, values: NDArray[np.floating]) -> Float32:
         """Rows (n, d) as unit rows (n, p). A row that equals the mean becomes zeros."""
         mean, axes = torch.from_numpy(self.mean), torch.from_numpy(self.axes)
+        places = [(rows, columns, axes[rows, columns]) for rows, columns in self._blocks()]
         found = np.empty((len(values), self.axes.shape[1]), np.float32)
         for start in range(0, len(values), _BLOCK):
-            block = torch.from_numpy(values[start : start + _BLOCK].astype(np.float64))
-            rows = (block - mean) @ axes
-            for own in torch.tensor_split(rows, self.start[1:].tolist(), dim=1):
-                own /= torch.linalg.vector_norm(own, dim=1, keepdim=True).clamp_min(1e-12)
+            block = torch.from_numpy(values[start : start + _BLOCK].astype(np.float64)) - mean
+            rows = torch.empty(len(block), axes.shape[1], dtype=torch.float64)
+            for inputs, columns, own in places:
+                projected = block[:, inputs] @ own
+                norm = torch.linalg.vector_norm(projected, dim=1, keepdim=True)
+                rows[:, columns] = projected / norm.clamp_min(1e-12)
             length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
             found[start : start + _BLOCK] = (rows / length.clamp_min(1e-12)).numpy()
         return found
+
+    def _blocks(self) -> Iterator[tuple[slice, slice]]:
+        """Rows and columns of `axes` that belong to each block; elsewhere it is zero."""
+        for first, stop in pairwise([*self.start.tolist(), self.axes.shape[1]]):
+            used = np.flatnonzero(self.axes[:, first:stop].any(axis=1))
+            inputs = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 0)
+            yield inputs, slice(first, stop)
 
 
 @dataclass(slots=True, eq=False)
