@@ -108,6 +108,7 @@ def discover(
         None: those of the collection that stands there, else the defaults.
     add
         Whether photographs join a collection that is finished. Its categories stay as they are.
+        Only one process adds photographs at a time; others wait.
     advance
         Called after each photograph. It may raise an exception, which ends the work.
 
@@ -120,7 +121,19 @@ def discover(
         The source is no store and no folder of trees.
     """
     forest = source if isinstance(source, Forest) else Forest(source)
-    files, result = CollectionFiles(out), Discovery()
+    files = CollectionFiles(out)
+    with files.alone():
+        return _discovered(forest, files, settings, add, advance)
+
+
+def _discovered(
+    forest: Forest,
+    files: CollectionFiles,
+    settings: CollectionSettings | None,
+    add: bool,
+    advance: Advance,
+) -> Discovery:
+    result = Discovery()
     settings = _begun(files, forest, settings)
     if not files.has_model:
         _gather(forest, files, settings, result, advance)

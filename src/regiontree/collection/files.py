@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from regiontree.errors import CollectionError
 from regiontree.system.damage import plain_reason
-from regiontree.system.files import atomic_write
+from regiontree.system.files import atomic_write, locked
 from regiontree.system.npyfile import read_npz
 from regiontree.system.paths import reason, require_writable
 
@@ -107,6 +107,24 @@ class CollectionFiles:
     def categories(self) -> Path:
         """The file of the tree of categories."""
         return self.folder / _CATEGORIES
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes waiting that would add photographs, during the block.
+
+        Raises
+        ------
+        CollectionError
+            The folder cannot be written.
+        """
+        require_writable(self.folder, CollectionError)
+        place = self.folder / "regions"
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CollectionError(f"{place}: cannot be made ({reason(error)})") from error
+        with locked(place):
+            yield
 
     def read_about(self) -> dict[str, Any]:
         """What ``collection.json`` says.
