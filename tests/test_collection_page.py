@@ -508,6 +508,15 @@ def test_a_name_covers_what_a_split_category_consists_of(tab: Any, site: Site) -
     assert tab.input_value(f"[data-category='{root}'] input.name") == "all"
 
 
+def test_names_that_cannot_be_saved_cannot_be_written(
+    tab: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, site: Site
+) -> None:
+    monkeypatch.setattr(Collection, "can_be_named", False)
+    opened(tab, site.url)
+    assert tab.locator("input.name").first.get_attribute("readonly") is not None
+    assert tab.inner_text("#saved") == "Names cannot be saved here"
+
+
 def test_a_suggestion_is_shown_as_a_question_and_is_no_name(
     tab: Any, site: Site, folder: Path
 ) -> None:

@@ -25,6 +25,7 @@ export function nameField(gathered, category) {
   field.setAttribute("list", "known");
   field.maxLength = 1000;
   field.dir = "auto"; // a name may be in Hebrew or Arabic
+  field.readOnly = !gathered.data.saves;
   field.dataset.category = String(category);
   const show = () => {
     const own = naming.own.get(category) ?? "";
