@@ -32,13 +32,14 @@ from regiontree.collection.examples import (
 )
 from regiontree.collection.exported import Exported
 from regiontree.collection.files import CollectionFiles
+from regiontree.collection.members import Members
 from regiontree.collection.names import Names, read_names
 from regiontree.collection.plane import kept_places
 from regiontree.collection.regions import Region, viewed_nodes
 from regiontree.collection.search import Vectors, vectors_of
 from regiontree.collection.shown import Shown, shown_nodes
 from regiontree.collection.suggestiontable import SUGGESTIONS, Suggestion, read_suggestions
-from regiontree.errors import CollectionError, check_number, nearest_name
+from regiontree.errors import CollectionError, check_number
 from regiontree.forest.forest import Forest
 from regiontree.forest.row import Row
 from regiontree.images import Photo
@@ -100,6 +101,7 @@ class Collection:
         self.settings = settings_of(about)
         self._projection, self.prototypes = load_model(self._files)
         self.tree = RegionTree.load(self._files.categories)
+        self.members = Members(self._files)
         self._trees = about["source"] if trees is None else trees
         self._parsers: dict[str, RegionParser] = {}
 
@@ -128,10 +130,10 @@ class Collection:
         """Number of prototypes, K."""
         return len(self.prototypes.weight)
 
-    @lazy
+    @property
     def ids(self) -> Sequence[str]:
         """Ids of the photographs."""
-        return list(self._places)
+        return self.members.ids
 
     @lazy
     def forest(self) -> Forest:
@@ -233,7 +235,10 @@ class Collection:
 
     def shown_regions(self) -> Shown:
         """The regions of all photographs at any granularity, with those that people moved."""
-        moved = [(self.numbers.get(key), node, to) for (key, node), to in self.names.moved.items()]
+        moved = [
+            (self.members.numbers.get(key), node, to)
+            for (key, node), to in self.names.moved.items()
+        ]
         known = [(number, node, to) for number, node, to in moved if number is not None]
         if not known:
             return self._shown
@@ -430,15 +435,17 @@ class Collection:
             As :meth:`like`, and as :meth:`regiontree.RegionParser.parse`.
         """
         count = check_number("k", k, 1, float("inf"), whole=True)
-        key = self._known_id(photo) if isinstance(photo, str | Path) else None
+        key = self.members.find(photo) if isinstance(photo, str | Path) else None
         if key is not None:
             tree = self.opened(key)[1]
         else:
-            tree = example_tree(photo, self._places, lambda: parser or self._parser_on(device))
+            tree = example_tree(
+                photo, self.members.numbers, lambda: parser or self._parser_on(device)
+            )
             check_alike(tree, self._files.read_about()["trees"], self.settings.descriptor)
         nodes = example_nodes(tree, node, point, self.settings.regions)
         values = viewed_nodes(tree, self.settings.regions, self.settings.descriptor)
-        number = -1 if key is None else self.numbers[key]
+        number = -1 if key is None else self.members.numbers[key]
         regions, found = self._regions, []
         counts = [count + (key is not None)] * len(nodes)
         best = self._vectors.search(self._projection(values[nodes]), counts, exact=exact)
@@ -460,29 +467,6 @@ class Collection:
     # -- what is read from the files --------------------------------------------------------------
 
     @lazy
-    def _places(self) -> dict[str, tuple[Path, int]]:
-        """Part and place of each photograph."""
-        found: dict[str, tuple[Path, int]] = {}
-        for path in self._files.parts("photographs"):
-            part = self._files.read_part(path, set())
-            found |= {one["id"]: (path, i) for i, one in enumerate(part.photographs)}
-        return found
-
-    @lazy
-    def numbers(self) -> dict[str, int]:
-        """The place of each photograph in :attr:`ids`."""
-        return {key: i for i, key in enumerate(self._places)}
-
-    @lazy
-    def stamps(self) -> list[str]:
-        """What tells a photograph and its tree from others, in the order of :attr:`ids`."""
-        found = []
-        for part in self._files.read_parts("photographs", set()):
-            for one, count in zip(part.photographs, np.diff(part.start).tolist(), strict=True):
-                found.append(f"{one.get('sha256')} {one.get('size')} {count}")
-        return found
-
-    @lazy
     def key(self) -> str:
         """Digest of the tree of categories, which tells collections apart."""
         return hashlib.sha256(self._files.categories.read_bytes()).hexdigest()[:16]
@@ -500,32 +484,18 @@ class Collection:
         return shown_nodes(self._files, self.tree)
 
     @lazy
-    def _ids_by_name(self) -> dict[str, str]:
-        return {reference: key for key, reference in self.references.items()}
-
-    @lazy
     def _regions(self) -> AllRegions:
-        return all_regions(self._files, self.numbers)
+        return all_regions(self._files, self.members.numbers)
 
     @lazy
     def _vectors(self) -> Vectors:
         """The unit row of each region, in the order of `_regions`."""
-        return vectors_of(self._files, self._projection, self.numbers)
+        return vectors_of(self._files, self._projection, self.members.numbers)
 
     def _region(self, i: int, likeness: float) -> Region:
         regions = self._regions
         photo = self.ids[int(regions.photo[i])]
         return Region(photo, int(regions.nodes[i]), float(regions.share[i]), likeness)
-
-    def _known_id(self, photo: str | Path) -> str | None:
-        """The id of a photograph by its id or path; None if the collection does not have it."""
-        key = str(photo)
-        if key in self._places:
-            return key
-        for known in (key, str(Path(key).resolve())):
-            if known in self._ids_by_name:
-                return self._ids_by_name[known]
-        return None
 
     def id_of(self, photo: str | Path) -> str:
         """The id of a photograph, given by its id or its path.
@@ -535,13 +505,7 @@ class Collection:
         CollectionError
             The collection does not have it.
         """
-        key = self._known_id(photo)
-        if key is None:
-            raise CollectionError(
-                f"{str(photo)!r} is not in the collection{nearest_name(photo, self._places)}; add "
-                "its tree with regiontree discover --add"
-            )
-        return key
+        return self.members.id_of(photo)
 
     def opened(self, photo: str | Path) -> tuple[Row, RegionTree, Int32]:
         """What the trees hold of a photograph, its tree, and the prototype of each node.
@@ -551,23 +515,18 @@ class Collection:
         CollectionError, StoreError
             As :meth:`label_map`.
         """
-        key = str(photo)
-        if key not in self._places:
-            key = self.id_of(photo)
-        path, i = self._places[key]
-        part = self._files.read_part(path, {"prototype"})
-        prototype = part.arrays["prototype"][part.start[i] : part.start[i + 1]]
+        key = self.id_of(photo)
+        prototype = self.members.prototypes(key)
         return *self.row_of(key, prototype), prototype
 
     def assignments(self) -> Iterator[Assigned]:
         """What the nodes of each photograph were assigned, in the order of :attr:`ids`."""
         return assignments(self._files)
 
-    @lazy
+    @property
     def references(self) -> dict[str, str]:
         """The path or URL of each photograph, by its id."""
-        parts = self._files.read_parts("photographs", set())
-        return {one["id"]: one["reference"] for part in parts for one in part.photographs}
+        return self.members.references
 
     def row_of(self, key: str, prototype: Int32) -> tuple[Row, RegionTree]:
         """What the trees hold of a photograph.

@@ -111,7 +111,7 @@ class _Endpoints:
         import asyncio
 
         self.collection, self.title, self.longest = collection, title, longest
-        self.pictures = RegionPictures(collection, images, collection.stamps)
+        self.pictures = RegionPictures(collection, images, collection.members.stamps)
         self.answers: Recent[bytes] = Recent(_MAX_KEPT)
         self.lists, self.pictured = asyncio.Semaphore(1), asyncio.Semaphore(2)
         self.naming = threading.Lock()
@@ -284,7 +284,7 @@ class _Endpoints:
         self.typical = found
 
     def _numbered(self, regions: Iterable[Region]) -> list[tuple[int, int, float]]:
-        numbers = self.collection.numbers
+        numbers = self.collection.members.numbers
         return [(numbers[one.photo], one.node, round(one.likeness, 4)) for one in regions]
 
     def _photo(self, request: Request) -> int:

@@ -28,7 +28,7 @@ def names_data(collection: Collection, told: Sequence[str]) -> dict[str, Any]:
         - ``suggested``, for some categories a name that a network suggested, and its confidence.
         - ``told``, sentences for the user.
     """
-    names, numbers = collection.names, collection.numbers
+    names, numbers = collection.names, collection.members.numbers
     moved = names.moved.items()
     return {
         "own": list(names.own.items()),
