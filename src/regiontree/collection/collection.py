@@ -28,14 +28,13 @@ from regiontree.collection.examples import (
     example_nodes,
     example_tree,
     recorded_parser,
-    shares_of,
 )
 from regiontree.collection.exported import Exported
 from regiontree.collection.files import CollectionFiles
 from regiontree.collection.members import Members
 from regiontree.collection.names import Names, read_names
 from regiontree.collection.plane import kept_places
-from regiontree.collection.regions import Region, viewed_nodes
+from regiontree.collection.regions import Region, shares_of, viewed_nodes
 from regiontree.collection.search import Vectors, vectors_of
 from regiontree.collection.shown import Shown, shown_nodes
 from regiontree.collection.suggestiontable import SUGGESTIONS, Suggestion, read_suggestions
@@ -104,6 +103,8 @@ class Collection:
         self.members = Members(self._files)
         self._trees = about["source"] if trees is None else trees
         self._parsers: dict[str, RegionParser] = {}
+        # Regions that people moved, and what is shown with them.
+        self._moved: tuple[list[tuple[int, int, int]], Shown] | None = None
 
     @classmethod
     def load(cls, folder: str | Path, trees: str | Path | Forest | None = None) -> Collection:
@@ -242,8 +243,11 @@ class Collection:
         known = [(number, node, to) for number, node, to in moved if number is not None]
         if not known:
             return self._shown
-        photo, node, to = np.array(known, np.int32).T
-        return self._shown.moved(photo, node, self.tree.labels[0][self.heirs[to]])
+        if self._moved is None or self._moved[0] != known:
+            photo, node, to = np.array(known, np.int32).T
+            leaf = self.tree.labels[0][self.heirs[to]]
+            self._moved = known, self._shown.moved(photo, node, leaf)
+        return self._moved[1]
 
     # -- photographs ------------------------------------------------------------------------------
 
@@ -450,7 +454,7 @@ class Collection:
         counts = [count + (key is not None)] * len(nodes)
         best = self._vectors.search(self._projection(values[nodes]), counts, exact=exact)
         for one, share, (places, cosines) in zip(
-            nodes.tolist(), shares_of(tree, nodes), best, strict=True
+            nodes.tolist(), shares_of(tree)[nodes].tolist(), best, strict=True
         ):
             other = (regions.photo[places] != number) | (regions.nodes[places] != one)
             pairs = zip(places[other][:count].tolist(), cosines[other].tolist(), strict=False)

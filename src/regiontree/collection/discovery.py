@@ -30,7 +30,12 @@ from regiontree.collection.prototypes import (
     find_prototypes,
     nearest_prototypes,
 )
-from regiontree.collection.regions import regions_of, viewed_nodes, viewed_regions
+from regiontree.collection.regions import (
+    regions_of,
+    shares_of,
+    viewed_nodes,
+    viewed_regions,
+)
 from regiontree.collection.settings import CollectionSettings
 from regiontree.errors import CollectionError
 from regiontree.forest.forest import Forest
@@ -214,7 +219,7 @@ def _gather(
     known = files.ids("regions")
     about = files.read_about()
     waiting: list[_Described] = []
-    within: list[NDArray[np.float32]] = []
+    within = np.zeros(())  # of the photographs that wait
     for done, (row, said) in enumerate(_trees(forest, known), start=1):
         if said is None and row.tree is not None:
             try:
@@ -232,16 +237,17 @@ def _gather(
                     "values": values,
                 }
                 waiting.append((_photograph(row), arrays))
-                within.append(regions.within)
+                within = within + regions.within
                 result.new += 1
             except CollectionError as error:
                 said = str(error)
         if said is not None:
             result.failed[row.id] = said
         if len(waiting) == _AT_ONCE:
-            _write_regions(files, waiting, within)
+            _write(files, "regions", waiting, within=within.astype(np.float32))
+            within = np.zeros(())
         advance("regions", done, said)
-    _write_regions(files, waiting, within)
+    _write(files, "regions", waiting, within=within.astype(np.float32))
     if not files.parts("regions"):
         said = next(iter(result.failed.values()), "it holds no trees")
         raise CollectionError(f"{forest.address}: no tree can be used: {said}")
@@ -258,25 +264,16 @@ def _trees(forest: Forest, known: set[str]) -> Iterator[tuple[Row, str | None]]:
         yield row, row.error if is_damaged else None
 
 
-def _write_regions(
-    files: CollectionFiles, waiting: list[_Described], within: list[NDArray[np.float32]]
-) -> None:
-    """As :func:`_write`, with the scatter within the regions of all photographs of the part."""
-    total = sum((one.astype(np.float64) for one in within), np.zeros(()))
-    _write(files, "regions", waiting, {"within": np.asarray(total, np.float32)})
-    within.clear()
-
-
 def _write(
-    files: CollectionFiles,
-    kind: str,
-    waiting: list[_Described],
-    whole: dict[str, NDArray[Any]] | None = None,
+    files: CollectionFiles, kind: str, waiting: list[_Described], **whole: NDArray[Any]
 ) -> None:
-    """Write a part, if there is something to write, and forget what it holds."""
+    """Write a part, if there is something to write, and forget what it holds.
+
+    `whole` are arrays of the part as a whole.
+    """
     if waiting:
         part = Part.joined([one for one, _ in waiting], [own for _, own in waiting])
-        files.add_part(kind, replace(part, whole=whole or {}))
+        files.add_part(kind, replace(part, whole=whole))
         waiting.clear()
 
 
@@ -419,15 +416,13 @@ def _assigned(
     """What the collection knows of every node of a tree; its prototype is -1 without data."""
     rows = projection(viewed_nodes(tree, settings.regions, settings.descriptor))
     nearest, likeness = nearest_prototypes(rows, prototypes.centres)
-    absent = no_data_nodes(tree.stop)
-    nearest[absent] = -1
-    share = tree.area / max(int(tree.area[: tree.n_leaves][~absent[: tree.n_leaves]].sum()), 1)
+    nearest[no_data_nodes(tree.stop)] = -1
     first, last = shown_range(tree.parents, division_order(tree.parents, tree.height))
     most = np.iinfo(np.uint16).max
     return {
         "prototype": nearest,
         "likeness": likeness.astype(np.float16),
-        "share": np.minimum(share, 1).astype(np.float32),
+        "share": shares_of(tree).astype(np.float32),
         "first": np.minimum(first, most).astype(np.uint16),
         "last": np.minimum(last, most).astype(np.uint16),
     }

@@ -10,17 +10,16 @@ All other cells stay as they are: columns of the user's own, comments, the order
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.collection.csvtable import ENCODING
-from regiontree.collection.names import COLUMNS, Names, read_names
+from regiontree.collection.names import COLUMNS, Names, digest_of, keep_beside, read_names
 from regiontree.errors import CollectionError
 from regiontree.system.files import atomic_write, locked
 from regiontree.system.paths import reason
@@ -113,10 +112,10 @@ def edit_names(
             new = table.encoded()
             if new != data:
                 if told:
-                    digest = hashlib.sha256(data).hexdigest()[:8]
-                    _write(path.with_name(f"{path.stem}-{digest}{path.suffix}"), data)
-                _write(path, new)
-        return read_names(path, parents), told
+                    keep_beside(path, data)
+                with atomic_write(path) as file:
+                    file.write(new)
+        return replace(names, seen=digest_of(new)), told
     except OSError as error:
         raise CollectionError(f"{path}: cannot be written ({reason(error)})") from error
 
@@ -203,8 +202,3 @@ class _Table:
         text = io.StringIO(newline="")
         csv.writer(text).writerows([self.header, *self.rows])
         return text.getvalue().encode(ENCODING)
-
-
-def _write(path: Path, data: bytes) -> None:
-    with atomic_write(path) as file:
-        file.write(data)

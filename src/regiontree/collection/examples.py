@@ -26,7 +26,6 @@ __all__ = [
     "example_nodes",
     "example_tree",
     "recorded_parser",
-    "shares_of",
 ]
 
 
@@ -165,11 +164,3 @@ def example_nodes(
         where = f"node {chosen}" if point is None else f"the region at {tuple(point)}"
         raise CollectionError(f"{where} has no data; choose another")
     return np.array([chosen])
-
-
-def shares_of(tree: RegionTree, nodes: NDArray[np.int64]) -> list[float]:
-    """Share of the photograph's pixels with data that each node has."""
-    area = tree.area.astype(np.float64)
-    leaves = area[: tree.n_leaves][~no_data_nodes(tree.stop)[: tree.n_leaves]]
-    shares: list[float] = (area[nodes] / max(float(leaves.sum()), 1.0)).clip(max=1.0).tolist()
-    return shares

@@ -38,7 +38,7 @@ from regiontree.system.files import atomic_write, locked
 from regiontree.system.paths import reason
 from regiontree.tree.kernel import node_on_cycle
 
-__all__ = ["COLUMNS", "Names", "read_names"]
+__all__ = ["COLUMNS", "Names", "digest_of", "keep_beside", "read_names"]
 
 COLUMNS = ("category", "name", "parent")
 """Columns of the table that mean something; others are the user's own."""
@@ -126,10 +126,8 @@ class Names:
             with locked(path.parent):
                 if path.is_file():
                     before = path.read_bytes()
-                    if _digest(before) not in (self.seen, _digest(data)):
-                        other = path.with_name(f"{path.stem}-{_digest(before)[:8]}{path.suffix}")
-                        with atomic_write(other) as file:
-                            file.write(before)
+                    if digest_of(before) not in (self.seen, digest_of(data)):
+                        other = keep_beside(path, before)
                 with atomic_write(path) as file:
                     file.write(data)
         except OSError as error:
@@ -173,7 +171,7 @@ def read_names(path: Path, parents: NDArray[np.integer]) -> Names:
     data = read_table(path, COLUMNS, take)
     if (wrong := node_on_cycle(above)) is not None:
         raise CollectionError(f"{path}: category {wrong} lies above itself; change its parent")
-    return Names(above, own, moved, _digest(data))
+    return Names(above, own, moved, digest_of(data))
 
 
 def _number(text: str, below: int | None, what: str) -> int:
@@ -183,5 +181,14 @@ def _number(text: str, below: int | None, what: str) -> int:
     return int(text)
 
 
-def _digest(data: bytes) -> str:
+def keep_beside(path: Path, data: bytes) -> Path:
+    """Write what a table held into a file beside it. Returns that file."""
+    other = path.with_name(f"{path.stem}-{digest_of(data)[:8]}{path.suffix}")
+    with atomic_write(other) as file:
+        file.write(data)
+    return other
+
+
+def digest_of(data: bytes) -> str:
+    """What :attr:`Names.seen` says of the bytes of a table."""
     return hashlib.sha256(data).hexdigest()

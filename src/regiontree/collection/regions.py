@@ -16,8 +16,8 @@ from regiontree.tree.cuts import node_of_leaf
 from regiontree.tree.nodata import no_data_nodes
 
 __all__ = [
-    "Region", "Regions", "described_nodes", "photograph_means", "regions_of", "viewed_nodes",
-    "viewed_regions",
+    "Region", "Regions", "described_nodes", "photograph_means", "regions_of", "shares_of",
+    "viewed_nodes", "viewed_regions",
 ]  # fmt: skip
 
 
@@ -158,12 +158,18 @@ def photograph_means(
     return means
 
 
+def shares_of(tree: RegionTree) -> NDArray[np.float64]:
+    """Share of the photograph's pixels with data that each node has, (N,) from 0 to 1."""
+    area = tree.area.astype(np.float64)
+    leaves = area[: tree.n_leaves][~no_data_nodes(tree.stop)[: tree.n_leaves]]
+    return (area / max(float(leaves.sum()), 1.0)).clip(max=1.0)
+
+
 def _cut(tree: RegionTree, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The nodes of a cut that have data, and their shares of the photograph's pixels."""
     nodes = tree.cut_nodes(n_regions=count)
     nodes = nodes[~no_data_nodes(tree.stop)[nodes]]
-    area = tree.area[nodes].astype(np.float64)
-    return nodes, (area / max(float(area.sum()), 1.0)).astype(np.float32)
+    return nodes, shares_of(tree)[nodes].astype(np.float32)
 
 
 def _scatter_within(

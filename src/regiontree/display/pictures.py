@@ -10,6 +10,7 @@ steps look equal (Ottosson, 2020).
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -41,6 +42,7 @@ __all__ = [
     "fitted_size",
     "hierarchy_colors",
     "hierarchy_picture",
+    "jpeg",
     "nodes_of_leaves",
     "overlay",
     "photo_pixels",
@@ -274,6 +276,14 @@ def fitted_size(shape: tuple[int, int], longest: int) -> tuple[int, int]:
     """(height, width) of the same proportions whose longer side is `longest` pixels."""
     scale = longest / max(shape)
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
+
+def jpeg(picture: Image.Image | Rgb, quality: int) -> bytes:
+    """A picture as the bytes of a JPEG file; `quality` is 1 to 95."""
+    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return file.getvalue()
 
 
 def photo_pixels(image: Any, size: tuple[int, int], tree: RegionTree) -> Rgb:

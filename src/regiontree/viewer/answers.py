@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import secrets
 import sys
 import threading
@@ -23,7 +24,7 @@ from regiontree.forest.sources import Outline
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-__all__ = ["AnswerError", "Answers", "Recent"]
+__all__ = ["AnswerError", "Answers", "Recent", "in_thread", "whole_number"]
 
 _WORKERS = 2  # answers that are made at the same time: this limits the memory
 _MAX_KEPT = 256 << 20  # bytes of answers
@@ -67,6 +68,52 @@ class Recent(Generic[T]):
             self.items[key] = item, size
             while self.size > self.limit and len(self.items) > 1:
                 self.size -= self.items.popitem(last=False)[1][1]
+
+
+async def in_thread(
+    make: Callable[[], T],
+    workers: asyncio.Semaphore,
+    refusal: Callable[[Exception], tuple[str, str]],
+) -> T:
+    """What `make` makes, in a thread.
+
+    Parameters
+    ----------
+    make
+    workers
+        Limits how many threads work at the same time.
+    refusal
+        Gives a sentence for the terminal and one for the reader, if it cannot be made.
+
+    Raises
+    ------
+    AnswerError
+        It cannot be made.
+    """
+    import anyio.to_thread
+
+    async with workers:
+        try:
+            return await anyio.to_thread.run_sync(make, abandon_on_cancel=True)
+        except (RegionTreeError, OSError, MemoryError) as error:
+            told, sentence = refusal(error)
+            print(told, file=sys.stderr, flush=True)
+            raise AnswerError(500, sentence) from error
+
+
+def whole_number(name: str, text: str) -> int:
+    """A number in an address.
+
+    Raises
+    ------
+    AnswerError
+        The text is no number of at most 9 digits.
+    """
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise AnswerError(
+            400, f"The address must hold a number of at most 9 digits for its {name}."
+        )
+    return int(text)
 
 
 class Answers:
@@ -126,30 +173,22 @@ class Answers:
         AnswerError
             It cannot be made. The terminal says why.
         """
-        import anyio.to_thread
 
-        async with self.lists:
-            try:
-                return await anyio.to_thread.run_sync(make, abandon_on_cancel=True)
-            except (RegionTreeError, OSError, MemoryError) as error:
-                print(error, file=sys.stderr, flush=True)
-                raise AnswerError(
-                    500, "The images cannot be listed; the terminal says why."
-                ) from error
+        def refusal(error: Exception) -> tuple[str, str]:
+            return str(error), "The images cannot be listed; the terminal says why."
+
+        return await in_thread(make, self.lists, refusal)
 
     async def _make(self, key: Key, make: Callable[[int], bytes]) -> bytes:
-        import anyio.to_thread
-
         outline = self.outlines[key[0]]
-        async with self.workers:
-            try:
-                body = await anyio.to_thread.run_sync(make, key[0], abandon_on_cancel=True)
-            except (RegionTreeError, OSError, MemoryError) as error:
-                told = f"{outline.saved}: {error}" if isinstance(error, OSError) else str(error)
-                print(told, file=sys.stderr, flush=True)
-                # The reader may be a stranger, who must not learn in which folder the file lies.
-                shown = outline.saved.without_folders(str(error))
-                raise AnswerError(500, f"{outline.name} cannot be shown. {shown}.") from error
+
+        def refusal(error: Exception) -> tuple[str, str]:
+            told = f"{outline.saved}: {error}" if isinstance(error, OSError) else str(error)
+            # The reader may be a stranger, who must not learn in which folder the file lies.
+            shown = outline.saved.without_folders(str(error))
+            return told, f"{outline.name} cannot be shown. {shown}."
+
+        body = await in_thread(lambda: make(key[0]), self.workers, refusal)
         self.kept.put(key, body, len(body))
         return body
 

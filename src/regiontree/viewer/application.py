@@ -8,7 +8,6 @@ Who gets an answer is in :mod:`regiontree.viewer.protection`.
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -21,13 +20,13 @@ from regiontree.errors import ExportError
 from regiontree.export.labelmap import to_label_image
 from regiontree.forest.sources import Images, Outline, Source, open_source
 from regiontree.images.given import Encoded
-from regiontree.viewer.answers import AnswerError, Answers, Recent
+from regiontree.viewer.answers import AnswerError, Answers, Recent, whole_number
 from regiontree.viewer.index import (
     MANY,
     Card,
     index_html,
+    matching,
     parts_of,
-    plain_text,
     thumbnail,
 )
 from regiontree.viewer.page import Links, page_html
@@ -128,7 +127,7 @@ class _Endpoints:
         query = request.query_params.get("name", "").strip()
         if query:
             return HTMLResponse(await self.answers.told(lambda: self._found(query)))
-        number = _whole("page", request.query_params.get("page", "1"))
+        number = whole_number("page", request.query_params.get("page", "1"))
         if not 1 <= number <= len(self.parts):
             raise AnswerError(404, f"There is no page {number} of thumbnails here.")
         return HTMLResponse(await self.answers.told(lambda: self._index(number - 1)))
@@ -147,10 +146,8 @@ class _Endpoints:
 
     def _found(self, query: str) -> str:
         """The page of the first images whose names contain every word of a query."""
-        words = plain_text(query).split()
-        names = map(plain_text, self.names())
-        matches = (i for i, name in enumerate(names) if all(word in name for word in words))
-        cards = [_card(i, self.outlines[i]) for i in islice(matches, MANY)]
+        matches = islice(matching(self.names(), query), MANY)
+        cards = [_card(i, self.outlines[i]) for i in matches]
         return index_html(cards, self.title, query=query, url_of=_home_url, searches=True)
 
     async def page(self, request: Request) -> Response:
@@ -228,15 +225,7 @@ class _Endpoints:
 
 
 def _number(request: Request, name: str) -> int:
-    return _whole(name, request.path_params[name])
-
-
-def _whole(name: str, text: str) -> int:
-    if not re.fullmatch("[0-9]{1,9}", text):
-        raise AnswerError(
-            400, f"The address must hold a number of at most 9 digits for its {name}."
-        )
-    return int(text)
+    return whole_number(name, request.path_params[name])
 
 
 def _card(i: int, outline: Outline) -> Card:

@@ -6,25 +6,23 @@ of a file. Who gets an answer is in :mod:`regiontree.viewer.protection`.
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from regiontree.collection.collection import Collection as PhotoCollection
 from regiontree.collection.regions import Region
 from regiontree.collection.shown import MOST_SHOWN, RegionTable, Shown
-from regiontree.errors import RegionTreeError
+from regiontree.display.pictures import jpeg
 from regiontree.forest.finding import Places
-from regiontree.viewer.answers import AnswerError, Recent
+from regiontree.viewer.answers import AnswerError, Recent, in_thread, whole_number
 from regiontree.viewer.categoriespage import page_data, page_html, photograph_data
 from regiontree.viewer.changes import edits_of, names_data
+from regiontree.viewer.index import matching
 from regiontree.viewer.protection import protected
 from regiontree.viewer.regionpictures import RegionPictures
 
@@ -36,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["make_collection_app"]
 
 T = TypeVar("T")
+Typical = Mapping[int, Sequence[int]]
+"""Typical regions of each photograph: their pictures will be wanted."""
 
 _NOWHERE = Places()
 _TYPICAL = 16  # regions of each category that the page shows before it is asked for all
@@ -111,12 +111,12 @@ class _Endpoints:
         import asyncio
 
         self.collection, self.title, self.longest = collection, title, longest
-        self.pictures = RegionPictures(collection, images, collection.members.stamps)
-        self.answers: Recent[bytes] = Recent(_MAX_KEPT)
+        self.pictures = RegionPictures(collection, images)
+        self.listed: Shown | None = None
+        self.lists_at: Recent[tuple[bytes, Typical]] = Recent(_MAX_KEPT)  # of numbers of regions
         self.lists, self.pictured = asyncio.Semaphore(1), asyncio.Semaphore(2)
         self.naming = threading.Lock()
-        self.typical: Mapping[int, list[int]] = {}  # of the photographs, at the last granularity
-        self.changes = 0  # of moved regions, which change what categories hold
+        self.typical: Typical = {}  # at the last number of regions
 
     # -- the page and its lists -------------------------------------------------------------------
 
@@ -132,21 +132,15 @@ class _Endpoints:
         count = self._count(request)
 
         def make() -> bytes:
-            key = (count, self.changes)
-            known = self.answers.get(key)
-            table = self._shown.at(count)
-            tree = self.collection.tree
-            typical = table.typical(tree, _TYPICAL)
-            self._note_typical(table, typical[typical >= 0])
+            shown = self.collection.shown_regions()
+            if shown is not self.listed:  # somebody moved a region
+                self.listed, self.lists_at = shown, Recent(_MAX_KEPT)
+            known = self.lists_at.get(count)
             if known is None:
-                n_regions, share = table.counts(tree)
-                known = _json({
-                    "count": n_regions.tolist(),
-                    "share": [float(f"{value:.4g}") for value in share.tolist()],
-                    "typical": [_pairs(table, row[row >= 0]) for row in typical],
-                })  # fmt: skip
-                self.answers.put(key, known, len(known))
-            return known
+                known = self._lists(shown.at(count))
+                self.lists_at.put(count, known, len(known[0]))
+            body, self.typical = known
+            return body
 
         return _as_json(await self._told(make, self.lists))
 
@@ -156,7 +150,7 @@ class _Endpoints:
         self._require(category < self.collection.tree.n_nodes, f"category {category}")
 
         def make() -> bytes:
-            table = self._shown.at(count)
+            table = self.collection.shown_regions().at(count)
             own = table.of_category(self.collection.tree, category)
             return _json(
                 {"total": len(own), "regions": _pairs(table, own[first : first + _AT_ONCE])}
@@ -176,28 +170,20 @@ class _Endpoints:
 
     async def map(self, request: Request) -> Response:
         def make() -> bytes:
-            known = self.answers.get("map")
-            if known is None:
-                labels = self.collection.tree.labels[0]
-                own = np.unique(labels, return_index=True)[1]
-                places = self.collection.places[own]
-                known = _json({"x": _short(places[:, 0]), "y": _short(places[:, 1])})
-                self.answers.put("map", known, len(known))
-            return known
+            first = np.unique(self.collection.tree.labels[0], return_index=True)[1]
+            places = self.collection.places[first]
+            return _json({"x": _short(places[:, 0]), "y": _short(places[:, 1])})
 
         return _as_json(await self._told(make, self.lists))
 
     async def photographs(self, request: Request) -> Response:
-        first, words = _asked(request, "first"), request.query_params.get("name", "").split()
+        first, query = _asked(request, "first"), request.query_params.get("name", "")
 
         def make() -> bytes:
-            lowered = [word.lower() for word in words]
-            found = [
-                (i, key)
-                for i, key in enumerate(self.collection.ids)
-                if all(word in key.lower() for word in lowered)
-            ]
-            return _json({"total": len(found), "photographs": found[first : first + _AT_ONCE]})
+            ids = self.collection.ids
+            found = list(matching(ids, query))
+            shown = [(i, ids[i]) for i in found[first : first + _AT_ONCE]]
+            return _json({"total": len(found), "photographs": shown})
 
         return _as_json(await self._told(make, self.lists))
 
@@ -218,9 +204,7 @@ class _Endpoints:
             _, rgb = self.pictures.read(photo, self.longest)
             if rgb is None:
                 raise AnswerError(404, f"The photograph is not there: {self.pictures.lacks[photo]}")
-            file = io.BytesIO()
-            Image.fromarray(rgb).save(file, "JPEG", quality=_QUALITY)
-            return file.getvalue()
+            return jpeg(rgb, _QUALITY)
 
         return _as_jpeg(await self._told(make, self.pictured))
 
@@ -261,27 +245,29 @@ class _Endpoints:
         def make() -> bytes:
             edits = edits_of(body, self.collection)
             with self.naming:
-                before = self.collection.names.moved
                 told = self.collection.edit(edits)
-                if self.collection.names.moved != before:
-                    self.changes += 1
                 return _json(names_data(self.collection, told))
 
         return _as_json(await self._told(make, self.lists))
 
     # -- what they share --------------------------------------------------------------------------
 
-    @property
-    def _shown(self) -> Shown:
-        return self.collection.shown_regions()
-
-    def _note_typical(self, table: RegionTable, places: Any) -> None:
-        """Remember which regions of each photograph are typical: their pictures will be wanted."""
+    def _lists(self, table: RegionTable) -> tuple[bytes, Typical]:
+        """Counts, shares and typical regions of all categories, and the latter by photograph."""
+        tree = self.collection.tree
+        places, (n_regions, share) = table.typical(tree, _TYPICAL), table.counts(tree)
+        body = _json({
+            "count": n_regions.tolist(),
+            "share": [float(f"{value:.4g}") for value in share.tolist()],
+            "typical": [_pairs(table, row[row >= 0]) for row in places],
+        })  # fmt: skip
         found: dict[int, list[int]] = {}
-        photos, nodes = table.photo[places].tolist(), table.node[places].tolist()
-        for photo, node in set(zip(photos, nodes, strict=True)):
+        every = np.unique(places[places >= 0])
+        for photo, node in zip(
+            table.photo[every].tolist(), table.node[every].tolist(), strict=True
+        ):
             found.setdefault(photo, []).append(node)
-        self.typical = found
+        return body, found
 
     def _numbered(self, regions: Iterable[Region]) -> list[tuple[int, int, float]]:
         numbers = self.collection.members.numbers
@@ -309,23 +295,17 @@ class _Endpoints:
         AnswerError
             It cannot be made.
         """
-        import anyio.to_thread
 
-        async with workers:
-            try:
-                return await anyio.to_thread.run_sync(make, abandon_on_cancel=True)
-            except (RegionTreeError, OSError, MemoryError) as error:
-                print(error, file=sys.stderr, flush=True)
-                # The reader may be a stranger, who must not learn in which folder the files lie.
-                said = str(error).replace(f"{self.collection.folder}{os.sep}", "")
-                raise AnswerError(500, f"{said}.") from error
+        def refusal(error: Exception) -> tuple[str, str]:
+            # The reader may be a stranger, who must not learn in which folder the files lie.
+            said = str(error).replace(f"{self.collection.folder}{os.sep}", "")
+            return str(error), f"{said}."
+
+        return await in_thread(make, workers, refusal)
 
 
 def _asked(request: Request, name: str, usual: int = 0) -> int:
-    text = request.query_params.get(name, str(usual))
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise AnswerError(400, f"The address must hold a number of at most 9 digits for {name}.")
-    return int(text)
+    return whole_number(name, request.query_params.get(name, str(usual)))
 
 
 def _pairs(table: RegionTable, places: Any) -> list[int]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import zlib
 from typing import Any
 
 import numpy as np
@@ -13,8 +11,8 @@ from regiontree.collection.collection import Collection
 from regiontree.collection.shown import MOST_SHOWN
 from regiontree.images import nearest
 from regiontree.viewer.document import document
-from regiontree.viewer.page import inert
-from regiontree.viewer.regionpictures import RegionPictures
+from regiontree.viewer.page import inert, packed
+from regiontree.viewer.regionpictures import RegionPictures, shown_size
 
 __all__ = ["page_data", "page_html", "photograph_data"]
 
@@ -84,20 +82,17 @@ def photograph_data(
         - ``categories``, the finest category of each node, a leaf of the tree of categories; -1 for
           none.
     """
-    _, tree, prototype = collection.opened(collection.ids[number])
-    scale = min(1.0, longest / max(tree.shape))
-    view = max(1, round(tree.shape[0] * scale)), max(1, round(tree.shape[1] * scale))
-    labels = nearest(tree.labels, view)
-    kind = "<u2" if tree.n_leaves <= 1 << 16 else "<u4"
-    packed = zlib.compress(labels.astype(kind).tobytes(), 6)
+    key = collection.ids[number]
+    tree, _ = pictures.read(number, 1)  # one pixel shows whether there is a photograph
+    view = shown_size(tree.shape, longest)
+    finest = np.append(collection.tree.labels[0], -1)
     return {
-        "id": collection.ids[number],
-        "notice": pictures.lack(number),
+        "id": key,
+        "notice": pictures.lacks.get(number),
         "view": view,
-        "labels": base64.b64encode(packed).decode("ascii"),
-        "label_bytes": np.dtype(kind).itemsize,
+        **packed(nearest(tree.labels, view), tree.n_leaves),
         "parents": tree.parents.tolist(),
         "area": tree.area.tolist(),
         "divisions": tree._divisions.tolist(),
-        "categories": np.append(collection.tree.labels[0], -1)[prototype].tolist(),
+        "categories": finest[collection.members.prototypes(key)].tolist(),
     }

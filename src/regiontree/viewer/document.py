@@ -33,7 +33,7 @@ def document(
     ----------
     template
         File name of the HTML, in which ``@@NAME@@`` stands for the part of that name. The parts
-        ``POLICY``, ``STYLE`` and ``SCRIPT`` are made here.
+        ``HEAD``, ``POLICY``, ``STYLE`` and ``SCRIPT`` are made here.
     styles
         File names of the style sheets.
     script
@@ -59,7 +59,8 @@ def document(
     policy += f"; connect-src {connects}" if connects else ""
     tag = "" if code is None else f'<script type="module">{code}</script>'
     every = {**parts, "POLICY": policy, "STYLE": style, "SCRIPT": tag}
-    return re.sub("@@([A-Z]+)@@", lambda match: every[match[1]], _text(template))
+    whole = _text(template).replace("@@HEAD@@", _text("head.html"))
+    return re.sub("@@([A-Z]+)@@", lambda match: every[match[1]], whole)
 
 
 @cache

@@ -10,14 +10,13 @@ nothing but their thumbnails.
 from __future__ import annotations
 
 import html
-import io
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 
-from regiontree.display.pictures import cut_picture
+from regiontree.display.pictures import cut_picture, jpeg
 from regiontree.errors import ImageError
 from regiontree.forest.sources import Outline, Source
 from regiontree.viewer.document import document
@@ -27,6 +26,7 @@ __all__ = [
     "Card",
     "Part",
     "index_html",
+    "matching",
     "parts_of",
     "plain_text",
     "problem_html",
@@ -160,9 +160,7 @@ def thumbnail(source: Source) -> bytes:
     height, width = _stretched((picture.height, picture.width))
     if (width, height) != picture.size:
         picture = picture.resize((width, height), Image.Resampling.NEAREST)
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=_QUALITY)
-    return file.getvalue()
+    return jpeg(picture, _QUALITY)
 
 
 def _row(card: Card) -> str:
@@ -222,6 +220,13 @@ def _page(title: str, body: str, *, facts: str = "", script: str | None = None) 
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def matching(names: Iterable[str], query: str) -> Iterator[int]:
+    """Places of the names that contain every word of a query."""
+    words = plain_text(query).split()
+    plain = map(plain_text, names)
+    return (i for i, name in enumerate(plain) if all(word in name for word in words))
 
 
 def plain_text(text: str) -> str:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import json
 import tempfile
 import zlib
@@ -24,10 +23,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from regiontree._version import __version__
-from regiontree.display.pictures import hierarchy_colors
+from regiontree.display.pictures import hierarchy_colors, jpeg
 from regiontree.errors import ImageError, check_number
 from regiontree.forest.origin import without_path
 from regiontree.forest.sources import Source
@@ -38,7 +36,7 @@ from regiontree.tree.paths import sum_in_order
 from regiontree.tree.stop import StopReason
 from regiontree.viewer.document import document
 
-__all__ = ["Links", "inert", "page_html", "payload", "tree_file"]
+__all__ = ["Links", "inert", "packed", "page_html", "payload", "tree_file"]
 
 _MAX_EMBEDDED = 1_000_000  # bytes: a larger tree file goes into the page without its embedding
 _QUALITY = 88  # of the photograph's JPEG
@@ -157,7 +155,6 @@ def payload(source: Source, *, longest: int = 1600, links: Links = Links()) -> d
         notices.append(f"Shown at {w} × {h} pixels; the image has {width} × {height}.")
 
     labels = nearest(tree.labels, view)
-    kind = "<u2" if tree.n_leaves <= 1 << 16 else "<u4"
     embedded, whole = (None, True) if links.tree else _tree_file(source)
     photo = links.photo or _data_url(picture) if shown else None
     return {
@@ -166,8 +163,7 @@ def payload(source: Source, *, longest: int = 1600, links: Links = Links()) -> d
         "links": asdict(links),
         "shape": tree.shape,
         "view": view,
-        "labels": _base64(zlib.compress(labels.astype(kind).tobytes(), 6)),
-        "label_bytes": np.dtype(kind).itemsize,
+        **packed(labels, tree.n_leaves),
         "parents": tree.parents.tolist(),
         "area": tree.area.tolist(),
         "height": [float(f"{value:.4g}") for value in tree.height],
@@ -182,6 +178,13 @@ def payload(source: Source, *, longest: int = 1600, links: Links = Links()) -> d
         "tree": embedded,
         "whole": whole,
     }
+
+
+def packed(labels: NDArray[np.integer[Any]], n_leaves: int) -> dict[str, Any]:
+    """The fields ``labels`` and ``label_bytes`` of :func:`payload`, of the leaves of a view."""
+    kind = "<u2" if n_leaves <= 1 << 16 else "<u4"
+    data = zlib.compress(labels.astype(kind).tobytes(), 6)
+    return {"labels": _base64(data), "label_bytes": np.dtype(kind).itemsize}
 
 
 def _n_divided(tree: RegionTree, nodes: NDArray[np.int64]) -> int:
@@ -244,9 +247,7 @@ def _tree_file(source: Source) -> tuple[str, bool]:
 
 
 def _data_url(picture: NDArray[np.uint8]) -> str:
-    jpeg = io.BytesIO()
-    Image.fromarray(picture).save(jpeg, "JPEG", quality=_QUALITY)
-    return f"data:image/jpeg;base64,{_base64(jpeg.getvalue())}"
+    return f"data:image/jpeg;base64,{_base64(jpeg(picture, _QUALITY))}"
 
 
 def _base64(data: bytes) -> str:

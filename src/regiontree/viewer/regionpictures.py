@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from PIL import Image
 
 from regiontree.collection.collection import Collection
 from regiontree.collection.pictures import photograph_pixels
+from regiontree.display.pictures import fitted_size, jpeg
 from regiontree.errors import RegionTreeError
 from regiontree.forest.finding import Places
 from regiontree.images import nearest
@@ -19,7 +19,7 @@ from regiontree.tree import RegionTree
 from regiontree.tree.cuts import node_of_leaf
 from regiontree.viewer.kept import KeptPictures
 
-__all__ = ["RegionPictures", "region_picture", "squared"]
+__all__ = ["RegionPictures", "region_picture", "shown_size", "squared"]
 
 Rgb = NDArray[np.uint8]
 
@@ -41,12 +41,10 @@ class RegionPictures:
     collection
     images
         Where the user says that photographs lie.
-    stamps
-        For each photograph, by its number, what its pictures are made of.
     """
 
-    def __init__(self, collection: Collection, images: Places, stamps: Sequence[str]) -> None:
-        self.collection, self.images, self.stamps = collection, images, stamps
+    def __init__(self, collection: Collection, images: Places) -> None:
+        self.collection, self.images = collection, images
         self.kept = KeptPictures(collection.folder / "pictures.sqlite")
         self.lacks: dict[int, str] = {}
         """Numbers of photographs that cannot be shown, and why."""
@@ -76,7 +74,7 @@ class RegionPictures:
         if not 0 <= node < tree.n_nodes:
             raise KeyError(node)
         wanted = {node, *(one for one in also(number) if 0 <= one < tree.n_nodes)}
-        made = {one: _jpeg(region_picture(tree, one, rgb, labels)) for one in wanted}
+        made = {one: jpeg(region_picture(tree, one, rgb, labels), _QUALITY) for one in wanted}
         self._keep(number, made)
         return made[node]
 
@@ -87,26 +85,23 @@ class RegionPictures:
         _, rgb, _ = self._opened(number)
         picture = Image.fromarray(rgb)
         picture.thumbnail((_SMALL, _SMALL), Image.Resampling.LANCZOS)
-        made = _jpeg(np.asarray(picture))
+        made = jpeg(picture, _QUALITY)
         self._keep(number, {_WHOLE: made})
         return made
 
-    def lack(self, number: int) -> str | None:
-        """Why a photograph cannot be shown; None if it can, as far as is known."""
-        self.read(number, 1)
-        return self.lacks.get(number)
-
     def _known(self, number: int, what: int) -> bytes | None:
-        return self.kept.get(self.collection.ids[number], what, self.stamps[number])
+        members = self.collection.members
+        return self.kept.get(members.ids[number], what, members.stamps[number])
 
     def _keep(self, number: int, made: dict[int, bytes]) -> None:
         if number not in self.lacks:  # a photograph that is found later gets its pictures
-            self.kept.put(self.collection.ids[number], made, self.stamps[number])
+            members = self.collection.members
+            self.kept.put(members.ids[number], made, members.stamps[number])
 
     def _opened(self, number: int) -> tuple[RegionTree, Rgb, NDArray[np.int32]]:
         tree, rgb = self.read(number, _LONGEST)
         if rgb is None:
-            rgb = np.full((*_fitted(tree.shape, _LONGEST), 3), 150, np.uint8)
+            rgb = np.full((*shown_size(tree.shape, _LONGEST), 3), 150, np.uint8)
         return tree, rgb, nearest(tree.labels, (rgb.shape[0], rgb.shape[1]))
 
     def read(self, number: int, longest: int) -> tuple[RegionTree, Rgb | None]:
@@ -129,7 +124,9 @@ class RegionPictures:
             row, tree, _ = self.collection.opened(key)
         try:
             address = self.collection.forest.address
-            rgb = photograph_pixels(row, tree, address, self.images, _fitted(tree.shape, longest))
+            rgb = photograph_pixels(
+                row, tree, address, self.images, shown_size(tree.shape, longest)
+            )
         except (RegionTreeError, OSError) as error:
             self.lacks[number] = str(error)
             return tree, None
@@ -189,12 +186,6 @@ def squared(inside: NDArray[np.bool_]) -> tuple[int, int, int]:
     return top, start(columns, inside.sum(axis=0), width), int(size)
 
 
-def _fitted(shape: tuple[int, int], longest: int) -> tuple[int, int]:
-    scale = min(1.0, longest / max(shape))
-    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
-
-
-def _jpeg(rgb: Rgb) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(rgb).save(file, "JPEG", quality=_QUALITY)
-    return file.getvalue()
+def shown_size(shape: tuple[int, int], longest: int) -> tuple[int, int]:
+    """(height, width) of a photograph with at most `longest` pixels on its longer side."""
+    return fitted_size(shape, min(longest, max(shape)))

@@ -6,12 +6,15 @@ import { Naming } from "./naming.js";
 import { showOverlay } from "./overlay.js";
 import { showPlane } from "./plane.js";
 import { ask } from "./requests.js";
-import { factsOf, nameField, showRows } from "./rows.js";
+import { factsOf, nameField, showRows, swatchOf } from "./rows.js";
 import { countAt, positionOf } from "./scale.js";
-import { photographTile, regionTile, showMany, stopLoading } from "./tiles.js";
+import { photographTile, regionTile, regionsOf, showMany, stopLoading } from "./tiles.js";
 import { grouped, plural } from "./words.js";
 
-/** @import { Edit } from "./naming.js" */
+/**
+ * @import { Edit } from "./naming.js"
+ * @import { Shown } from "./tiles.js"
+ */
 
 const PAUSE = 120; // milliseconds that a slider rests before the server is asked
 
@@ -75,27 +78,18 @@ function numbersOf(text) {
  * A list of regions below a heading.
  *
  * @param {HTMLElement[]} heading
- * @param {(first: number) => Promise<{ total: number, items: [number, number, string][] }>} more
+ * @param {(first: number) => Promise<{ total: number, items: Shown[] }>} more
  */
 function showTiles(heading, more) {
   const list = make("div", { className: "tiles" });
   main.replaceChildren(make("div", { className: "bar" }, ...heading), list);
-  showMany(list, more, ([photo, node, title]) => regionTile({ photo, node, title }), tellError);
-}
-
-/** @param {number[]} flat */
-function pairsOf(flat) {
-  /** @type {[number, number, string][]} */
-  const pairs = [];
-  for (let i = 0; i < flat.length; i += 2) pairs.push([flat[i], flat[i + 1], ""]);
-  return pairs;
+  showMany(list, more, regionTile, tellError);
 }
 
 /** @param {number} category */
 function showCategory(category) {
   const { field, show } = nameField(gathered, category);
-  const swatch = make("span", { className: "swatch" });
-  swatch.style.backgroundColor = gathered.css(category);
+  const swatch = swatchOf(gathered, category);
   const facts = make("p", { className: "facts" });
   const refresh = () => {
     show();
@@ -107,7 +101,7 @@ function showCategory(category) {
   const back = make("a", { href: "#categories", textContent: "← All categories" });
   showTiles([back, make("div", { className: "title" }, swatch, field), facts], async (first) => {
     const answer = await ask(`category/${category}/${gathered.regions}?first=${first}`);
-    return { total: answer.total, items: pairsOf(answer.regions) };
+    return { total: answer.total, items: regionsOf(answer.regions) };
   });
 }
 
@@ -125,7 +119,9 @@ function showLike(photo, node) {
     const { regions } = await ask(`like/${photo}/${node}`);
     return {
       total: regions.length,
-      items: regions.map((/** @type {[number, number, number]} */ [a, b, likeness]) => [a, b, `Likeness ${likeness.toFixed(2)}`]),
+      items: regions.map((/** @type {[number, number, number]} */ [like, inside, likeness]) => (
+        { photo: like, node: inside, title: `Likeness ${likeness.toFixed(2)}` }
+      )),
     };
   });
 }

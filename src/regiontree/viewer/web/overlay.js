@@ -3,7 +3,7 @@
 import { announce, brushOf, make } from "./elements.js";
 import { pixel } from "./palettes.js";
 import { readLabels } from "./payload.js";
-import { nameField } from "./rows.js";
+import { nameField, swatchOf } from "./rows.js";
 import { Tree } from "./tree.js";
 import { percent } from "./words.js";
 
@@ -134,8 +134,7 @@ export async function showOverlay(main, gathered, photo, data, selected) {
     const whole = data.area[data.area.length - 1];
     const rows = [...area].filter(([category]) => category >= 0).sort((a, b) => b[1] - a[1]);
     legend.replaceChildren(...rows.map(([category, pixelsOf]) => {
-      const swatch = make("span", { className: "swatch" });
-      swatch.style.backgroundColor = gathered.css(category);
+      const swatch = swatchOf(gathered, category);
       const name = make("span", { textContent: gathered.label(category) });
       name.dir = "auto";
       const link = make("a", { href: `#category=${category}` }, swatch, name,
@@ -162,8 +161,7 @@ export async function showOverlay(main, gathered, photo, data, selected) {
       chosen.replaceChildren(make("p", { className: "facts", textContent: "Click a region to name its category, to move it, or to find more like it." }));
       return;
     }
-    const swatch = make("span", { className: "swatch" });
-    swatch.style.backgroundColor = gathered.css(category);
+    const swatch = swatchOf(gathered, category);
     const { field } = nameField(gathered, category);
     const moved = naming.movedTo(photo, selected);
     const target = make("input", { type: "text", className: "target", placeholder: "Name or number" });

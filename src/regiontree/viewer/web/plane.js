@@ -1,7 +1,7 @@
 // The map of the collection: prototypes as discs, those that are alike near each other.
 
 import { brushOf, make } from "./elements.js";
-import { regionTile } from "./tiles.js";
+import { regionTile, regionsOf } from "./tiles.js";
 import { percent, plural } from "./words.js";
 
 /**
@@ -13,6 +13,7 @@ const EDGE = 36; // pixels around the map
 const LARGEST = 104; // pixels: the radius of a disc that had all pixels of the collection
 const WIDEST = 1.7; // the map may be so much wider than it is high
 const CLOSEST = 24; // how often the map can be enlarged
+const TIP = 4; // regions beside a disc
 const NEAR = 8; // pixels around a disc that belong to it
 
 /**
@@ -140,10 +141,7 @@ export function showPlane(main, gathered, places) {
     tip.hidden = hovered < 0;
     if (hovered < 0) return;
     const typical = gathered.lists?.typical[hovered] ?? [];
-    const tiles = [];
-    for (let i = 0; i < Math.min(typical.length, 8); i += 2) {
-      tiles.push(regionTile({ photo: typical[i], node: typical[i + 1] }));
-    }
+    const tiles = regionsOf(typical).slice(0, TIP).map(regionTile);
     const category = regions[hovered];
     const share = percent(gathered.lists?.share[category] ?? 0);
     tip.replaceChildren(

@@ -2,14 +2,13 @@
 
 import { make } from "./elements.js";
 import { preorder } from "./palettes.js";
-import { regionTile, stopLoading } from "./tiles.js";
+import { regionTile, regionsOf, stopLoading } from "./tiles.js";
 import { grouped, percent, plural } from "./words.js";
 
 /**
  * @import { Gathered } from "./gathered.js"
  */
 
-const MOST = 16; // tiles of a row, as many as the server sends
 const REST = 90; // milliseconds without a change after which pictures are loaded
 
 /**
@@ -64,6 +63,18 @@ export function nameField(gathered, category) {
   });
   show();
   return { field, show };
+}
+
+/**
+ * A patch of the colour of a category.
+ *
+ * @param {Gathered} gathered
+ * @param {number} category
+ */
+export function swatchOf(gathered, category) {
+  const swatch = make("span", { className: "swatch" });
+  swatch.style.backgroundColor = gathered.css(category);
+  return swatch;
 }
 
 /**
@@ -125,8 +136,7 @@ export function showRows(main, gathered) {
   /** @param {number} node */
   const makeRow = (node) => {
     const { field, show } = nameField(gathered, node);
-    const swatch = make("span", { className: "swatch" });
-    swatch.style.backgroundColor = gathered.css(node);
+    const swatch = swatchOf(gathered, node);
     const words = make("p", { className: "facts" });
     const strip = make("div", { className: "strip" });
     const all = make("a", { className: "all", href: `#category=${node}` });
@@ -152,11 +162,7 @@ export function showRows(main, gathered) {
       const wanted = `${gathered.regions} ${typical.join()}`;
       if (filled === wanted) return;
       filled = wanted;
-      const tiles = [];
-      for (let i = 0; i < Math.min(typical.length, 2 * MOST); i += 2) {
-        tiles.push(regionTile({ photo: typical[i], node: typical[i + 1] }));
-      }
-      strip.replaceChildren(...tiles);
+      strip.replaceChildren(...regionsOf(typical).map(regionTile));
     };
     const update = () => {
       show();

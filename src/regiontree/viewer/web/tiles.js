@@ -45,6 +45,19 @@ export function regionTile({ photo, node, title = "" }) {
 }
 
 /**
+ * Regions from the numbers that the server sends: photograph and node of each, in turn.
+ *
+ * @param {number[]} flat
+ * @returns {Shown[]}
+ */
+export function regionsOf(flat) {
+  /** @type {Shown[]} */
+  const regions = [];
+  for (let i = 0; i < flat.length; i += 2) regions.push({ photo: flat[i], node: flat[i + 1] });
+  return regions;
+}
+
+/**
  * Stop loading the pictures of an element, which leaves the page: a browser loads only a few at a
  * time, and others wait.
  *
