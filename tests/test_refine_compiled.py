@@ -13,11 +13,12 @@ from scenes import patchwork
 
 from regiontree.images import colours, load_image, nearest
 from regiontree.images.colours import lab_colours
-from regiontree.refine import components, edges, flood, opening, regions
+from regiontree.refine import edges, flood, opening, regions
 from regiontree.refine.edges import edge_height
 from regiontree.refine.guided import Guided, refine_leaves
 from regiontree.refine.regions import patch_centres, without_specks
 from regiontree.system import jit
+from regiontree.tree import components
 
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 maps = arrays(np.int32, shapes, elements=st.integers(0, 3))

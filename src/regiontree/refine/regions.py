@@ -1,7 +1,7 @@
 """Regions of a label map: specks, and leaves that must not vanish.
 
 A leaf of a tree may lie in several places. Each place is a *component*: pixels of one label that
-are connected through their sides (:mod:`regiontree.refine.components`). A step that moves borders
+are connected through their sides (:mod:`regiontree.tree.components`). A step that moves borders
 may leave threads (:mod:`regiontree.refine.opening`) and specks. :func:`merge_specks` gives specks
 to their surroundings. Such a step may also take the last pixel of a small leaf.
 :func:`keep_leaves` gives such a leaf a pixel back.
@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontree.refine.components import Components, components, count_pixels
 from regiontree.system.jit import jit
+from regiontree.tree.components import Components, components, count_pixels
 from regiontree.tree.paths import heavy_paths, lowest_common_ancestor
 
 __all__ = ["components", "keep_leaves", "merge_specks", "patch_centres", "without_specks"]

@@ -34,7 +34,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,6 +52,9 @@ from regiontree.tree.renumber import renumbered
 from regiontree.tree.salience import salient_nodes
 from regiontree.tree.stop import StopReason
 from regiontree.tree.text import counted, node_lines
+
+if TYPE_CHECKING:
+    from regiontree.tree.pieces import NodePieces
 
 __all__ = ["RegionTree"]
 
@@ -466,6 +469,72 @@ class RegionTree(TreeDoors):
         absent = not_regions(self.parents, self.stop)
         ignored = absent if absent.any() else None
         return salient_nodes(self.parents, self.area, self.height, k, ignored)
+
+    # -- connected pieces -------------------------------------------------------------------------
+
+    def pieces(self, min_area: int | None = None) -> RegionTree:
+        """A finer tree, in which each node in several places is divided into connected pieces.
+
+        Pieces are nodes below their node, and what was below the node goes on below them. Each node
+        of the new tree is a node of this one or a piece of it. A node below a piece lies within
+        that piece. A cut of the new tree by height has the pieces of the regions of this tree's
+        cut. A cut into a number of regions counts pieces. See :mod:`regiontree.tree.piecetree`.
+
+        The pieces of the new tree are the same tree. ``meta["pieces"]`` records `min_area`.
+
+        Parameters
+        ----------
+        min_area
+            A piece of fewer pixels is a speck, which stays with the nearest piece of its node. None
+            is half a patch, as in refinement, or 1/2000 of an image whose patches are not recorded.
+
+        Raises
+        ------
+        TreeError
+            `min_area` is not a whole number of at least 1.
+
+        Examples
+        --------
+        >>> tree = RegionTree([[0, 1, 0], [0, 1, 1]], [2, 2, 2], [0, 0, 1])
+        >>> tree.pieces(1).labels
+        array([[0, 2, 1],
+               [0, 2, 2]], dtype=int32)
+        >>> tree.pieces(1).parents
+        array([3, 3, 4, 4, 4], dtype=int32)
+        """
+        # Here, as reading a tree needs nothing of SciPy, and loading it takes long.
+        from regiontree.tree.piecetree import piece_tree, smallest_piece
+
+        if min_area is None:
+            min_area = smallest_piece(self.shape, self.meta)
+        min_area = checks.whole_number("min_area", min_area)
+        if min_area < 1:
+            raise TreeError(f"pieces: min_area must be at least 1 pixel, got {min_area}")
+        names = ("parents", "area", "height", "ncut", "stop", "embedding", "descriptor")
+        own: Any = {name: getattr(self, name) for name in names}
+        arrays: Any = piece_tree(self.node_pieces(), min_area, **own)
+        return RegionTree(**arrays, meta={**self.meta, "pieces": {"min_area": min_area}})
+
+    def node_pieces(self) -> NodePieces:
+        """The connected pieces of all nodes, each set of pixels once, whatever its size.
+
+        For a photograph of 640 x 480 pixels and 800 nodes this takes some 5 ms. The pieces form a
+        tree of their own, over ``labels`` of their own: see
+        :class:`~regiontree.tree.pieces.NodePieces`.
+
+        Examples
+        --------
+        >>> tree = RegionTree([[0, 1, 0], [0, 1, 1]], [2, 2, 2], [0, 0, 1])
+        >>> pieces = tree.node_pieces()
+        >>> pieces.node.tolist(), pieces.area.tolist(), pieces.is_node.tolist()
+        ([0, 1, 0, 2], [2, 3, 1, 6], [False, True, False, True])
+        >>> pieces.mask(2)
+        array([[False, False,  True],
+               [False, False, False]])
+        """
+        from regiontree.tree.pieces import pieces_of_nodes
+
+        return pieces_of_nodes(self.labels, self.parents, self.area, self.stop)
 
     # -- showing and saving -----------------------------------------------------------------------
 
