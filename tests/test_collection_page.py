@@ -382,6 +382,8 @@ def test_a_collection_is_shown_alone(folder: Path, tmp_path: Path) -> None:
         command.view([folder, folder.parent / "trees"])
     with pytest.raises(ViewError, match="by a server only"):
         command.view([folder], html=tmp_path / "page.html")
+    with pytest.raises(ViewError, match="--pieces is for trees"):
+        command.view([folder], pieces=True)
 
 
 def test_a_collection_that_is_not_finished_is_refused(folder: Path) -> None:

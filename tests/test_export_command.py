@@ -147,6 +147,30 @@ def test_any_format_takes_the_condensed_tree(folder, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_any_format_takes_the_tree_of_pieces(folder, tmp_path):
+    one = folder / "one.npz"
+    pieces = RegionTree.load(one).pieces(2)
+    assert pieces.n_nodes > RegionTree.load(one).n_nodes
+    options = {"pieces": True, "min_area": 2}
+    run([one], "coco", tmp_path / "x.json", **options)
+    written = json.loads((tmp_path / "x.json").read_bytes())["annotations"]
+    assert [row["area"] for row in written] == pieces.area[:-1].tolist()
+    run([one], "masks", tmp_path / "masks", **options)
+    assert len(list((tmp_path / "masks").rglob("*.png"))) == pieces.n_nodes
+    run([one], "labels-png", tmp_path / "labels.png", n_regions=5, **options)
+    with Image.open(tmp_path / "labels.png") as image:
+        assert np.array_equal(np.asarray(image), pieces.cut(n_regions=5) + 1)
+    run([one], "tree", tmp_path / "small", **options)
+    assert RegionTree.load(tmp_path / "small" / "one.npz") == pieces
+    run([one], "tree", tmp_path / "few", condense=3, **options)
+    assert RegionTree.load(tmp_path / "few" / "one.npz") == pieces.condense(3)
+    run([one], "newick", tmp_path / "alone.nwk", pieces=True)
+    assert (tmp_path / "alone.nwk").read_text().strip() == RegionTree.load(one).pieces().to_newick()
+    with pytest.raises(TreeError, match="pieces: min_area must be at least 1 pixel, got 0"):
+        run([folder], "newick", tmp_path / "none", pieces=True, min_area=0)
+    assert not (tmp_path / "none").exists()
+
+
 def test_an_option_of_a_format_may_be_an_assignment(folder, tmp_path):
     one = folder / "one.npz"
     run([one], "labels-png", tmp_path / "a.png", n_regions=3)

@@ -180,22 +180,22 @@ CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "export": (
         "regiontree.export.command.run",
         "t.npz --to coco -o o --images p --images q --regions 3 --height 0.2 --depth 4 --salient 5 "
-        "--condense 6 --all-nodes --granularities 2,3 --transform none --crs EPSG:4326 "
+        "--pieces --min-area 9 --condense 6 --all-nodes --granularities 2,3 --transform none --crs EPSG:4326 "
         "--url-prefix s3:// --option a=1 --option b=2 --overwrite --json",
         {
             "images": [Path("p"), Path("q")], "n_regions": 3, "height": 0.2, "depth": 4,
-            "salient": 5, "condense": 6, "all_nodes": True, "granularities": "2,3",
-            "transform": "none", "crs": "EPSG:4326", "url_prefix": "s3://",
+            "salient": 5, "pieces": True, "min_area": 9, "condense": 6, "all_nodes": True,
+            "granularities": "2,3", "transform": "none", "crs": "EPSG:4326", "url_prefix": "s3://",
             "assignments": ["a=1", "b=2"], "overwrite": True, "as_json": True,
         },
     ),
     "view": (
         "regiontree.viewer.command.view",
-        "t.npz --images p --html h --host 0.0.0.0 --port 8 --no-browser --longest 9 --overwrite "
-        "--preset fast --refine none --set seed=3 --bands 1 --page 2 --device cpu",
+        "t.npz --images p --html h --host 0.0.0.0 --port 8 --no-browser --longest 9 --pieces "
+        "--min-area 9 --overwrite --preset fast --refine none --set seed=3 --bands 1 --page 2 --device cpu",
         {
             "images": [Path("p")], "html": Path("h"), "host": "0.0.0.0", "port": 8,
-            "open_browser": False, "longest": 9, "overwrite": True,
+            "open_browser": False, "longest": 9, "pieces": True, "min_area": 9, "overwrite": True,
             "parser_options": {
                 "device": "cpu", "bands": "1", "page": 2, "preset": "fast",
                 "refine.method": "none", "seed": 3,
@@ -311,6 +311,22 @@ def test_text_goes_down_to_the_cut_that_was_asked_for(large: Path) -> None:
     assert call("show", large).stdout.rstrip("\n") == tree.to_text(n_regions=20)
     assert call("show", large, "--regions", 5).stdout.rstrip("\n") == tree.to_text(n_regions=5)
     assert call("show", large, "--depth", 2).stdout.rstrip("\n") == tree.to_text(max_depth=2)
+
+
+def test_text_of_pieces(large: Path) -> None:
+    tree = RegionTree.load(large)
+    for said, pieces in (((), tree.pieces()), (("--min-area", 2), tree.pieces(2))):
+        shown = call("show", large, "--pieces", *said, "--regions", 9).stdout
+        assert shown.rstrip("\n") == pieces.to_text(n_regions=9)
+    few = call("show", large, "--pieces", "--condense", 6).stdout
+    assert few.rstrip("\n") == tree.pieces().condense(6).to_text()
+
+
+def test_the_smallest_piece_is_refused_without_pieces(large: Path) -> None:
+    for command in (("show", large), ("view", large), ("export", large, "--to", "newick")):
+        refused = call(*command, "--min-area", 2)
+        assert refused.exit_code == 2
+        assert "--min-area 2 is about pieces; pass --pieces, too" in refused.output
 
 
 def test_a_figure_goes_down_to_the_cut_into_12(large: Path, tmp_path: Path) -> None:

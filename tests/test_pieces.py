@@ -77,7 +77,8 @@ def expected_nodes(tree: RegionTree, min_area: int) -> set[Node]:
             if not there:
                 continue
             pieces = flood(there, width)
-            large = sorted((p for p in pieces if len(p) >= min_area), key=lambda p: (-len(p), min(p)))
+            large = [p for p in pieces if len(p) >= min_area]
+            large.sort(key=lambda p: (-len(p), min(p)))
             if len(large) < 2 or child in absent:
                 within(child, there, here)
                 continue
@@ -213,10 +214,12 @@ def test_dogs_come_one_by_one():
     assert len(two_dogs().cut_nodes(height=0.5)) == 2
     assert pieces.cut_nodes(n_regions=2).tolist() == [6, 9]
     assert pieces.cut_nodes(n_regions=3).tolist() == [6, 7, 8]
-    assert pieces.descriptor is not None and pieces.embedding is not None
+    assert pieces.descriptor is not None
+    assert pieces.embedding is not None
     assert pieces.descriptor.ravel().tolist() == [1, 1, 1, 1, 2, 2, 3]
     ears, bodies = pieces.embedding[:4].tolist(), pieces.embedding[4:6].tolist()
-    assert ears == [[1, 0]] * 4 and bodies == [[0, 1]] * 2
+    assert ears == [[1, 0]] * 4
+    assert bodies == [[0, 1]] * 2
     two_ears_and_a_body = np.array([2, 1]) / 5**0.5
     assert np.allclose(pieces.embedding[7:9], two_ears_and_a_body, atol=1e-3)
     assert np.array_equal(pieces.embedding[9:], two_dogs().embedding[3:])
@@ -286,7 +289,8 @@ def test_pieces_of_nodes_are_what_a_flood_finds(tree):
     expected = {piece for node in pixels for piece in flood(node, width)}
     pieces = tree.node_pieces()
     masks = [frozenset(np.flatnonzero(pieces.mask(i)).tolist()) for i in range(len(pieces))]
-    assert set(masks) == expected and len(masks) == len(expected)
+    assert set(masks) == expected
+    assert len(masks) == len(expected)
     for i, mask in enumerate(masks):
         assert pieces.area[i] == len(mask)
         node = int(pieces.node[i])

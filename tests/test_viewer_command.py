@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -330,6 +331,19 @@ def test_one_image_as_a_page(photos, options, parsed, tmp_path, capsys):
     assert html.read_text() == page_html(open_source(tree, images=[photos]), longest=20)
     with pytest.raises(ViewError, match="exists already"):
         command.view([tree], html=photos, overwrite=True)
+
+
+def test_a_page_of_pieces(photos, served, tmp_path):
+    tree = tree_of(photos / "a.png", tmp_path / "a.npz")
+    options: dict[str, Any] = {"images": [photos], "pieces": True, "min_area": 3}
+    assert command.view([tree], html=tmp_path / "a.html", longest=20, **options) == 0
+    source = open_source(tree, images=[photos])
+    pieces = replace(source, tree=source.tree.pieces(3), is_saved=False)
+    assert (tmp_path / "a.html").read_text() == page_html(pieces, longest=20)
+    assert command.view([tree], **options) == 0
+    assert (served.options["pieces"], served.options["min_area"]) == (True, 3)
+    with pytest.raises(SettingsError, match="min_area must be"):
+        command.view([tree], images=[photos], pieces=True, min_area=0)
 
 
 def test_several_images_are_no_page(photos, options, parsed, tmp_path):

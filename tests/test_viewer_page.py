@@ -527,6 +527,7 @@ def test_alone_a_page_has_no_links_and_nothing_to_notice(show):
     page = show(named(hand_tree(), software=f"regiontree {__version__}"))
     assert page.is_hidden("#links")
     assert page.is_hidden("#notices")
+    assert page.is_hidden("#pieces")
 
 
 def test_what_is_wrong_is_noticed(show):

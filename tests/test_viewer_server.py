@@ -18,7 +18,7 @@ import threading
 import time
 import webbrowser
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,8 @@ def test_the_index_names_every_image(site, trees):
 )
 def test_a_page_is_the_page_of_its_tree(site, trees, image, previous, following):
     links = Links(
-        "../", previous, following, "tree.npz", "mask/{node}.png", "cut/{regions}.png"
+        "../", previous, following, "tree.npz", "mask/{node}.png", "cut/{regions}.png",
+        pieces="pieces/",
     )  # fmt: skip
     answer = site.get(f"{image}/")
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
@@ -151,7 +152,9 @@ def test_the_only_image_needs_no_index(trees):
     with running(trees[:1], longest=16) as site:
         home = site.get("")
         assert (home.status, home.headers["Location"]) == (307, "0/")
-        links = Links(tree="tree.npz", mask="mask/{node}.png", cut="cut/{regions}.png")
+        links = Links(
+            tree="tree.npz", mask="mask/{node}.png", cut="cut/{regions}.png", pieces="pieces/"
+        )
         expected = page_html(open_source(trees[0]), longest=16, links=links)
         assert site.get("0/").body.decode() == expected
 
@@ -199,6 +202,35 @@ def test_the_tree_is_the_bytes_of_its_file(site, trees):
     answer = site.get("2/tree.npz")
     assert answer.headers["Content-Type"] == "application/octet-stream"
     assert answer.body == trees[2].read_bytes()
+
+
+def test_below_pieces_lies_the_tree_of_pieces(trees, tmp_path):
+    with running(trees, min_area=3) as site:
+        source = open_source(trees[1])
+        pieces = source.tree.pieces(3)
+        links = Links(
+            "../../", "../../0/pieces/", "../../2/pieces/", "tree.npz", "mask/{node}.png",
+            "cut/{regions}.png", whole="../",
+        )  # fmt: skip
+        expected = page_html(replace(source, tree=pieces, is_saved=False), links=links)
+        assert site.get("1/pieces/").body.decode() == expected
+        for node in (0, pieces.n_leaves, pieces.root):
+            mask = site.get(f"1/pieces/mask/{node}.png").image
+            assert np.array_equal(mask, 255 * pieces.mask(node))
+        assert np.array_equal(site.get("1/pieces/cut/9.png").image, pieces.cut(n_regions=9) + 1)
+        (tmp_path / "tree.npz").write_bytes(site.get("1/pieces/tree.npz").body)
+        assert RegionTree.load(tmp_path / "tree.npz") == pieces
+        for path, of in (("mask/2.png", source.tree.mask(2)), ("pieces/mask/2.png", pieces.mask(2))):
+            assert np.array_equal(site.get(f"1/{path}").image, 255 * of)  # none is taken for another
+        assert "There is no node" in site.get(f"1/pieces/mask/{pieces.n_nodes}.png").text
+
+
+def test_thumbnails_lead_to_pieces_if_told_to(trees):
+    with running(trees, pieces=True) as site:
+        answer = site.get("")
+        assert re.findall(r'<a href="(\S+)"', answer.text) == [f"{i}/pieces/" for i in range(3)]
+    with running(trees[:1], pieces=True) as site:
+        assert site.get("").headers["Location"] == "0/pieces/"
 
 
 def test_head_is_get_without_the_body(site):
@@ -803,6 +835,29 @@ def test_from_the_index_to_a_mask(site, trees, page, tmp_path):
     page.get_by_role("link", name="All images").click()
     page.wait_for_url(site.url)
     assert page.locator("#images img").count() == 3
+
+
+def test_pieces_are_a_click_away_and_back(site, trees, page):
+    page.goto(f"{site.url}1/")
+    page.wait_for_selector("html[data-ready]")
+    assert not page.is_checked("#pieces")
+    page.check("#pieces")
+    page.wait_for_url("**/1/pieces/")
+    page.wait_for_selector("html[data-ready]")
+    assert page.is_checked("#pieces")
+    tree = RegionTree.load(trees[1])
+    assert page.evaluate("viewer.tree.parents.length") == tree.pieces().n_nodes
+    page.keyboard.press("]")
+    page.wait_for_url("**/2/pieces/")
+    page.go_back()
+    page.wait_for_url("**/1/pieces/")
+    page.wait_for_selector("html[data-ready]")
+    assert page.is_checked("#pieces")
+    page.click("text=Pieces")
+    page.wait_for_url("**/1/")
+    page.wait_for_selector("html[data-ready]")
+    assert not page.is_checked("#pieces")
+    assert page.evaluate("viewer.tree.parents.length") == tree.n_nodes
 
 
 @pytest.fixture(scope="module")

@@ -82,6 +82,16 @@ Page = Annotated[
     int | None,
     typer.Option(help="Page or frame of the files to show, counted from 0.  [default: the first]"),
 ]
+Pieces = Annotated[
+    bool, typer.Option("--pieces", help="First divide nodes in several places into their pieces.")
+]
+MinArea = Annotated[
+    int | None,
+    typer.Option(
+        help="With --pieces: pieces of fewer pixels stay with the nearest piece.  [default: half a "
+        "patch]"
+    ),
+]
 Refine = Annotated[
     str | None,
     typer.Option(
@@ -480,6 +490,8 @@ def show(
         int | None,
         typer.Option(help="Show the nodes down to the cut into at most this number of regions."),
     ] = None,
+    pieces: Pieces = False,
+    min_area: MinArea = None,
     condense: Annotated[
         int | None,
         typer.Option(
@@ -508,6 +520,7 @@ def show(
     with _clear_errors():
         from regiontree.forest.listing import only_tree
 
+        _check_pieces(pieces, min_area)
         saved = only_tree(tree, id_)
         if figure is not None:
             from regiontree.display.plot.save import check_figure_file, save_tree_figure
@@ -521,6 +534,7 @@ def show(
             found = source.tree
         else:
             found = saved.load()
+        found = found.pieces(min_area) if pieces else found
         found = found if condense is None else found.condense(condense)
         limited = depth is not None or regions is not None or condense is not None
         print(found.to_text(max_depth=depth, n_regions=regions) if limited else str(found))
@@ -547,6 +561,8 @@ def view(
     port: Annotated[int, typer.Option(help="Port of the server. 0 picks a free port.")] = 0,
     browser: Annotated[bool, typer.Option(help="Whether to open the page in the browser.")] = True,
     longest: Annotated[int, typer.Option(help="Long side of the picture in pixels.")] = 1600,
+    pieces: Pieces = False,
+    min_area: MinArea = None,
     preset: Preset = None,
     config: Config = None,
     set_: Set = None,
@@ -566,10 +582,11 @@ def view(
     with _clear_errors():
         from regiontree.viewer import command
 
+        _check_pieces(pieces, min_area)
         given = _given(_options(refine=refine), preset, config, set_)
         code = command.view(
             paths, images=images or (), html=html, host=host, port=port, open_browser=browser,
-            longest=longest, overwrite=overwrite,
+            longest=longest, pieces=pieces, min_area=min_area, overwrite=overwrite,
             parser_options={"device": device, "bands": bands, "page": page, **given},
         )  # fmt: skip
     raise typer.Exit(code)
@@ -663,6 +680,8 @@ def export(
     salient: Annotated[
         int | None, typer.Option(help="coco: write at most this number of the most salient nodes.")
     ] = None,
+    pieces: Pieces = False,
+    min_area: MinArea = None,
     condense: Annotated[
         int | None, typer.Option(help="First condense each tree to at most this number of nodes.")
     ] = None,
@@ -707,6 +726,7 @@ def export(
     Exit code: 0 all done, 1 some trees failed, 2 nothing could be done, 130 interrupted.
     """
     with _clear_errors():
+        _check_pieces(pieces, min_area)
         if any(map(_is_collection, trees)):
             from regiontree.collection import exportcommand
 
@@ -716,8 +736,8 @@ def export(
                 "n_categories": categories, "split": None if split is None else str(split),
                 "link": link or None, "url_prefix": url_prefix, "n_regions": regions,
                 "height": height, "depth": depth, "salient": salient, "condense": condense,
-                "all_nodes": all_nodes or None, "granularities": granularities,
-                "transform": transform, "crs": crs,
+                "pieces": pieces or None, "min_area": min_area, "all_nodes": all_nodes or None,
+                "granularities": granularities, "transform": transform, "crs": crs,
             }  # fmt: skip
             code = exportcommand.run(
                 trees[0], to, out, flags, images=images or (), assignments=option or (),
@@ -732,9 +752,9 @@ def export(
 
         code = command.run(
             trees, to, out, images=images or (), n_regions=regions, height=height, depth=depth,
-            granularities=granularities, all_nodes=all_nodes, salient=salient, condense=condense,
-            transform=transform, crs=crs, url_prefix=url_prefix, assignments=option or (),
-            overwrite=overwrite, as_json=as_json,
+            granularities=granularities, all_nodes=all_nodes, salient=salient, pieces=pieces,
+            min_area=min_area, condense=condense, transform=transform, crs=crs,
+            url_prefix=url_prefix, assignments=option or (), overwrite=overwrite, as_json=as_json,
         )  # fmt: skip
     raise typer.Exit(code)
 
@@ -1255,6 +1275,12 @@ def _parser_maker(
     given = given_settings(options, preset=preset, config=config, assignments=assignments or ())
     pixels = MAX_PIXELS if max_pixels is None else max_pixels
     return lambda device: RegionParser(device=device, max_pixels=pixels, **more, **given)
+
+
+def _check_pieces(pieces: bool, min_area: int | None) -> None:
+    """Raise a SettingsError for ``--min-area`` without ``--pieces``."""
+    if min_area is not None and not pieces:
+        raise SettingsError(f"--min-area {min_area} is about pieces; pass --pieces, too")
 
 
 def _is_collection(given: str) -> bool:

@@ -129,7 +129,7 @@ FORMATS: Registry[Format] = Registry(
                    f"{_HERE}.higra:write_higra", (".higra", ".tree")),
             Format("masks", "a folder with a 1-bit PNG of every node, and tree.json",
                    f"{_HERE}.masks:write_masks", (".masks",)),
-            Format("tree", "a tree file as it was read, for --condense",
+            Format("tree", "a tree file as it was read, for --pieces and --condense",
                    f"{_HERE}.treefile:write_tree", (".npz",)),
         )
     },

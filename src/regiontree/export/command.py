@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain
-from operator import methodcaller
 from pathlib import Path
 from typing import Any, Literal
 
@@ -107,6 +106,8 @@ def run(
     granularities: str | Sequence[int] | None = None,
     all_nodes: bool = False,
     salient: int | None = None,
+    pieces: bool = False,
+    min_area: int | None = None,
     condense: int | None = None,
     transform: str | Sequence[float] | None = None,
     crs: str | None = None,
@@ -126,9 +127,11 @@ def run(
         One of :data:`regiontree.export.FORMATS`.
     out
         File or folder to write; see the text of this module.
+    pieces, min_area
+        Whether each tree is first divided into connected pieces: see :meth:`RegionTree.pieces`.
     condense
-        Condense each tree to at most this number of nodes before it is written: see
-        :meth:`RegionTree.condense`. Node numbers are then those of the condensed tree.
+        Then condense each tree to at most this number of nodes before it is written: see
+        :meth:`RegionTree.condense`. Node numbers are those of the tree that is written.
     assignments
         ``--option``: options of the format, each as ``name=value``.
     overwrite
@@ -168,9 +171,8 @@ def run(
     options = _options(form, flags, assignments, images)
     require_images(images)
     places = Places.of(images) if images else ()
-    if condense is not None:
-        _PIXEL.condense(condense)
-    small: Small = (lambda tree: tree) if condense is None else methodcaller("condense", condense)
+    small = _small(pieces, min_area, condense)
+    small(_PIXEL)
     plan = plan_of(trees)
     if plan.listing.left_out:
         say(plan.listing.left_out)
@@ -235,6 +237,16 @@ def _summary(form: Format, counts: dict[str, int], one: Path | None, out: Path |
     if counts["skipped"]:
         line += "; existing files were kept; --overwrite replaces them"
     return line
+
+
+def _small(pieces: bool, min_area: int | None, condense: int | None) -> Small:
+    """What makes the tree that is written from the tree that was read."""
+
+    def small(tree: RegionTree) -> RegionTree:
+        tree = tree.pieces(min_area) if pieces else tree
+        return tree if condense is None else tree.condense(condense)
+
+    return small
 
 
 # -- options and files ----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The package's own tree file, for trees made from other trees, such as condensed ones."""
+"""The package's own tree file, for trees made from other trees, such as condensed trees."""
 
 from __future__ import annotations
 

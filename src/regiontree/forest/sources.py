@@ -73,12 +73,15 @@ class Source:
         The photograph, if one of its name was found.
     notice : str or None
         A sentence for the user if the photograph is missing, not readable or changed.
+    is_saved : bool
+        Whether the tree is the one that is saved, and not one made of it.
     """
 
     tree: RegionTree
     saved: SavedTree
     photo: Photograph | None = None
     notice: str | None = None
+    is_saved: bool = True
 
     @property
     def path(self) -> Path | None:

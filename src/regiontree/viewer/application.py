@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,7 @@ from regiontree.viewer.index import (
     parts_of,
     thumbnail,
 )
-from regiontree.viewer.page import Links, page_html
+from regiontree.viewer.page import Links, page_html, tree_file
 from regiontree.viewer.protection import protected
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ def make_app(
     images: Images = (),
     hosts: Collection[str] | None = None,
     names: Names | None = None,
+    pieces: bool = False,
+    min_area: int | None = None,
 ) -> ASGIApp:
     """The web application: every address lies below ``/TOKEN/``.
 
@@ -68,6 +72,9 @@ def make_app(
     - ``i/mask/NODE.png``, 8 bits, 255 inside the node;
     - ``i/cut/K.png``, 16 bits; region j + 1 is node ``cut_nodes(n_regions=K)[j]``;
     - ``i/tree.npz``, the bytes of the tree's file.
+
+    ``i/pieces/`` is the page of the tree of pieces (:meth:`RegionTree.pieces`). Masks, cuts and the
+    file of that tree have the same addresses below it.
 
     Parameters
     ----------
@@ -85,18 +92,25 @@ def make_app(
         Names by which requests may address the server, without port; None for any name.
     names
         Gives the names of all images in their order, for the search. None: those of the outlines.
+    pieces
+        Whether the thumbnails lead to the pages of pieces.
+    min_area
+        Of :meth:`RegionTree.pieces`.
     """
     from starlette.routing import Route
 
-    endpoints = _Endpoints(outlines, title, longest, images, names)
+    endpoints = _Endpoints(outlines, title, longest, images, names, pieces, min_area)
     routes = [
         Route("/", endpoints.home),
-        Route("/{image}/", endpoints.page),
         Route("/{image}/thumbnail.jpg", endpoints.thumbnail),
-        Route("/{image}/mask/{node}.png", endpoints.mask),
-        Route("/{image}/cut/{regions}.png", endpoints.cut),
-        Route("/{image}/tree.npz", endpoints.tree),
     ]
+    for shown, of_pieces in (("/{image}", False), ("/{image}/pieces", True)):
+        routes += [
+            Route(f"{shown}/", partial(endpoints.page, of_pieces)),
+            Route(f"{shown}/mask/{{node}}.png", partial(endpoints.mask, of_pieces)),
+            Route(f"{shown}/cut/{{regions}}.png", partial(endpoints.cut, of_pieces)),
+            Route(f"{shown}/tree.npz", partial(endpoints.tree, of_pieces)),
+        ]
     return protected(routes, token, hosts)
 
 
@@ -110,9 +124,12 @@ class _Endpoints:
         longest: int,
         images: Images,
         names: Names | None,
+        pieces: bool,
+        min_area: int | None,
     ) -> None:
         self.outlines, self.title = outlines, title
         self.longest, self.images = longest, images
+        self.pieces, self.min_area = pieces, min_area
         self.answers = Answers(outlines)
         self.sources: Recent[Source] = Recent(_MAX_OPEN)
         self.names = names or (lambda: (outline.name for outline in outlines))
@@ -123,7 +140,7 @@ class _Endpoints:
         from starlette.responses import HTMLResponse, RedirectResponse
 
         if len(self.outlines) == 1:
-            return RedirectResponse("0/")
+            return RedirectResponse(self._page_url(0))
         query = request.query_params.get("name", "").strip()
         if query:
             return HTMLResponse(await self.answers.told(lambda: self._found(query)))
@@ -136,8 +153,7 @@ class _Endpoints:
         """The page of thumbnails of part i."""
         page, part = self.indexes.get(i), self.parts[i]
         if page is None:
-            outlines = self.outlines[part.first : part.stop]
-            cards = [_card(*numbered) for numbered in enumerate(outlines, start=part.first)]
+            cards = [self._card(i) for i in range(part.first, part.stop)]
             page = index_html(
                 cards, self.title, part=part, url_of=_home_url, searches=part.count > 1
             )
@@ -147,62 +163,71 @@ class _Endpoints:
     def _found(self, query: str) -> str:
         """The page of the first images whose names contain every word of a query."""
         matches = islice(matching(self.names(), query), MANY)
-        cards = [_card(i, self.outlines[i]) for i in matches]
+        cards = [self._card(i) for i in matches]
         return index_html(cards, self.title, query=query, url_of=_home_url, searches=True)
 
-    async def page(self, request: Request) -> Response:
+    def _card(self, i: int) -> Card:
+        return Card(self.outlines[i], self._page_url(i), f"{i}/thumbnail.jpg")
+
+    def _page_url(self, i: int) -> str:
+        return f"{i}/pieces/" if self.pieces else f"{i}/"
+
+    async def page(self, pieces: bool, request: Request) -> Response:
         last = len(self.outlines) - 1
+        up, here = ("../../", "pieces/") if pieces else ("../", "")
 
         def make(i: int) -> bytes:
             links = Links(
-                index=f"../{_query(i // MANY + 1)}" if last else None,
-                previous=f"../{i - 1}/" if i else None,
-                next=f"../{i + 1}/" if i < last else None,
+                index=f"{up}{_query(i // MANY + 1)}" if last else None,
+                previous=f"{up}{i - 1}/{here}" if i else None,
+                next=f"{up}{i + 1}/{here}" if i < last else None,
                 tree="tree.npz",
                 mask="mask/{node}.png",
                 cut="cut/{regions}.png",
+                whole="../" if pieces else None,
+                pieces=None if pieces else "pieces/",
             )
-            return page_html(self._source(i), longest=self.longest, links=links).encode()
+            source = self._source(i, pieces)
+            return page_html(source, longest=self.longest, links=links).encode()
 
-        return await self._answer(request, "page", "text/html; charset=utf-8", make)
+        what = f"{here}page"
+        return await self._answer(request, what, "text/html; charset=utf-8", make)
 
     async def thumbnail(self, request: Request) -> Response:
         return await self._answer(
             request, "thumbnail", "image/jpeg", lambda i: thumbnail(self._source(i))
         )
 
-    async def mask(self, request: Request) -> Response:
+    async def mask(self, pieces: bool, request: Request) -> Response:
         node = _number(request, "node")
 
         def make(i: int) -> bytes:
-            tree = self._source(i).tree
+            tree = self._source(i, pieces).tree
             if node > tree.root:
                 raise AnswerError(404, f"There is no node {node}: this tree has 0 to {tree.root}.")
             return _png(tree.mask(node).view(np.uint8) * np.uint8(255))
 
-        return await self._answer(request, f"mask {node}", "image/png", make)
+        return await self._answer(request, f"mask {node} {pieces}", "image/png", make)
 
-    async def cut(self, request: Request) -> Response:
+    async def cut(self, pieces: bool, request: Request) -> Response:
         regions = _number(request, "regions")
         if not regions:
             raise AnswerError(400, "A cut has at least 1 region.")
 
         def make(i: int) -> bytes:
-            tree = self._source(i).tree
+            tree = self._source(i, pieces).tree
             try:
                 return _png(to_label_image(tree, n_regions=regions))
             except ExportError as error:
                 raise AnswerError(400, f"{error}.") from error
 
-        return await self._answer(request, f"cut {regions}", "image/png", make)
+        return await self._answer(request, f"cut {regions} {pieces}", "image/png", make)
 
-    async def tree(self, request: Request) -> Response:
-        return await self._answer(
-            request,
-            "tree",
-            "application/octet-stream",
-            lambda i: self.outlines[i].saved.data(),
-        )
+    async def tree(self, pieces: bool, request: Request) -> Response:
+        def make(i: int) -> bytes:
+            return tree_file(self._source(i, True)) if pieces else self.outlines[i].saved.data()
+
+        return await self._answer(request, f"tree {pieces}", "application/octet-stream", make)
 
     async def _answer(
         self, request: Request, what: str, media_type: str, make: Callable[[int], bytes]
@@ -214,10 +239,14 @@ class _Endpoints:
         tags = request.headers.get("if-none-match", "")
         return await self.answers.get(i, what, media_type, make, tags)
 
-    def _source(self, i: int) -> Source:
-        key = (i, self.answers.stamp(i))
+    def _source(self, i: int, pieces: bool = False) -> Source:
+        key = (i, pieces, self.answers.stamp(i))
         source = self.sources.get(key)
-        if source is None:
+        if source is None and pieces:
+            saved = self._source(i)
+            source = replace(saved, tree=saved.tree.pieces(self.min_area), is_saved=False)
+            self.sources.put(key, source, source.tree.labels.nbytes)
+        elif source is None:
             source = open_source(self.outlines[i].saved, images=self.images)
             photo = len(source.photo.data) if isinstance(source.photo, Encoded) else 0
             self.sources.put(key, source, source.tree.labels.nbytes + photo)
@@ -226,10 +255,6 @@ class _Endpoints:
 
 def _number(request: Request, name: str) -> int:
     return whole_number(name, request.path_params[name])
-
-
-def _card(i: int, outline: Outline) -> Card:
-    return Card(outline, f"{i}/", f"{i}/thumbnail.jpg")
 
 
 def _query(number: int) -> str:

@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ def view(
     port: int = 0,
     open_browser: bool = True,
     longest: int = 1600,
+    pieces: bool = False,
+    min_area: int | None = None,
     overwrite: bool = False,
     parser_options: Mapping[str, Any] = _NOTHING,
 ) -> int:
@@ -68,6 +71,8 @@ def view(
         Whether to show the page in the user's browser, if there is one.
     longest
         The longest side of the pictures in pixels, 1 to 65,535.
+    pieces, min_area
+        Whether to show each tree divided into connected pieces: see :meth:`RegionTree.pieces`.
     overwrite
         Whether to replace `html` if the file exists.
     parser_options
@@ -85,11 +90,18 @@ def view(
         There is nothing to show, or it cannot be shown.
     """
     longest = check_number("longest", longest, 1, 65_535, whole=True)
+    if min_area is not None:
+        min_area = check_number("min_area", min_area, 1, 2**31, whole=True)
     collections = [path for path in paths if os.path.isfile(os.path.join(path, _COLLECTION))]
     if collections:
         if len(paths) > 1 or html is not None:
             raise ViewError(
                 f"{collections[0]}: is a collection, which is shown alone and by a server only"
+            )
+        if pieces:
+            raise ViewError(
+                f"{collections[0]}: is a collection, whose regions are those of its trees; "
+                "--pieces is for trees"
             )
         return _view_collection(
             collections[0], images, host=host, port=port, open_browser=open_browser,
@@ -124,6 +136,9 @@ def view(
             _tell_lacks(of_files)
             if html is not None:
                 source = open_source(outlines[0].saved, images=inputs.places)
+                if pieces:
+                    divided = source.tree.pieces(min_area)
+                    source = replace(source, tree=divided, is_saved=False)
                 page = page_html(source, longest=longest)
                 try:
                     with atomic_write(html) as file:
@@ -140,7 +155,7 @@ def view(
             assert listener is not None
             make = partial(
                 make_app, outlines, title=_title(paths), longest=longest, images=inputs.places,
-                names=inputs.names,
+                names=inputs.names, pieces=pieces, min_area=min_area,
             )  # fmt: skip
             shown = outlines[0].name if len(outlines) == 1 else f"{len(outlines):,} images"
             serve(make, shown, listener, host=host, open_browser=open_browser)

@@ -61,6 +61,9 @@ class Links:
         None, the page makes the PNG, at the size of the view.
     photo
         The photograph at the size of the view. If None, the page contains the photograph.
+    whole, pieces
+        Of a page of pieces, the page of the tree that they are pieces of; of another page, the page
+        of its pieces.
     """
 
     index: str | None = None
@@ -70,6 +73,8 @@ class Links:
     mask: str | None = None
     cut: str | None = None
     photo: str | None = None
+    whole: str | None = None
+    pieces: str | None = None
 
 
 def page_html(source: Source, *, longest: int = 1600, links: Links = Links()) -> str:
@@ -227,7 +232,8 @@ def tree_file(source: Source, *, embedding: bool = True) -> bytes:
         Whether the file contains the tree's embedding and descriptors.
     """
     tree, path, meta = source.tree, source.path, without_path(source.tree.meta)
-    if embedding and path is not None and path.is_file() and meta == tree.meta:
+    given = embedding and source.is_saved and meta == tree.meta
+    if given and path is not None and path.is_file():
         return path.read_bytes()
     vectors, of_leaves = (tree.embedding, tree.descriptor) if embedding else (None, None)
     arrays = (tree.labels, tree.parents, tree.height, tree.ncut, tree.stop, vectors)

@@ -1,4 +1,4 @@
-// The controls of the appearance: colours, opacity, borders, photograph.
+// The controls of the appearance: colours, opacity, borders, photograph; and the way to the pieces.
 
 import { byId } from "./elements.js";
 
@@ -25,6 +25,16 @@ export function addLooks(state, data) {
   }
   photo.disabled = !data.photo;
   photo.checked = state.looks.photo;
+
+  const { whole, pieces: divided } = data.links;
+  const pieces = byId("pieces", HTMLInputElement);
+  byId("divided", HTMLElement).hidden = !(whole || divided);
+  pieces.checked = Boolean(whole);
+  pieces.addEventListener("input", (event) => {
+    event.stopPropagation();
+    pieces.checked = Boolean(whole); // for who comes back to this page
+    location.assign(whole ?? divided ?? "");
+  });
 
   controls.addEventListener("input", () => {
     const chosen = Array.from(choices).find((choice) => choice.checked);

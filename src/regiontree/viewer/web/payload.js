@@ -12,6 +12,8 @@ import { decodeBase64, transform } from "./bytes.js";
  * @property {string | null} tree - the file of the tree
  * @property {string | null} mask - the mask of a region; "{node}" stands for its number
  * @property {string | null} cut - the picture of a cut; "{regions}" stands for its regions
+ * @property {string | null} whole - of a page of pieces, the page of the whole tree
+ * @property {string | null} pieces - of another page, the page of its pieces
  */
 
 /**
