@@ -115,6 +115,18 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "preset", "way", "images", "time_milliseconds", "moved_percent:.2f",
         "unlike_lattice_percent:.2f", "unlike_exact_percent:.2f",
     ],
+    # pieces.py
+    "pieces": [
+        "photograph", "nodes:.0f", "nodes_in_several_places:.0f", "leaves_in_several_places:.0f",
+        "pieces:.0f", "nodes_of_the_tree_of_pieces:.0f", "regions:.0f",
+        "regions_of_the_tree_of_pieces:.0f", "node_pieces_milliseconds", "pieces_milliseconds",
+        "one_by_one_milliseconds:.0f",
+    ],
+    "pieces-scores": [
+        "of", "images",
+        *(f"{score}_{budget}_percent" for budget in ("10", "24", "50", "100", "all")
+          for score in ("nm", "nh")),
+    ],
     # nodata.py
     "nodata": ["gap", "colours", "images", "nm_percent", "nh_percent"],
     # python -m fuzz

@@ -180,8 +180,8 @@ CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "export": (
         "regiontree.export.command.run",
         "t.npz --to coco -o o --images p --images q --regions 3 --height 0.2 --depth 4 --salient 5 "
-        "--pieces --min-area 9 --condense 6 --all-nodes --granularities 2,3 --transform none --crs EPSG:4326 "
-        "--url-prefix s3:// --option a=1 --option b=2 --overwrite --json",
+        "--pieces --min-area 9 --condense 6 --all-nodes --granularities 2,3 --transform none "
+        "--crs EPSG:4326 --url-prefix s3:// --option a=1 --option b=2 --overwrite --json",
         {
             "images": [Path("p"), Path("q")], "n_regions": 3, "height": 0.2, "depth": 4,
             "salient": 5, "pieces": True, "min_area": 9, "condense": 6, "all_nodes": True,
@@ -192,7 +192,8 @@ CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "view": (
         "regiontree.viewer.command.view",
         "t.npz --images p --html h --host 0.0.0.0 --port 8 --no-browser --longest 9 --pieces "
-        "--min-area 9 --overwrite --preset fast --refine none --set seed=3 --bands 1 --page 2 --device cpu",
+        "--min-area 9 --overwrite --preset fast --refine none --set seed=3 --bands 1 --page 2 "
+        "--device cpu",
         {
             "images": [Path("p")], "html": Path("h"), "host": "0.0.0.0", "port": 8,
             "open_browser": False, "longest": 9, "pieces": True, "min_area": 9, "overwrite": True,

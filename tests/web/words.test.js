@@ -6,7 +6,9 @@ import { HAND, handTree } from "./trees.js";
 
 /** @import { Payload } from "../../src/regiontree/viewer/web/payload.js" */
 
-const NO_LINKS = { index: null, previous: null, next: null, tree: null, mask: null, cut: null };
+const NO_LINKS = {
+  index: null, previous: null, next: null, tree: null, mask: null, cut: null, whole: null, pieces: null,
+};
 
 /**
  * @param {Partial<Payload>} changes
