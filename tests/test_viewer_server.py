@@ -220,13 +220,8 @@ def test_below_pieces_lies_the_tree_of_pieces(trees, tmp_path):
         assert np.array_equal(site.get("1/pieces/cut/9.png").image, pieces.cut(n_regions=9) + 1)
         (tmp_path / "tree.npz").write_bytes(site.get("1/pieces/tree.npz").body)
         assert RegionTree.load(tmp_path / "tree.npz") == pieces
-        for path, of in (
-            ("mask/2.png", source.tree.mask(2)),
-            ("pieces/mask/2.png", pieces.mask(2)),
-        ):
-            assert np.array_equal(
-                site.get(f"1/{path}").image, 255 * of
-            )  # none is taken for another
+        for below, tree in (("", source.tree), ("pieces/", pieces)):  # none is taken for another
+            assert np.array_equal(site.get(f"1/{below}mask/2.png").image, 255 * tree.mask(2))
         assert "There is no node" in site.get(f"1/pieces/mask/{pieces.n_nodes}.png").text
 
 
