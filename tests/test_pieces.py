@@ -146,6 +146,9 @@ def test_a_cut_by_height_has_the_pieces_of_the_same_cut(tree, height):
         for piece in flood(region, tree.shape[1])
     }
     assert regions_of(tree.pieces(1).cut(height=height)) == expected
+    arrays = (tree.labels, tree.parents, tree.height, tree.ncut, tree.stop)
+    natural = RegionTree(*arrays, meta={"natural_height": height})
+    assert regions_of(natural.pieces(1).cut()) == expected
 
 
 @few
@@ -223,6 +226,22 @@ def test_dogs_come_one_by_one():
     two_ears_and_a_body = np.array([2, 1]) / 5**0.5
     assert np.allclose(pieces.embedding[7:9], two_ears_and_a_body, atol=1e-3)
     assert np.array_equal(pieces.embedding[9:], two_dogs().embedding[3:])
+
+
+def test_ten_balloons_are_ten_nodes():
+    labels = np.zeros((12, 30), int)
+    for y in (1, 7):
+        for x in range(1, 30, 6):
+            labels[y : y + 3, x : x + 3] = 1
+    pieces = RegionTree(labels, [2, 2, 2], [0, 0, 1]).pieces()
+    assert pieces.parents.tolist() == [12, *[11] * 10, 12, 12]
+    assert pieces.area.tolist() == [270, *[9] * 10, 90, 360]
+    assert len(pieces.cut_nodes()) == 11
+
+
+def test_what_touches_is_one_piece():
+    tree = RegionTree([[1, 1, 0, 1], [0, 1, 1, 0]], [2, 2, 2], [0, 0, 1])
+    assert tree.pieces(1).labels.tolist() == [[3, 3, 0, 4], [1, 3, 3, 2]]  # corners do not touch
 
 
 def test_a_speck_stays_with_the_nearest_piece():
