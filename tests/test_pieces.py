@@ -255,6 +255,16 @@ def test_a_speck_stays_with_the_nearest_piece():
     assert tree.pieces(11).n_leaves == 2  # nothing but specks: the leaf stays whole
 
 
+def test_a_small_dog_keeps_its_small_head():
+    labels = np.zeros((4, 12), int)
+    labels[:3, 1:4], labels[:3, 4:7] = 1, 2  # the large dog: head and body of nine pixels
+    labels[1, 9], labels[1, 10:] = 1, 2
+    tree = RegionTree(labels, [4, 3, 3, 4, 4], [0, 0, 0, 0.5, 1])
+    pieces = tree.pieces(3)
+    assert pieces.labels[1].tolist() == [0, 1, 1, 1, 3, 3, 3, 0, 0, 2, 4, 4]
+    assert pieces.parents.tolist() == [8, 5, 6, 5, 6, 7, 7, 8, 8]
+
+
 def test_a_leaf_without_data_stays_one_leaf():
     """The frame's corners are not there, and a bar of such pixels cuts the scene in two."""
     labels = np.array([[2, 0, 2, 1, 2], [0, 0, 2, 1, 1]])

@@ -17,7 +17,7 @@ parent. So a cut by height that shows a node in the first tree shows its pieces 
 *Specks* are pieces below a smallest area. A speck joins the nearest piece of the same node, and so
 every pixel stays in its leaf. Of equally near pieces, the speck joins the largest, and then the one
 with the first pixel. Below a piece, only what lies within this piece counts. A node that has only
-specks there is not divided.
+specks there is one node there, not divided: the small head of a small dog stays with its dog.
 """
 
 from __future__ import annotations
@@ -191,9 +191,8 @@ def _divided(pieces: NodePieces, min_area: int, parents: Parents, area: Int64) -
         at = lowest[members[0]]
         for member in members[1:]:
             if not below.holds(at, lowest[member]):
-                at = int(
-                    paths.lowest_common_ancestor(np.array([at]), np.array([lowest[member]]))[0]
-                )
+                pair = np.array([at, lowest[member]])
+                at = int(paths.lowest_common_ancestor(pair[:1], pair[1:])[0])
         kind = "leaf" if at < n_leaves else "inner"
         number = made.add(at, above, members, min(first[member] for member in members), kind)
         if at < n_leaves:
