@@ -240,6 +240,11 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "preset", "views", "photographs", "regions", "jpeg_75:.3f", "cropped:.3f", "scaled:.3f",
         "mirrored:.3f", "darker:.3f", "mean:.3f", "time_seconds", "cpu_time_seconds",
     ],
+    "steady-trees": [
+        "preset", "tree", "photographs", "regions", "seed:.3f", "precision:.3f", "jpeg_75:.3f",
+        "cropped:.3f", "scaled:.3f", "mirrored:.3f", "darker:.3f", "mean:.3f",
+        "tree_milliseconds:.0f",
+    ],
     "backbones": [
         "network", "size_pixels", "way", "parameters_millions:.0f", "patches",
         "images_per_second:.2f", "time_ratio", "memory_megabytes", "cuda_memory_megabytes",

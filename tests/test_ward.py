@@ -249,9 +249,10 @@ def test_compiled_merges_have_the_bits_of_the_slower_ones(k, v, exponent, ties, 
     # A power other than 2 and 3 is NumPy's here and the C library's there.
     assert np.allclose(*costs, rtol=1e-12)
     assert np.array_equal(*costs) or exponent == 1
-    fast = ward._merges.compiled()(costs[1].copy(), weight.copy())
-    slow = ward._merges.instead(costs[1].copy(), weight.copy())
-    assert all(np.array_equal(a, b) for a, b in zip(fast, slow, strict=True))
+    for is_average in (False, True):
+        fast = ward._merges.compiled()(costs[1].copy(), weight.copy(), is_average)
+        slow = ward._merges.instead(costs[1].copy(), weight.copy(), is_average)
+        assert all(np.array_equal(a, b) for a, b in zip(fast, slow, strict=True))
 
 
 @given(st.integers(2, 40), st.booleans(), st.integers(0, 2**32 - 1))

@@ -8,6 +8,7 @@ settings: they are known at once as ``tree.FIELD`` in Python, in configs and on 
 from __future__ import annotations
 
 from regiontree.hierarchy.base import Hierarchy, PartGraph, StopReason, TreeBuilder
+from regiontree.hierarchy.consensus import Consensus
 from regiontree.hierarchy.diffusion import DiffusionWard
 from regiontree.hierarchy.recursive import RecursivePartition
 from regiontree.hierarchy.ward import SpectralWard
@@ -15,6 +16,7 @@ from regiontree.system.registry import Registry
 
 __all__ = [
     "BUILDERS",
+    "Consensus",
     "DiffusionWard",
     "Hierarchy",
     "PartGraph",
@@ -27,6 +29,7 @@ __all__ = [
 BUILDERS: Registry[type[TreeBuilder]] = Registry(
     "tree",
     {
+        "consensus": "regiontree.hierarchy.consensus:Consensus",
         "diffusion": "regiontree.hierarchy.diffusion:DiffusionWard",
         "recursive": "regiontree.hierarchy.recursive:RecursivePartition",
         "ward": "regiontree.hierarchy.ward:SpectralWard",

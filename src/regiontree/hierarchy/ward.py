@@ -53,11 +53,20 @@ from regiontree.system.jit import jit
 from regiontree.system.stages import check_settings, setting
 from regiontree.system.threads import one_thread
 
-__all__ = ["SpectralWard", "spectral_rows", "ward_merges", "ward_tree"]
+__all__ = [
+    "NOTHING",
+    "ROUNDING",
+    "SpectralWard",
+    "average_merges",
+    "spectral_rows",
+    "ward_merges",
+    "ward_tree",
+]
 
-_ROUNDING = 1e-9  # share of the largest eigenvalue below which the others are zero
-# A merge costs nothing if its share of the last merge's cost is at most this, to the exponent.
-_NOTHING = 1e-5
+ROUNDING = 1e-9
+"""Share of the largest eigenvalue below which the others are zero."""
+NOTHING = 1e-5
+"""A merge costs nothing if its share of the last merge's cost is at most this, to the exponent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +124,7 @@ def ward_tree(graph: PartGraph, rows_of: Callable[[], FloatArray], exponent: flo
     share = costs / costs[-1] if costs[-1] > 0 else np.zeros_like(costs)
     # Where nothing tells two groups apart, they are one region. A root, so that fine divisions
     # are told apart; its square is a share of the cost.
-    height = np.where(share <= _NOTHING**exponent, 0.0, np.sqrt(share))
+    height = np.where(share <= NOTHING**exponent, 0.0, np.sqrt(share))
     return assemble_merges(pairs, height, graph.count)
 
 
@@ -132,7 +141,7 @@ def spectral_rows(graph: PartGraph, vectors: int | None, power: float) -> FloatA
     affinity *= scale[:, None]
     values, u = leading_eigenpairs(affinity, len(count) if vectors is None else vectors)
     # A zero that rounding made tiny would become large when raised to a small power.
-    values = np.where(values > _ROUNDING * values[0], values, 0.0)
+    values = np.where(values > ROUNDING * values[0], values, 0.0)
     rows: FloatArray = u * values**power / np.sqrt(count)[:, None]
     return rows
 
@@ -160,8 +169,40 @@ def ward_merges(
     """
     weight = count.astype(float)
     cost = _first_costs(gram(rows), weight, exponent)
-    pairs, costs = _merges(cost, weight)
+    pairs, costs = _merges(cost, weight, False)
     return pairs, np.maximum.accumulate(costs)
+
+
+def average_merges(distance: FloatArray, count: np.ndarray) -> tuple[np.ndarray, FloatArray]:
+    """Average linkage of weighted points: the distance of two groups is the mean over their pairs.
+
+    Parameters
+    ----------
+    distance
+        (k, k), symmetric. The diagonal has no effect.
+    count
+        (k,) weight of each point, > 0. A pair weighs the product of its points' weights.
+
+    Returns
+    -------
+    pairs, distances
+        As :func:`ward_merges` gives pairs and costs. Distances never fall.
+
+    References
+    ----------
+    Sokal and Michener, University of Kansas Science Bulletin 1958.
+
+    Examples
+    --------
+    >>> distance = np.array([[0.0, 1.0, 4.0], [1.0, 0.0, 6.0], [4.0, 6.0, 0.0]])
+    >>> pairs, distances = average_merges(distance, np.ones(3))
+    >>> pairs.tolist(), distances.tolist()
+    ([[0, 1], [3, 2]], [1.0, 5.0])
+    """
+    cost = distance.astype(float)
+    np.fill_diagonal(cost, np.inf)
+    pairs, distances = _merges(cost, count.astype(float), True)
+    return pairs, np.maximum.accumulate(distances)
 
 
 def _first_costs_of_numpy(products: FloatArray, weight: FloatArray, exponent: float) -> FloatArray:
@@ -197,7 +238,9 @@ def _first_costs(products: FloatArray, weight: FloatArray, exponent: float) -> F
     return cost
 
 
-def _merges_of_numpy(cost: FloatArray, weight: FloatArray) -> tuple[IntArray, FloatArray]:
+def _merges_of_numpy(
+    cost: FloatArray, weight: FloatArray, is_average: bool
+) -> tuple[IntArray, FloatArray]:
     """What :func:`_merges` gives, bit by bit."""
     k = len(weight)
     nearest = cost.argmin(axis=1)
@@ -212,9 +255,12 @@ def _merges_of_numpy(cost: FloatArray, weight: FloatArray) -> tuple[IntArray, Fl
         # Lance and Williams: the merged group takes row i, row j leaves. What is infinite (the cost
         # of a group with itself, or with one that has left) stays so.
         both = weight[i] + weight[j]
-        merged = (weight + weight[i]) * cost[i] + (weight + weight[j]) * cost[j]
-        merged -= weight * costs[step]
-        merged /= weight + both
+        if is_average:
+            merged = (weight[i] * cost[i] + weight[j] * cost[j]) / both
+        else:
+            merged = (weight + weight[i]) * cost[i] + (weight + weight[j]) * cost[j]
+            merged -= weight * costs[step]
+            merged /= weight + both
         weight[i], name[i] = both, k + step
         cost[i] = cost[:, i] = merged
         cost[j] = cost[:, j] = np.inf
@@ -229,8 +275,8 @@ def _merges_of_numpy(cost: FloatArray, weight: FloatArray) -> tuple[IntArray, Fl
 
 
 @jit(instead=_merges_of_numpy)
-def _merges(cost: FloatArray, weight: FloatArray) -> tuple[IntArray, FloatArray]:
-    """The merges of :func:`ward_merges`, with the costs as they come.
+def _merges(cost: FloatArray, weight: FloatArray, is_average: bool) -> tuple[IntArray, FloatArray]:
+    """The merges of :func:`ward_merges` or :func:`average_merges`, with the costs as they come.
 
     `cost` (k, k) are those of all pairs, infinite on the diagonal, and `weight` is (k,). Both are
     changed. Of equal costs the lowest row comes first, then the lowest column.
@@ -255,11 +301,14 @@ def _merges(cost: FloatArray, weight: FloatArray) -> tuple[IntArray, FloatArray]
         costs[step] = lowest
         both = weight[i] + weight[j]
         for row in range(k):
-            merged[row] = (
-                (weight[row] + weight[i]) * cost[i, row]
-                + (weight[row] + weight[j]) * cost[j, row]
-                - weight[row] * lowest
-            ) / (weight[row] + both)
+            if is_average:
+                merged[row] = (weight[i] * cost[i, row] + weight[j] * cost[j, row]) / both
+            else:
+                merged[row] = (
+                    (weight[row] + weight[i]) * cost[i, row]
+                    + (weight[row] + weight[j]) * cost[j, row]
+                    - weight[row] * lowest
+                ) / (weight[row] + both)
         weight[i], name[i] = both, k + step
         for row in range(k):
             cost[i, row] = merged[row]
