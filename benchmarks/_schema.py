@@ -235,6 +235,8 @@ SCHEMAS: dict[str, Sequence[str]] = {
     "runtimes-scores": [
         "way", "images", "nm_percent", "nh_percent", "ari_24:.3f", "least_ari_24:.3f",
     ],
+    # builders.py
+    "builders": ["preset", "data_set", "images", "tree", *_BORDERS],
     # steady.py
     "steady": [
         "preset", "views", "photographs", "regions", "jpeg_75:.3f", "cropped:.3f", "scaled:.3f",
