@@ -267,7 +267,7 @@ def test_presets_name_only_settings_and_published_names_all_that_the_paper_fixes
             {"preset": "papers"},
             "unknown preset 'papers'. Known: default, accurate, fast, published",
         ),
-        ({"tree": "oak"}, "unknown tree 'oak'. Known: diffusion, recursive"),
+        ({"tree": "oak"}, "unknown tree 'oak'. Known: consensus, diffusion, recursive"),
         ({"parts": 0}, "parts must be a whole number in [1, 4096], got 0"),
         ({"parts": True}, "parts must be a whole number"),
         ({"sigma": "wide"}, "sigma must be a number"),

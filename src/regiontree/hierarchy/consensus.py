@@ -58,6 +58,7 @@ __all__ = [
 ]
 
 _FEWEST = 16  # channels of a set at least: fewer say little
+_ALIKE = 1e-6  # features that differ by less differ by rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class Consensus:
             own /= math.sqrt(max(square, 1e-300))  # a mean patch has length 1
             rows = subspace_rows(own, count, self.vectors, self.power)
             pairs, costs = ward_merges(rows, count, self.exponent)
-            last = float(costs[-1]) or 1.0
+            last = float(costs[-1]) or 1.0  # all are 0 where nothing tells the parts apart
             share = np.maximum(costs / last, NOTHING**self.exponent)
             merge_costs(pairs, np.log(share), logs)
             apart += distances(rows, self.exponent) / last
@@ -204,11 +205,13 @@ def subspace_rows(
 
     Returns
     -------
-    (k, v) float64, v <= `vectors`.
+    (k, v) float64, v <= `vectors`. All 0 if the features are equal up to rounding.
     """
     k, m = mean.shape
     weight = count.astype(float)
-    farthest = max(1.0 - float(gram(mean).min()), 1e-12)
+    farthest = 1.0 - float(gram(mean).min())
+    if farthest < _ALIKE:
+        return np.zeros((k, 1))
     # The affinity 1 - (1 - x . y) / farthest is a sum of products, of which the first has a sign.
     constant = 1.0 - 1.0 / farthest
     factor = np.empty((k, m + 1))
