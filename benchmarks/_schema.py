@@ -235,6 +235,12 @@ SCHEMAS: dict[str, Sequence[str]] = {
     "runtimes-scores": [
         "way", "images", "nm_percent", "nh_percent", "ari_24:.3f", "least_ari_24:.3f",
     ],
+    # recall.py
+    "recall": [
+        "tree", "masks", "kind", "images", "segments", "ar_10_percent", "ar_100_percent",
+        "ar_1000_percent", "small_percent", "medium_percent", "large_percent", "low_percent",
+        "high_percent",
+    ],
     # builders.py
     "builders": ["preset", "data_set", "images", "tree", *_BORDERS],
     # steady.py

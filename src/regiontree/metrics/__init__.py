@@ -5,6 +5,7 @@
 From a mask to a figure: :func:`contingency` counts once what overlaps what, :func:`score_tree`
 scores one image, :class:`TreeMetric` a data set of classes, :class:`CoveringMetric` one of human
 segmentations. :class:`CategoryMetric` scores categories that photographs share.
+:class:`RecallMetric` counts the things that are among the nodes.
 """
 
 from regiontree.metrics.boundary import BoundaryMetric, BoundaryScores, boundary_scores
@@ -15,6 +16,7 @@ from regiontree.metrics.classes import ClassTree
 from regiontree.metrics.contingency import Contingency, contingency, region_counts
 from regiontree.metrics.matching import prototype_table
 from regiontree.metrics.metric import CurvePoint, Scores, TreeMetric
+from regiontree.metrics.recall import RecallMetric, RecallScores, Segments
 from regiontree.metrics.report import METRICS, Column, MeanMetric, Pair, Question, ReportMetric
 from regiontree.metrics.score import ImageScore, score_tree
 
@@ -35,8 +37,11 @@ __all__ = [
     "MeanMetric",
     "Pair",
     "Question",
+    "RecallMetric",
+    "RecallScores",
     "ReportMetric",
     "Scores",
+    "Segments",
     "TreeMetric",
     "boundary_scores",
     "budget_nodes",
