@@ -157,3 +157,37 @@ def test_what_does_not_fit_is_refused():
     state["images"]["a"]["segments"] = [1]
     with pytest.raises(DataError, match="'a'"):
         RecallMetric.from_state(state)
+
+
+def test_both_ends_belong_to_a_size():
+    edge = some([[32**2]], [32**2], [32**2])
+    assert [taken(edge, size, (1,))[1] for size in SIZES.values()] == [1, 1, 1, 0]
+
+
+def test_a_mask_takes_a_segment_of_another_size_only_if_no_other_reaches():
+    found = some([[300, 4000]], [5000], [1024, 4500])  # IoU .05 and .73
+    small, _ = taken(found, SIZES["small"], (1,))
+    assert small.sum() == 0
+    found = some([[1000, 900]], [1500], [1024, 9300])
+    small, segments = taken(found, SIZES["small"], (1,))
+    assert segments == 1
+    assert small[0].tolist() == [int(t <= 1000 / 1524) for t in THRESHOLDS]
+
+
+def test_intervals_are_percentiles_of_draws_of_images():
+    metric = RecallMetric((1,))
+    rng = np.random.default_rng(5)
+    hits, there = [], []
+    for image in range(7):
+        count = int(rng.integers(1, 5))
+        own = int(rng.integers(0, 2))
+        both = np.zeros((1, count), np.int64)
+        both[0, 0] = 2000 * own
+        metric.update(str(image), [0.0], some(both.tolist(), [2000], [2000] * count))
+        hits.append(own)
+        there.append(count)
+    draws = np.random.default_rng(0).integers(0, 7, (1000, 7))
+    found = np.array(hits)[draws].sum(axis=1) / np.array(there)[draws].sum(axis=1)
+    scores = metric.compute()
+    assert scores.recall["all", 1] == sum(hits) / sum(there)
+    assert np.allclose(scores.interval["all", 1], np.percentile(found, [2.5, 97.5]))

@@ -6,7 +6,7 @@ which its IoU is largest and at least t, among those that no mask before it took
 share of the segments, over all images, that were taken. Average recall (AR) is its mean over the
 thresholds .50, .55, ..., .95.
 
-Small segments have fewer than 32^2 pixels, medium ones fewer than 96^2, and the others are large.
+Small segments have at most 32^2 pixels, medium ones 32^2 to 96^2, and large ones at least 96^2.
 For one of these sizes, segments of other sizes are ignored: a mask may take one, which counts
 nowhere. A mask takes an ignored segment only if no other reaches t. Crowds are ignored at every
 size. Their IoU is the share of the mask that lies in the crowd, and many masks may take the same
