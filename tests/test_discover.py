@@ -18,8 +18,8 @@ from regiontree import Collection, RegionParser
 from regiontree.cli import app
 from regiontree.collection import CollectionSettings, discover
 from regiontree.collection.command import run
-from regiontree.collection.discovery import load_model
 from regiontree.collection.files import CollectionFiles
+from regiontree.collection.model import load_model
 from regiontree.collection.projection import Moments
 from regiontree.collection.prototypes import find_prototypes, nearest_prototypes
 from regiontree.collection.regions import described_nodes, regions_of, viewed_nodes
@@ -169,7 +169,8 @@ def test_its_categories_are_scored_on_a_data_set(trees: Path, tmp_path: Path) ->
 def test_an_interrupted_command_goes_on(
     trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regiontree.collection.discovery._AT_ONCE", 7)
+    monkeypatch.setattr("regiontree.collection.treework.PIECE", 3)
+    monkeypatch.setattr("regiontree.collection.treework.PART", 2)
     discover(trees, tmp_path / "whole", SETTINGS)
     for stage, stop in (("regions", 10), ("regions", 29), ("categories", 9)):
         out = tmp_path / f"{stage}{stop}"

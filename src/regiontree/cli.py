@@ -808,6 +808,26 @@ def discover(
             "as they are.",
         ),
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of processes that read trees. 0: one process does all.  [default: one for "
+            "each core if there are many trees]",
+            min=0,
+            max=1024,
+        ),
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(help="Who reads the trees: local (this machine) or ray (a Ray cluster)."),
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="With --engine ray: the address of the cluster.  [default: RAY_ADDRESS, else one "
+            "on this machine]"
+        ),
+    ] = None,
     preset: Preset = None,
     device: Device = "auto",
     as_json: Annotated[
@@ -824,11 +844,14 @@ def discover(
     """
     with _clear_errors():
         from regiontree.collection import command
+        from regiontree.engines.pieces import WorkPlan
 
+        plan = WorkPlan(engine, workers, ray_address)
         parser_on = _parser_maker({}, preset, None, None, None)
         code = command.run(
-            source, str(out), set_ or [], add=add, as_json=as_json, parser=lambda: parser_on(device)
-        )
+            source, str(out), set_ or [], add=add, as_json=as_json,
+            parser=lambda: parser_on(device), plan=plan,
+        )  # fmt: skip
     raise typer.Exit(code)
 
 

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from regiontree.collection.assigned import AllRegions, Assigned, all_regions, assignments
 from regiontree.collection.classes import Classes, heirs, named_classes
-from regiontree.collection.discovery import load_model, settings_of
 from regiontree.collection.edits import Edit, edit_names
 from regiontree.collection.examples import (
     Example,
@@ -32,6 +31,7 @@ from regiontree.collection.examples import (
 from regiontree.collection.exported import Exported
 from regiontree.collection.files import CollectionFiles
 from regiontree.collection.members import Members
+from regiontree.collection.model import load_model, settings_of
 from regiontree.collection.names import Names, read_names
 from regiontree.collection.plane import kept_places
 from regiontree.collection.regions import Region, shares_of, viewed_nodes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from regiontree.collection.discovery import Discovery, discover
 from regiontree.collection.files import CollectionFiles
 from regiontree.collection.settings import CollectionSettings
 from regiontree.engines import command as engine
+from regiontree.engines.pieces import WorkPlan
 from regiontree.errors import SettingsError, nearest_name
 from regiontree.forest.store import is_store
 from regiontree.parser import RegionParser
@@ -38,6 +39,7 @@ def run(
     add: bool,
     as_json: bool,
     parser: Callable[[], RegionParser],
+    plan: WorkPlan | None = None,
 ) -> int:
     """Make, continue or extend a collection behind a progress bar; the exit code.
 
@@ -56,6 +58,8 @@ def run(
         Whether a summary is printed to standard output as JSON.
     parser
         Makes the parser of photographs, if they are needed.
+    plan
+        Who does the work. None: this machine.
 
     Returns
     -------
@@ -68,10 +72,19 @@ def run(
         Nothing can be done.
     """
     settings = settings_from(changes) if changes else None
+    plan = plan or WorkPlan()
     code = 0
     if _holds_photographs(source):
+        if plan.engine != "local":
+            raise SettingsError(
+                f"{source}: holds photographs, and --engine {plan.engine} is for trees; make trees "
+                f"first, with regiontree segment --engine {plan.engine} --format store"
+            )
         trees = Path(out) / _TREES
-        code = engine.run(parser(), [source], trees, overwrite=False, pictures=False, as_json=False)
+        code = engine.run(
+            parser(), [source], trees, overwrite=False, pictures=False, as_json=False,
+            workers=plan.workers,
+        )  # fmt: skip
         if code not in (0, engine.EXIT_FAILED):
             return code
         source = str(trees)
@@ -83,7 +96,8 @@ def run(
             check()
 
         with suppress(KeyboardInterrupt):
-            found = discover(source, out, settings, add=add, advance=advance)
+            shown = replace(plan, notice=bar.say)
+            found = discover(source, out, settings, add=add, plan=shown, advance=advance)
     if found is None:
         say("interrupted: run the same command again to do the rest")
         return engine.EXIT_INTERRUPTED

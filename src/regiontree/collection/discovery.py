@@ -12,58 +12,40 @@ assigned to the categories that there are.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regiontree._version import __version__
 from regiontree.collection.files import CollectionFiles, Part
-from regiontree.collection.projection import Moments, Projection
-from regiontree.collection.prototypes import (
-    Prototypes,
-    Weighted,
-    find_prototypes,
-    nearest_prototypes,
-)
-from regiontree.collection.regions import (
-    regions_of,
-    shares_of,
-    viewed_nodes,
-    viewed_regions,
-)
+from regiontree.collection.model import load_model, settings_of
+from regiontree.collection.projection import Moments
+from regiontree.collection.prototypes import Prototypes, Weighted, find_prototypes
+from regiontree.collection.regions import viewed_regions
 from regiontree.collection.settings import CollectionSettings
+from regiontree.collection.treework import (
+    TreeWork,
+    assign_work,
+    first_facts,
+    gather_work,
+    parts_joined,
+)
+from regiontree.engines.pieces import WorkPlan
 from regiontree.errors import CollectionError
 from regiontree.forest.forest import Forest
-from regiontree.forest.row import Row
 from regiontree.system.stages import values_of
 from regiontree.tree import RegionTree
-from regiontree.tree.cuts import shown_range
-from regiontree.tree.kernel import division_order
-from regiontree.tree.nodata import no_data_nodes
 
-__all__ = [
-    "Discovery",
-    "discover",
-    "facts_of",
-    "learn",
-    "load_model",
-    "require_alike",
-    "settings_of",
-]
+__all__ = ["Discovery", "discover", "learn"]
 
-_AT_ONCE = 256  # photographs of a part
-_MODEL = {"mean", "axes", "start", "centres", "weight", "count"}
+_STAGES = {"regions": "regions", "photographs": "categories"}  # of the parts of each kind
 
 Advance = Callable[[str, int, str | None], None]
 """Called with the stage, the photographs that it has done, and what is wrong with the last one."""
-Bools = NDArray[np.bool_]
-_Described = tuple[dict[str, Any], dict[str, NDArray[Any]]]
-"""A photograph and its arrays in a part."""
 
 
 @dataclass(slots=True)
@@ -99,6 +81,7 @@ def discover(
     settings: CollectionSettings | None = None,
     *,
     add: bool = False,
+    plan: WorkPlan | None = None,
     advance: Advance = lambda stage, done, said: None,
 ) -> Discovery:
     """Make the collection of some trees, go on with it, or add photographs to it.
@@ -114,6 +97,9 @@ def discover(
     add
         Whether photographs join a collection that is finished. Its categories stay as they are.
         Only one process adds photographs at a time; others wait.
+    plan
+        Who does the work: this process, worker processes, or a Ray cluster. None: this process, and
+        workers if there is much to do. The files do not depend on it.
     advance
         Called after each photograph. It may raise an exception, which ends the work.
 
@@ -128,7 +114,7 @@ def discover(
     forest = source if isinstance(source, Forest) else Forest(source)
     files = CollectionFiles(out)
     with files.alone():
-        return _discovered(forest, files, settings, add, advance)
+        return _discovered(forest, files, settings, add, plan or WorkPlan(), advance)
 
 
 def _discovered(
@@ -136,23 +122,27 @@ def _discovered(
     files: CollectionFiles,
     settings: CollectionSettings | None,
     add: bool,
+    plan: WorkPlan,
     advance: Advance,
 ) -> Discovery:
     result = Discovery()
     settings = _begun(files, forest, settings)
+    ids = list(forest)
     if not files.has_model:
-        _gather(forest, files, settings, result, advance)
+        _gather(forest, files, settings, ids, plan, result, advance)
         learn(files, settings)
     elif add:
-        _gather(forest, files, settings, result, advance)
+        # Only the new photographs have places, so that they do not make many small files.
+        before = files.ids("photographs")
+        ids = [key for key in ids if key not in before]
+        _gather(forest, files, settings, ids, plan, result, advance)
     known = files.ids("regions")
     if not add:
-        result.waiting = sum(key not in known for key in forest)
-    model = load_model(files)
-    _assign(forest, files, settings, model, known, result, advance)
+        result.waiting = sum(key not in known for key in ids)
+    _assign(forest, files, ids, known, plan, result, advance)
     result.photographs = len(files.ids("photographs"))
     result.regions = sum(int(part.start[-1]) for part in files.read_parts("regions", set()))
-    result.prototypes = len(model[1].weight)
+    result.prototypes = len(load_model(files)[1].weight)
     return result
 
 
@@ -178,136 +168,87 @@ def _begun(
     return recorded
 
 
-def settings_of(about: Mapping[str, Any]) -> CollectionSettings:
-    """The settings that a collection records.
-
-    Raises
-    ------
-    CollectionError
-        They are not those of this program.
-    """
-    given = about.get("settings")
-    usual = CollectionSettings()
-    if not isinstance(given, dict) or given.keys() != values_of(usual).keys():
-        raise CollectionError("the settings of the collection are not those of this program")
-    own = {one.name for one in fields(usual)} - {"tree"}
-    tree = {name: value for name, value in given.items() if name not in own}
-    return replace(usual, tree=replace(usual.tree, **tree), **{name: given[name] for name in own})
-
-
 # -- gather ---------------------------------------------------------------------------------------
-
-
-def facts_of(tree: RegionTree, kind: str, blocks: list[int]) -> dict[str, Any]:
-    """What trees must have in common so that their descriptors can be compared."""
-    backbone = tree.meta.get("backbone") or {}
-    settings = tree.meta.get("settings") or {}
-    shown = {"name": backbone.get("name"), "sha256": backbone.get("sha256"), "blocks": blocks}
-    if kind != "token":
-        for fact, names in _EMBEDDED.items():
-            shown[fact] = json.dumps({name: settings.get(name) for name in names})
-    return shown
 
 
 def _gather(
     forest: Forest,
     files: CollectionFiles,
     settings: CollectionSettings,
+    ids: Sequence[str],
+    plan: WorkPlan,
     result: Discovery,
     advance: Advance,
 ) -> None:
     known = files.ids("regions")
     about = files.read_about()
-    waiting: list[_Described] = []
-    within = np.zeros(())  # of the photographs that wait
-    for done, (row, said) in enumerate(_trees(forest, known), start=1):
-        if said is None and row.tree is not None:
-            try:
-                regions = regions_of(row.tree, settings.regions, settings.descriptor)
-                facts = facts_of(row.tree, settings.descriptor, regions.blocks)
-                if about.get("trees") is None:
-                    about["trees"] = {**facts, "first": row.id}
-                    files.write_about(about)
-                require_alike(about["trees"], facts)
-                with np.errstate(over="ignore"):
-                    values = regions.values.astype(np.float16)
-                arrays: dict[str, NDArray[Any]] = {
-                    "nodes": regions.nodes,
-                    "share": regions.share,
-                    "values": values,
-                }
-                waiting.append((_photograph(row), arrays))
-                within = within + regions.within
-                result.new += 1
-            except CollectionError as error:
-                said = str(error)
-        if said is not None:
-            result.failed[row.id] = said
-        if len(waiting) == _AT_ONCE:
-            _write(files, "regions", waiting, within=within.astype(np.float32))
-            within = np.zeros(())
-        advance("regions", done, said)
-    _write(files, "regions", waiting, within=within.astype(np.float32))
+    if about.get("trees") is None:
+        about["trees"] = first_facts(forest, ids, settings)
+        if about["trees"] is not None:
+            files.write_about(about)
+    # Without a tree that can be used, the work still says what is wrong with each.
+    work = gather_work(forest, about["settings"], about["trees"] or {})
+    for key, said in _written(work, files, "regions", ids, known, plan, advance):
+        if said is None:
+            result.new += 1
+        else:
+            result.failed[key] = said
     if not files.parts("regions"):
         said = next(iter(result.failed.values()), "it holds no trees")
         raise CollectionError(f"{forest.address}: no tree can be used: {said}")
 
 
-def _trees(forest: Forest, known: set[str]) -> Iterator[tuple[Row, str | None]]:
-    """Rows with a tree whose ids are not known, each with what is wrong with it."""
-
-    def wanted(ids: list[str], failed: Bools) -> Bools:
-        new: Bools = np.array([key not in known for key in ids], bool)
-        return ~failed & new
-
-    for row, is_damaged in forest.rows_and_damage(wanted):
-        yield row, row.error if is_damaged else None
-
-
-def _write(
-    files: CollectionFiles, kind: str, waiting: list[_Described], **whole: NDArray[Any]
+def _assign(
+    forest: Forest,
+    files: CollectionFiles,
+    ids: Sequence[str],
+    gathered: set[str],
+    plan: WorkPlan,
+    result: Discovery,
+    advance: Advance,
 ) -> None:
-    """Write a part, if there is something to write, and forget what it holds.
+    done = files.ids("photographs")
+    if not gathered - done:
+        return
+    skipped = {key for key in ids if key in done or key not in gathered}
+    work = assign_work(forest, files, files.read_about()["settings"])
+    for key, said in _written(work, files, "photographs", ids, skipped, plan, advance):
+        if said is not None:
+            result.failed[key] = said
 
-    `whole` are arrays of the part as a whole.
-    """
+
+def _written(
+    work: TreeWork,
+    files: CollectionFiles,
+    kind: str,
+    ids: Sequence[str],
+    skipped: Collection[str],
+    plan: WorkPlan,
+    advance: Advance,
+) -> Iterator[tuple[str, str | None]]:
+    """Write the parts that work gives; each tree, and what is wrong with it."""
+    waiting: list[Part] = []
+    count = 0
+    with closing(work.done(ids, skipped, plan, files)) as pieces:
+        for said, part, is_end in pieces:
+            for key, wrong in said:
+                yield key, wrong
+                count += 1
+                advance(_STAGES[kind], count, wrong)
+            if part is not None:
+                waiting.append(part)
+            if is_end:
+                _write(files, kind, waiting)
+    _write(files, kind, waiting)
+
+
+def _write(files: CollectionFiles, kind: str, waiting: list[Part]) -> None:
+    """Write a part, if there is something to write, and forget what it holds."""
     if waiting:
-        part = Part.joined([one for one, _ in waiting], [own for _, own in waiting])
+        part = parts_joined(waiting)
+        whole = {name: array.astype(np.float32) for name, array in part.whole.items()}
         files.add_part(kind, replace(part, whole=whole))
         waiting.clear()
-
-
-def _photograph(row: Row) -> dict[str, Any]:
-    assert row.tree is not None
-    size = list(row.tree.shape)
-    return {"id": row.id, "reference": row.reference, "sha256": row.sha256, "size": size}
-
-
-def require_alike(known: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Refuse a tree whose facts are not those of the collection's first tree.
-
-    Raises
-    ------
-    CollectionError
-        They differ.
-    """
-    for name, value in facts.items():
-        if known.get(name) != value:
-            raise CollectionError(
-                f"its tree was made with another {_WORDS[name]} than that of {known['first']!r} "
-                f"({value} instead of {known.get(name)}); make all trees alike"
-            )
-
-
-_WORDS = {
-    "name": "network",
-    "sha256": "state of the network",
-    "blocks": "length of descriptors",
-    "features": "kind of features",
-    "smooth": "smoothing",
-}
-# Settings that decide what the numbers of an embedding mean.
-_EMBEDDED = {"features": ("facet", "layers"), "smooth": ("smoothing", "contrast")}
 
 
 # -- learn ----------------------------------------------------------------------------------------
@@ -358,71 +299,3 @@ def categories_of(prototypes: Prototypes, settings: CollectionSettings) -> Regio
         stop=hierarchy.stop,
         meta={"natural_height": settings.tree.natural_height},
     )
-
-
-def load_model(files: CollectionFiles) -> tuple[Projection, Prototypes]:
-    """Projection and prototypes of a collection.
-
-    Raises
-    ------
-    CollectionError
-        The collection is not finished, or the file is damaged.
-    """
-    found = files.read_model(_MODEL)
-    if found.keys() != _MODEL:
-        raise CollectionError(f"{files.folder}: its model is damaged")
-    own = {name: np.array(array) for name, array in found.items()}  # that torch may write to
-    return Projection(own["mean"], own["axes"], own["start"]), Prototypes(
-        own["centres"], own["weight"], own["count"]
-    )
-
-
-# -- assign ---------------------------------------------------------------------------------------
-
-
-def _assign(
-    forest: Forest,
-    files: CollectionFiles,
-    settings: CollectionSettings,
-    model: tuple[Projection, Prototypes],
-    gathered: set[str],
-    result: Discovery,
-    advance: Advance,
-) -> None:
-    done = files.ids("photographs")
-    missing = gathered - done
-    if not missing:
-        return
-    waiting: list[_Described] = []
-    count = 0
-    for row, _ in _trees(forest, done):
-        if row.id not in missing or row.tree is None:
-            continue
-        try:
-            arrays = _assigned(row.tree, *model, settings)
-            waiting.append((_photograph(row), arrays))
-        except CollectionError as error:
-            result.failed[row.id] = str(error)
-        if len(waiting) == _AT_ONCE:
-            _write(files, "photographs", waiting)
-        count += 1
-        advance("categories", count, None)
-    _write(files, "photographs", waiting)
-
-
-def _assigned(
-    tree: RegionTree, projection: Projection, prototypes: Prototypes, settings: CollectionSettings
-) -> dict[str, NDArray[Any]]:
-    """What the collection knows of every node of a tree; its prototype is -1 without data."""
-    rows = projection(viewed_nodes(tree, settings.regions, settings.descriptor))
-    nearest, likeness = nearest_prototypes(rows, prototypes.centres)
-    nearest[no_data_nodes(tree.stop)] = -1
-    first, last = shown_range(tree.parents, division_order(tree.parents, tree.height))
-    most = np.iinfo(np.uint16).max
-    return {
-        "prototype": nearest,
-        "likeness": likeness.astype(np.float16),
-        "share": shares_of(tree).astype(np.float32),
-        "first": np.minimum(first, most).astype(np.uint16),
-        "last": np.minimum(last, most).astype(np.uint16),
-    }

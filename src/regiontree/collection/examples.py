@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontree.collection.discovery import facts_of, require_alike
+from regiontree.collection.model import facts_of, require_alike
 from regiontree.collection.regions import Region, described_nodes
 from regiontree.engines.parsers import parser_of
 from regiontree.errors import CollectionError, check_number, nearest_name
