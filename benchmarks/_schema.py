@@ -51,6 +51,8 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "regions:.0f", "numbers_each:.0f", "time_seconds", "highest_memory_megabytes",
         "on_disk_megabytes",
     ],
+    # discover_workers.py
+    "discover-workers": ["trees:.0f", "workers", "time_seconds:.1f", "time_ratio"],
     # page.py
     "page": [
         "photographs:.0f", "discover_seconds:.0f", "rows_seconds", "pictures_seconds",
