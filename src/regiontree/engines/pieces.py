@@ -24,13 +24,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regiontree.engines.division import that_fit
 from regiontree.engines.link import Message
 from regiontree.engines.worker import Caller
 from regiontree.engines.workers import CAN_START, Lost, Workers, WorkersError
 from regiontree.errors import RegionTreeError, SettingsError, nearest_name
 from regiontree.system.npyfile import read_npz
 from regiontree.system.registry import load_address
-from regiontree.system.resources import cores
+from regiontree.system.resources import cores, free_memory
 
 __all__ = ["PIECE_ENGINES", "Done", "Work", "WorkPlan", "open_work", "results"]
 
@@ -44,6 +45,7 @@ PIECE_ENGINES = ("local", "ray")
 """Engines that can do pieces."""
 _TARGET = "regiontree.engines.pieces:open_work"
 _PAYS = 20.0  # seconds of work that is left at which workers are worth their start
+_ROOM = 256 << 20  # bytes that a worker takes for a piece beside what it holds at its start
 _AHEAD = 4  # pieces of each core that a Ray cluster holds at a time
 _RETRIES = 3  # how often a task is done again whose process or machine died
 
@@ -57,7 +59,8 @@ class WorkPlan:
     engine : {"local", "ray"}
     workers : int or None
         Worker processes of this machine, or cores of a Ray cluster that is started here. None: as
-        many as are worth their start. 0: this process does all.
+        many as are worth their start. 0: this process does all. Fewer processes are started if
+        memory does not hold them.
     ray_address : str or None
         Address of a cluster.
     notice : callable
@@ -158,7 +161,11 @@ def _by_workers(
     target: str, options: Message, pieces: Sequence[Any], size: int, scratch: Path
 ) -> Results:
     given = {"target": target, "options": options, "scratch": str(scratch)}
-    workers = Workers(_TARGET, given, size, cores())
+
+    def limit(facts: Message) -> int:
+        return that_fit(facts["memory"] + _ROOM, free_memory())
+
+    workers = Workers(_TARGET, given, size, cores(), limit)
     waiting: dict[int, Any] = {}
     following = 0
     with closing(workers):
