@@ -39,6 +39,7 @@ Arrays = dict[str, NDArray[Any]]
 Done = tuple[Message, Arrays]
 """What the work on a piece says, and its arrays."""
 Work = Callable[[Any], Done]
+"""Work on a piece."""
 Results = Generator["Done | Lost", None, None]
 
 PIECE_ENGINES = ("local", "ray")
