@@ -18,12 +18,12 @@ from regiontree.hierarchy import Consensus, PartGraph, SpectralWard, StopReason
 from regiontree.hierarchy.consensus import (
     _ascending,
     channel_sets,
-    distances,
     merge_costs,
     merge_shares,
     subspace_rows,
 )
-from regiontree.hierarchy.ward import average_merges, spectral_rows, ward_merges
+from regiontree.hierarchy.ward import average_merges, distances, spectral_rows, ward_merges
+from regiontree.spectral.dense import gram
 from regiontree.tree import cuts
 from regiontree.tree.kernel import division_order
 
@@ -92,7 +92,7 @@ def test_rows_of_few_channels_lie_as_those_of_spectral_ward(k, m, near, seed) ->
     # Of tiny eigenvalues, which rounding makes, this power leaves nothing.
     fast = subspace_rows(mean, count, None, 1.0)
     slow = spectral_rows(graph_of(mean, count), None, 1.0)
-    assert np.allclose(distances(fast, 2), distances(slow, 2), atol=1e-9)
+    assert np.allclose(distances(gram(fast), 2), distances(gram(slow), 2), atol=1e-9)
 
 
 @given(st.integers(2, 40), SEEDS)
@@ -115,7 +115,7 @@ def test_two_parts_get_the_cost_of_the_merge_that_joins_them(k: int, seed: int) 
 @settings(max_examples=60, deadline=None)
 def test_average_linkage_is_scipys_and_a_weight_is_so_many_points(k: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    apart = distances(rng.normal(size=(k, 3)), 1)
+    apart = distances(gram(rng.normal(size=(k, 3))), 1)
     pairs, found = average_merges(apart, np.ones(k, np.int64))
     theirs = linkage(apart[np.triu_indices(k, 1)], "average")
     assert groups_of(pairs, k)[k:] == groups_of(theirs[:, :2].astype(int), k)[k:]
@@ -133,7 +133,7 @@ def test_average_linkage_is_scipys_and_a_weight_is_so_many_points(k: int, seed: 
 def test_a_merge_adds_what_dispersions_say(k: int, exponent: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     rows, count = rng.normal(size=(k, 2)), rng.integers(1, 9, k)
-    apart = distances(rows, exponent)
+    apart = distances(gram(rows), exponent)
     for i, j in combinations(range(k), 2):
         assert np.isclose(apart[i, j], np.linalg.norm(rows[i] - rows[j]) ** exponent, atol=1e-7)
     pairs, _ = ward_merges(rng.normal(size=(k, 2)), count)  # of other rows: any merges will do

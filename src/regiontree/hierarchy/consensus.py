@@ -42,7 +42,7 @@ from regiontree.hierarchy.base import (
     assemble,
     assemble_merges,
 )
-from regiontree.hierarchy.ward import NOTHING, ROUNDING, average_merges, ward_merges
+from regiontree.hierarchy.ward import NOTHING, ROUNDING, average_merges, distances, ward_merges
 from regiontree.spectral.dense import eigenpairs, gram, product
 from regiontree.system.jit import jit
 from regiontree.system.stages import check_settings, setting
@@ -51,7 +51,6 @@ from regiontree.system.threads import one_thread
 __all__ = [
     "Consensus",
     "channel_sets",
-    "distances",
     "merge_costs",
     "merge_shares",
     "subspace_rows",
@@ -127,7 +126,7 @@ class Consensus:
             last = float(costs[-1]) or 1.0  # all are 0 where nothing tells the parts apart
             share = np.maximum(costs / last, NOTHING**self.exponent)
             merge_costs(pairs, np.log(share), logs)
-            apart += distances(rows, self.exponent) / last
+            apart += distances(gram(rows), self.exponent) / last
         logs /= len(sets)
         return _Votes(logs, apart)
 
@@ -227,14 +226,6 @@ def subspace_rows(
     values = np.where(values > ROUNDING * values[0], values, 0.0)
     rows: FloatArray = product(basis, turned) * values**power / np.sqrt(weight)[:, None]
     return rows
-
-
-def distances(rows: FloatArray, exponent: float) -> FloatArray:
-    """Distances of all pairs of rows (k, v) to an exponent, (k, k)."""
-    products = gram(rows)
-    square = products.diagonal()
-    apart: FloatArray = np.maximum(0.0, square[:, None] + square - 2 * products)
-    return apart * np.sqrt(apart) if exponent == 3 else apart ** (exponent / 2)
 
 
 def merge_shares(pairs: IntArray, apart: FloatArray, count: IntArray) -> FloatArray:

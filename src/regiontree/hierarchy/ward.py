@@ -58,6 +58,7 @@ __all__ = [
     "ROUNDING",
     "SpectralWard",
     "average_merges",
+    "distances",
     "spectral_rows",
     "ward_merges",
     "ward_tree",
@@ -205,14 +206,20 @@ def average_merges(distance: FloatArray, count: np.ndarray) -> tuple[np.ndarray,
     return pairs, np.maximum.accumulate(distances)
 
 
+def distances(products: FloatArray, exponent: float) -> FloatArray:
+    """Distances of all pairs of rows to an exponent, (k, k); `products` are their dot products."""
+    square = products.diagonal()
+    apart: FloatArray = np.maximum(0.0, square[:, None] + square - 2 * products)
+    if exponent == 3:
+        apart *= np.sqrt(apart)
+    elif exponent != 2:
+        apart **= exponent / 2
+    return apart
+
+
 def _first_costs_of_numpy(products: FloatArray, weight: FloatArray, exponent: float) -> FloatArray:
     """What :func:`_first_costs` gives: bit by bit if the exponent is 2 or 3."""
-    square = products.diagonal()
-    cost = np.maximum(0.0, square[:, None] + square - 2 * products)
-    if exponent == 3:
-        cost *= np.sqrt(cost)
-    elif exponent != 2:
-        cost **= exponent / 2
+    cost = distances(products, exponent)
     cost *= weight[:, None] * weight / (weight[:, None] + weight)
     np.fill_diagonal(cost, np.inf)
     return cost
