@@ -4,8 +4,9 @@
 
 From a mask to a figure: :func:`contingency` counts once what overlaps what, :func:`score_tree`
 scores one image, :class:`TreeMetric` a data set of classes, :class:`CoveringMetric` one of human
-segmentations. :class:`CategoryMetric` scores categories that photographs share.
-:class:`RecallMetric` counts the things that are among the nodes.
+segmentations, and :class:`ContourMetric` the borders that people drew. :class:`CategoryMetric`
+scores categories that photographs share. :class:`RecallMetric` counts the things that are among the
+nodes.
 """
 
 from regiontree.metrics.boundary import BoundaryMetric, BoundaryScores, boundary_scores
@@ -14,6 +15,7 @@ from regiontree.metrics.budget import budget_nodes
 from regiontree.metrics.categories import CategoryMetric, CategoryScores
 from regiontree.metrics.classes import ClassTree
 from regiontree.metrics.contingency import Contingency, contingency, region_counts
+from regiontree.metrics.contours import ContourMetric, ContourPoint, ContourScores, match_borders
 from regiontree.metrics.matching import prototype_table
 from regiontree.metrics.metric import CurvePoint, Scores, TreeMetric
 from regiontree.metrics.recall import RecallMetric, RecallScores, Segments
@@ -29,6 +31,9 @@ __all__ = [
     "ClassTree",
     "Column",
     "Contingency",
+    "ContourMetric",
+    "ContourPoint",
+    "ContourScores",
     "CoveringMetric",
     "CoveringPoint",
     "CoveringScores",
@@ -46,6 +51,7 @@ __all__ = [
     "boundary_scores",
     "budget_nodes",
     "contingency",
+    "match_borders",
     "prototype_table",
     "region_counts",
     "score_tree",

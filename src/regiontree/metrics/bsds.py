@@ -33,9 +33,17 @@ from regiontree.metrics.records import Count, Fraction, ImageMetric, Record, Sta
 from regiontree.tree.cuts import regions_after
 from regiontree.tree.kernel import division_order
 
-__all__ = ["CoveringMetric", "CoveringPoint", "CoveringScores", "cut_members"]
+__all__ = [
+    "CoveringMetric",
+    "CoveringPoint",
+    "CoveringScores",
+    "Scale",
+    "checked_scales",
+    "cut_members",
+]
 
 Scale = Literal["regions", "height"]
+"""What a scale is: the largest number of regions of a cut, or the height of a cut."""
 
 _SCALES: dict[Scale, tuple[float, ...]] = {
     "regions": (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125, 150, 200),
@@ -152,15 +160,7 @@ class CoveringMetric(ImageMetric[_Image]):
     settings: _Settings
 
     def __init__(self, *, scale: Scale = "regions", scales: Sequence[float] | None = None) -> None:
-        if scale not in get_args(Scale):
-            raise SettingsError(f"scale must be {' or '.join(get_args(Scale))}, got {scale!r}")
-        least, most = int(scale == "regions"), float(np.finfo(np.float32).max)
-        chosen = check_numbers("scales", _SCALES[scale] if scales is None else scales, least, most)
-        finer = 1 if scale == "regions" else -1
-        if any(finer * (b - a) <= 0 for a, b in pairwise(chosen)):
-            order = "ascending" if scale == "regions" else "descending"
-            raise SettingsError(f"scales of {scale} must be {order}, got {chosen}")
-        super().__init__(_Settings(scale=scale, scales=tuple(float(s) for s in chosen)))
+        super().__init__(_Settings(scale=scale, scales=checked_scales(scale, scales)))
 
     def update(
         self,
@@ -262,6 +262,25 @@ class CoveringMetric(ImageMetric[_Image]):
                 f"state of image {image!r}: {len(record.covering)} coverings and "
                 f"{len(record.regions)} cuts for {len(self.settings.scales)} scales"
             )
+
+
+def checked_scales(scale: Scale, scales: Sequence[float] | None) -> tuple[float, ...]:
+    """The scales given, from coarse to fine, after a check; the default ones if None is given.
+
+    Raises
+    ------
+    SettingsError
+        There is no such kind of scale, or the scales are not numbers from coarse to fine.
+    """
+    if scale not in get_args(Scale):
+        raise SettingsError(f"scale must be {' or '.join(get_args(Scale))}, got {scale!r}")
+    least, most = int(scale == "regions"), float(np.finfo(np.float32).max)
+    chosen = check_numbers("scales", _SCALES[scale] if scales is None else scales, least, most)
+    finer = 1 if scale == "regions" else -1
+    if any(finer * (b - a) <= 0 for a, b in pairwise(chosen)):
+        order = "ascending" if scale == "regions" else "descending"
+        raise SettingsError(f"scales of {scale} must be {order}, got {chosen}")
+    return tuple(float(s) for s in chosen)
 
 
 def cut_members(
