@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from trees import hand_tree
 
-from regiontree.export import coco, geojson, graph, higra, labelmap, labelstudio, masks, newick
+from regiontree.export import (
+    coco,
+    contourmap,
+    geojson,
+    graph,
+    higra,
+    labelmap,
+    labelstudio,
+    masks,
+    newick,
+)
 from regiontree.export import panoptic as panoptic_format
 
 
@@ -28,6 +38,8 @@ def test_label_maps_are_those_of_their_functions():
     assert np.array_equal(tree.to_label_image(), labelmap.to_label_image(tree))
     assert np.array_equal(tree.to_label_image(n_regions=2), tree.cut(n_regions=2) + 1)
     stack = tree.to_label_stack(granularities=(2, 3))
+    contours = contourmap.ultrametric_contour_map(tree, size="image")
+    assert np.array_equal(tree.to_ucm(size="image"), contours)
     assert np.array_equal(stack, labelmap.to_label_stack(tree, granularities=(2, 3)))
 
 

@@ -56,6 +56,7 @@ for _method, _address in {
     "to_label_studio": "regiontree.export.labelstudio:to_label_studio",
     "to_label_image": "regiontree.export.labelmap:to_label_image",
     "to_label_stack": "regiontree.export.labelmap:to_label_stack",
+    "to_ucm": "regiontree.export.contourmap:ultrametric_contour_map",
     "to_geojson": "regiontree.export.geojson:to_geojson",
     "to_newick": "regiontree.export.newick:to_newick",
     "to_networkx": "regiontree.export.graph:to_networkx",

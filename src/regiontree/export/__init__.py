@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from regiontree.errors import ExportError, SettingsError, nearest_name
 from regiontree.export.options import (
     CocoOptions,
+    ContourMapOptions,
     CutOptions,
     GeoJsonOptions,
     LabelStudioOptions,
@@ -114,6 +115,12 @@ FORMATS: Registry[Format] = Registry(
             Format("ome-tiff", "cuts from coarse to fine as channels of an OME-TIFF",
                    f"{_HERE}.labelmap:write_label_stack", (".ome.tif", ".ome.tiff"),
                    StackOptions),
+            Format("ucm", "the ultrametric contour map as NumPy array: heights of all borders",
+                   f"{_HERE}.contourmap:write_contour_map", (".ucm.npy", ".npy"),
+                   ContourMapOptions),
+            Format("ucm-picture", "the ultrametric contour map as a 16-bit PNG, 65,535 for height 1",
+                   f"{_HERE}.contourmap:write_contour_map", (".ucm.png", ".png"),
+                   ContourMapOptions),
             Format("geojson", "polygons of a cut or of all nodes, in pixels or on the map",
                    f"{_HERE}.geojson:write_geojson", (".geojson", ".json"), GeoJsonOptions,
                    finds_photo=True),

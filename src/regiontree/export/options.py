@@ -15,6 +15,7 @@ from regiontree.system.stages import check_settings, setting
 
 __all__ = [
     "CocoOptions",
+    "ContourMapOptions",
     "CutOptions",
     "GeoJsonOptions",
     "LabelStudioOptions",
@@ -94,6 +95,18 @@ class StackOptions:
         form="numbers separated by commas",
         parse=_numbers("granularities", int),
         none="2,4,8,16,32,64",
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ContourMapOptions:
+    """The grid of a contour map."""
+
+    size: str = setting(
+        "double", "Borders between pixels, or on pixels.", choices=("double", "image")
     )
 
     def __post_init__(self) -> None:

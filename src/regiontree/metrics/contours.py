@@ -27,7 +27,7 @@ Thinning with Two-Subiteration Algorithms", CACM 1989, algorithm A1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -398,8 +398,7 @@ class ContourMetric(ImageMetric[_Image]):
             regions = mean(record.regions[s] for record in images)
             curve.append(ContourPoint(scale, regions, *_scores((r, s) for r in images)))
         ods = max(curve, key=lambda point: point.f)  # the first, so the coarsest, of equals
-        scales = range(len(curve))
-        own = [(r, max(scales, key=lambda s, r=r: _scores([(r, s)])[2])) for r in images]
+        own = [(record, _best_scale(record)) for record in images]
         return ContourScores(
             images=len(images),
             ods=ods.f,
@@ -454,7 +453,13 @@ def _counts(border: Bools, people: Sequence[_Side], distance: float) -> tuple[in
     return len(cut), int(matched.sum()), found
 
 
-def _scores(chosen: Any) -> tuple[float, float, float]:
+def _best_scale(record: _Image) -> int:
+    """The scale of the best F of an image: the first, so the coarsest, of equals."""
+    f = [_scores([(record, s)])[2] for s in range(len(record.cut))]
+    return f.index(max(f))
+
+
+def _scores(chosen: Iterable[tuple[_Image, int]]) -> tuple[float, float, float]:
     """Precision, recall and F of summed counts, from pairs of an image's record and a scale."""
     pairs = list(chosen)
     precision = _share(sum(r.cut_matched[s] for r, s in pairs), sum(r.cut[s] for r, s in pairs))

@@ -71,6 +71,10 @@ class TreeDoors:
         """Cuts, coarse to fine: :func:`regiontree.export.labelmap.to_label_stack`."""
         return cast(NDArray[np.uint16], TREE_DOORS.get("to_label_stack")(self, **options))
 
+    def to_ucm(self, **options: Any) -> NDArray[np.float32]:
+        """Heights of all borders: :func:`regiontree.export.contourmap.ultrametric_contour_map`."""
+        return cast(NDArray[np.float32], TREE_DOORS.get("to_ucm")(self, **options))
+
     def to_geojson(self, **options: Any) -> dict[str, Any]:
         """Polygons: :func:`regiontree.export.geojson.to_geojson`."""
         return cast("dict[str, Any]", TREE_DOORS.get("to_geojson")(self, **options))
