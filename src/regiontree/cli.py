@@ -637,10 +637,10 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="Format: coco, panoptic, labels-png, labels-tiff, stack, ome-tiff, ucm, ucm-picture, "
-            "geojson, label-studio, newick, graphml, higra, masks or tree, or a format that "
-            "another package adds. Of a collection: coco, panoptic, labels-png, training, "
-            "label-studio or fiftyone."
+            help="Format: coco, panoptic, labels-png, labels-tiff, stack, ome-tiff, ucm, "
+            "ucm-picture, geojson, label-studio, newick, graphml, higra, masks or tree, or a "
+            "format that another package adds. Of a collection: coco, panoptic, labels-png, "
+            "training, label-studio or fiftyone."
         ),
     ],
     out: Annotated[

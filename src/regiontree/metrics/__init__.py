@@ -3,10 +3,10 @@
 >>> from regiontree.metrics import ClassTree, TreeMetric, contingency
 
 From a mask to a figure: :func:`contingency` counts once what overlaps what, :func:`score_tree`
-scores one image, :class:`TreeMetric` a data set of classes, :class:`CoveringMetric` one of human
-segmentations, and :class:`ContourMetric` the borders that people drew. :class:`CategoryMetric`
-scores categories that photographs share. :class:`RecallMetric` counts the things that are among the
-nodes.
+scores one image, :class:`TreeMetric` a data set of classes. Human segmentations have three scores:
+:class:`CoveringMetric` for regions, :class:`ContourMetric` for borders, and :class:`ObjectsMetric`
+for objects and their parts. :class:`CategoryMetric` scores categories that photographs share.
+:class:`RecallMetric` counts the things that are among the nodes.
 """
 
 from regiontree.metrics.boundary import BoundaryMetric, BoundaryScores, boundary_scores
@@ -18,6 +18,7 @@ from regiontree.metrics.contingency import Contingency, contingency, region_coun
 from regiontree.metrics.contours import ContourMetric, ContourPoint, ContourScores, match_borders
 from regiontree.metrics.matching import prototype_table
 from regiontree.metrics.metric import CurvePoint, Scores, TreeMetric
+from regiontree.metrics.objects import ObjectsMetric, ObjectsPoint, ObjectsScores, object_scores
 from regiontree.metrics.recall import RecallMetric, RecallScores, Segments
 from regiontree.metrics.report import METRICS, Column, MeanMetric, Pair, Question, ReportMetric
 from regiontree.metrics.score import ImageScore, score_tree
@@ -40,6 +41,9 @@ __all__ = [
     "CurvePoint",
     "ImageScore",
     "MeanMetric",
+    "ObjectsMetric",
+    "ObjectsPoint",
+    "ObjectsScores",
     "Pair",
     "Question",
     "RecallMetric",
@@ -52,6 +56,7 @@ __all__ = [
     "budget_nodes",
     "contingency",
     "match_borders",
+    "object_scores",
     "prototype_table",
     "region_counts",
     "score_tree",
