@@ -33,7 +33,7 @@ UNITS = {
 }
 CAPITALS = {"nm": "NM", "nh": "NH", "f2": "F2", "f5": "F5", "ods": "ODS", "ois": "OIS",
             "miou": "mIoU", "pacc": "pAcc", "macc": "mAcc", "fiou": "fIoU", "iou": "IoU",
-            "ari": "ARI", "jpeg": "JPEG", "cpu": "CPU", "gpu": "GPU", "cuda": "CUDA",
+            "ari": "ARI", "ap": "AP", "jpeg": "JPEG", "cpu": "CPU", "gpu": "GPU", "cuda": "CUDA",
             "crf": "CRF"}  # fmt: skip
 
 BUDGETS = ("5", "10", "24", "50", "100", "200", "all")
@@ -245,6 +245,15 @@ SCHEMAS: dict[str, Sequence[str]] = {
     ],
     # builders.py
     "builders": ["preset", "data_set", "images", "tree", *_BORDERS],
+    # borders.py
+    "borders": [
+        "preset", "images", "tree", "scale",
+        "covering_ods_percent", "covering_ois_percent", "covering_best_percent",
+        "covering_scale:.3g",
+        "boundary_ods_percent", "boundary_ois_percent", "boundary_ap_percent", "boundary_scale:.3g",
+        "objects_ods_percent", "objects_ois_percent", "objects_scale:.3g",
+        "score_seconds",
+    ],
     # steady.py
     "steady": [
         "preset", "views", "photographs", "regions", "jpeg_75:.3f", "cropped:.3f", "scaled:.3f",
