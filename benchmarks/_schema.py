@@ -252,7 +252,7 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "covering_scale:.3g",
         "boundary_ods_percent", "boundary_ois_percent", "boundary_ap_percent", "boundary_scale:.3g",
         "objects_ods_percent", "objects_ois_percent", "objects_scale:.3g",
-        "score_seconds",
+        "strict_objects_ods_percent", "strict_objects_ois_percent", "score_seconds",
     ],
     # steady.py
     "steady": [

@@ -152,6 +152,15 @@ def test_two_people_by_hand():
     assert scores.ap == pytest.approx(0.75 * sum(range(67)) / 100 / 100)
 
 
+@pytest.mark.parametrize(("away", "f"), [(4, 1), (5, 0)])
+def test_the_published_tolerance_is_four_pixels_at_the_size_of_bsds500(away, f):
+    parents, height = chain(1.0)
+    metric = ContourMetric(scales=(0.5,))
+    labels = columns(200, 281, rows=321)
+    metric.update("a", parents, height, labels, [columns(200 + away, 281 - away, rows=321)])
+    assert metric.compute().ods == f
+
+
 def two_images(metric: ContourMetric) -> None:
     """Image a is right when coarse, b when fine; b has twice the rows, so twice the pixels."""
     parents, height = chain(0.5, 1.0)

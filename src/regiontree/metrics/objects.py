@@ -3,13 +3,13 @@
 A region R of a cut and a region G of an annotator share pixels. Let p be the part of R that lies in
 G, and r the part of G that lies in R.
 
-- Both are *objects* if p >= .95 and r >= .95: they are the same region.
-- R is a *part* of G if p >= .95 and .25 <= r < .95. A part of any annotator's region is one, if it
-  is not an object of another annotator.
-- G is a *part* of R if r >= .95 and .25 <= p < .95.
+- Both are *objects* if p >= .9 and r >= .9: they are the same region.
+- R is a *part* of G if p >= .9 and .25 <= r < .9. A part of any annotator's region is one, if it is
+  not an object of another annotator.
+- G is a *part* of R if r >= .9 and .25 <= p < .9.
 - A region that is neither counts by how much of it the other side has divided. For G this is the
-  sum of r over all R with p >= .95 and r < .95. For R it is the sum of p over all G with r >= .95
-  and p < .95, as a mean over annotators.
+  sum of r over all R with p >= .9 and r < .9. For R it is the sum of p over all G with r >= .9 and
+  p < .9, as a mean over annotators.
 
 Small regions are not counted. In order of size, those regions are *candidates* before which the
 larger ones fill less than 99 % of the image. Precision is
@@ -25,7 +25,9 @@ the means are taken.
 
 Reference: Pont-Tuset and Marques, "Measures and Meta-Measures for the Supervised Evaluation of
 Image Segmentation", CVPR 2013, and "Supervised Evaluation of Image Segmentation and Object Proposal
-Techniques", PAMI 2016. Candidates and means are those of the authors' program.
+Techniques", PAMI 2016. The thresholds, candidates and means are those of the authors' program, so
+that scores can be compared with its figures. A stricter threshold for objects, such as .95, gives
+much lower scores.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ from regiontree.metrics.records import Count, Fraction, ImageMetric, Record, Sta
 
 __all__ = ["ObjectsMetric", "ObjectsPoint", "ObjectsScores", "object_scores"]
 
-OBJECT, PART, WEIGHT = 0.95, 0.25, 0.1  # gamma_o, gamma_p and beta of the paper
+OBJECT, PART, WEIGHT = 0.9, 0.25, 0.1  # gamma_o, gamma_p and beta of the paper
 _PERCENT = 99  # of the image, that larger regions must leave to a candidate
 
 Ints = NDArray[np.int64]
