@@ -6,8 +6,9 @@ Question
 Method
     The photographs of bsds500 in $REGIONTREE_DATA, at most ``--images`` of them, with all their
     annotators. The network sees each once, and each builder makes a tree with borders at the size
-    of the photograph. All photographs are cut at one height, and then once more into one number of
-    regions. Scales are those of CoveringMetric: 41 heights, 21 numbers.
+    of the photograph. All photographs are cut at one height; then at one contrast, which is the
+    height times the contrast of the photograph; then into one number of regions. Scales are those
+    of CoveringMetric: 41 heights, which serve as contrasts, too, and 21 numbers.
     The row "one person" checks the measures: each person's drawing is the cut, and the other people
     are its annotators.
 Printed
@@ -49,7 +50,7 @@ from regiontree.metrics.bsds import Scale
 
 STRICT = 0.95
 MANY = 1_000_000  # regions
-SCALES: tuple[Scale, ...] = ("height", "regions")
+SCALES = ("height", "contrast", "regions")
 PUBLISHED: list[list[object]] = [
     ["published", 200, "gPb-OWT-UCM", "height", 59, 65, 74, None, 72.6, 76.0, 72.7, None,
      34.8, 38.5, None, None, None, None],
@@ -63,15 +64,19 @@ class Measures:
 
     Attributes
     ----------
+    is_contrast : bool
+        Whether a scale is a contrast.
     seconds : float
         Time of the processor spent so far.
     """
 
-    def __init__(self, scale: Scale) -> None:
-        self.covering = CoveringMetric(scale=scale)
-        self.contours = ContourMetric(scale=scale)
-        self.objects = ObjectsMetric(scale=scale)
-        self.strict = ObjectsMetric(scale=scale, object_share=STRICT)
+    def __init__(self, scale: str) -> None:
+        kind: Scale = "regions" if scale == "regions" else "height"
+        self.is_contrast = scale == "contrast"
+        self.covering = CoveringMetric(scale=kind)
+        self.contours = ContourMetric(scale=kind)
+        self.objects = ObjectsMetric(scale=kind)
+        self.strict = ObjectsMetric(scale=kind, object_share=STRICT)
         self.seconds = 0.0
 
     def update(
@@ -84,10 +89,11 @@ class Measures:
         """Score one photograph."""
         start = time.process_time()
         tables = [contingency(labels, truth, tree.n_leaves) for truth in truths]
-        self.covering.update(image, tree.parents, tree.height, tables)
-        self.objects.update(image, tree.parents, tree.height, tables)
-        self.strict.update(image, tree.parents, tree.height, tables)
-        self.contours.update(image, tree.parents, tree.height, labels, truths)
+        height = tree.height * np.float32(tree.contrast) if self.is_contrast else tree.height
+        self.covering.update(image, tree.parents, height, tables)
+        self.objects.update(image, tree.parents, height, tables)
+        self.strict.update(image, tree.parents, height, tables)
+        self.contours.update(image, tree.parents, height, labels, truths)
         self.seconds += time.process_time() - start
 
     def row(self) -> list[object]:

@@ -80,6 +80,7 @@ from regiontree.refine import PatchLeaves
 from regiontree.refine.regions import keep_leaves
 from regiontree.settings import Settings
 from regiontree.spectral.affinity import all_equal, make_affinity, unit_rows
+from regiontree.spectral.contrast import photo_contrast
 from regiontree.spectral.graph import part_graph
 from regiontree.spectral.oversegment import PatchGraph
 from regiontree.spectral.smooth import smooth_features
@@ -516,13 +517,17 @@ class RegionParser:
         unit = unit_rows((rows if gaps is None else rows[torch.from_numpy(gaps.index)]).to(device))
         if settings.smooth.steps:
             unit = self._smoothed(unit, (h, w), rgb, there, gaps)
+        seen = None if gaps is None else gaps.there
+        meta["contrast"] = photo_contrast(
+            _on_grid(unit, gaps).reshape(h, w, d),
+            None if seen is None else torch.from_numpy(seen).to(unit.device),
+        )
         if all_equal(unit):
             arrays = _whole(size, StopReason.UNIFORM)
             if described is not None:
                 arrays["descriptor"] = _pooled(described, np.zeros(len(unit), np.int32), 1, gaps)
             return _finished(arrays, there, meta)
         affinity = make_affinity(unit, settings.affinity)
-        seen = None if gaps is None else gaps.there
         patches = PatchGraph(unit, affinity, settings.affinity, (h, w), seen)
         parts = settings.parts.group(patches, rgb, seed=settings.seed)
         graph = part_graph(unit, affinity, parts)

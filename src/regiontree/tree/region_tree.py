@@ -325,6 +325,26 @@ class RegionTree(TreeDoors):
 
     # -- cutting ----------------------------------------------------------------------------------
 
+    @property
+    def contrast(self) -> float:
+        """By what a height is multiplied to compare it with heights of other photographs, > 0.
+
+        A height is a share of the root's. The contrast says how much the root divides, beside the
+        noise of the network; it is near 1 for a usual photograph. The parser writes it into
+        ``meta["contrast"]``: see :mod:`regiontree.spectral.contrast`.
+
+        Raises
+        ------
+        TreeError
+            The tree has no contrast, or one that is not a number above 0.
+        """
+        found = plain_value(self.meta.get("contrast"))
+        if found is None:
+            raise TreeError("the tree has no contrast; make it again, or cut it by height")
+        if not (checks.is_number(found) and found > 0):
+            raise TreeError(f"contrast in meta must be a number above 0, got {found!r}")
+        return float(found)
+
     @lazy
     def _divisions(self) -> NDArray[np.int64]:
         """Inner nodes in the order in which they are divided."""
@@ -336,6 +356,7 @@ class RegionTree(TreeDoors):
         n_regions: int | None = None,
         height: float | None = None,
         depth: int | None = None,
+        contrast: float | None = None,
     ) -> NDArray[np.int64]:
         """The nodes of a cut, ascending. At most one criterion is given.
 
@@ -349,6 +370,9 @@ class RegionTree(TreeDoors):
             Every node above that height is divided, >= 0.
         depth
             Every node above that depth is divided, >= 0.
+        contrast
+            Every node whose height times :attr:`contrast` is above that number is divided, >= 0. So
+            one number serves many photographs better than one height does.
 
         Without a criterion, the cut is the natural one: at the height that the tree's builder put
         into its meta as ``natural_height``. A tree without that is cut at height 0, at all leaves.
@@ -356,7 +380,8 @@ class RegionTree(TreeDoors):
         Raises
         ------
         TreeError
-            Two criteria, or one that is not a number or too low.
+            Two criteria, or one that is not a number or too low; or `contrast`, and the tree has
+            none.
 
         Notes
         -----
@@ -364,7 +389,11 @@ class RegionTree(TreeDoors):
         the finer refines the coarser.
         """
         natural = self.meta.get("natural_height", 0.0)
-        criterion = cuts.cut_criterion(natural, n_regions=n_regions, height=height, depth=depth)
+        criterion = cuts.cut_criterion(
+            natural, n_regions=n_regions, height=height, depth=depth, contrast=contrast
+        )
+        if criterion[0] == "contrast":
+            criterion = "height", criterion[1] / self.contrast
         divided = cuts.divided_by(criterion, self.parents, self.height, self.level, self._divisions)
         return cuts.shown_nodes(self.parents, divided)
 
@@ -374,12 +403,13 @@ class RegionTree(TreeDoors):
         n_regions: int | None = None,
         height: float | None = None,
         depth: int | None = None,
+        contrast: float | None = None,
     ) -> Int32:
         """A partition of the image, (H, W) int32: region j is node ``cut_nodes(...)[j]``.
 
         Parameters and errors as :meth:`cut_nodes`.
         """
-        nodes = self.cut_nodes(n_regions=n_regions, height=height, depth=depth)
+        nodes = self.cut_nodes(n_regions=n_regions, height=height, depth=depth, contrast=contrast)
         region = cuts.node_of_leaf(self.parents, nodes, self.n_leaves).astype(np.int32)
         labels: Int32 = region[self.labels]
         return labels
@@ -390,13 +420,14 @@ class RegionTree(TreeDoors):
         n_regions: int | None = None,
         height: float | None = None,
         depth: int | None = None,
+        contrast: float | None = None,
         min_area: int | None = None,
     ) -> RegionTree:
         """A smaller tree whose leaves are the regions of a cut.
 
         Parameters
         ----------
-        n_regions, height, depth
+        n_regions, height, depth, contrast
             As :meth:`cut_nodes`.
         min_area
             Instead of a cut: undo every division that made a child smaller than so many pixels. The
@@ -408,8 +439,10 @@ class RegionTree(TreeDoors):
             As :meth:`cut_nodes`; `min_area` beside a cut, or below 1.
         """
         if min_area is None:
-            leaves = self.cut_nodes(n_regions=n_regions, height=height, depth=depth)
-        elif any(v is not None for v in (n_regions, height, depth)):
+            leaves = self.cut_nodes(
+                n_regions=n_regions, height=height, depth=depth, contrast=contrast
+            )
+        elif any(v is not None for v in (n_regions, height, depth, contrast)):
             raise TreeError("prune: give min_area or one criterion of a cut, not both")
         elif not (checks.is_number(min_area) and min_area >= 1):
             raise TreeError(f"prune: min_area must be at least 1 pixel, got {min_area!r}")
