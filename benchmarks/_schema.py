@@ -254,6 +254,11 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "objects_ods_percent", "objects_ois_percent", "objects_scale:.3g",
         "strict_objects_ods_percent", "strict_objects_ois_percent", "score_seconds",
     ],
+    # one_threshold.py
+    "one-threshold": [
+        "photographs_of", "images", "tree", "threshold", "measure", "one_for_all_percent", "value:.3g",
+        "one_for_each_set_percent", "one_for_each_photograph_percent",
+    ],
     # steady.py
     "steady": [
         "preset", "views", "photographs", "regions", "jpeg_75:.3f", "cropped:.3f", "scaled:.3f",
