@@ -239,9 +239,9 @@ SCHEMAS: dict[str, Sequence[str]] = {
     ],
     # recall.py
     "recall": [
-        "tree", "masks", "kind", "images", "segments", "ar_10_percent", "ar_100_percent",
-        "ar_1000_percent", "small_percent", "medium_percent", "large_percent", "low_percent",
-        "high_percent",
+        "data_set", "tree", "masks", "kind", "images", "segments", "ar_10_percent",
+        "ar_100_percent", "ar_1000_percent", "small_percent", "medium_percent", "large_percent",
+        "low_percent", "high_percent",
     ],
     # builders.py
     "builders": ["preset", "data_set", "images", "tree", *_BORDERS],

@@ -19,6 +19,7 @@ from regiontree.metrics.metric import CurvePoint, Scores, TreeMetric
 from regiontree.metrics.recall import RecallMetric, RecallScores, Segments
 from regiontree.metrics.report import METRICS, Column, MeanMetric, Pair, Question, ReportMetric
 from regiontree.metrics.score import ImageScore, score_tree
+from regiontree.metrics.segmentmap import SegmentMap, persistence, ranked_masks
 
 __all__ = [
     "METRICS",
@@ -41,12 +42,15 @@ __all__ = [
     "RecallScores",
     "ReportMetric",
     "Scores",
+    "SegmentMap",
     "Segments",
     "TreeMetric",
     "boundary_scores",
     "budget_nodes",
     "contingency",
+    "persistence",
     "prototype_table",
+    "ranked_masks",
     "region_counts",
     "score_tree",
 ]
