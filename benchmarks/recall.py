@@ -56,7 +56,9 @@ Metrics = dict[tuple[str, str, str], RecallMetric]
 
 def sets_with_segments() -> dict[str, Dataset]:
     """The data sets whose descriptions say which segments there are, by name."""
-    found = {file.stem: open_dataset(file, root=data_folder()) for file in sorted(SUBSETS.iterdir())}
+    found = {
+        file.stem: open_dataset(file, root=data_folder()) for file in sorted(SUBSETS.iterdir())
+    }
     return {name: one for name, one in found.items() if one.spec.instances and len(one)}
 
 

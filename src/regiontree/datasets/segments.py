@@ -103,7 +103,7 @@ def read_segment_maps(
     assert spec.instances is not None
     things = thing_ids(spec.instances, labels)
     known = {label.id for label in labels.labels if label.kind == Kind.FOREGROUND}
-    found = _kept(_read(spec, root, things, sample, mask, classes), known)
+    found = _kept(_read(spec, root, things, known - things, sample, mask, classes), known)
     kinds = tuple("things" if c in things else "stuff" for c in found.classes.tolist())
     whole = SegmentMap(found.labels, kinds, found.crowd)
     if spec.instances.parts is None:
@@ -113,7 +113,13 @@ def read_segment_maps(
 
 
 def _read(
-    spec: DatasetSpec, root: Path, things: frozenset[int], sample: str, mask: Path, classes: Ids
+    spec: DatasetSpec,
+    root: Path,
+    things: frozenset[int],
+    stuff: set[int],
+    sample: str,
+    mask: Path,
+    classes: Ids,
 ) -> _Found:
     """All segments, also those of ignored classes."""
     instances = spec.instances
@@ -130,7 +136,7 @@ def _read(
     if instances.divide is not None:
         return _divided(values, instances.divide, void, things)
     if instances.format == "painted":
-        return _painted(values, classes, things)
+        return _painted(values, classes, things, stuff)
     return _numbered(values, classes, void, frozenset())
 
 
@@ -155,9 +161,7 @@ def _places(values: NDArray[np.integer], void: tuple[int, ...]) -> tuple[Ids, ND
     return new[place].reshape(values.shape), ids[is_kept].astype(np.int64)
 
 
-def _numbered(
-    values: Ids, classes: Ids, void: tuple[int, ...], crowds: frozenset[int]
-) -> _Found:
+def _numbered(values: Ids, classes: Ids, void: tuple[int, ...], crowds: frozenset[int]) -> _Found:
     labels, numbers = _places(values, void)
     kinds, of = np.unique(classes, return_inverse=True)
     at = labels >= 0
@@ -167,25 +171,23 @@ def _numbered(
     return _Found(labels, kinds[most].astype(np.int32), np.isin(numbers, list(crowds)))
 
 
-def _divided(
-    values: Ids, divide: int, void: tuple[int, ...], things: frozenset[int]
-) -> _Found:
+def _divided(values: Ids, divide: int, void: tuple[int, ...], things: frozenset[int]) -> _Found:
     labels, numbers = _places(values, void)
     is_class = numbers < divide
     classes = np.where(is_class, numbers, numbers // divide).astype(np.int32)
     return _Found(labels, classes, is_class & np.isin(classes, list(things)))
 
 
-def _painted(values: Ids, classes: Ids, things: frozenset[int]) -> _Found:
+def _painted(values: Ids, classes: Ids, things: frozenset[int], stuff: set[int]) -> _Found:
     labels = np.full(values.shape, -1, np.int32)
     found: list[int] = []
     for value in np.unique(values).tolist():
         at = values == value
         own, count = np.unique(classes[at], return_counts=True)
         is_thing = np.isin(own, list(things))
-        if value in own and value not in things:  # what is left of a class of stuff
+        if value in own and value in stuff:  # what is left of a class of stuff
             kind, segment = value, at & (classes == value)
-        elif not is_thing.any() or own.tolist() == [value]:  # what is left of a class of things
+        elif not is_thing.any() or own.tolist() == [value]:  # what is left of a class of no stuff
             continue
         else:
             kind = int(own[is_thing][count[is_thing].argmax()])

@@ -67,7 +67,10 @@ class Recall(ReportMetric):
 
     always = False
     needs_segments = True
-    title = "Average recall of segments"
+    title = (
+        "Average recall (AR) of segments at 10, 100 and 1000 masks; of sizes, and the ends of the "
+        "95 % interval, at 1000 masks"
+    )
     ranking: ClassVar[Ranking] = staticmethod(persistence)
 
     def __init__(self, question: Question) -> None:
@@ -75,13 +78,10 @@ class Recall(ReportMetric):
         shown = [("all", limit) for limit in _LIMITS]
         shown += [(size, _LIMITS[-1]) for size in SIZES if size != "all"]
         figures = [
-            Column(f"AR {limit}" if size == "all" else size, partial(_figure, size, limit, "recall"))
+            Column(str(limit) if size == "all" else size, partial(_figure, size, limit, "recall"))
             for size, limit in shown
         ]
-        ends = [
-            Column(f"{_LIMITS[-1]}: {end}", partial(_figure, "all", _LIMITS[-1], end))
-            for end in ("low", "high")
-        ]
+        ends = [Column(end, partial(_figure, "all", _LIMITS[-1], end)) for end in ("low", "high")]
         count = Column("segments", lambda kind: kind.segments, percent=False)
         self.columns = (*figures, *ends, count)
 
