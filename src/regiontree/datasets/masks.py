@@ -197,7 +197,8 @@ def read_panoptic(path: Path, segments: Mapping[str, Mapping[int, int]]) -> Ids:
 def _coded(path: Path) -> Ids:
     """R + 256 G + 65536 B of each pixel of an RGB image, (H, W) int32."""
     rgb = _rgb(path)
-    return rgb[..., 0] + (rgb[..., 1] << 8) + (rgb[..., 2] << 16)
+    coded: Ids = rgb[..., 0] + (rgb[..., 1] << 8) + (rgb[..., 2] << 16)
+    return coded
 
 
 def read_numbers(path: Path) -> Ids:

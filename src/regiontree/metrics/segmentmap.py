@@ -106,7 +106,8 @@ def leaf_overlaps(labels: Labels, leaves: int, segments: SegmentMap) -> Ints:
     -------
     (leaves, G + 1) int64
 
-    >>> some = SegmentMap(np.array([[0, 0, -1, 1]], np.int32), ("things", "stuff"), np.zeros(2, bool))
+    >>> truth = np.array([[0, 0, -1, 1]], np.int32)
+    >>> some = SegmentMap(truth, ("things", "stuff"), np.zeros(2, bool))
     >>> leaf_overlaps(np.array([[0, 1, 1, 1]], np.int32), 2, some).tolist()
     [[1, 0, 0], [1, 1, 1]]
     """
