@@ -17,7 +17,7 @@ from trees import random_tree
 from typer.testing import CliRunner
 
 from regiontree.cli import app
-from regiontree.datasets.catalog import open_dataset
+from regiontree.datasets.catalog import entry, open_dataset, spec_of
 from regiontree.datasets.dataset import Dataset
 from regiontree.datasets.spec import DatasetSpec
 from regiontree.errors import ConfigError, DataError
@@ -188,6 +188,17 @@ def test_cityscapes_reads_the_instances_beside_its_masks(tmp_path):
     assert found.crowd.tolist() == [False, True, False, False]
 
 
+def test_which_splits_of_the_catalogue_have_segments():
+    have = {
+        (name, split)
+        for name in ("cityscapes", "coco", "cocostuff", "voc12", "pascalpart")
+        for split in entry(name).splits
+        if spec_of(name, split).instances is not None
+    }
+    cityscapes = {("cityscapes", split) for split in ("val", "train", "val_27", "train_27")}
+    assert have == {*cityscapes, ("coco", "val_panoptic"), ("coco", "train_panoptic")}
+
+
 # -- what is wrong --------------------------------------------------------------------------------
 
 
@@ -227,6 +238,7 @@ def test_a_class_that_is_not_there_is_named(tmp_path):
         ({"masks": "a", "format": "divided"}, {}, "format divided needs 'divide'"),
         ({"masks": "a", "divide": 10}, {}, "format numbers does not use 'divide'"),
         ({"format": "painted"}, {}, "format painted needs 'masks'"),
+        ({"masks": {"dir": "a", "void": [9]}, "format": "painted"}, {}, "does not use 'void'"),
         ({"masks": {"dir": "a", "list": "b"}}, {}, "'list' is not used here"),
         ({"masks": {"dir": "a", "suffixes": ["png", "gif"]}}, {}, "needs one suffix"),
         ({"things": [1]}, {}, "'instances' needs 'masks', where a segment is a number"),

@@ -112,7 +112,7 @@ class NumberedFiles(FileSet):
     suffixes : tuple of str
         At most one. Default: ``.png``.
     void : tuple of int
-        Values of pixels that belong to nothing.
+        Values of pixels that belong to nothing. Not for format ``painted``.
     """
 
     void: Listed[int] = (0,)
@@ -166,6 +166,8 @@ class Instances(Section):
             raise ValueError(f"format {self.format} {verb} 'divide'")
         if self.masks is None and self.format != "numbers":
             raise ValueError(f"format {self.format} needs 'masks'")
+        if self.masks is not None and self.format == "painted" and self.masks.void != (0,):
+            raise ValueError("format painted does not use 'void', since its numbers start from 0")
         return self
 
     @property
