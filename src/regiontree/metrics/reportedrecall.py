@@ -82,7 +82,7 @@ class Recall(ReportMetric):
             for size, limit in shown
         ]
         ends = [Column(end, partial(_figure, "all", _LIMITS[-1], end)) for end in ("low", "high")]
-        count = Column("segments", lambda kind: kind.segments, percent=False)
+        count = Column("count", lambda kind: kind.segments, percent=False)
         self.columns = (*figures, *ends, count)
 
     @classmethod
