@@ -239,9 +239,9 @@ SCHEMAS: dict[str, Sequence[str]] = {
     ],
     # recall.py
     "recall": [
-        "tree", "masks", "kind", "images", "segments", "ar_10_percent", "ar_100_percent",
-        "ar_1000_percent", "small_percent", "medium_percent", "large_percent", "low_percent",
-        "high_percent",
+        "data_set", "tree", "masks", "kind", "images", "segments", "ar_10_percent",
+        "ar_100_percent", "ar_1000_percent", "small_percent", "medium_percent", "large_percent",
+        "low_percent", "high_percent",
     ],
     # builders.py
     "builders": ["preset", "data_set", "images", "tree", *_BORDERS],
@@ -256,8 +256,8 @@ SCHEMAS: dict[str, Sequence[str]] = {
     ],
     # one_threshold.py
     "one-threshold": [
-        "photographs_of", "images", "tree", "threshold", "measure", "one_for_all_percent", "value:.3g",
-        "one_for_each_set_percent", "one_for_each_photograph_percent",
+        "photographs_of", "images", "tree", "threshold", "measure", "one_for_all_percent",
+        "value:.3g", "one_for_each_set_percent", "one_for_each_photograph_percent",
     ],
     # steady.py
     "steady": [

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-
 import numpy as np
 import pytest
+from coco_judge import by_coco
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,43 +37,6 @@ def near(rng: np.random.Generator, masks: np.ndarray) -> np.ndarray:
     return np.array(moved).reshape(-1, *SHAPE)
 
 
-def by_coco(images: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) -> np.ndarray:
-    """AR of sizes and limits as pycocotools computes it, NaN where no segment has the size."""
-    pytest.importorskip("pycocotools", reason="COCO's own evaluation is not installed")
-    from pycocotools import mask as runs
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    def coded(mask: np.ndarray) -> dict:
-        return runs.encode(np.asfortranarray(mask.astype(np.uint8)))
-
-    truth: dict = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "thing"}]}
-    results = []
-    for image, (score, masks, segments, crowd) in enumerate(images, 1):
-        truth["images"].append({"id": image, "height": SHAPE[0], "width": SHAPE[1]})
-        for segment, is_crowd in zip(segments, crowd, strict=True):
-            truth["annotations"].append({
-                "id": len(truth["annotations"]) + 1, "image_id": image, "category_id": 1,
-                "segmentation": coded(segment), "area": int(segment.sum()),
-                "iscrowd": int(is_crowd), "bbox": [0, 0, 1, 1],
-            })  # fmt: skip
-        results += [
-            {"image_id": image, "category_id": 1, "segmentation": coded(mask), "score": float(own)}
-            for own, mask in zip(score, masks, strict=True)
-        ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO()
-        coco.dataset = truth
-        coco.createIndex()
-        judge = COCOeval(coco, coco.loadRes(results), "segm")
-        judge.params.useCats = 0
-        judge.params.maxDets = list(LIMITS)
-        judge.evaluate()
-        judge.accumulate()
-    recall = judge.eval["recall"][:, 0]  # thresholds, sizes, limits
-    return np.where(recall < 0, np.nan, recall).mean(axis=0)
-
-
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=40, deadline=None)
 def test_average_recall_is_that_of_coco(seed: int) -> None:
@@ -88,7 +49,7 @@ def test_average_recall_is_that_of_coco(seed: int) -> None:
         score = np.round(rng.random(len(masks)), 1)  # some are equal
         images.append((score, masks, segments, crowd))
         metric.update(str(image), score, overlaps(masks, segments, crowd))
-    expected, scores = by_coco(images), metric.compute()
+    expected, scores = by_coco(images, LIMITS), metric.compute()
     for s, size in enumerate(SIZES):
         for i, limit in enumerate(LIMITS):
             own = scores.recall[size, limit]

@@ -17,9 +17,11 @@ from pathlib import Path
 
 from regiontree.datasets import masks
 from regiontree.datasets.labels import LabelTree, load_label_tree
+from regiontree.datasets.segments import read_segment_maps, segment_files
 from regiontree.datasets.spec import DatasetSpec, FileSet, LabelTable, load_spec, rgb_of
 from regiontree.errors import ConfigError, DataError
 from regiontree.images import image_suffixes
+from regiontree.metrics.segmentmap import SegmentMap
 from regiontree.system.paths import path_problem, reason
 
 __all__ = ["Dataset", "Sample", "list_dataset", "open_spec", "root_of"]
@@ -125,6 +127,41 @@ class Dataset:
                 f"{self.name}: {sample.id} has {len(found)} annotators; use truths for all of them"
             )
         return found[0]
+
+    def segments(self, sample: Sample) -> tuple[SegmentMap, ...]:
+        """The segments of a sample: a map of things and stuff, and one of parts if the spec has it.
+
+        Raises
+        ------
+        DataError
+            The sample has no mask, or a file of segments is missing, damaged or of another size.
+            The message names the file.
+        ConfigError
+            As for :meth:`require_segments`, or the spec names a class that there is not.
+        """
+        self.require_segments()
+        classes = self.truth(sample)
+        assert self.labels is not None  # DatasetSpec checks that there are labels
+        return read_segment_maps(
+            self.spec, self.root, self.labels, sample.id, sample.masks[0], classes
+        )
+
+    @property
+    def segments_text(self) -> str:
+        """What the segments are, in a few sentences; empty if the spec does not say."""
+        return "" if self.spec.instances is None else self.spec.instances.text
+
+    def segment_files(self, sample: Sample) -> tuple[Path, ...]:
+        """The files beside the masks that :meth:`segments` reads."""
+        return segment_files(self.spec, self.root, sample.id)
+
+    def require_segments(self) -> None:
+        """Raise a ConfigError if the spec does not say where segments are."""
+        if self.spec.instances is None:
+            raise ConfigError(
+                f"{self.name}: the data set does not say which segments its images have; add "
+                "'instances' to its description (docs/datasets.md), or leave out what needs them"
+            )
 
 
 def open_spec(

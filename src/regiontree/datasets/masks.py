@@ -40,8 +40,9 @@ from regiontree.system.damage import plain_reason
 from regiontree.system.paths import path_problem
 from regiontree.system.reading import shown
 
-__all__ = ["Ids", "read_bsds", "read_categories", "read_colours", "read_index", "read_panoptic",
-           "read_pascal_part", "read_red", "read_segments"]  # fmt: skip
+__all__ = ["Ids", "read_bsds", "read_categories", "read_colours", "read_crowds", "read_index",
+           "read_numbers", "read_panoptic", "read_pascal_part", "read_red",
+           "read_segments"]  # fmt: skip
 
 Ids = NDArray[np.int32]
 """A mask: (H, W) int32, an id for each pixel."""
@@ -183,8 +184,7 @@ def read_panoptic(path: Path, segments: Mapping[str, Mapping[int, int]]) -> Ids:
             f"{path}: the JSON of segments has no annotation for this mask; use the mask and the "
             "JSON from the same download"
         )
-    rgb = _rgb(path)
-    number = rgb[..., 0] + (rgb[..., 1] << 8) + (rgb[..., 2] << 16)
+    number = _coded(path)
     ids, known = _recoded(number, {0: 0, **segments[path.stem]})
     if not known.all():
         raise DataError(
@@ -192,6 +192,28 @@ def read_panoptic(path: Path, segments: Mapping[str, Mapping[int, int]]) -> Ids:
             "the JSON from the same download"
         )
     return ids
+
+
+def _coded(path: Path) -> Ids:
+    """R + 256 G + 65536 B of each pixel of an RGB image, (H, W) int32."""
+    rgb = _rgb(path)
+    coded: Ids = rgb[..., 0] + (rgb[..., 1] << 8) + (rgb[..., 2] << 16)
+    return coded
+
+
+def read_numbers(path: Path) -> Ids:
+    """The number of each pixel, (H, W) int32.
+
+    It is the stored value of a grey or palette image, or R + 256 G + 65536 B of an RGB image.
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged or a JPEG.
+    """
+    with _image(path) as image:
+        coded = image.mode in ("RGB", "RGBA")
+    return _coded(path) if coded else read_index(path)
 
 
 @lru_cache(maxsize=4)
@@ -214,6 +236,29 @@ def read_segments(path: Path) -> Mapping[str, Mapping[int, int]]:
                 )
                 for segment in one["segments_info"]
             }
+            for one in annotations
+        }
+
+
+@lru_cache(maxsize=4)
+def read_crowds(path: Path) -> Mapping[str, frozenset[int]]:
+    """The numbers of the crowds of each mask in a panoptic JSON file.
+
+    The keys are the stem of the mask's file name.
+
+    Raises
+    ------
+    DataError
+        The file is missing or damaged.
+    """
+    with _reading(path):
+        annotations = json.loads(path.read_bytes())["annotations"]
+        return {
+            Path(one["file_name"]).stem: frozenset(
+                _whole(segment["id"], 0, 1 << 24)
+                for segment in one["segments_info"]
+                if segment.get("iscrowd", 0)
+            )
             for one in annotations
         }
 

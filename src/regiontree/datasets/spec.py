@@ -31,7 +31,8 @@ from pydantic import (
 
 from regiontree.system.reading import Listed, Place, Section, read_mapping, validated
 
-__all__ = ["DatasetSpec", "FileSet", "LabelTable", "load_spec", "rgb_of"]
+__all__ = ["DatasetSpec", "FileSet", "Instances", "LabelTable", "NumberedFiles", "load_spec",
+           "rgb_of"]  # fmt: skip
 
 
 def rgb_of(colour: str) -> tuple[int, int, int]:
@@ -101,6 +102,91 @@ class FileSet(Section):
         return tuple(s if "." in s else f".{s}" for s in suffixes)
 
 
+class NumberedFiles(FileSet):
+    """Masks beside those of the classes: one file for each sample, named after its id.
+
+    Attributes
+    ----------
+    dir, strip
+        As in :class:`FileSet`. The file of the sample ``a/b`` is ``DIR/a/bSTRIP.png``.
+    suffixes : tuple of str
+        At most one. Default: ``.png``.
+    void : tuple of int
+        Values of pixels that belong to nothing. Not for format ``painted``.
+    """
+
+    void: Listed[int] = (0,)
+
+    @model_validator(mode="after")
+    def _one_suffix(self) -> NumberedFiles:
+        if self.listing is not None:
+            raise ValueError("'list' is not used here; the ids are those of the samples")
+        if len(self.suffixes) > 1:
+            raise ValueError(f"needs one suffix, got {', '.join(self.suffixes)}")
+        return self
+
+    def file(self, sample: str) -> Path:
+        """The file of the sample with this id, below the root."""
+        suffix = self.suffixes[0] if self.suffixes else ".png"
+        return self.dir / f"{sample}{self.strip}{suffix}"
+
+
+class Instances(Section):
+    """Where the segments of a data set are: its things told apart, its stuff, and its parts.
+
+    Attributes
+    ----------
+    masks : NumberedFiles or None
+        None: the masks of the classes tell segments apart, too. They must have the format
+        ``panoptic``, or ``divide``.
+    format : {"numbers", "divided", "painted"}
+        What the values of `masks` are: see :mod:`regiontree.datasets.segments`.
+    divide : int, optional
+        For format ``divided``: values of at least this are class * divide + instance.
+    things, stuff : tuple of int or str
+        Ids or names of classes or of their groups. With `things`, all other classes are stuff.
+        With `stuff`, all others are things. With neither, all are things.
+    parts : NumberedFiles or None
+        Masks of parts. What one segment has of one value is a part.
+    """
+
+    masks: NumberedFiles | None = None
+    format: Literal["numbers", "divided", "painted"] = "numbers"
+    divide: int | None = Field(default=None, ge=2)
+    things: Listed[int | str] = ()
+    stuff: Listed[int | str] = ()
+    parts: NumberedFiles | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Instances:
+        if self.things and self.stuff:
+            raise ValueError("give 'things' or 'stuff'; all other classes are of the other kind")
+        if (self.divide is not None) != (self.format == "divided"):
+            verb = "needs" if self.divide is None else "does not use"
+            raise ValueError(f"format {self.format} {verb} 'divide'")
+        if self.masks is None and self.format != "numbers":
+            raise ValueError(f"format {self.format} needs 'masks'")
+        if self.masks is not None and self.format == "painted" and self.masks.void != (0,):
+            raise ValueError("format painted does not use 'void', since its numbers start from 0")
+        return self
+
+    @property
+    def text(self) -> str:
+        """What the segments of the data set are, in a few sentences."""
+        folder = "the masks" if self.masks is None else self.masks.dir.as_posix()
+        said = {
+            "numbers": f"A segment is a number of {folder}",
+            "divided": f"A segment is an instance of {folder} or a class of stuff",
+            "painted": f"A segment is an instance painted in {folder} or a class of stuff",
+        }[self.format]
+        names = "; ".join(map(str, self.things or self.stuff))
+        kinds = "Things are" if self.things else "Stuff is" if self.stuff else "All are things"
+        said += f". {kinds} {names}." if names else f". {kinds}."
+        if self.parts is not None:
+            said += f" A part is what a segment has of a value of {self.parts.dir.as_posix()}."
+        return said
+
+
 class LabelTable(Section):
     """A table of labels: see :func:`regiontree.datasets.labelfiles.read_table`.
 
@@ -141,6 +227,8 @@ class DatasetSpec(Section):
     divide : int, optional
         Values of at least this are class * divide + instance, and only the class is kept. Only for
         format ``index``.
+    instances : Instances or None
+        Where the segments are that tell things apart. None: the data set does not say.
     labels : str, LabelTable or None
         Name of a label tree that comes with regiontree, a label file, or a table. The text
         ``from segments`` means the categories of the panoptic JSON. None: regions have no classes.
@@ -158,6 +246,7 @@ class DatasetSpec(Section):
     segments: Place | None = None
     colours: dict[Annotated[str, AfterValidator(_colour)], int] = Field(default_factory=dict)
     divide: int | None = Field(default=None, ge=2)
+    instances: Instances | None = None
     labels: str | LabelTable | None = None
     expected: int | None = Field(default=None, ge=1)
 
@@ -173,6 +262,11 @@ class DatasetSpec(Section):
             raise ValueError(f"format {self.format} does not use 'divide'")
         if self.ids == "masks" and self.masks is None:
             raise ValueError("'ids: masks' needs 'masks'")
+        if self.instances is not None:
+            if self.masks is None or self.labels is None or self.format == "bsds":
+                raise ValueError("'instances' needs 'masks' of classes and their 'labels'")
+            if self.instances.masks is None and self.format != "panoptic" and not self.divide:
+                raise ValueError("'instances' needs 'masks', where a segment is a number")
         return self
 
 

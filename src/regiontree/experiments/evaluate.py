@@ -196,8 +196,12 @@ def evaluate(
     ------
     DataError
         No image could be scored.
+    ConfigError
+        A metric needs segments, but the data set does not say where they are.
     """
     require_samples(dataset)
+    if scoring.needs_segments:
+        dataset.require_segments()
     names = {name for sample in dataset.samples for name in _names_of_sample(sample)}
     found, problems = _find_trees(trees, names)
     matches = _matches(found, dataset.samples)
@@ -229,6 +233,7 @@ def evaluate(
         scoring.merge(records),
         {},
         (*failed, *dataset.problems),
+        dataset.segments_text if scoring.needs_segments else "",
     )
 
 
@@ -243,7 +248,8 @@ def _scored(
         return None
     tree = match.read()
     _check_photograph(match.saved, tree.meta.get("image", {}), sample)
-    record = scoring.record(sample.id, tree, dataset.truths(sample))
+    segments = dataset.segments(sample) if scoring.needs_segments else ()
+    record = scoring.record(sample.id, tree, dataset.truths(sample), segments)
     return record, str(tree.meta.get("backbone", {}).get("name", "trees"))
 
 

@@ -147,6 +147,8 @@ def prepare(experiment: Experiment) -> Plan:
                 experiment.budgets,
                 experiment.metrics,
             )
+            if scoring.needs_segments:
+                dataset.require_segments()
     return Plan(experiment, dataset, scoring, tuple(remarks), tuple(missing))
 
 

@@ -43,6 +43,8 @@ class Report(Summary):
         The median seconds for one image, by stage.
     failed : sequence of str
         One sentence for each image that has no scores.
+    segments : str
+        What the segments of the data set are, if a metric is about them.
     """
 
     dataset: str
@@ -52,6 +54,7 @@ class Report(Summary):
     results: Mapping[View, Mapping[str, Any]]
     seconds: Mapping[str, float]
     failed: Sequence[str]
+    segments: str = ""
 
     @property
     def scores(self) -> dict[View, Scores | CoveringScores]:
@@ -63,7 +66,7 @@ class Report(Summary):
     def tables(self) -> list[Table]:
         """T to S and T to T_gt, a row for each protocol, and the curve of scores against nodes."""
         if self.scoring.labels is None:
-            return [self._table("Segmentation covering", 0, None)]
+            return [self._table("Segmentation covering", 0, None), *self._own_tables(0)]
         finest = self.scoring.labels.max_depth
         tables = [self._table("T to S, the finest classes", finest, "level")]
         if finest > 1:
@@ -71,6 +74,22 @@ class Report(Summary):
         main = self.scoring.protocols[0]
         if curve := self._curve(main, finest):
             tables.append(Table(f"Cut to at most so many nodes ({main})", _CURVE, curve))
+        return [*tables, *self._own_tables(finest)]
+
+    def _own_tables(self, depth: int) -> list[Table]:
+        """The tables of the metrics that have their own."""
+        tables = []
+        for protocol in self.scoring.protocols:
+            view = View(protocol, depth)
+            for name, metric in self.scoring.metrics_of(view).items():
+                if metric.title:
+                    rows = [
+                        (row, [column.cell(scores) for column in metric.columns])
+                        for row, scores in metric.rows(self.results[view][name]).items()
+                    ]
+                    said = f". {self.segments}" if metric.needs_segments and self.segments else ""
+                    heads = [column.head for column in metric.columns]
+                    tables.append(Table(f"{metric.title} ({protocol}){said}", heads, rows))
         return tables
 
     def _table(self, title: str, depth: int | None, paper: str | None) -> Table:
@@ -79,7 +98,8 @@ class Report(Summary):
         columns: dict[str, Sequence[Column]] = {}
         for view in views.values():
             for name, metric in self.scoring.metrics_of(view).items():
-                columns.setdefault(name, metric.columns)
+                if not metric.title:
+                    columns.setdefault(name, metric.columns)
         each = [(name, column) for name in columns for column in columns[name]]
         rows = [
             (protocol, [column.cell(self.results[view].get(name)) for name, column in each])
@@ -135,6 +155,7 @@ class Report(Summary):
             "labels": labels.name if labels else None,
             "match": self.scoring.match,
             "threshold": self.scoring.threshold,
+            **({"segments": self.segments} if self.segments else {}),
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
             "failed": list(self.failed),
             "tables": {view.key: _as_json(found) for view, found in self.results.items()},

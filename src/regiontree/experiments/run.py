@@ -110,6 +110,7 @@ def run(
         plan.scoring.merge(read_records(pipeline, failed.keys())),
         pipeline.logged_seconds(),
         told,
+        dataset.segments_text if plan.scoring.needs_segments else "",
     )
     files: list[Path] = []
     try:

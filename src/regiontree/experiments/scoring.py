@@ -27,6 +27,7 @@ from regiontree.images import nearest
 from regiontree.metrics import ClassTree, contingency
 from regiontree.metrics.report import COVERINGS, METRICS, Pair, Question, ReportMetric
 from regiontree.metrics.score import Match
+from regiontree.metrics.segmentmap import SegmentMap
 from regiontree.tree import RegionTree
 
 __all__ = ["PROTOCOLS", "Scoring", "View", "fit", "metric_class"]
@@ -124,6 +125,11 @@ class Scoring:
         found = {name: metric_class(name) for name in METRICS}
         return {name: kind for name, kind in found.items() if kind.always}
 
+    @property
+    def needs_segments(self) -> bool:
+        """Whether a metric needs the segments of the images."""
+        return any(kind.needs_segments for kind in self._kinds.values())
+
     @cached_property
     def _classes(self) -> dict[int | None, ClassTree]:
         if self.labels is None:
@@ -152,8 +158,16 @@ class Scoring:
         kinds = self._kinds.items()
         return {name: kind(question) for name, kind in kinds if kind.answers(question)}
 
-    def record(self, image: str, tree: RegionTree, truths: Sequence[Mask]) -> Record:
+    def record(
+        self,
+        image: str,
+        tree: RegionTree,
+        truths: Sequence[Mask],
+        segments: Sequence[SegmentMap] = (),
+    ) -> Record:
         """Scores of one image in all tables, as JSON values.
+
+        `segments` are only used by metrics that need them: see :attr:`needs_segments`.
 
         Raises
         ------
@@ -164,7 +178,8 @@ class Scoring:
         for protocol in self.protocols:
             fitted = [fit(tree, truth, protocol) for truth in truths]
             tables = [contingency(labels, truth, tree.n_leaves) for labels, truth in fitted]
-            pair = Pair(tree, fitted[0][0], tuple(truth for _, truth in fitted), tuple(tables))
+            masks = tuple(truth for _, truth in fitted)
+            pair = Pair(tree, fitted[0][0], masks, tuple(tables), tuple(segments))
             for view in self.views():
                 if view.protocol == protocol:
                     for name, metric in self.metrics_of(view).items():

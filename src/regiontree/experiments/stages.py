@@ -287,7 +287,8 @@ class Pipeline:
         ):
             return False
         tree = RegionTree.load(tree_path)
-        states = self.scoring.record(sample.id, tree, self.dataset.truths(sample))
+        segments = self.dataset.segments(sample) if self.scoring.needs_segments else ()
+        states = self.scoring.record(sample.id, tree, self.dataset.truths(sample), segments)
         record = {"format": _RECORD_FORMAT, "image": sample.id, "digest": digest, "tables": states}
         with atomic_write(path) as file:
             file.write(json.dumps(record).encode())
@@ -296,10 +297,12 @@ class Pipeline:
     def _scoring_digest(self, sample: Sample) -> str:
         """The sha256 of everything that the record of an image depends on."""
         assert self.scoring is not None
+        beside = self.dataset.segment_files(sample) if self.scoring.needs_segments else ()
         parts = [
             __version__,
             sha256_of(self.tree_path(sample)),
             *(sha256_of(mask) for mask in sample.masks),
+            *(sha256_of(file) for file in beside if file.is_file()),
             self._scoring_text,
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()

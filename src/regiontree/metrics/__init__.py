@@ -22,6 +22,7 @@ from regiontree.metrics.objects import ObjectsMetric, ObjectsPoint, ObjectsScore
 from regiontree.metrics.recall import RecallMetric, RecallScores, Segments
 from regiontree.metrics.report import METRICS, Column, MeanMetric, Pair, Question, ReportMetric
 from regiontree.metrics.score import ImageScore, score_tree
+from regiontree.metrics.segmentmap import SegmentMap, persistence, ranked_masks
 
 __all__ = [
     "METRICS",
@@ -50,6 +51,7 @@ __all__ = [
     "RecallScores",
     "ReportMetric",
     "Scores",
+    "SegmentMap",
     "Segments",
     "TreeMetric",
     "boundary_scores",
@@ -57,7 +59,9 @@ __all__ = [
     "contingency",
     "match_borders",
     "object_scores",
+    "persistence",
     "prototype_table",
+    "ranked_masks",
     "region_counts",
     "score_tree",
 ]

@@ -76,6 +76,10 @@ class Segments:
         iou: Floats = self.both / np.maximum(whole, 1)
         return iou
 
+    def only(self, chosen: Bools) -> Segments:
+        """The same masks and some of the segments, as `chosen` (G,) says."""
+        return Segments(self.both[:, chosen], self.masks, self.segments[chosen], self.crowd[chosen])
+
 
 @jit()
 def _take(iou: Floats, order: Ints, ignored: Bools, crowd: Bools, threshold: Any) -> Ints:

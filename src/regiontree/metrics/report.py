@@ -23,6 +23,7 @@ from regiontree.metrics.classes import ClassTree
 from regiontree.metrics.contingency import Contingency
 from regiontree.metrics.records import ImageMetric, Record, State, mean
 from regiontree.metrics.score import Match
+from regiontree.metrics.segmentmap import SegmentMap
 from regiontree.system.registry import Registry
 from regiontree.tree import RegionTree
 
@@ -75,12 +76,15 @@ class Pair:
         One mask for each annotator.
     tables : tuple of Contingency
         For each annotator, how many pixels each leaf shares with each value of the mask.
+    segments : tuple of SegmentMap
+        The segments of the image, for metrics that need them.
     """
 
     tree: RegionTree
     labels: NDArray[np.int32]
     truths: tuple[NDArray[np.int32], ...]
     tables: tuple[Contingency, ...]
+    segments: tuple[SegmentMap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +124,18 @@ class ReportMetric(ABC):
     version : int
         Raise it when the metric computes other numbers: records of finished images are then made
         again.
+    needs_segments : bool
+        Whether :attr:`Pair.segments` must be there. The data set must then say where they are.
+    title : str
+        Title of a table of its own, with the rows of :meth:`rows`. Empty: its columns stand beside
+        those of the coverings.
     columns : sequence of Column
     """
 
     always: ClassVar[bool] = True
     version: ClassVar[int] = 1
+    needs_segments: ClassVar[bool] = False
+    title: ClassVar[str] = ""
     columns: Sequence[Column] = ()
 
     @abstractmethod
@@ -150,6 +161,10 @@ class ReportMetric(ABC):
     @abstractmethod
     def compute(self) -> Any:
         """The scores of all images: a dataclass, whose fields the JSON report holds."""
+
+    def rows(self, scores: Any) -> Mapping[str, Any]:
+        """The rows of its own table: what the columns are shown of, by the name of the row."""
+        return {"": scores}
 
 
 # -- one number an image --------------------------------------------------------------------------
@@ -229,6 +244,7 @@ METRICS: Registry[type[ReportMetric]] = Registry(
     {
         COVERINGS: "regiontree.metrics.reported:Coverings",
         "boundary": "regiontree.metrics.reported:Boundary",
+        "recall": "regiontree.metrics.reportedrecall:Recall",
     },
     group="regiontree.metrics",
 )
