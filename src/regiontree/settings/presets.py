@@ -6,7 +6,7 @@ from typing import Any
 
 __all__ = ["PRESETS"]
 
-# published: every setting of the paper, and no descriptors. The network sees one square view in
+# published: every setting of the paper, no descriptors and no stability. The network sees one square view in
 # full precision. The recursion divides 200 parts, which come from ten k-means starts.
 # max_perturbation has the value of the published configs. The published code ignores that value and
 # uses 50.
@@ -42,6 +42,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         },
         "refine": "none",
         "seed": 1234,
+        "stability": 0,
     },
 }
 """Presets: name to the settings in which it differs from the defaults."""

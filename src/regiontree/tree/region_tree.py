@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RegionTree"]
 
+_OPTIONAL = ("embedding", "descriptor", "stability")  # arrays that a tree may lack
 _PRINTED = 20  # regions of the cut that print(tree) ends at
 
 Int32 = NDArray[np.int32]
@@ -91,6 +92,11 @@ class RegionTree(TreeDoors):
     descriptor : (L, e) float16 or None
         Mean over each leaf's patches of what the network's last block says of them, not scaled. A
         leaf of pixels without data has zeros. :meth:`descriptors` gives those of all nodes.
+    stability : (N,) float16 or None
+        How well each node comes back under small changes of the features, 0 to 1: the mean of its
+        best overlaps (IoU, in patches) with the nodes of trees of other features. See
+        :mod:`regiontree.hierarchy.stability`. The root has 1, and so has the leaf of pixels without
+        data, which depends on no feature. A rest, which no other tree was searched for, has 0.
     area : (N,) int64
         Pixels of each node (derived).
     level : (N,) int32
@@ -110,6 +116,7 @@ class RegionTree(TreeDoors):
     embedding: NDArray[np.float16] | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     descriptor: NDArray[np.float16] | None = None
+    stability: NDArray[np.float16] | None = None
     area: NDArray[np.int64] = field(init=False)
     level: Int32 = field(init=False)
 
@@ -143,10 +150,14 @@ class RegionTree(TreeDoors):
         if descriptor is not None:
             descriptor = checks.checked_array("descriptor", descriptor, 2, "f", np.float16)
             checks.check_rows("descriptor", descriptor, n_leaves, "leaves")
+        stability = self.stability
+        if stability is not None:
+            stability = checks.checked_array("stability", stability, 1, "f", np.float16, n)
+            checks.check_stability(stability)
 
         arrays = {"labels": labels, "parents": parents, "height": height, "ncut": ncut,
-                  "stop": stop, "embedding": embedding, "descriptor": descriptor, "area": area,
-                  "level": level}  # fmt: skip
+                  "stop": stop, "embedding": embedding, "descriptor": descriptor,
+                  "stability": stability, "area": area, "level": level}  # fmt: skip
         for name, array in arrays.items():
             if array is not None:
                 array.setflags(write=False)
@@ -201,7 +212,7 @@ class RegionTree(TreeDoors):
     def __reduce__(self) -> tuple[Any, ...]:
         # Worker processes pickle and copy trees. A read-only meta alone allows neither.
         arrays = (self.labels, self.parents, self.height, self.ncut, self.stop, self.embedding)
-        return RegionTree, (*arrays, dict(self.meta), self.descriptor)
+        return RegionTree, (*arrays, dict(self.meta), self.descriptor, self.stability)
 
     # -- size and shape ---------------------------------------------------------------------------
 
@@ -245,7 +256,7 @@ class RegionTree(TreeDoors):
             return NotImplemented
         names = ("labels", "parents", "height", "ncut", "stop")
         same = all(np.array_equal(getattr(self, k), getattr(other, k)) for k in names)
-        for name in ("embedding", "descriptor"):
+        for name in _OPTIONAL:
             own, others = getattr(self, name), getattr(other, name)
             if (own is None) != (others is None):
                 return False
@@ -446,7 +457,7 @@ class RegionTree(TreeDoors):
 
     def _of(self, keep: NDArray[np.bool_]) -> RegionTree:
         """The tree of some nodes, the root among them; see :mod:`regiontree.tree.prune`."""
-        names = ("labels", "parents", "area", "height", "ncut", "stop", "embedding", "descriptor")
+        names = ("labels", "parents", "area", "height", "ncut", "stop", *_OPTIONAL)
         arrays: Any = kept_arrays(keep, **{name: getattr(self, name) for name in names})
         return RegionTree(**arrays, meta=self.meta)
 
@@ -510,7 +521,7 @@ class RegionTree(TreeDoors):
         min_area = checks.whole_number("min_area", min_area)
         if min_area < 1:
             raise TreeError(f"pieces: min_area must be at least 1 pixel, got {min_area}")
-        names = ("parents", "area", "height", "ncut", "stop", "embedding", "descriptor")
+        names = ("parents", "area", "height", "ncut", "stop", *_OPTIONAL)
         own: Any = {name: getattr(self, name) for name in names}
         arrays: Any = piece_tree(self.node_pieces(), min_area, **own)
         return RegionTree(**arrays, meta={**self.meta, "pieces": {"min_area": min_area}})

@@ -238,7 +238,8 @@ def tree_file(source: Source, *, embedding: bool = True) -> bytes:
     vectors, of_leaves = (tree.embedding, tree.descriptor) if embedding else (None, None)
     arrays = (tree.labels, tree.parents, tree.height, tree.ncut, tree.stop, vectors)
     with tempfile.TemporaryDirectory() as folder:
-        return RegionTree(*arrays, meta, of_leaves).save(Path(folder) / "tree.npz").read_bytes()
+        tree = RegionTree(*arrays, meta, of_leaves, tree.stability)
+        return tree.save(Path(folder) / "tree.npz").read_bytes()
 
 
 def _tree_file(source: Source) -> tuple[str, bool]:
