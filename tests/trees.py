@@ -46,7 +46,8 @@ def random_tree(
     """A valid tree with `n_leaves` leaves scattered over an image of (H, W) >= n_leaves pixels.
 
     Divisions are into two to four, now and then into one (an only child is legal); heights repeat
-    often, so that ties matter; `dim` adds an embedding of that length, descriptors one longer, and stability.
+    often, so that ties matter; `dim` adds an embedding of that length, descriptors one longer, and
+    stability.
     """
     n_pixels = shape[0] * shape[1]
     # Each leaf gets one pixel for sure and the rest fall anywhere.

@@ -679,7 +679,13 @@ class RegionParser:
         rows = patches.unit.cpu().numpy()
         count = len(hierarchy.leaf_of_part)
         return node_stability(
-            rows, patches.grid, patches.there, leaf.astype(np.int64), hierarchy.parents, count, draws
+            rows,
+            patches.grid,
+            patches.there,
+            leaf.astype(np.int64),
+            hierarchy.parents,
+            count,
+            draws,
         )
 
     def _whole(self, size: tuple[int, int], stop: StopReason) -> dict[str, Any]:
