@@ -12,10 +12,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trees import hand_tree, trees
+from trees import hand_tree, random_tree, trees
 
 from regiontree import RegionParser, RegionTree
 from regiontree.errors import SettingsError, TreeError
+from regiontree.export.graph import node_attributes
+from regiontree.export.higra import write_higra
 from regiontree.hierarchy import stability
 from regiontree.hierarchy.consensus import channel_sets
 from regiontree.hierarchy.stability import SHARE, best_ious, draw_tree, node_stability
@@ -246,6 +248,67 @@ def test_trees_without_it_stay_without():
     tree = hand_tree()
     for made in (tree.prune(n_regions=2), tree.condense(2), tree.pieces(1)):
         assert made.stability is None
+
+
+def test_text_has_a_column_of_it():
+    plain, told = (str(tree).splitlines() for tree in (hand_tree(), steady()))
+    assert "stability" not in plain[1]
+    assert told[1].index("stability") == plain[1].index("why")
+    end = told[1].index("stability") + len("stability")
+    shown = [line[end - 9 : end].strip() for line in told[2:]]
+    nodes = [int(line.strip(" ├└─│").split()[0]) for line in told[2:]]
+    assert shown == [f"{node / 8:.2f}" for node in nodes]
+
+
+def test_a_condensed_tree_has_steady_nodes_alone():
+    tree = random_tree(np.random.default_rng(1), 30, (12, 12), dim=1)
+    for least in (0.3, 0.7, 0.95):
+        small = tree.condense(12, min_stability=least)
+        kept = small.stop != StopReason.REST
+        assert (small.stability[:-1][kept[:-1]] >= least).all()
+    assert tree.condense(12, min_stability=0) == tree.condense(12)
+    none = replaced(tree, stability=np.zeros(tree.n_nodes, np.float16))
+    assert none.condense(12, min_stability=0.5).n_nodes == 1
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.1, "much", True, None, np.nan])
+def test_a_least_stability_that_is_none(least):
+    with pytest.raises(TreeError, match="min_stability must be from 0 to 1"):
+        steady().condense(3, min_stability=least)
+
+
+def test_a_tree_without_it_cannot_be_condensed_by_it():
+    with pytest.raises(TreeError, match="no stability; make it again with the setting stability"):
+        hand_tree().condense(3, min_stability=0.5)
+
+
+def test_files_of_other_programs_carry_it():
+    tree = steady()
+    for node in range(7):
+        assert node_attributes(tree, node)["stability"] == node / 8
+        assert "stability" not in node_attributes(hand_tree(), node)
+    features = tree.to_geojson(all_nodes=True)["features"]
+    found = {one["id"]: one["properties"]["stability"] for one in features}
+    assert found == {node: node / 8 for node in range(7)}
+
+
+def test_coco_carries_it():
+    pytest.importorskip("pycocotools")
+    found = {one["node"]: one["stability"] for one in steady().to_coco()["annotations"]}
+    assert found == {node: node / 8 for node in range(6)}
+
+
+def test_masks_carry_it(tmp_path):
+    steady().to_masks(tmp_path / "masks")
+    told = json.loads((tmp_path / "masks" / "tree.json").read_text())
+    assert told["stability"] == [node / 8 for node in range(7)]
+
+
+def test_higra_files_carry_it(tmp_path):
+    higra = pytest.importorskip("higra")
+    write_higra(steady(), tmp_path / "a.tree")
+    _, attributes = higra.read_tree(str(tmp_path / "a.tree"))
+    assert attributes["stability"].tolist() == [node / 8 for node in range(7)]
 
 
 # -- in a parser ----------------------------------------------------------------------------------

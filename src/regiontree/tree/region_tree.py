@@ -432,7 +432,7 @@ class RegionTree(TreeDoors):
         keep[leaves] = True
         return self._of(kernel.accumulate_any(self.parents, keep))
 
-    def condense(self, n_nodes: int) -> RegionTree:
+    def condense(self, n_nodes: int, *, min_stability: float = 0.0) -> RegionTree:
         """A small tree of the most salient nodes, at most `n_nodes` beside the root.
 
         Nodes are taken in the order of :meth:`salient` while they fit. Each is put under the lowest
@@ -444,16 +444,48 @@ class RegionTree(TreeDoors):
         is the better choice when nodes are few, as in a figure or a set of masks. Measured in
         docs/trees.md.
 
+        Parameters
+        ----------
+        n_nodes
+            At least 1.
+        min_stability
+            Only nodes of at least this stability are taken, 0 to 1. Above 0, the tree must have
+            stability.
+
         Raises
         ------
         TreeError
-            `n_nodes` is not a whole number of at least 1.
+            `n_nodes` is not a whole number of at least 1, or `min_stability` is not in its range or
+            is above 0 for a tree without stability.
         """
         n_nodes = checks.whole_number("n_nodes", n_nodes)
         if n_nodes < 1:
             raise TreeError(f"condense: n_nodes must be at least 1, got {n_nodes}")
-        nodes = [*np.flatnonzero(no_data_nodes(self.stop[:-1])).tolist(), *self.salient(n_nodes)]
+        allowed = self._steady(min_stability)
+        absent = np.flatnonzero(no_data_nodes(self.stop[:-1])).tolist()
+        nodes = [*absent, *self._salient(n_nodes, allowed)]
         return self._of(kept_within(self.parents, self.n_leaves, nodes, n_nodes))
+
+    def _steady(self, min_stability: float) -> NDArray[np.bool_] | None:
+        """Which nodes have at least this stability, (N,); None if that are all.
+
+        Raises
+        ------
+        TreeError
+            As :meth:`condense`.
+        """
+        least = plain_value(min_stability)
+        if not (checks.is_number(least) and 0 <= least <= 1):
+            raise TreeError(f"condense: min_stability must be from 0 to 1, got {min_stability!r}")
+        if least == 0:
+            return None
+        if self.stability is None:
+            raise TreeError(
+                "condense: the tree has no stability; make it again with the setting stability "
+                "above 0, or leave min_stability out"
+            )
+        steady: NDArray[np.bool_] = self.stability >= least
+        return steady
 
     def _of(self, keep: NDArray[np.bool_]) -> RegionTree:
         """The tree of some nodes, the root among them; see :mod:`regiontree.tree.prune`."""
@@ -477,9 +509,13 @@ class RegionTree(TreeDoors):
         k = checks.whole_number("k", k)
         if k < 1:
             raise TreeError(f"salient: k must be at least 1, got {k}")
+        return self._salient(k)
+
+    def _salient(self, k: int, allowed: NDArray[np.bool_] | None = None) -> list[int]:
+        """The `k` most salient nodes of those that are allowed, (N,) bool."""
         absent = not_regions(self.parents, self.stop)
         ignored = absent if absent.any() else None
-        return salient_nodes(self.parents, self.area, self.height, k, ignored)
+        return salient_nodes(self.parents, self.area, self.height, k, ignored, allowed)
 
     # -- connected pieces -------------------------------------------------------------------------
 
@@ -555,6 +591,8 @@ class RegionTree(TreeDoors):
     def to_text(self, max_depth: int | None = None, n_regions: int | None = None) -> str:
         """The tree as text, a line a node: area, depth, height and why a leaf ends.
 
+        If the tree has stability, it is one more column.
+
         Nodes deeper than `max_depth` and nodes below the cut into `n_regions` are only counted.
         """
         ends = np.zeros(self.n_nodes, dtype=bool)
@@ -562,7 +600,8 @@ class RegionTree(TreeDoors):
             ends |= self.level >= checks.whole_number("max_depth", max_depth)
         if n_regions is not None:
             ends[self.cut_nodes(n_regions=n_regions)] = True
-        lines = node_lines(self.parents, self.area, self.level, self.height, self.stop, ends)
+        arrays = (self.parents, self.area, self.level, self.height, self.stop)
+        lines = node_lines(*arrays, ends, self.stability)
         return "\n".join([repr(self), *lines])
 
     def save(self, path: str | Path) -> Path:

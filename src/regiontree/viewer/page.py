@@ -136,7 +136,7 @@ def payload(source: Source, *, longest: int = 1600, links: Links = Links()) -> d
         Of each node, as lists:
 
         - ``parents``; ``area`` in pixels of the tree; ``height``; ``ncut``, None if the tree has
-          none; ``stop``.
+          none; ``stop``; ``stability``, None if the tree has none.
         - ``colors``, its colour among the hierarchy; ``means``, its mean colour in the photograph,
           None without a photograph. Both have six hexadecimal digits a node, in one text.
     """
@@ -174,6 +174,7 @@ def payload(source: Source, *, longest: int = 1600, links: Links = Links()) -> d
         "height": [float(f"{value:.4g}") for value in tree.height],
         "ncut": [float(f"{value:.4g}") for value in tree.ncut] if tree.ncut.any() else None,
         "stop": tree.stop.tolist(),
+        "stability": None if tree.stability is None else tree.stability.round(3).tolist(),
         "reasons": {int(code): StopReason(int(code)).sentence for code in np.unique(tree.stop)},
         "divisions": tree._divisions.tolist(),
         "natural": _n_divided(tree, tree.cut_nodes()),

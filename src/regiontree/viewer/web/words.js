@@ -81,6 +81,9 @@ export class Words {
     if (data.ncut && node !== tree.root) {
       facts.push(["Normalised cut", threeDigits(data.ncut[node])]);
     }
+    if (data.stability) {
+      facts.push(["Stability", data.stability[node].toFixed(2)]);
+    }
     return facts;
   }
 
