@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from regiontree import RegionParser, RegionTree
 from regiontree.errors import SettingsError, TreeError
 from regiontree.export.graph import node_attributes
 from regiontree.export.higra import write_higra
+from regiontree.forest.saved import TreeFile
+from regiontree.forest.sources import Source
 from regiontree.hierarchy import stability
 from regiontree.hierarchy.consensus import channel_sets
 from regiontree.hierarchy.stability import SHARE, best_ious, draw_tree, node_stability
@@ -25,6 +28,7 @@ from regiontree.settings import Settings, record_differences
 from regiontree.spectral.affinity import unit_rows
 from regiontree.tree.file import read_shapes
 from regiontree.tree.stop import StopReason
+from regiontree.viewer.page import payload
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -258,6 +262,19 @@ def test_text_has_a_column_of_it():
     shown = [line[end - 9 : end].strip() for line in told[2:]]
     nodes = [int(line.strip(" ├└─│").split()[0]) for line in told[2:]]
     assert shown == [f"{node / 8:.2f}" for node in nodes]
+
+
+def test_a_rest_has_a_dash_in_text_and_none_in_a_page():
+    tree = random_tree(np.random.default_rng(2), 30, (12, 12))
+    tree = replaced(tree, stability=np.ones(tree.n_nodes, np.float16)).condense(6)
+    rests = np.flatnonzero(tree.stop == StopReason.REST).tolist()
+    assert rests
+    lines = [line for line in str(tree).splitlines() if "rest of its parent" in line]
+    assert len(lines) == len(rests)
+    assert all("  -  " in line for line in lines)
+    told = payload(Source(tree, TreeFile(Path("a.npz")), None))["stability"]
+    assert [node for node, own in enumerate(told) if own is None] == rests
+    assert {own for own in told if own is not None} == {1.0}
 
 
 def test_a_condensed_tree_has_steady_nodes_alone():

@@ -75,10 +75,12 @@ test("the normalised cut is told of all nodes but the root, if the tree has one"
   assert.equal(Object.fromEntries(words.facts(6))["Normalised cut"], undefined);
 });
 
-test("the stability is told of all nodes, if the tree has one", () => {
-  const words = new Words(handTree(), payload({ stability: [0, 0.5, 0.123, 0.25, 0.5, 0.746, 1] }));
+test("the stability is told of all nodes but rests, if the tree has one", () => {
+  const words = new Words(handTree(), payload({ stability: [0, null, 0.123, 0.25, 0.5, 0.746, 1] }));
   assert.equal(Object.fromEntries(words.facts(5)).Stability, "0.75");
   assert.equal(Object.fromEntries(words.facts(6)).Stability, "1.00");
+  assert.equal(Object.fromEntries(words.facts(0)).Stability, "0.00");
+  assert.equal(Object.fromEntries(words.facts(1)).Stability, undefined);
   assert.equal(Object.fromEntries(new Words(handTree(), payload()).facts(5)).Stability, undefined);
 });
 

@@ -36,7 +36,7 @@ def node_lines(
     ends : (N,) bool
         Nodes whose children are counted, not shown.
     stability : (N,)
-        Of each node, for a column of its own. None: no such column.
+        Of each node, for a column of its own; a rest has a dash there. None: no such column.
     """
     start, nodes = children(parents, area)
     rows: list[tuple[str, int]] = []
@@ -57,7 +57,9 @@ def node_lines(
         why = "" if reason == StopReason.INNER else f"  {reason.sentence}"
         if ends[i] and reason == StopReason.INNER:
             why = f"  … {below_node[i]} more below"
-        own = "" if stability is None else f"  {stability[i]:>9.2f}"
+        own = ""
+        if stability is not None:
+            own = f"  {'-' if reason == StopReason.REST else f'{stability[i]:.2f}':>9}"
         lines.append(
             f"{text:<{width}}  {area[i] / area[-1]:>6.1%}  {level[i]:>5}  {height[i]:>6.3f}"
             f"{own}{why}"
