@@ -171,8 +171,10 @@ def _best(table: IntArray, parents: IntArray, pairs: IntArray) -> FloatArray:
         if node == n - 1:
             for group in range(2 * k - 1):
                 size[group] = shared[group]
-        highest = 0.0
+        most, union = np.int64(0), np.int64(1)  # the best so far; whole numbers compare faster
         for group in range(2 * k - 1):
-            highest = max(highest, shared[group] / (own + size[group] - shared[group]))
-        best[node] = highest
+            whole = own + size[group] - shared[group]
+            if shared[group] * union > most * whole:
+                most, union = shared[group], whole
+        best[node] = most / union
     return best
