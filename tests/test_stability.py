@@ -21,11 +21,13 @@ from regiontree.export.graph import node_attributes
 from regiontree.export.higra import write_higra
 from regiontree.forest.saved import TreeFile
 from regiontree.forest.sources import Source
-from regiontree.hierarchy import stability
+from regiontree.hierarchy import SpectralWard, stability
 from regiontree.hierarchy.consensus import channel_sets
 from regiontree.hierarchy.stability import SHARE, best_ious, draw_tree, node_stability
+from regiontree.hierarchy.ward import ward_merges
 from regiontree.settings import Settings, record_differences
 from regiontree.spectral.affinity import unit_rows
+from regiontree.spectral.contiguous import contiguous_groups
 from regiontree.tree.file import read_shapes
 from regiontree.tree.stop import StopReason
 from regiontree.viewer.page import payload
@@ -149,6 +151,36 @@ def test_stability_is_the_mean_best_iou_of_the_draws(seed: int) -> None:
         assert tree[0].max() == 24
         draws.append(best_by_masks(masks, group_masks(*tree)))
     assert np.array_equal(found, np.mean(draws, axis=0).astype(np.float16))
+
+
+def test_the_tree_of_a_draw_is_spectral_wards():
+    unit = scene(np.random.default_rng(4), 1.0)
+    rows = unit[:, channel_sets(160, SHARE, 3)[0]]
+    part, pairs = draw_tree(rows, (8, 12), None, 30)
+    unit_length = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    assert np.array_equal(part, contiguous_groups(unit_length, (8, 12), 30))
+    count = np.bincount(part)
+    means = np.stack([rows[part == i].mean(axis=0, dtype=float) for i in range(30)])
+    means /= np.sqrt((count @ (means**2).sum(axis=1)) / count.sum())
+    likeness = means @ means.T
+    affinity = 1 - (1 - likeness) / (1 - likeness.min())
+    degree = affinity @ count
+    values, vectors = np.linalg.eigh(affinity * np.sqrt(np.outer(count / degree, count / degree)))
+    values = np.where(values > 1e-9 * values.max(), values, 0)  # 17 at most are more than rounding
+    places = vectors * values ** SpectralWard().power / np.sqrt(count)[:, None]
+    wards, _ = ward_merges(places, count, SpectralWard().exponent)
+    assert set(group_masks(part, pairs)) == set(group_masks(part, wards))
+
+
+def test_numbers_of_the_page():
+    assert (Settings().stability, SHARE) == (12, 0.1)
+    sets = channel_sets(384, SHARE, 12)
+    assert [len(one) for one in sets] == [38] * 12
+    rng = np.random.default_rng(6)
+    unit, leaf, parents = scene(rng, 1.0)[:, :16], owners(rng, 96, 20), random_parents(rng, 20)
+    found = node_stability(unit, (8, 12), None, leaf, parents, 20, 12)
+    once = best_ious(leaf, parents, *draw_tree(unit, (8, 12), None, 20)).astype(np.float16)
+    assert found.tobytes() == once.tobytes()
 
 
 def test_other_channels_of_a_draw_have_no_effect():
