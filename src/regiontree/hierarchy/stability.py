@@ -130,7 +130,7 @@ def best_ious(leaf: IntArray, parents: IntArray, part: IntArray, pairs: IntArray
     [1.0, 0.5, 1.0]
     """
     n, k = len(parents), len(pairs) + 1
-    table = np.bincount(leaf * k + part, minlength=n * k).reshape(n, k).astype(np.int64)
+    table = np.bincount(leaf * k + part, minlength=n * k).reshape(n, k).astype(np.int64, copy=False)
     return _best(table, np.asarray(parents, np.int64), np.asarray(pairs, np.int64))
 
 
