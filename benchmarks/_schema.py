@@ -269,6 +269,12 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "cropped:.3f", "scaled:.3f", "mirrored:.3f", "darker:.3f", "mean:.3f",
         "tree_milliseconds:.0f",
     ],
+    "stability": [
+        "tree", "photographs", "nodes_of", "nodes", "mean_iou:.3f", "back_percent:.1f",
+        "spearman_stability:.3f", "spearman_persistence:.3f", "spearman_area:.3f",
+        "auc_stability:.3f", "auc_persistence:.3f", "auc_area:.3f", "tree_milliseconds:.0f",
+        "stability_milliseconds:.0f",
+    ],
     "backbones": [
         "network", "size_pixels", "way", "parameters_millions:.0f", "patches",
         "images_per_second:.2f", "time_ratio", "memory_megabytes", "cuda_memory_megabytes",

@@ -73,8 +73,8 @@ CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
 }  # fmt: skip
 
 
-def agreement(plain: Labels, other: Labels, change: str) -> float:
-    """Adjusted Rand index of two cuts on the pixels that both have."""
+def aligned(plain: Labels, other: Labels, change: str) -> tuple[Labels, Labels]:
+    """Labels of a photograph and of the changed one, on the pixels that both have."""
     if change == "mirrored":
         other = other[:, ::-1]
     elif change == "cropped":
@@ -85,7 +85,12 @@ def agreement(plain: Labels, other: Labels, change: str) -> float:
             for side, given in zip(plain.shape, other.shape, strict=True)
         )
         other = other[np.ix_(rows, columns)]
-    return adjusted_rand_index(plain, other)
+    return plain, other
+
+
+def agreement(plain: Labels, other: Labels, change: str) -> float:
+    """Adjusted Rand index of two cuts on the pixels that both have."""
+    return adjusted_rand_index(*aligned(plain, other, change))
 
 
 class Way:

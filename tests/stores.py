@@ -27,7 +27,7 @@ def tree_row(key: str, seed: int = 0, *, dim: int | None = 8, shape=(9, 13)) -> 
     return Row(
         key,
         f"/photos/{key}",
-        RegionTree(*arrays, meta=meta, descriptor=tree.descriptor),
+        RegionTree(*arrays, meta=meta, descriptor=tree.descriptor, stability=tree.stability),
         sha256=hashlib.sha256(key.encode()).hexdigest(),
     )
 

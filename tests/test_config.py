@@ -52,6 +52,7 @@ EXPECTED = Settings.make(
     heuristic="maxgap",
     refine="none",
     seed=1234,
+    stability=0,
 )
 VARIANT = ("simultaneous", "symmetrical", "cosine", "maxgap", "topdown")
 
@@ -209,6 +210,7 @@ def test_every_key_of_a_published_config_arrives(home):
             heuristic="fiedler",
             refine="none",
             seed=7,
+            stability=0,
         ),
         protocols=("grid", "pixel"),
         match="max",

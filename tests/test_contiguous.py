@@ -50,6 +50,21 @@ def sets(labels: np.ndarray) -> set[frozenset[int]]:
     return {frozenset(np.flatnonzero(labels == label).tolist()) for label in np.unique(labels)}
 
 
+@pytest.mark.parametrize(("d", "columns"), [(1, 32), (38, 64), (352, 352), (353, 384), (400, 768)])
+def test_rows_of_few_channels_are_short_and_have_the_same_bits(d, columns) -> None:
+    rows = np.random.default_rng(d).normal(size=(12, d)).astype(np.float32)
+    short, long = contiguous._padded(rows), widened(rows)
+    assert short.shape == (12, columns)
+    pairs = neighbouring_pairs((3, 4))
+    costs = contiguous._costs(long, pairs).tobytes()
+    for own in (short, long):
+        assert contiguous._costs(own, pairs).tobytes() == costs
+        assert contiguous._costs_of_numpy(own, pairs).tobytes() == costs
+        room = np.empty(32, np.float32)
+        apart = 0.5 * np.float64(contiguous._apart_of_numpy(own, 0, own, 1, room))
+        assert apart.tobytes() == costs[:8]
+
+
 @given(grids, st.integers(1, 12), seeds, st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_each_merge_is_the_cheapest_of_neighbours(grid, count, seed, gaps) -> None:

@@ -147,6 +147,16 @@ def test_any_format_takes_the_condensed_tree(folder, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_a_tree_is_condensed_to_its_steady_nodes(tmp_path):
+    tree = random_tree(np.random.default_rng(4), 12, (9, 9), dim=2)
+    path = tree.save(tmp_path / "tree.npz")
+    run([path], "tree", tmp_path / "small", condense=5, min_stability=0.5)
+    small = RegionTree.load(tmp_path / "small" / "tree.npz")
+    assert small == tree.condense(5, min_stability=0.5) != tree.condense(5)
+    with pytest.raises(TreeError, match="min_stability must be from 0 to 1, got 2"):
+        run([path], "newick", tmp_path / "none", condense=5, min_stability=2)
+
+
 def test_any_format_takes_the_tree_of_pieces(folder, tmp_path):
     one = folder / "one.npz"
     pieces = RegionTree.load(one).pieces(2)

@@ -94,6 +94,8 @@ def test_a_file_read_back_by_higra_is_the_tree(tree, tmp_path_factory):
     assert linked.num_leaves() == tree.n_leaves
     expected = {"altitudes": tree.height, "area": tree.area, "level": tree.level,
                 "ncut": tree.ncut, "stop": tree.stop}  # fmt: skip
+    if tree.stability is not None:
+        expected["stability"] = tree.stability
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         assert np.array_equal(found[name], values)

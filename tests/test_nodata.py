@@ -353,11 +353,11 @@ def test_pruning_by_area_keeps_a_small_leaf_and_what_is_beside_it():
 
 
 def test_the_file_of_such_a_tree_is_of_a_later_version(tmp_path):
-    tree = parser().parse(scene(), valid=gap())
+    tree = parser(stability=0).parse(scene(), valid=gap())
     assert RegionTree.load(tree.save(tmp_path / "a")) == tree
     with np.load(tmp_path / "a.npz") as arrays:
         assert json.loads(str(arrays["meta"]))["format_version"] == 2
-    whole = parser().parse(scene())
+    whole = parser(stability=0).parse(scene())
     with np.load(whole.save(tmp_path / "b")) as arrays:
         assert json.loads(str(arrays["meta"]))["format_version"] == 1
 

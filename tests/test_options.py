@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -180,13 +180,15 @@ CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "export": (
         "regiontree.export.command.run",
         "t.npz --to coco -o o --images p --images q --regions 3 --height 0.2 --depth 4 --salient 5 "
-        "--pieces --min-area 9 --condense 6 --all-nodes --granularities 2,3 --transform none "
-        "--crs EPSG:4326 --url-prefix s3:// --option a=1 --option b=2 --overwrite --json",
+        "--pieces --min-area 9 --condense 6 --min-stability 0.5 --all-nodes --granularities 2,3 "
+        "--transform none --crs EPSG:4326 --url-prefix s3:// --option a=1 --option b=2 "
+        "--overwrite --json",
         {
             "images": [Path("p"), Path("q")], "n_regions": 3, "height": 0.2, "depth": 4,
-            "salient": 5, "pieces": True, "min_area": 9, "condense": 6, "all_nodes": True,
-            "granularities": "2,3", "transform": "none", "crs": "EPSG:4326", "url_prefix": "s3://",
-            "assignments": ["a=1", "b=2"], "overwrite": True, "as_json": True,
+            "salient": 5, "pieces": True, "min_area": 9, "condense": 6,
+            "min_stability": 0.5, "all_nodes": True, "granularities": "2,3", "transform": "none",
+            "crs": "EPSG:4326", "url_prefix": "s3://", "assignments": ["a=1", "b=2"],
+            "overwrite": True, "as_json": True,
         },
     ),
     "view": (
@@ -328,6 +330,21 @@ def test_the_smallest_piece_is_refused_without_pieces(large: Path) -> None:
         refused = call(*command, "--min-area", 2)
         assert refused.exit_code == 2
         assert "--min-area 2 is about pieces; pass --pieces, too" in refused.output
+
+
+def test_the_stability_of_condensed_nodes_is_a_choice(large: Path, tmp_path: Path) -> None:
+    tree = RegionTree.load(large)
+    stability = np.random.default_rng(0).random(tree.n_nodes).astype(np.float16)
+    path = replace(tree, stability=stability).save(tmp_path / "steady.npz")
+    steady = RegionTree.load(path)
+    small = steady.condense(6, min_stability=0.5)
+    assert small != steady.condense(6)
+    said = call("show", path, "--condense", 6, "--min-stability", 0.5).stdout
+    assert said.rstrip("\n") == small.to_text()
+    for command in (("show", large), ("export", large, "--to", "newick")):
+        refused = call(*command, "--min-stability", 0.5)
+        assert refused.exit_code == 2
+        assert "--min-stability 0.5 is about condensing; pass --condense, too" in refused.output
 
 
 def test_a_figure_goes_down_to_the_cut_into_12(large: Path, tmp_path: Path) -> None:

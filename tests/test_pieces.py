@@ -202,6 +202,7 @@ def two_dogs() -> RegionTree:
         stop=np.array([4, 1, 2, 0, 0]),
         embedding=np.array([[1, 0], [0, 1], [0.6, 0.8], [0.6, 0.8], [0, 1]], np.float16),
         descriptor=np.array([[1], [2], [3]], np.float16),
+        stability=np.array([0.25, 0.5, 0.75, 0.125, 1], np.float16),
     )
 
 
@@ -220,6 +221,9 @@ def test_dogs_come_one_by_one():
     assert pieces.descriptor is not None
     assert pieces.embedding is not None
     assert pieces.descriptor.ravel().tolist() == [1, 1, 1, 1, 2, 2, 3]
+    assert pieces.stability is not None
+    of_dogs = [0.25] * 4 + [0.5] * 2 + [0.75] + [0.125] * 3  # grass between
+    assert pieces.stability.tolist() == [*of_dogs, 1]
     ears, bodies = pieces.embedding[:4].tolist(), pieces.embedding[4:6].tolist()
     assert ears == [[1, 0]] * 4
     assert bodies == [[0, 1]] * 2

@@ -46,6 +46,22 @@ def test_each_node_adds_the_most(seed, leaves):
 
 
 @few
+@given(seeds, st.integers(2, 9))
+def test_nodes_that_are_not_allowed_are_still_to_be_covered(seed, leaves):
+    tree, rng = grown(seed, leaves), np.random.default_rng(seed)
+    allowed = rng.random(tree.n_nodes) < 0.7
+    arrays = (tree.parents, tree.area, tree.height)
+    found = salient_nodes(*arrays, tree.n_nodes, allowed=allowed)
+    others = set(np.flatnonzero(allowed[:-1]).tolist())
+    assert sorted(found) == sorted(others)
+    for k, node in enumerate(found[:8]):
+        before = found[:k]
+        rest = others - set(before)
+        best = max(worth(tree, [*before, other]) for other in rest)
+        assert worth(tree, [*before, node]) >= best - 1e-6 * max(1.0, best)
+
+
+@few
 @given(seeds, st.integers(2, 6), st.integers(1, 4))
 def test_no_set_is_worth_much_more(seed, leaves, k):
     tree = grown(seed, leaves)

@@ -71,7 +71,8 @@ def test_meta_settings_and_half_precision_come_back():
     tree = RegionTree([[0, 0]], [0], [1.5], embedding=numbers[:1], meta={"settings": {"a": [None]}})
     bare = RegionTree([[0, 1]], [2, 2, 2], [0, 0, 0.1])
     described = RegionTree([[0]], [0], [0], descriptor=numbers[:1])
-    for given_tree in (tree, bare, described):
+    steady = RegionTree([[0]], [0], [0], stability=numbers[1, 2:])
+    for given_tree in (tree, bare, described, steady):
         back = row_of(table_of([Row("a", "b", given_tree)]), 0).tree
         assert back == given_tree
         assert back.embedding is None or back.embedding.tobytes() == tree.embedding.tobytes()
@@ -147,6 +148,9 @@ WHITE = png_of(np.zeros((2, 4), np.int32))
         ({"descriptors": [0.1] * 8, "descriptor_dim": 2}, "descriptors .* half precision"),
         ({"descriptors": [0.5] * 8, "descriptor_dim": None}, "not rows of None"),
         ({"descriptors": [0.5] * 6, "descriptor_dim": 2}, "descriptor has 3 rows for 4 leaves"),
+        ({"stability": [0.5] * 6}, "stability has 6 entries for 7 nodes"),
+        ({"stability": [0.1] * 7}, "stability .* half precision"),
+        ({"stability": [-0.5] * 7}, r"stability\[0\] is -0.5"),
         ({"heights": [None] + [0.0] * 6}, "empty entry"),
         ({"stop": None}, "no stop"),
     ],
@@ -276,12 +280,14 @@ def test_other_stores_are_refused(tmp_path, text, said):
         open_store(tmp_path)
 
 
-def first_version(path: Path, rows: list[Row]) -> Path:
-    """A store of schema version 1, which has no descriptors."""
-    table = table_of(rows).drop_columns(["descriptors", "descriptor_dim"])
+def older_store(path: Path, rows: list[Row], version: int) -> Path:
+    """A store of schema version 1, without descriptors and stability, or 2, without stability."""
+    newer = ["stability"] if version == 2 else ["descriptors", "descriptor_dim", "stability"]
+    table = table_of(rows).drop_columns(newer)
     path.mkdir()
-    pq.write_table(table.replace_schema_metadata(schema(1).metadata), path / "shard-1.parquet")
-    record = {"format": "regiontree store", "schema_version": 1, "settings": SETTINGS,
+    table = table.replace_schema_metadata(schema(version).metadata)
+    pq.write_table(table, path / "shard-1.parquet")
+    record = {"format": "regiontree store", "schema_version": version, "settings": SETTINGS,
               "software": "regiontree 0.1"}  # fmt: skip
     (path / "_store.json").write_text(json.dumps(record))
     return path
@@ -289,7 +295,7 @@ def first_version(path: Path, rows: list[Row]) -> Path:
 
 def test_a_store_of_the_first_version_is_read_but_not_written_to(tmp_path):
     rows = [tree_row("a"), tree_row("b", dim=None), failed_row("c")]
-    store = open_store(first_version(tmp_path / "old", rows))
+    store = open_store(older_store(tmp_path / "old", rows, 1))
     forest = Forest(store)
     for row in rows[:2]:
         tree = row.tree
@@ -311,6 +317,18 @@ def test_a_store_of_the_first_version_is_read_but_not_written_to(tmp_path):
         with refused(StoreError, str(tmp_path / "old"), "version 1", "choose another store"):
             write()
     assert sorted(p.name for p in (tmp_path / "old").rglob("*")) == before
+
+
+def test_a_store_of_the_second_version_has_no_stability(tmp_path):
+    rows = [tree_row("a"), failed_row("c")]
+    store = open_store(older_store(tmp_path / "old", rows, 2))
+    tree = rows[0].tree
+    arrays = (tree.labels, tree.parents, tree.height, tree.ncut, tree.stop, tree.embedding)
+    assert tree.stability is not None
+    assert Forest(store)["a"] == RegionTree(*arrays, meta=tree.meta, descriptor=tree.descriptor)
+    assert Forest(store).table(["stability"]).column("stability").null_count == 2
+    with refused(StoreError, "version 2", "choose another store"):
+        store.add(table_of(rows))
 
 
 def test_a_folder_of_trees_becomes_no_store(tmp_path):

@@ -27,7 +27,7 @@ from regiontree.tree import file as treefile
 from regiontree.tree.file import FORMAT_VERSION, read_meta
 
 ARRAYS = ["labels", "parents", "area", "level", "height", "ncut", "stop", "embedding",
-          "descriptor"]  # fmt: skip
+          "descriptor", "stability"]  # fmt: skip
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_plain_numpy_reads_every_array(tree, file):
             assert np.array_equal(archive[name], getattr(tree, name))
             assert archive[name].dtype == getattr(tree, name).dtype
         meta = json.loads(archive["meta"].item())
-    assert meta == {"format": "regiontree", "format_version": 3, **tree.meta}
+    assert meta == {"format": "regiontree", "format_version": 4, **tree.meta}
 
 
 def test_a_missing_suffix_is_added_and_a_missing_folder_made(tree, tmp_path):
@@ -236,15 +236,15 @@ def test_someone_elses_archive(tmp_path):
         RegionTree.load(path)
 
 
-@pytest.mark.parametrize("name", [*ARRAYS[:-2], "meta"])
+@pytest.mark.parametrize("name", [*ARRAYS[:-3], "meta"])
 def test_a_missing_array_is_named(file, name):
     forge(file, **{name: None})
     with refused(TreeFileError, "not a region tree", f"'{name}'"):
         RegionTree.load(file)
 
 
-@pytest.mark.parametrize("name", ["embedding", "descriptor"])
-def test_a_tree_without_embedding_or_descriptors_is_whole(tree, file, name):
+@pytest.mark.parametrize("name", ["embedding", "descriptor", "stability"])
+def test_a_tree_without_an_optional_array_is_whole(tree, file, name):
     forge(file, **{name: None})
     back = RegionTree.load(file)
     assert getattr(back, name) is None
@@ -298,6 +298,8 @@ def test_only_the_documented_type_and_layout_is_read(file, name, wrong):
         ("stop", lambda a: a + 10, r"stop\[0\] is"),
         ("embedding", lambda a: a[1:], r"embedding.* \d .* \d nodes"),
         ("descriptor", lambda a: a[1:], r"descriptor.* \d .* \d leaves"),
+        ("stability", lambda a: a[1:], r"stability.* \d .* \d nodes"),
+        ("stability", lambda a: a + np.float16(1), r"stability\[.\] is 1.*: a stability lies in"),
         ("area", lambda a: a + 1, "area.*labels and parents"),
         ("area", lambda a: a[:-1], "area.*labels and parents"),
         ("level", lambda a: a + 1, "level.*labels and parents"),
@@ -375,7 +377,7 @@ def test_a_pickle_inside_is_never_run(file, tmp_path, name, as_array):
     [
         (with_meta(format="other"), "meta.*format 'regiontree'"),
         (with_meta(format=None), "meta.*format 'regiontree'"),
-        (with_meta(format_version=4), "version 4.* 3; .*upgrade"),
+        (with_meta(format_version=5), "version 5.* 4; .*upgrade"),
         (with_meta(format_version=0), "format version 0"),
         (with_meta(format_version=None), "format version None"),
         (with_meta(format_version="1"), "format version '1'"),

@@ -46,7 +46,8 @@ def blocky(n_leaves: int, seed: int, scale: int = 12) -> RegionTree:
     """A random tree of any shape whose pixels are blocks, large enough to be pointed at."""
     tree = random_tree(np.random.default_rng(seed), n_leaves, (9, 12))
     labels = np.kron(tree.labels, np.ones((scale, scale), np.int32))
-    return RegionTree(labels, tree.parents, tree.height, tree.ncut, tree.stop)
+    stability = np.random.default_rng(seed).random(tree.n_nodes).astype(np.float16)
+    return RegionTree(labels, tree.parents, tree.height, tree.ncut, tree.stop, stability=stability)
 
 
 @pytest.fixture
@@ -449,6 +450,7 @@ def test_the_panel_says_what_python_says(show):
             assert "Normalised cut" not in told
         else:
             assert float(told["Normalised cut"]) == pytest.approx(tree.ncut[node], rel=0.01)
+        assert float(told["Stability"]) == pytest.approx(tree.stability[node], abs=0.006)
         assert page.locator("#path li").count() == len(path_to_root(tree, node))
     page.evaluate("viewer.state.select(0)")
     page.locator("#path button").nth(1).click()

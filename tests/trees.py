@@ -46,7 +46,8 @@ def random_tree(
     """A valid tree with `n_leaves` leaves scattered over an image of (H, W) >= n_leaves pixels.
 
     Divisions are into two to four, now and then into one (an only child is legal); heights repeat
-    often, so that ties matter; `dim` adds an embedding of that length and descriptors one longer.
+    often, so that ties matter; `dim` adds an embedding of that length, descriptors one longer, and
+    stability.
     """
     n_pixels = shape[0] * shape[1]
     # Each leaf gets one pixel for sure and the rest fall anywhere.
@@ -84,6 +85,7 @@ def random_tree(
         embedding=None if dim is None else rng.normal(size=(n, dim)).astype(np.float16),
         meta={"seed": int(rng.integers(1000))},
         descriptor=None if dim is None else rng.normal(size=(n_leaves, dim + 1)).astype(np.float16),
+        stability=None if dim is None else rng.random(n).astype(np.float16),
     )
 
 

@@ -92,6 +92,10 @@ MinArea = Annotated[
         "patch]"
     ),
 ]
+MinStability = Annotated[
+    float | None,
+    typer.Option(help="With --condense: keep only nodes of at least this stability, 0 to 1."),
+]
 Refine = Annotated[
     str | None,
     typer.Option(
@@ -498,6 +502,7 @@ def show(
             help="First condense the tree to at most this number of its most salient nodes."
         ),
     ] = None,
+    min_stability: MinStability = None,
     figure: Annotated[
         Path | None,
         typer.Option(
@@ -521,6 +526,7 @@ def show(
         from regiontree.forest.listing import only_tree
 
         _check_pieces(pieces, min_area)
+        _check_condense(condense, min_stability)
         saved = only_tree(tree, id_)
         if figure is not None:
             from regiontree.display.plot.save import check_figure_file, save_tree_figure
@@ -535,7 +541,8 @@ def show(
         else:
             found = saved.load()
         found = found.pieces(min_area) if pieces else found
-        found = found if condense is None else found.condense(condense)
+        if condense is not None:
+            found = found.condense(condense, min_stability=min_stability or 0.0)
         limited = depth is not None or regions is not None or condense is not None
         print(found.to_text(max_depth=depth, n_regions=regions) if limited else str(found))
         if figure is not None:
@@ -686,6 +693,7 @@ def export(
     condense: Annotated[
         int | None, typer.Option(help="First condense each tree to at most this number of nodes.")
     ] = None,
+    min_stability: MinStability = None,
     all_nodes: Annotated[
         bool, typer.Option("--all-nodes", help="Write every node, not only a cut.")
     ] = False,
@@ -728,6 +736,7 @@ def export(
     """
     with _clear_errors():
         _check_pieces(pieces, min_area)
+        _check_condense(condense, min_stability)
         if any(map(_is_collection, trees)):
             from regiontree.collection import exportcommand
 
@@ -737,6 +746,7 @@ def export(
                 "n_categories": categories, "split": None if split is None else str(split),
                 "link": link or None, "url_prefix": url_prefix, "n_regions": regions,
                 "height": height, "depth": depth, "salient": salient, "condense": condense,
+                "min_stability": min_stability,
                 "pieces": pieces or None, "min_area": min_area, "all_nodes": all_nodes or None,
                 "granularities": granularities, "transform": transform, "crs": crs,
             }  # fmt: skip
@@ -754,8 +764,9 @@ def export(
         code = command.run(
             trees, to, out, images=images or (), n_regions=regions, height=height, depth=depth,
             granularities=granularities, all_nodes=all_nodes, salient=salient, pieces=pieces,
-            min_area=min_area, condense=condense, transform=transform, crs=crs,
-            url_prefix=url_prefix, assignments=option or (), overwrite=overwrite, as_json=as_json,
+            min_area=min_area, condense=condense, min_stability=min_stability,
+            transform=transform, crs=crs, url_prefix=url_prefix, assignments=option or (),
+            overwrite=overwrite, as_json=as_json,
         )  # fmt: skip
     raise typer.Exit(code)
 
@@ -1306,6 +1317,14 @@ def _check_pieces(pieces: bool, min_area: int | None) -> None:
     """Raise a SettingsError for ``--min-area`` without ``--pieces``."""
     if min_area is not None and not pieces:
         raise SettingsError(f"--min-area {min_area} is about pieces; pass --pieces, too")
+
+
+def _check_condense(condense: int | None, min_stability: float | None) -> None:
+    """Raise a SettingsError for ``--min-stability`` without ``--condense``."""
+    if min_stability is not None and condense is None:
+        raise SettingsError(
+            f"--min-stability {min_stability:g} is about condensing; pass --condense, too"
+        )
 
 
 def _is_collection(given: str) -> bool:

@@ -7,6 +7,7 @@ photograph -> pixels fitted to a patch grid                  (images)
               or from the photograph's own pixels            (images.superpixels)
            -> affinity of parts, for builders that use it    (spectral.affinity)
            -> a tree over the parts                          (hierarchy)
+           -> how steady each node of it is                  (hierarchy.stability)
            -> borders moved to the photograph's edges        (refine)
            -> the tree over the photograph's pixels          (tree)
 """
@@ -59,7 +60,8 @@ from regiontree.errors import (
     plain_tuple,
     whole_number,
 )
-from regiontree.hierarchy.base import node_embeddings
+from regiontree.hierarchy.base import Hierarchy, node_embeddings
+from regiontree.hierarchy.stability import node_stability
 from regiontree.images import MAX_PIXELS, Bands, Choice, LoadedImage, Photo, load_image, nearest
 from regiontree.images.colours import patch_colours
 from regiontree.images.given import as_given
@@ -507,7 +509,7 @@ class RegionParser:
         if there is not None:
             meta["image"]["no_data"] = int(there.size - there.sum())
             if not there.any():
-                return RegionTree(**_whole(size, StopReason.NO_DATA), meta=meta)
+                return RegionTree(**self._whole(size, StopReason.NO_DATA), meta=meta)
             rgb = None if rgb is None else filled(rgb, there)
         gaps = None if there is None else PatchGaps.of(there, (h, w))
 
@@ -523,7 +525,7 @@ class RegionParser:
             None if seen is None else torch.from_numpy(seen).to(unit.device),
         )
         if all_equal(unit):
-            arrays = _whole(size, StopReason.UNIFORM)
+            arrays = self._whole(size, StopReason.UNIFORM)
             if described is not None:
                 arrays["descriptor"] = _pooled(described, np.zeros(len(unit), np.int32), 1, gaps)
             return _finished(arrays, there, meta)
@@ -535,6 +537,7 @@ class RegionParser:
 
         embedding = node_embeddings(hierarchy, graph)
         leaf_of_row = hierarchy.leaf_of_part[parts.cpu().numpy()].astype(np.int32)
+        stability = self._stability(patches, hierarchy, leaf_of_row)
         leaf_of_patch = (leaf_of_row if gaps is None else leaf_of_row[gaps.nearest]).reshape(h, w)
         if refinement is None or rgb is None:
             labels = nearest(leaf_of_patch, size)
@@ -562,6 +565,7 @@ class RegionParser:
             "ncut": hierarchy.ncut,
             "stop": hierarchy.stop,
             "embedding": embedding if settings.embeddings else None,
+            "stability": stability,
         }
         if described is not None:
             n_leaves = int((hierarchy.stop != StopReason.INNER).sum())
@@ -669,6 +673,37 @@ class RegionParser:
             )  # fmt: skip
         rows = smooth.reshape(unit.shape[0] if gaps is None else -1, unit.shape[1])
         return rows if gaps is None else rows[torch.from_numpy(gaps.index).to(unit.device)]
+
+    def _stability(
+        self, patches: PatchGraph, hierarchy: Hierarchy, leaf: NDArray[np.int32]
+    ) -> NDArray[np.float16] | None:
+        """The stability of each node; None if the settings want none. `leaf` is of each patch."""
+        draws = self.settings.stability
+        if draws == 0:
+            return None
+        rows = patches.unit.cpu().numpy()
+        count = len(hierarchy.leaf_of_part)
+        return node_stability(
+            rows,
+            patches.grid,
+            patches.there,
+            leaf.astype(np.int64),
+            hierarchy.parents,
+            count,
+            draws,
+        )
+
+    def _whole(self, size: tuple[int, int], stop: StopReason) -> dict[str, Any]:
+        """The arrays of a tree of one region: all patches of the image are equal or missing."""
+        return {
+            "labels": np.zeros(size, np.int32),
+            "parents": np.zeros(1, np.int32),
+            "height": np.zeros(1, np.float32),
+            "ncut": np.zeros(1, np.float32),
+            "stop": np.array([stop], np.uint8),
+            "embedding": None,
+            "stability": np.ones(1, np.float16) if self.settings.stability else None,
+        }
 
     def _settings_record(self) -> dict[str, Any]:
         """The settings as trees record them, put together once."""
@@ -802,18 +837,6 @@ def _pooled(
         leaf = np.full(len(rows), -1, np.int32)
         leaf[gaps.index] = leaf_of_row
     return mean_descriptors(rows, leaf, n_leaves)
-
-
-def _whole(size: tuple[int, int], stop: StopReason) -> dict[str, Any]:
-    """The arrays of a tree of one region, for an image whose patches are all equal or missing."""
-    return {
-        "labels": np.zeros(size, np.int32),
-        "parents": np.zeros(1, np.int32),
-        "height": np.zeros(1, np.float32),
-        "ncut": np.zeros(1, np.float32),
-        "stop": np.array([stop], np.uint8),
-        "embedding": None,
-    }
 
 
 def _finished(

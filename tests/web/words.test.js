@@ -27,6 +27,7 @@ function payload(changes = {}) {
     height: [0, 0, 0, 0, 0.25, 0.5, 1],
     ncut: null,
     stop: [4, 1, 1, 2, 0, 0, 0],
+    stability: null,
     reasons: { 0: "divided", 1: "a single part", 2: "deepest level", 4: "limit" },
     natural: 1,
     colors: "",
@@ -72,6 +73,15 @@ test("the normalised cut is told of all nodes but the root, if the tree has one"
   const words = new Words(handTree(), payload({ ncut: [0.1, 0.2, 0.3, 0.4, 0.5, 0.61234, 0] }));
   assert.equal(Object.fromEntries(words.facts(5))["Normalised cut"], "0.612");
   assert.equal(Object.fromEntries(words.facts(6))["Normalised cut"], undefined);
+});
+
+test("the stability is told of all nodes but rests, if the tree has one", () => {
+  const words = new Words(handTree(), payload({ stability: [0, null, 0.123, 0.25, 0.5, 0.746, 1] }));
+  assert.equal(Object.fromEntries(words.facts(5)).Stability, "0.75");
+  assert.equal(Object.fromEntries(words.facts(6)).Stability, "1.00");
+  assert.equal(Object.fromEntries(words.facts(0)).Stability, "0.00");
+  assert.equal(Object.fromEntries(words.facts(1)).Stability, undefined);
+  assert.equal(Object.fromEntries(new Words(handTree(), payload()).facts(5)).Stability, undefined);
 });
 
 test("downloads that differ from the original say so", () => {

@@ -3,7 +3,8 @@
 The format is that of cocodataset.org/#format-data, as ``pycocotools`` reads it. A mask is a list of
 run lengths down the columns, in COCO's own compressed text. An annotation has COCO's fields and its
 place in the tree: ``node`` (its number there), ``parent_id`` (the annotation of the smallest
-written node around it, or null), and ``level``, ``height``, ``ncut`` and ``stop`` of the tree.
+written node around it, or null), and ``level``, ``height``, ``ncut`` and ``stop`` of the tree, and
+``stability``, if the tree has it.
 
 Pixels without data get no annotation. One pass over the image encodes all leaves. The run lengths
 of every other node are merged from its children's, so no mask is made.

@@ -52,8 +52,9 @@ _MANY = 100  # most failures on the terminal
 
 # A tree of one pixel, on which options are tried before any tree is read.
 _PIXEL = RegionTree(
-    labels=np.zeros((1, 1), int), parents=np.zeros(1, int), height=np.zeros(1, np.float32)
-)
+    labels=np.zeros((1, 1), int), parents=np.zeros(1, int), height=np.zeros(1, np.float32),
+    stability=np.ones(1, np.float16),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ def run(
     pieces: bool = False,
     min_area: int | None = None,
     condense: int | None = None,
+    min_stability: float | None = None,
     transform: str | Sequence[float] | None = None,
     crs: str | None = None,
     url_prefix: str | None = None,
@@ -130,7 +132,9 @@ def run(
     pieces, min_area
         Whether each tree is first divided into connected pieces: see :meth:`RegionTree.pieces`.
     condense
-        Then condense each tree to at most this number of nodes before it is written: see
+        Then condense each tree to at most this number of nodes before it is written.
+    min_stability
+        Only nodes of at least this stability are kept in doing so: see
         :meth:`RegionTree.condense`. Node numbers are those of the tree that is written.
     assignments
         ``--option``: options of the format, each as ``name=value``.
@@ -171,7 +175,7 @@ def run(
     options = _options(form, flags, assignments, images)
     require_images(images)
     places = Places.of(images) if images else ()
-    small = _small(pieces, min_area, condense)
+    small = _small(pieces, min_area, condense, min_stability)
     small(_PIXEL)
     plan = plan_of(trees)
     if plan.listing.left_out:
@@ -239,12 +243,15 @@ def _summary(form: Format, counts: dict[str, int], one: Path | None, out: Path |
     return line
 
 
-def _small(pieces: bool, min_area: int | None, condense: int | None) -> Small:
+def _small(
+    pieces: bool, min_area: int | None, condense: int | None, min_stability: float | None
+) -> Small:
     """What makes the tree that is written from the tree that was read."""
+    least = min_stability or 0.0
 
     def small(tree: RegionTree) -> RegionTree:
         tree = tree.pieces(min_area) if pieces else tree
-        return tree if condense is None else tree.condense(condense)
+        return tree if condense is None else tree.condense(condense, min_stability=least)
 
     return small
 

@@ -37,9 +37,10 @@ def node_attributes(tree: RegionTree, node: int) -> dict[str, Any]:
     """Attributes of a node in Python's own types, which all formats take.
 
     They are area (int, pixels), level (int, 0 at the root), height (float), ncut (float, 0 to 1)
-    and stop (str, the name of its :class:`~regiontree.tree.stop.StopReason` in lower case).
+    and stop (str, the name of its :class:`~regiontree.tree.stop.StopReason` in lower case); and
+    stability (float, 0 to 1), if the tree has it.
     """
-    return {
+    found: dict[str, Any] = {
         "area": int(tree.area[node]),
         "level": int(tree.level[node]),
         # The shortest text that is the same 32-bit number: 0.4, not 0.4000000059604645.
@@ -47,6 +48,9 @@ def node_attributes(tree: RegionTree, node: int) -> dict[str, Any]:
         "ncut": float(str(tree.ncut[node])),
         "stop": StopReason(int(tree.stop[node])).name.lower(),
     }
+    if tree.stability is not None:
+        found["stability"] = float(str(tree.stability[node]))
+    return found
 
 
 def to_networkx(tree: RegionTree) -> networkx.DiGraph[int]:

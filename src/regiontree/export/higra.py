@@ -82,9 +82,9 @@ def to_higra(tree: RegionTree) -> tuple[Any, NDArray[np.float64], NDArray[np.int
 def write_higra(tree: RegionTree, path: str | Path) -> Path:
     """Write the tree in Higra's own format, which ``higra.read_tree`` reads; return the path.
 
-    The attributes are altitudes (heights), area, level, ncut and stop
-    (:class:`~regiontree.tree.stop.StopReason` as a number), each (N,) float64 as in all files of
-    this format. The file holds no pixels. Leaf i is region i + 1 of
+    The attributes are altitudes (heights), area, level, ncut, stop
+    (:class:`~regiontree.tree.stop.StopReason` as a number), and stability, if the tree has it; each
+    (N,) float64 as in all files of this format. The file holds no pixels. Leaf i is region i + 1 of
     ``write_label_image(tree, path, n_regions=tree.n_leaves)``.
 
     Raises
@@ -98,6 +98,8 @@ def write_higra(tree: RegionTree, path: str | Path) -> Path:
         "altitudes": tree.height,
         **{key: getattr(tree, key) for key in ("area", "level", "ncut", "stop")},
     }
+    if tree.stability is not None:
+        attributes["stability"] = tree.stability
     with tempfile.TemporaryDirectory() as folder:
         # Higra takes only a file name, perhaps not with all characters, and hides failures.
         name = Path(folder) / "tree"

@@ -4,7 +4,8 @@ Any program can read this format, but it needs more space and time than others. 
 7: white inside, black outside, 1 bit a pixel. All numbers have as many digits as the root's.
 ``tree.json`` holds ``image`` (from the tree's meta, or null), ``size`` ([height, width] in pixels),
 and lists of N values: ``parents`` (the root is its own), ``height``, ``area`` (pixels), ``level``
-(0 at the root) and ``stop`` (why a leaf was not divided; ``no_data`` for pixels without data).
+(0 at the root) and ``stop`` (why a leaf was not divided; ``no_data`` for pixels without data), and
+``stability`` (0 to 1), if the tree has it.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def write_masks(tree: RegionTree, path: str | Path) -> Path:
         "parents": tree.parents.tolist(),
         **{key: [row[key] for row in rows] for key in ("height", "area", "level", "stop")},
     }
+    if tree.stability is not None:
+        described["stability"] = [row["stability"] for row in rows]
     digits = len(str(tree.root))
     with atomic_folder(path) as folder:
         for node, mask in enumerate(tree.masks()):

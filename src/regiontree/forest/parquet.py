@@ -31,7 +31,8 @@ __all__ = ["GROUP_BYTES", "DamagedError", "GoneError", "TableFile", "TableWriter
 GROUP_BYTES = 4 << 20
 """Bytes of a group of rows in memory."""
 _MOST_ROWS = 1 << 16  # of a group
-_DICTIONARY = ["embeddings.list.element", "descriptors.list.element", "settings"]
+_DICTIONARY = ["embeddings.list.element", "descriptors.list.element",
+               "stability.list.element", "settings"]  # fmt: skip
 
 
 class DamagedError(StoreError):

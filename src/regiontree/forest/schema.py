@@ -19,13 +19,15 @@ embeddings     list of float32   embedding of node 0, then of node 1, and so on;
 embedding_dim  int32             numbers in the embedding of one node; or null
 descriptors    list of float32   descriptor of leaf 0, then of leaf 1, and so on; or null
 descriptor_dim int32             numbers in the descriptor of one leaf; or null
+stability      list of float32   stability of each node; or null
 meta           string            meta of the tree without its settings, as JSON
 settings       string            settings of the tree, as JSON; or null
 ============== ================= =======================================================
 
 All of a photograph without a tree is null but `id`, `reference`, `error`, and maybe `sha256` and
-`notice`. Embeddings and descriptors are the float16 numbers of the tree as float32, since some
-readers have no float16. Version 1 has no descriptors.
+`notice`. Embeddings, descriptors and stabilities are the float16 numbers of the tree as float32,
+since some readers have no float16. Version 1 has no descriptors. Versions 1 and 2 have no
+stability.
 """
 
 from __future__ import annotations
@@ -63,17 +65,19 @@ __all__ = [
     "with_all_columns",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the columns and of the store's files that are written."""
-READ_VERSIONS = (1, SCHEMA_VERSION)
+READ_VERSIONS = (1, 2, SCHEMA_VERSION)
 """Versions that are read. Others are refused."""
-ARRAYS = ("labels", "parents", "heights", "ncut", "stop", "areas", "embeddings", "descriptors")
+ARRAYS = ("labels", "parents", "heights", "ncut", "stop", "areas", "embeddings", "descriptors",
+          "stability")  # fmt: skip
 """The columns that hold arrays."""
 STRUCTURE = ("id", "parents", "heights", "ncut", "stop", "meta", "settings")
 """The columns that describe a tree without its pixels."""
 SHORT = ("id", "reference", "sha256", "height", "width", "error", "notice", "embedding_dim",
          "descriptor_dim", "meta", "settings")  # fmt: skip
 """The other columns."""
+_OPTIONAL = ("embeddings", "descriptors", "stability")  # null where a tree lacks them
 _VERSION_KEY = b"regiontree.schema_version"
 
 
@@ -99,6 +103,7 @@ def schema(version: int = SCHEMA_VERSION) -> pa.Schema:
         "embeddings": pa.list_(real),
         "embedding_dim": whole,
         **({"descriptors": pa.list_(real), "descriptor_dim": whole} if version > 1 else {}),
+        **({"stability": pa.list_(real)} if version > 2 else {}),
         "meta": text,
         "settings": text,
     }
@@ -190,6 +195,7 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
         "embedding_dim": [None if one is None else one.shape[1] for one in embeddings],
         "descriptors": _lists(trees, lambda tree: tree.descriptor, np.float32),
         "descriptor_dim": [None if one is None else one.shape[1] for one in descriptors],
+        "stability": _lists(trees, lambda tree: tree.stability, np.float32),
         "meta": [meta for meta, _ in texts],
         "settings": [settings for _, settings in texts],
     }
@@ -316,7 +322,7 @@ def _tree_of(short: dict[str, Any], scalars: dict[str, Any]) -> RegionTree:
     """The tree of a row, with the checks that only the row's own columns allow."""
     needed = {name: short[name] for name in ("height", "width", "meta")}
     needed |= {name: scalars[name].as_buffer() if name == "labels" else _array_of(scalars[name])
-               for name in ARRAYS if name not in ("embeddings", "descriptors")}  # fmt: skip
+               for name in ARRAYS if name not in _OPTIONAL}  # fmt: skip
     if missing := [name for name, value in needed.items() if value is None]:
         raise StoreError(f"has no error and no {missing[0]}")
     meta = _meta_of(needed["meta"], short["settings"])
@@ -329,6 +335,7 @@ def _tree_of(short: dict[str, Any], scalars: dict[str, Any]) -> RegionTree:
         embedding=_half_rows("embeddings", scalars, short["embedding_dim"]),
         meta=meta,
         descriptor=_half_rows("descriptors", scalars, short["descriptor_dim"]),
+        stability=_halves("stability", scalars),
     )
     if not np.array_equal(tree.area, needed["areas"]):
         raise StoreError("its areas are not those of its label map")
@@ -353,16 +360,24 @@ def _half_rows(
     name: str, scalars: Mapping[str, Any], dim: int | None
 ) -> NDArray[np.float16] | None:
     """The embeddings or descriptors of a row, (n, dim) float16; None if they are null."""
+    half = _halves(name, scalars)
+    if half is None:
+        return None
+    if dim is None or dim < 1 or len(half) % dim:
+        raise StoreError(f"its {name} are {len(half)} numbers, not rows of {dim}")
+    return half.reshape(-1, dim)
+
+
+def _halves(name: str, scalars: Mapping[str, Any]) -> NDArray[np.float16] | None:
+    """The numbers of a list of a row as float16; None if they are null."""
     numbers = _array_of(scalars[name])
     if numbers is None:
         return None
-    if dim is None or dim < 1 or len(numbers) % dim:
-        raise StoreError(f"its {name} are {len(numbers)} numbers, not rows of {dim}")
     with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is found next
         half = numbers.astype(np.float16)
     if not np.array_equal(half, numbers):
         raise StoreError(f"its {name} are not numbers of half precision")
-    return half.reshape(-1, dim)
+    return half
 
 
 def _object_of(name: str, text: str) -> dict[str, Any]:

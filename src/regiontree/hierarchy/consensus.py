@@ -50,9 +50,11 @@ from regiontree.system.threads import one_thread
 
 __all__ = [
     "Consensus",
+    "SubspaceMerges",
     "channel_sets",
     "merge_costs",
     "merge_shares",
+    "subspace_merges",
     "subspace_rows",
 ]
 
@@ -118,15 +120,13 @@ class Consensus:
         mean = graph.sums / count[:, None]
         logs, apart = np.zeros((k, k)), np.zeros((k, k))
         for channels in sets:
-            own = mean[:, channels]
-            square = float(count @ np.square(own).sum(axis=1)) / float(count.sum())
-            own /= math.sqrt(max(square, 1e-300))  # a mean patch has length 1
-            rows = subspace_rows(own, count, self.vectors, self.power)
-            pairs, costs = ward_merges(rows, count, self.exponent)
-            last = float(costs[-1]) or 1.0  # all are 0 where nothing tells the parts apart
-            share = np.maximum(costs / last, NOTHING**self.exponent)
-            merge_costs(pairs, np.log(share), logs)
-            apart += distances(gram(rows), self.exponent) / last
+            found = subspace_merges(
+                mean[:, channels], count, self.vectors, self.power, self.exponent
+            )
+            last = float(found.costs[-1]) or 1.0  # all are 0 where nothing tells the parts apart
+            share = np.maximum(found.costs / last, NOTHING**self.exponent)
+            merge_costs(found.pairs, np.log(share), logs)
+            apart += distances(gram(found.rows), self.exponent) / last
         logs /= len(sets)
         return _Votes(logs, apart)
 
@@ -145,6 +145,45 @@ class _Votes:
 
     log: FloatArray
     apart: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SubspaceMerges:
+    """The tree of one set of channels.
+
+    Attributes
+    ----------
+    rows : (k, v) float64
+        What :func:`subspace_rows` gives for the parts.
+    pairs : (k - 1, 2) int64
+        The groups that each merge joins.
+    costs : (k - 1,) float64
+        The cost of each merge, never falling.
+    """
+
+    rows: FloatArray
+    pairs: IntArray
+    costs: FloatArray
+
+
+def subspace_merges(
+    mean: FloatArray, count: IntArray, vectors: int | None, power: float, exponent: float
+) -> SubspaceMerges:
+    """Spectral Ward's tree of parts, for features of few channels.
+
+    Parameters
+    ----------
+    mean
+        (k, m) mean feature of each part, k >= 2, of any scale.
+    count
+        (k,) patches of each part.
+    vectors, power, exponent
+        As in :class:`Consensus`.
+    """
+    square = float(count @ np.square(mean).sum(axis=1)) / float(count.sum())
+    own = mean / math.sqrt(max(square, 1e-300))  # a mean patch has length 1
+    rows = subspace_rows(own, count, vectors, power)
+    return SubspaceMerges(rows, *ward_merges(rows, count, exponent))
 
 
 @lru_cache(maxsize=8)

@@ -12,6 +12,7 @@ tree        how parts become a tree (``builder`` chooses)                       
 refine      how borders move from patches to pixels (``method`` chooses)                 method
 seed        every random step                                                            seed
 embeddings  whether a tree has the embeddings of its nodes                               embeddings
+stability   how steady each node is                                                      stability
 ==========  ===========================================================================  ==========
 
 A setting is named ``stage.key``, such as ``parts.count``. In Python and in files a stage is a

@@ -169,7 +169,7 @@ def _rows(settings: Settings) -> Iterator[dict[str, Any]]:
     """A mapping for each setting. In each stage, the settings in use come before the others."""
     values, methods = settings.values(), settings.methods
     used = known_keys(methods)
-    for stage in (*RECORDS, *CHOICES, "seed", "embeddings"):
+    for stage in (*RECORDS, *CHOICES, "seed", "embeddings", "stability"):
         for name, key in used.items():
             if name.partition(".")[0] == stage:
                 yield _row(name, key, values[name], None)

@@ -13,7 +13,7 @@ __all__ = ["FLAT_NAMES", "UNRECORDED", "Given", "as_written", "dotted", "of_stag
 
 # Older names, from before settings had stages. Configs, tree files and the short options of the
 # command line still use them. One of them, vectors, sets the eigenvectors of two stages. descriptor
-# is newer. It has a name here because files always record these settings.
+# and stability are newer. They have names here because files always record these settings.
 FLAT_NAMES: dict[str, tuple[str, ...]] = {
     "backbone": ("backbone.name",),
     "size": ("view.size",),
@@ -56,6 +56,7 @@ FLAT_NAMES: dict[str, tuple[str, ...]] = {
     "crf_edge_weight": ("refine.edge_weight",),
     "crf_steps": ("refine.steps",),
     "seed": ("seed",),
+    "stability": ("stability",),
 }
 """Older names of settings, from before there were stages: name -> each ``stage.key`` it sets."""
 UNRECORDED: dict[str, Any] = {
@@ -67,6 +68,7 @@ UNRECORDED: dict[str, Any] = {
     "tiles": None,
     "contrast": None,
     "refine": "none",
+    "stability": 0,
 }
 """Settings that older tree files do not record, with the values those trees were made with."""
 

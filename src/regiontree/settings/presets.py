@@ -6,10 +6,10 @@ from typing import Any
 
 __all__ = ["PRESETS"]
 
-# published: every setting of the paper, and no descriptors. The network sees one square view in
-# full precision. The recursion divides 200 parts, which come from ten k-means starts.
-# max_perturbation has the value of the published configs. The published code ignores that value and
-# uses 50.
+# published: every setting of the paper, no descriptors and no stability. The network sees one
+# square view in full precision. The recursion divides 200 parts, which come from ten k-means
+# starts. max_perturbation has the value of the published configs. The published code ignores that
+# value and uses 50.
 # default: the network sees the photograph once at 518 pixels, its size in training. Parts are 400
 # groups of merged neighbours, and spectral Ward builds the tree.
 # accurate: the network sees the photograph four times. Smoothing is stronger because the grid is
@@ -42,6 +42,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         },
         "refine": "none",
         "seed": 1234,
+        "stability": 0,
     },
 }
 """Presets: name to the settings in which it differs from the defaults."""

@@ -17,6 +17,7 @@ from regiontree.settings.stages import (
     EMBEDDINGS,
     RECORDS,
     SEED,
+    STABILITY,
     BackboneSettings,
     SmoothSettings,
     ViewSettings,
@@ -27,6 +28,8 @@ from regiontree.spectral.oversegment import ContiguousWard, Oversegmentation
 from regiontree.system.stages import build_record, keys_of, unused_keys, values_of
 
 __all__ = ["Settings", "record_differences"]
+
+_OWN = ("seed", "embeddings", "stability")  # settings of no stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Settings:
         Seed of every random step, 0 to 2**63 - 1.
     embeddings : bool
         Whether a tree has the embeddings of its nodes.
+    stability : int
+        Number of draws for the stability of its nodes, 0 to 1000. With 0 it has none.
 
     Raises
     ------
@@ -75,10 +80,12 @@ class Settings:
     refine: Refinement | None = field(default_factory=Guided)
     seed: int = SEED.default
     embeddings: bool = EMBEDDINGS.default
+    stability: int = STABILITY.default
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", SEED.checked(self.seed))
         object.__setattr__(self, "embeddings", EMBEDDINGS.checked(self.embeddings))
+        object.__setattr__(self, "stability", STABILITY.checked(self.stability))
         self._check_precomputed()
 
     def _check_precomputed(self) -> None:
@@ -170,7 +177,7 @@ class Settings:
             record = getattr(self, stage)
             if record is not None:
                 found |= {f"{stage}.{key}": value for key, value in values_of(record).items()}
-        return {**found, "seed": self.seed, "embeddings": self.embeddings}
+        return {**found, **{name: getattr(self, name) for name in _OWN}}
 
     def as_dict(self) -> dict[str, Any]:
         """What files record: JSON values by the names of :data:`FLAT_NAMES`.
@@ -228,7 +235,7 @@ def _made(given: Mapping[str, Given]) -> Settings:
                 plain[stage] = build_record(kind, stage, used)
     except SettingsError as error:
         raise SettingsError(as_written(str(error), given)) from error
-    plain |= {name: given[name].value for name in ("seed", "embeddings") if name in given}
+    plain |= {name: given[name].value for name in _OWN if name in given}
     return Settings(**plain)
 
 

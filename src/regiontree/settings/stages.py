@@ -30,6 +30,7 @@ __all__ = [
     "OVERSEGMENTATIONS",
     "RECORDS",
     "SEED",
+    "STABILITY",
     "BackboneSettings",
     "Choice",
     "SmoothSettings",
@@ -310,6 +311,16 @@ EMBEDDINGS = Key(
 )
 """The description of the choice of embeddings."""
 
+STABILITY = Key(
+    "stability",
+    12,
+    "Number of draws of channels that tell how steady each node is; 0: trees do not say it.",
+    low=0,
+    high=1000,
+    whole=True,
+)
+"""The description of the number of draws for the stability of nodes."""
+
 
 def known_keys(methods: Mapping[str, str] | None = None) -> dict[str, Key]:
     """The description of each setting, by ``stage.key``.
@@ -329,4 +340,4 @@ def known_keys(methods: Mapping[str, str] | None = None) -> dict[str, Key]:
         for name in choice.names() if methods is None else (methods[stage],):
             for key, known in choice.keys(name).items():
                 found.setdefault(f"{stage}.{key}", known)
-    return {**found, "seed": SEED, "embeddings": EMBEDDINGS}
+    return {**found, "seed": SEED, "embeddings": EMBEDDINGS, "stability": STABILITY}

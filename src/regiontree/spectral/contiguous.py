@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontree.spectral.lanes import sum_of_rows, wide
+from regiontree.spectral.lanes import LANES, TERMS, sum_of_rows, wide
 from regiontree.system.jit import jit
 from regiontree.tree.kernel import connected_pieces
 
@@ -78,9 +78,22 @@ def contiguous_groups(
     >>> contiguous_groups(np.array([[0.0], [0.1], [5.0], [5.3]]), (1, 4), 2)
     array([0, 0, 1, 1])
     """
-    owner = _merged(wide(rows), neighbouring_pairs(grid, there), count)
+    owner = _merged(_padded(rows), neighbouring_pairs(grid, there), count)
     groups: Ints = np.unique(owner, return_inverse=True)[1].astype(np.int64)
     return groups
+
+
+def _padded(rows: NDArray[np.floating[Any]]) -> Floats32:
+    """`rows` as float32, with zeros up to a multiple of 384 columns; of 32, if that is below 384.
+
+    Rows of few channels would be mostly zeros otherwise. The zeros change no bit of a sum.
+    """
+    n, d = rows.shape
+    if d > LANES * (TERMS - 1):
+        return wide(rows)
+    padded = np.zeros((n, -(-d // LANES) * LANES), np.float32)
+    padded[:, :d] = rows
+    return padded
 
 
 def neighbouring_pairs(grid: tuple[int, int], there: NDArray[np.bool_] | None = None) -> Ints:
@@ -124,15 +137,15 @@ def neighbouring_pairs(grid: tuple[int, int], there: NDArray[np.bool_] | None = 
 def _apart_of_numpy(one: Floats32, a: Any, two: Floats32, b: Any, sums: Floats32) -> Any:
     """What :func:`_apart` gives, bit by bit."""
     apart = one[a] - two[b]
-    return sum_of_rows((apart * apart)[None])[0]
+    return sum_of_rows(wide((apart * apart)[None]))[0]
 
 
 @jit(instead=_apart_of_numpy)
 def _apart(one: Floats32, a: Any, two: Floats32, b: Any, sums: Floats32) -> Any:
     """The squared distance of row `a` of one table to row `b` of another.
 
-    It is summed in the order of :mod:`regiontree.spectral.lanes`. `sums` (32,) is room for partial
-    sums.
+    It is summed in the order of :mod:`regiontree.spectral.lanes`. A row has a multiple of 384
+    columns, or a multiple of 32 below 384. `sums` (32,) is room for partial sums.
     """
     for i in range(32):
         sums[i] = np.float32(0)
@@ -154,6 +167,12 @@ def _apart(one: Floats32, a: Any, two: Floats32, b: Any, sums: Floats32) -> Any:
                 + (one[a, i + 320] - two[b, i + 320]) * (one[a, i + 320] - two[b, i + 320])
                 + (one[a, i + 352] - two[b, i + 352]) * (one[a, i + 352] - two[b, i + 352])
             )
+    if one.shape[1] < 384:
+        for block in range(one.shape[1] // 32):
+            start = block * 32
+            for lane in range(32):
+                i = start + lane
+                sums[lane] += (one[a, i] - two[b, i]) * (one[a, i] - two[b, i])
     for i in range(16):
         sums[i] += sums[i + 16]
     for i in range(8):
@@ -217,7 +236,7 @@ def _costs_of_numpy(rows: Floats32, pairs: Ints) -> Floats:
     for start in range(0, len(pairs), _AT_ONCE):
         a, b = pairs[start : start + _AT_ONCE].T
         apart = rows[a] - rows[b]
-        costs[start : start + _AT_ONCE] = sum_of_rows(apart * apart)
+        costs[start : start + _AT_ONCE] = sum_of_rows(wide(apart * apart))
     return 0.5 * costs
 
 
@@ -269,9 +288,9 @@ def _root(owner: Ints, group: Any) -> Any:
 def _merged(rows: Floats32, pairs: Ints, count: int) -> Ints:
     """The first patch of the group of each patch, (n,) int64.
 
-    `rows` (n, d) are only read; d is a multiple of 384. `pairs` (m, 2) are those that may merge.
-    Pair e has two half-edges: 2 e in the list of its first group and 2 e + 1 in that of its second.
-    `following` links the half-edges of a list.
+    `rows` (n, d) are only read; d is as for :func:`_apart`. `pairs` (m, 2) are those that may
+    merge. Pair e has two half-edges: 2 e in the list of its first group and 2 e + 1 in that of its
+    second. `following` links the half-edges of a list.
     """
     n, m = rows.shape[0], pairs.shape[0]
     sums = np.empty(32, np.float32)

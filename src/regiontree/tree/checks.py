@@ -21,6 +21,7 @@ __all__ = [
     "check_ncut",
     "check_parents",
     "check_rows",
+    "check_stability",
     "check_stop",
     "checked_array",
     "is_number",
@@ -190,6 +191,14 @@ def check_rows(name: str, array: NDArray[Any], n: int, of: str = "nodes") -> Non
     """Raise a TreeError unless an array has a row for each of `n` nodes or leaves, and a column."""
     if len(array) != n:
         raise TreeError(f"{name} has {len(array)} rows for {n} {of}")
+
+
+def check_stability(stability: NDArray[np.float16]) -> None:
+    """Raise a TreeError unless stabilities are in [0, 1]."""
+    wrong = (stability < 0) | (stability > 1)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise TreeError(f"stability[{i}] is {stability[i]:g}: a stability lies in [0, 1]")
 
 
 def check_stop(stop: NDArray[np.uint8], inner: Bools) -> None:

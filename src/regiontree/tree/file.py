@@ -49,12 +49,13 @@ __all__ = [
 
 FORMAT = "regiontree"
 """What a tree file calls its format."""
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """The last version of the format that this package reads; later ones are refused.
 
 Version 2 is version 1 with :attr:`StopReason.NO_DATA <regiontree.tree.stop.StopReason.NO_DATA>`
-among the stop reasons. Version 3 has the array ``descriptor``. A tree is written as the first
-version that it fits, so that older programs read it if they can.
+among the stop reasons. Version 3 has the array ``descriptor``, and version 4 the array
+``stability``. A tree is written as the first version that it fits, so that older programs read it
+if they can.
 """
 MAX_BYTES = 4 << 30  # of all arrays together; labels of a 1,000-megapixel image
 _MAX_META_BYTES = 16 << 20
@@ -70,10 +71,11 @@ _MEMBERS: dict[str, tuple[str, int]] = {
     "stop": ("uint8", 1),
     "embedding": ("float16", 2),
     "descriptor": ("float16", 2),
+    "stability": ("float16", 1),
 }
 ARRAYS = tuple(_MEMBERS)
 """The arrays of a tree file, in the order in which they are written."""
-_OPTIONAL = {"embedding", "descriptor"}
+_OPTIONAL = {"embedding", "descriptor", "stability"}
 # What zipfile and its decompressors raise on damaged or hostile files.
 _DAMAGE = (ValueError, TypeError, LookupError, OverflowError, SyntaxError, RecursionError,
            MemoryError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError,
@@ -95,7 +97,8 @@ def write_tree_file(
         The file to write.
     arrays
         Every name of :data:`ARRAYS`, with shapes and types as in
-        :class:`~regiontree.tree.RegionTree`. ``embedding`` and ``descriptor`` may be None.
+        :class:`~regiontree.tree.RegionTree`. ``embedding``, ``descriptor`` and ``stability`` may be
+        None.
     meta
         JSON values.
     replace
@@ -115,7 +118,9 @@ def write_tree_file(
         path = path.with_name(path.name + ".npz")
     stop = arrays["stop"]
     has_gaps = stop is not None and bool((stop == StopReason.NO_DATA).any())
-    version = 3 if arrays["descriptor"] is not None else 2 if has_gaps else 1
+    version = 2 if has_gaps else 1
+    version = 3 if arrays["descriptor"] is not None else version
+    version = 4 if arrays["stability"] is not None else version
     own = {"format": FORMAT, "format_version": version}
     if taken := sorted(own.keys() & meta.keys()):
         raise TreeError(f"meta key {taken[0]!r} belongs to the file format; rename it")

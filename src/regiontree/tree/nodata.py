@@ -56,6 +56,7 @@ def with_no_data(
     stop: NDArray[np.integer[Any]],
     embedding: NDArray[np.floating[Any]] | None,
     descriptor: NDArray[np.floating[Any]] | None = None,
+    stability: NDArray[np.floating[Any]] | None = None,
 ) -> dict[str, Any]:
     """The arrays of a tree with one more leaf, for the pixels that are not there.
 
@@ -63,7 +64,7 @@ def with_no_data(
     ----------
     absent : (H, W) bool
         These pixels, at least one. No leaf may lie in them alone.
-    labels, parents, height, ncut, stop, embedding, descriptor
+    labels, parents, height, ncut, stop, embedding, descriptor, stability
         The tree of what is there, as in :class:`~regiontree.tree.RegionTree`. Labels of absent
         pixels have no meaning.
 
@@ -72,7 +73,7 @@ def with_no_data(
     dict
         The same arrays. The leaf is the last of the leaves; its height, normalised cut, embedding
         and descriptor are 0. The new root is as high as the tree was, at least 1, and has its
-        embedding.
+        embedding. The leaf and the new root have the stability 1: they depend on no feature.
     """
     n = len(parents)
     n_leaves = int((np.asarray(stop) != StopReason.INNER).sum())
@@ -83,6 +84,8 @@ def with_no_data(
         embedding = np.concatenate([embedding, embedding[-1:]])
     if descriptor is not None:
         descriptor = np.insert(descriptor, n_leaves, 0, axis=0)
+    if stability is not None:
+        stability = np.append(np.insert(stability, n_leaves, 1), stability.dtype.type(1))
     return {
         "labels": np.where(absent, np.int32(n_leaves), labels).astype(np.int32),
         "parents": np.append(np.insert(moved, n_leaves, n + 1), np.int32(n + 1)),
@@ -91,4 +94,5 @@ def with_no_data(
         "stop": np.append(np.insert(stop, n_leaves, StopReason.NO_DATA), StopReason.INNER),
         "embedding": embedding,
         "descriptor": descriptor,
+        "stability": stability,
     }

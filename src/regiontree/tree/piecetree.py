@@ -76,6 +76,7 @@ def piece_tree(
     stop: NDArray[np.uint8],
     embedding: NDArray[np.float16] | None,
     descriptor: NDArray[np.float16] | None = None,
+    stability: NDArray[np.float16] | None = None,
 ) -> dict[str, NDArray[Any] | None]:
     """The arrays of the tree of pieces.
 
@@ -85,16 +86,16 @@ def piece_tree(
         The pieces of all nodes of the tree.
     min_area
         A piece of fewer pixels is a speck.
-    parents, area, height, ncut, stop, embedding, descriptor
+    parents, area, height, ncut, stop, embedding, descriptor, stability
         The tree, as in :class:`~regiontree.tree.RegionTree`.
 
     Returns
     -------
     dict
-        labels, parents, height, ncut, stop, embedding and descriptor. Nodes keep the order of the
-        first tree. A piece of a leaf has the leaf's embedding and descriptor. The embedding of
-        another piece is the mean of its leaves', weighted by area, at unit length. The normalised
-        cut of a piece is 0.
+        labels, parents, height, ncut, stop, embedding, descriptor and stability. Nodes keep the
+        order of the first tree. A piece of a leaf has the leaf's embedding and descriptor. The
+        embedding of another piece is the mean of its leaves', weighted by area, at unit length. The
+        normalised cut of a piece is 0. A piece has the stability of its node.
     """
     made = _divided(pieces, min_area, parents, area)
     node, whole = np.array(made.node), np.array(made.whole)
@@ -129,6 +130,7 @@ def piece_tree(
         "stop": stop,
         "embedding": embedding,
         "descriptor": None if descriptor is None else descriptor[node[:n_leaves]],
+        "stability": None if stability is None else stability[node],
     }
 
 

@@ -50,6 +50,7 @@ def kept_arrays(
     stop: NDArray[np.uint8],
     embedding: NDArray[np.float16] | None,
     descriptor: NDArray[np.float16] | None = None,
+    stability: NDArray[np.float16] | None = None,
 ) -> dict[str, NDArray[Any] | None]:
     """The arrays of the tree of some nodes, the root among them.
 
@@ -57,17 +58,18 @@ def kept_arrays(
     ----------
     keep : (N,) bool
         The nodes to keep.
-    labels, parents, area, height, ncut, stop, embedding, descriptor
+    labels, parents, area, height, ncut, stop, embedding, descriptor, stability
         The tree, as in :class:`~regiontree.tree.RegionTree`.
 
     Returns
     -------
     dict
-        labels, parents, height, ncut, stop, embedding and descriptor of the smaller tree. Its
-        leaves are the kept nodes without kept nodes below, ascending, and then the rests. An inner
-        node that became a leaf has height 0 and :attr:`StopReason.PRUNED`, a rest
+        labels, parents, height, ncut, stop, embedding, descriptor and stability of the smaller
+        tree. Its leaves are the kept nodes without kept nodes below, ascending, and then the rests.
+        An inner node that became a leaf has height 0 and :attr:`StopReason.PRUNED`, a rest
         :attr:`StopReason.REST`. The embedding of a rest is the mean of its leaves', weighted by
-        area, at unit length. A descriptor is the mean of the leaves', weighted by area.
+        area, at unit length. A descriptor is the mean of the leaves', weighted by area. The
+        stability of a rest is 0.
     """
     n_leaves = len(parents) - int(kernel.is_inner(parents).sum())
     holder, has_child, rests = _holders(parents, n_leaves, keep)
@@ -101,6 +103,7 @@ def kept_arrays(
         "stop": np.insert(stop, at, np.full(len(rests), StopReason.REST, np.uint8)),
         "embedding": embedding,
         "descriptor": descriptor,
+        "stability": None if stability is None else np.insert(stability[nodes], at, zeros),
     }
 
 

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RegionTree"]
 
+_OPTIONAL = ("embedding", "descriptor", "stability")  # arrays that a tree may lack
 _PRINTED = 20  # regions of the cut that print(tree) ends at
 
 Int32 = NDArray[np.int32]
@@ -91,6 +92,11 @@ class RegionTree(TreeDoors):
     descriptor : (L, e) float16 or None
         Mean over each leaf's patches of what the network's last block says of them, not scaled. A
         leaf of pixels without data has zeros. :meth:`descriptors` gives those of all nodes.
+    stability : (N,) float16 or None
+        How well each node comes back under small changes of the features, 0 to 1: the mean of its
+        best overlaps (IoU, in patches) with the nodes of trees of other features. See
+        :mod:`regiontree.hierarchy.stability`. The root has 1, and so has the leaf of pixels without
+        data, which depends on no feature. A rest, which no other tree was searched for, has 0.
     area : (N,) int64
         Pixels of each node (derived).
     level : (N,) int32
@@ -110,6 +116,7 @@ class RegionTree(TreeDoors):
     embedding: NDArray[np.float16] | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     descriptor: NDArray[np.float16] | None = None
+    stability: NDArray[np.float16] | None = None
     area: NDArray[np.int64] = field(init=False)
     level: Int32 = field(init=False)
 
@@ -143,10 +150,14 @@ class RegionTree(TreeDoors):
         if descriptor is not None:
             descriptor = checks.checked_array("descriptor", descriptor, 2, "f", np.float16)
             checks.check_rows("descriptor", descriptor, n_leaves, "leaves")
+        stability = self.stability
+        if stability is not None:
+            stability = checks.checked_array("stability", stability, 1, "f", np.float16, n)
+            checks.check_stability(stability)
 
         arrays = {"labels": labels, "parents": parents, "height": height, "ncut": ncut,
-                  "stop": stop, "embedding": embedding, "descriptor": descriptor, "area": area,
-                  "level": level}  # fmt: skip
+                  "stop": stop, "embedding": embedding, "descriptor": descriptor,
+                  "stability": stability, "area": area, "level": level}  # fmt: skip
         for name, array in arrays.items():
             if array is not None:
                 array.setflags(write=False)
@@ -201,7 +212,7 @@ class RegionTree(TreeDoors):
     def __reduce__(self) -> tuple[Any, ...]:
         # Worker processes pickle and copy trees. A read-only meta alone allows neither.
         arrays = (self.labels, self.parents, self.height, self.ncut, self.stop, self.embedding)
-        return RegionTree, (*arrays, dict(self.meta), self.descriptor)
+        return RegionTree, (*arrays, dict(self.meta), self.descriptor, self.stability)
 
     # -- size and shape ---------------------------------------------------------------------------
 
@@ -245,7 +256,7 @@ class RegionTree(TreeDoors):
             return NotImplemented
         names = ("labels", "parents", "height", "ncut", "stop")
         same = all(np.array_equal(getattr(self, k), getattr(other, k)) for k in names)
-        for name in ("embedding", "descriptor"):
+        for name in _OPTIONAL:
             own, others = getattr(self, name), getattr(other, name)
             if (own is None) != (others is None):
                 return False
@@ -454,7 +465,7 @@ class RegionTree(TreeDoors):
         keep[leaves] = True
         return self._of(kernel.accumulate_any(self.parents, keep))
 
-    def condense(self, n_nodes: int) -> RegionTree:
+    def condense(self, n_nodes: int, *, min_stability: float = 0.0) -> RegionTree:
         """A small tree of the most salient nodes, at most `n_nodes` beside the root.
 
         Nodes are taken in the order of :meth:`salient` while they fit. Each is put under the lowest
@@ -466,20 +477,52 @@ class RegionTree(TreeDoors):
         is the better choice when nodes are few, as in a figure or a set of masks. Measured in
         docs/trees.md.
 
+        Parameters
+        ----------
+        n_nodes
+            At least 1.
+        min_stability
+            Only nodes of at least this stability are taken, 0 to 1. Above 0, the tree must have
+            stability.
+
         Raises
         ------
         TreeError
-            `n_nodes` is not a whole number of at least 1.
+            `n_nodes` is not a whole number of at least 1, or `min_stability` is not in its range or
+            is above 0 for a tree without stability.
         """
         n_nodes = checks.whole_number("n_nodes", n_nodes)
         if n_nodes < 1:
             raise TreeError(f"condense: n_nodes must be at least 1, got {n_nodes}")
-        nodes = [*np.flatnonzero(no_data_nodes(self.stop[:-1])).tolist(), *self.salient(n_nodes)]
+        allowed = self._steady(min_stability)
+        absent = np.flatnonzero(no_data_nodes(self.stop[:-1])).tolist()
+        nodes = [*absent, *self._salient(n_nodes, allowed)]
         return self._of(kept_within(self.parents, self.n_leaves, nodes, n_nodes))
+
+    def _steady(self, min_stability: float) -> NDArray[np.bool_] | None:
+        """Which nodes have at least this stability, (N,); None if that are all.
+
+        Raises
+        ------
+        TreeError
+            As :meth:`condense`.
+        """
+        least = plain_value(min_stability)
+        if not (checks.is_number(least) and 0 <= least <= 1):
+            raise TreeError(f"condense: min_stability must be from 0 to 1, got {min_stability!r}")
+        if least == 0:
+            return None
+        if self.stability is None:
+            raise TreeError(
+                "condense: the tree has no stability; make it again with the setting stability "
+                "above 0, or leave min_stability out"
+            )
+        steady: NDArray[np.bool_] = self.stability >= least
+        return steady
 
     def _of(self, keep: NDArray[np.bool_]) -> RegionTree:
         """The tree of some nodes, the root among them; see :mod:`regiontree.tree.prune`."""
-        names = ("labels", "parents", "area", "height", "ncut", "stop", "embedding", "descriptor")
+        names = ("labels", "parents", "area", "height", "ncut", "stop", *_OPTIONAL)
         arrays: Any = kept_arrays(keep, **{name: getattr(self, name) for name in names})
         return RegionTree(**arrays, meta=self.meta)
 
@@ -499,9 +542,13 @@ class RegionTree(TreeDoors):
         k = checks.whole_number("k", k)
         if k < 1:
             raise TreeError(f"salient: k must be at least 1, got {k}")
+        return self._salient(k)
+
+    def _salient(self, k: int, allowed: NDArray[np.bool_] | None = None) -> list[int]:
+        """The `k` most salient nodes of those that are allowed, (N,) bool."""
         absent = not_regions(self.parents, self.stop)
         ignored = absent if absent.any() else None
-        return salient_nodes(self.parents, self.area, self.height, k, ignored)
+        return salient_nodes(self.parents, self.area, self.height, k, ignored, allowed)
 
     # -- connected pieces -------------------------------------------------------------------------
 
@@ -543,7 +590,7 @@ class RegionTree(TreeDoors):
         min_area = checks.whole_number("min_area", min_area)
         if min_area < 1:
             raise TreeError(f"pieces: min_area must be at least 1 pixel, got {min_area}")
-        names = ("parents", "area", "height", "ncut", "stop", "embedding", "descriptor")
+        names = ("parents", "area", "height", "ncut", "stop", *_OPTIONAL)
         own: Any = {name: getattr(self, name) for name in names}
         arrays: Any = piece_tree(self.node_pieces(), min_area, **own)
         return RegionTree(**arrays, meta={**self.meta, "pieces": {"min_area": min_area}})
@@ -577,6 +624,8 @@ class RegionTree(TreeDoors):
     def to_text(self, max_depth: int | None = None, n_regions: int | None = None) -> str:
         """The tree as text, a line a node: area, depth, height and why a leaf ends.
 
+        If the tree has stability, it is one more column.
+
         Nodes deeper than `max_depth` and nodes below the cut into `n_regions` are only counted.
         """
         ends = np.zeros(self.n_nodes, dtype=bool)
@@ -584,7 +633,8 @@ class RegionTree(TreeDoors):
             ends |= self.level >= checks.whole_number("max_depth", max_depth)
         if n_regions is not None:
             ends[self.cut_nodes(n_regions=n_regions)] = True
-        lines = node_lines(self.parents, self.area, self.level, self.height, self.stop, ends)
+        arrays = (self.parents, self.area, self.level, self.height, self.stop)
+        lines = node_lines(*arrays, ends, self.stability)
         return "\n".join([repr(self), *lines])
 
     def save(self, path: str | Path) -> Path:

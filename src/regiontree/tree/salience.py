@@ -46,6 +46,7 @@ def salient_nodes(
     height: NDArray[np.floating],
     k: int,
     ignored: NDArray[np.bool_] | None = None,
+    allowed: NDArray[np.bool_] | None = None,
 ) -> list[int]:
     """The `k` most salient nodes, the most salient first.
 
@@ -57,6 +58,8 @@ def salient_nodes(
         At least 0. A tree with fewer nodes gives all but the root. The root is never among them.
     ignored
         (N,) bool: nodes that nobody has in mind and that are never chosen. None: the root alone.
+    allowed
+        (N,) bool: nodes that may be chosen. Nobody stops having the others in mind. None: all.
 
     Examples
     --------
@@ -104,6 +107,8 @@ def salient_nodes(
     waiting = list(keys)[1:]
     if ignored is not None:
         waiting = [key for key in waiting if not ignored[key[2]]]
+    if allowed is not None:
+        waiting = [key for key in waiting if allowed[key[2]]]
     heapq.heapify(waiting)
     taken: list[int] = []
     while waiting and len(taken) < k:

@@ -25,6 +25,7 @@ def node_lines(
     height: NDArray[np.float32],
     stop: NDArray[np.uint8],
     ends: NDArray[np.bool_],
+    stability: NDArray[np.float16] | None = None,
 ) -> list[str]:
     """A line of headings, then a line for each node from the root down, larger children first.
 
@@ -34,6 +35,8 @@ def node_lines(
         As in :class:`~regiontree.tree.RegionTree`.
     ends : (N,) bool
         Nodes whose children are counted, not shown.
+    stability : (N,)
+        Of each node, for a column of its own; a rest has a dash there. None: no such column.
     """
     start, nodes = children(parents, area)
     rows: list[tuple[str, int]] = []
@@ -47,13 +50,18 @@ def node_lines(
             stack.append((child, indent + branch, indent + below))
     width = max(len("node"), *(len(text) for text, _ in rows))
     below_node = preorder(parents).size - 1
-    lines = [f"{'node':<{width}}    area  depth  height  why it ends"]
+    steady = "" if stability is None else "  stability"
+    lines = [f"{'node':<{width}}    area  depth  height{steady}  why it ends"]
     for text, i in rows:
         reason = StopReason(int(stop[i]))
         why = "" if reason == StopReason.INNER else f"  {reason.sentence}"
         if ends[i] and reason == StopReason.INNER:
             why = f"  … {below_node[i]} more below"
+        own = ""
+        if stability is not None:
+            own = f"  {'-' if reason == StopReason.REST else f'{stability[i]:.2f}':>9}"
         lines.append(
-            f"{text:<{width}}  {area[i] / area[-1]:>6.1%}  {level[i]:>5}  {height[i]:>6.3f}{why}"
+            f"{text:<{width}}  {area[i] / area[-1]:>6.1%}  {level[i]:>5}  {height[i]:>6.3f}"
+            f"{own}{why}"
         )
     return lines

@@ -136,7 +136,7 @@ def payload(source: Source, *, longest: int = 1600, links: Links = Links()) -> d
         Of each node, as lists:
 
         - ``parents``; ``area`` in pixels of the tree; ``height``; ``ncut``, None if the tree has
-          none; ``stop``.
+          none; ``stop``; ``stability``, None if the tree has none, with a None for each rest.
         - ``colors``, its colour among the hierarchy; ``means``, its mean colour in the photograph,
           None without a photograph. Both have six hexadecimal digits a node, in one text.
     """
@@ -174,6 +174,7 @@ def payload(source: Source, *, longest: int = 1600, links: Links = Links()) -> d
         "height": [float(f"{value:.4g}") for value in tree.height],
         "ncut": [float(f"{value:.4g}") for value in tree.ncut] if tree.ncut.any() else None,
         "stop": tree.stop.tolist(),
+        "stability": _stability(tree),
         "reasons": {int(code): StopReason(int(code)).sentence for code in np.unique(tree.stop)},
         "divisions": tree._divisions.tolist(),
         "natural": _n_divided(tree, tree.cut_nodes()),
@@ -190,6 +191,14 @@ def packed(labels: NDArray[np.integer[Any]], n_leaves: int) -> dict[str, Any]:
     kind = "<u2" if n_leaves <= 1 << 16 else "<u4"
     data = zlib.compress(labels.astype(kind).tobytes(), 6)
     return {"labels": _base64(data), "label_bytes": np.dtype(kind).itemsize}
+
+
+def _stability(tree: RegionTree) -> list[float | None] | None:
+    """The stability of each node; None for a rest, and for a tree without it."""
+    if tree.stability is None:
+        return None
+    pairs = zip(tree.stability.tolist(), tree.stop.tolist(), strict=True)
+    return [None if stop == StopReason.REST else round(own, 3) for own, stop in pairs]
 
 
 def _n_divided(tree: RegionTree, nodes: NDArray[np.int64]) -> int:
@@ -238,7 +247,8 @@ def tree_file(source: Source, *, embedding: bool = True) -> bytes:
     vectors, of_leaves = (tree.embedding, tree.descriptor) if embedding else (None, None)
     arrays = (tree.labels, tree.parents, tree.height, tree.ncut, tree.stop, vectors)
     with tempfile.TemporaryDirectory() as folder:
-        return RegionTree(*arrays, meta, of_leaves).save(Path(folder) / "tree.npz").read_bytes()
+        tree = RegionTree(*arrays, meta, of_leaves, tree.stability)
+        return tree.save(Path(folder) / "tree.npz").read_bytes()
 
 
 def _tree_file(source: Source) -> tuple[str, bool]:

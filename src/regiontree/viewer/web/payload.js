@@ -32,6 +32,7 @@ import { decodeBase64, transform } from "./bytes.js";
  * @property {number[]} height
  * @property {number[] | null} ncut
  * @property {number[]} stop
+ * @property {(number | null)[] | null} stability
  * @property {Record<string, string>} reasons
  * @property {number[]} divisions
  * @property {number} natural

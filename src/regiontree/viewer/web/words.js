@@ -81,6 +81,8 @@ export class Words {
     if (data.ncut && node !== tree.root) {
       facts.push(["Normalised cut", threeDigits(data.ncut[node])]);
     }
+    const stability = data.stability?.[node] ?? null; // a rest has none
+    if (stability !== null) facts.push(["Stability", stability.toFixed(2)]);
     return facts;
   }
 
