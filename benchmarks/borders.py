@@ -150,7 +150,7 @@ def main() -> None:
     print_heading(__file__)
     dataset = open_dataset(SUBSETS / "bsds500.yaml", None, data_folder())
     samples = chosen_samples(dataset, given.images)
-    parsers = {name: RegionParser(preset=given.preset, device="cpu", tree=name)
+    parsers = {name: RegionParser(preset=given.preset, device="cpu", tree=name, stability=0)
                for name in given.trees}  # fmt: skip
     found = {(name, scale): Measures(scale) for name in given.trees for scale in SCALES}
     people = People()

@@ -93,7 +93,7 @@ def main() -> None:
     given = options.parse_args()
     torch.set_num_threads(1)
     print_heading(__file__)
-    parsers = {name: RegionParser(device="cpu", tree=name) for name in given.trees}
+    parsers = {name: RegionParser(device="cpu", tree=name, stability=0) for name in given.trees}
     found: dict[str, list[Curves]] = {}
     for spec in sorted(SUBSETS.glob("*.yaml")):
         dataset = open_dataset(spec, None, data_folder())

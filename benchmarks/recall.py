@@ -10,6 +10,7 @@ Method
     `regiontree evaluate --metric recall`. They are ranked by persistence, the parent's height less
     the node's own. A piece has the persistence of the lowest node that it is a piece of. AR is that
     of COCO: see `regiontree.metrics.recall`.
+    One way has 1000 parts: nearly every patch of the network is a leaf then.
     *Leaves* and *pieces of leaves* are oracles. They know each segment and give the union of all
     leaves, or of all pieces of leaves, that lie in it by more than half.
 Printed
@@ -23,6 +24,7 @@ Printed
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +42,6 @@ from regiontree import RegionParser, RegionTree
 from regiontree.datasets.catalog import open_dataset
 from regiontree.datasets.dataset import Dataset
 from regiontree.errors import DataError
-from regiontree.hierarchy import BUILDERS
 from regiontree.metrics import RecallMetric, SegmentMap, Segments, ranked_masks
 from regiontree.metrics.segmentmap import KINDS, kinds_of, leaf_overlaps
 
@@ -48,6 +49,11 @@ LIMITS = (10, 100, 1000)
 EVERY = (*KINDS, "all")
 MASKS = ("nodes", "nodes and pieces", "oracle: leaves", "oracle: pieces of leaves")
 
+WAYS: dict[str, dict[str, Any]] = {
+    "ward": {"tree": "ward"},
+    "consensus": {"tree": "consensus"},
+    "ward, 1000 parts": {"tree": "ward", "parts": 1000},
+}
 Floats = NDArray[np.float64]
 Maps = tuple[SegmentMap, ...]
 Metrics = dict[tuple[str, str, str], RecallMetric]
@@ -134,14 +140,13 @@ def main() -> None:
                          help="data sets  [all with segments]")  # fmt: skip
     options.add_argument("--photos", type=int, default=1000, help="photographs of each  [all]")
     options.add_argument("--preset", choices=("default", "accurate", "fast"), default="default")
-    options.add_argument("--trees", nargs="+", choices=BUILDERS.names(),
-                         default=["ward", "consensus"])  # fmt: skip
+    options.add_argument("--trees", nargs="+", choices=list(WAYS), default=list(WAYS))
     given = options.parse_args()
     if not given.sets:
         raise SystemExit("no photographs: neither $REGIONTREE_DATA nor ../shared/data has them")
     torch.set_num_threads(1)
     print_heading(__file__)
-    parsers = {name: RegionParser(preset=given.preset, device="cpu", tree=name)
+    parsers = {name: RegionParser(preset=given.preset, device="cpu", stability=0, **WAYS[name])
                for name in given.trees}  # fmt: skip
     rows: list[Sequence[object]] = []
     for name in given.sets:

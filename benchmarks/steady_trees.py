@@ -79,8 +79,8 @@ class Way:
 
     def __init__(self, preset: str, name: str, changes: Mapping[str, Any]) -> None:
         self.preset, self.name = preset, name
-        self.parser = RegionParser(preset=preset, device="cpu", **changes)
-        self.other = RegionParser(preset=preset, device="cpu", seed=4321, **changes)
+        self.parser = RegionParser(preset=preset, device="cpu", stability=0, **changes)
+        self.other = RegionParser(preset=preset, device="cpu", seed=4321, stability=0, **changes)
         self.seconds: list[float] = []
         self.found: dict[tuple[int, str], list[float]] = {}
 
