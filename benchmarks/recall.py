@@ -7,9 +7,9 @@ Method
     All photographs of the data sets whose description says which segments there are
     (`benchmarks/subsets`); a photograph without segments is named and left out. Masks are all
     nodes; or all nodes and all pieces of at least half a patch that are no node, as in
-    `regiontree evaluate --metric recall`. They are ranked by persistence, the parent's height less
-    the node's own. A piece has the persistence of the lowest node that it is a piece of. AR is that
-    of COCO: see `regiontree.metrics.recall`.
+    `regiontree evaluate --metric recall`. They are ranked by persistence times the square of the
+    stability. A piece has the rank of the lowest node that it is a piece of. AR is that of COCO:
+    see `regiontree.metrics.recall`.
     One way has 1000 parts: nearly every patch of the network is a leaf then.
     *Leaves* and *pieces of leaves* are oracles. They know each segment and give the union of all
     leaves, or of all pieces of leaves, that lie in it by more than half.
@@ -146,7 +146,7 @@ def main() -> None:
         raise SystemExit("no photographs: neither $REGIONTREE_DATA nor ../shared/data has them")
     torch.set_num_threads(1)
     print_heading(__file__)
-    parsers = {name: RegionParser(preset=given.preset, device="cpu", stability=0, **WAYS[name])
+    parsers = {name: RegionParser(preset=given.preset, device="cpu", **WAYS[name])
                for name in given.trees}  # fmt: skip
     rows: list[Sequence[object]] = []
     for name in given.sets:

@@ -22,7 +22,7 @@ from regiontree.datasets.dataset import Dataset
 from regiontree.datasets.spec import DatasetSpec
 from regiontree.errors import ConfigError, DataError
 from regiontree.experiments.scoring import Scoring
-from regiontree.metrics import SegmentMap, persistence, ranked_masks
+from regiontree.metrics import SegmentMap, persistence, ranked_masks, steady_persistence
 from regiontree.metrics.recall import SIZES
 from regiontree.metrics.segmentmap import kinds_of, leaf_overlaps
 from regiontree.system.reading import validated
@@ -268,7 +268,10 @@ def test_maps_that_contradict_themselves_are_refused():
 
 def all_masks(tree: RegionTree, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Scores and pixels of all nodes and of the large pieces that are no node, one by one."""
-    score = [float(tree.height[tree.parents[n]] - tree.height[n]) for n in range(tree.n_nodes)]
+    height = [float(one) for one in tree.height]
+    score = [height[tree.parents[n]] ** 2 - height[n] ** 2 for n in range(tree.n_nodes)]
+    if tree.stability is not None:
+        score = [one * float(s) ** 2 for one, s in zip(score, tree.stability, strict=True)]
     masks = [tree.mask(n) for n in range(tree.n_nodes)]
     pieces = tree.node_pieces()
     for piece in range(len(pieces)):
@@ -306,6 +309,21 @@ def test_overlaps_are_those_of_masks_of_pixels(size):
     assert nodes.tolist() == persistence(tree).tolist()
     table = leaf_overlaps(tree.labels, tree.n_leaves, maps[0])
     assert table.sum() == size[0] * size[1]
+
+
+def test_unsteady_nodes_come_late():
+    labels, parents = np.array([[0, 1, 2, 3]]), np.array([4, 4, 5, 5, 6, 6, 6])
+    height = np.array([0, 0, 0, 0, 0.6, 0.5, 1])
+    square = np.array([0.36, 0.36, 0.25, 0.25, 0.64, 0.75, 0])
+    plain = RegionTree(labels, parents, height)
+    assert np.allclose(persistence(plain), square)
+    assert steady_persistence(plain).tolist() == persistence(plain).tolist()
+    steady = np.array([1, 1, 1, 0.5, 1, 0.25, 1], np.float16)
+    tree = RegionTree(labels, parents, height, stability=steady)
+    assert np.allclose(steady_persistence(tree), square * steady.astype(float) ** 2)
+    maps = [SegmentMap(np.zeros((1, 4), np.int32), ("things",), np.zeros(1, bool))]
+    assert np.argmax(ranked_masks(plain, maps)[0]) == 5
+    assert np.argmax(ranked_masks(tree, maps)[0]) == 4
 
 
 def test_the_ranking_can_be_another():

@@ -22,7 +22,7 @@ from regiontree.metrics.objects import ObjectsMetric, ObjectsPoint, ObjectsScore
 from regiontree.metrics.recall import RecallMetric, RecallScores, Segments
 from regiontree.metrics.report import METRICS, Column, MeanMetric, Pair, Question, ReportMetric
 from regiontree.metrics.score import ImageScore, score_tree
-from regiontree.metrics.segmentmap import SegmentMap, persistence, ranked_masks
+from regiontree.metrics.segmentmap import SegmentMap, persistence, ranked_masks, steady_persistence
 
 __all__ = [
     "METRICS",
@@ -64,4 +64,5 @@ __all__ = [
     "ranked_masks",
     "region_counts",
     "score_tree",
+    "steady_persistence",
 ]

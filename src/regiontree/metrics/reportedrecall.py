@@ -12,7 +12,7 @@ import numpy as np
 from regiontree.errors import DataError
 from regiontree.metrics.recall import SIZES, RecallMetric, RecallScores
 from regiontree.metrics.report import Column, Pair, Question, ReportMetric
-from regiontree.metrics.segmentmap import KINDS, Ranking, kinds_of, persistence, ranked_masks
+from regiontree.metrics.segmentmap import KINDS, Ranking, kinds_of, ranked_masks, steady_persistence
 
 __all__ = ["KindRecall", "Recall", "RecallFigure", "SegmentRecall"]
 
@@ -71,7 +71,7 @@ class Recall(ReportMetric):
         "Average recall (AR) of segments at 10, 100 and 1000 masks; of sizes, and the ends of the "
         "95 % interval, at 1000 masks"
     )
-    ranking: ClassVar[Ranking] = staticmethod(persistence)
+    ranking: ClassVar[Ranking] = staticmethod(steady_persistence)
 
     def __init__(self, question: Question) -> None:
         self._metrics = {kind: RecallMetric(_LIMITS) for kind in _EVERY}

@@ -21,7 +21,7 @@ from regiontree.tree.kernel import accumulate_sum
 from regiontree.tree.piecetree import smallest_piece
 
 __all__ = ["KINDS", "Ranking", "SegmentMap", "kinds_of", "leaf_overlaps", "persistence",
-           "ranked_masks"]  # fmt: skip
+           "ranked_masks", "steady_persistence"]  # fmt: skip
 
 KINDS = ("things", "stuff", "parts")
 """Kinds of segments: countable objects, one by one; what has no instances; parts of either."""
@@ -80,14 +80,26 @@ def kinds_of(maps: Sequence[SegmentMap]) -> NDArray[np.str_]:
 
 
 def persistence(tree: RegionTree) -> Floats:
-    """For how long each node is a region while the tree is cut ever higher, (N,).
+    """For how long each node stays one region while the tree is cut ever higher, (N,).
 
-    It is the parent's height less the node's own; 0 for the root.
+    It is the square of the parent's height less the square of the node's own, as in
+    :mod:`regiontree.tree.salience`; 0 for the root.
 
-    >>> persistence(RegionTree([[0, 0, 1, 2]], [3, 3, 4, 4, 4], [0, 0, 0, 0.25, 1])).tolist()
+    >>> persistence(RegionTree([[0, 0, 1, 2]], [3, 3, 4, 4, 4], [0, 0, 0, 0.5, 1])).tolist()
     [0.25, 0.25, 1.0, 0.75, 0.0]
     """
-    return (tree.height[tree.parents] - tree.height).astype(np.float64)
+    square = tree.height.astype(np.float64) ** 2
+    return square[tree.parents] - square
+
+
+def steady_persistence(tree: RegionTree) -> Floats:
+    """The persistence of each node times the square of its stability, (N,).
+
+    Without a stability in the tree it is the persistence alone. A node that seldom comes back under
+    small changes comes late, however long it stays one region.
+    """
+    found = persistence(tree)
+    return found if tree.stability is None else found * tree.stability.astype(np.float64) ** 2
 
 
 def leaf_overlaps(labels: Labels, leaves: int, segments: SegmentMap) -> Ints:
@@ -124,7 +136,7 @@ def ranked_masks(
     tree: RegionTree,
     maps: Sequence[SegmentMap],
     *,
-    rank: Ranking = persistence,
+    rank: Ranking = steady_persistence,
     pieces: bool = True,
 ) -> tuple[Floats, Segments]:
     """The scores of the masks of a tree, and their overlaps with all segments of some maps.
