@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn.functional import normalize
+from typer.testing import CliRunner
 
 from regiontree import RegionParser, RegionTree
+from regiontree.cli import app
 from regiontree.errors import TreeError
 from regiontree.spectral import contrast as module
 from regiontree.spectral.contrast import photo_contrast
@@ -88,6 +92,29 @@ def test_a_tree_is_cut_by_contrast() -> None:
         assert nodes.tolist() == tree.cut_nodes(height=level / tree.contrast).tolist()
         assert np.array_equal(tree.cut(contrast=level), tree.cut(height=level / tree.contrast))
         assert tree.prune(contrast=level).n_leaves == len(nodes)
+
+
+def test_exports_of_a_folder_are_cut_by_one_contrast(tmp_path: Path) -> None:
+    parser = RegionParser(parts=30, tree="ward")
+    counts = set()
+    for seed in range(3):
+        rows = features(12, 12, 32, seed)
+        noisy = normalize(rows + 0.3 * seed * features(12, 12, 32, seed + 10), dim=-1)
+        parser.build(noisy).save(tmp_path / f"trees/{seed}.npz")
+    words = ["export", str(tmp_path / "trees"), "--contrast", "0.2", "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, [*words, "--to", "labels-png"])
+    assert result.exit_code == 0, result.output
+    for seed in range(3):
+        tree = RegionTree.load(tmp_path / f"trees/{seed}.npz")
+        found = np.asarray(Image.open(tmp_path / f"out/{seed}.labels.png"))
+        assert np.array_equal(found, 1 + tree.cut(height=0.2 / tree.contrast))
+        counts.add(found.max())
+    assert len(counts) > 1
+    tree = RegionTree.load(tmp_path / "trees/0.npz")
+    number = len(tree.cut_nodes(contrast=0.2))
+    assert len(tree.to_coco(contrast=0.2)["annotations"]) == number
+    assert len(tree.to_geojson(contrast=0.2)["features"]) == number
+    assert len(tree.to_panoptic(contrast=0.2)[0]["annotations"][0]["segments_info"]) == number
 
 
 def test_trees_without_contrast_say_what_to_do() -> None:

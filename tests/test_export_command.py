@@ -336,7 +336,7 @@ def test_an_option_that_is_not_used_is_never_ignored(to, option, users, folder, 
     [
         ("coco", {"n_regions": 0}, "n_regions must be a number of at least 1, got 0"),
         ("coco", {"salient": 2, "depth": 1}, "salient chooses the nodes by itself"),
-        ("geojson", {"n_regions": 2, "depth": 1}, "one of n_regions, height and depth"),
+        ("geojson", {"n_regions": 2, "depth": 1}, "one of n_regions, height, depth and contrast"),
         (
             "stack",
             {"granularities": "2,x"},
@@ -380,7 +380,7 @@ def test_each_command_of_the_manual_runs(command, folder, monkeypatch):
 def test_the_manual_tells_of_every_format_and_its_options():
     for form in map(find_format, FORMATS):
         (row,) = (line for line in MANUAL.splitlines() if re.match(rf"\| \[.*`{form.name}`", line))
-        cut = {"n_regions", "height", "depth"}
+        cut = {"n_regions", "height", "depth", "contrast"}
         options = [*form.keys, *(["images"] if form.finds_photo else [])]
         named = inspect.signature(run).parameters
         flags = {

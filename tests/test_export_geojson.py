@@ -128,7 +128,7 @@ def test_which_nodes_are_features():
     assert nodes(n_regions=2) == [0, 5]
     assert nodes(n_regions=3, all_nodes=True) == [0, 3, 4, 5, 6]
     assert nodes(depth=0, all_nodes=True) == [6]
-    with pytest.raises(TreeError, match="one of n_regions, height and depth"):
+    with pytest.raises(TreeError, match="one of n_regions, height, depth and contrast"):
         nodes(n_regions=3, depth=1)
 
 

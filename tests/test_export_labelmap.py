@@ -103,7 +103,7 @@ def test_images_one_pixel_high_or_wide(shape, tmp_path):
 def test_a_wrong_suffix_or_criterion_writes_nothing(tree, tmp_path):
     with pytest.raises(ExportError, match=r"a\.jpg: a label image is written as \.png, \.tif"):
         write_label_image(tree, tmp_path / "a.jpg")
-    with pytest.raises(TreeError, match="one of n_regions, height and depth"):
+    with pytest.raises(TreeError, match="one of n_regions, height, depth and contrast"):
         write_label_image(tree, tmp_path / "a.png", n_regions=2, depth=1)
     assert not list(tmp_path.iterdir())
 

@@ -91,7 +91,7 @@ def test_the_reader_of_data_sets_takes_it(tmp_path):
 
 
 def test_a_cut_that_makes_no_sense():
-    with pytest.raises(TreeError, match="one of n_regions, height and depth"):
+    with pytest.raises(TreeError, match="one of n_regions, height, depth and contrast"):
         to_panoptic(hand_tree(), n_regions=2, depth=1)
 
 

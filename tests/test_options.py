@@ -179,13 +179,13 @@ def test_help_says_the_defaults_of_the_settings() -> None:
 CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "export": (
         "regiontree.export.command.run",
-        "t.npz --to coco -o o --images p --images q --regions 3 --height 0.2 --depth 4 --salient 5 "
-        "--pieces --min-area 9 --condense 6 --min-stability 0.5 --all-nodes --granularities 2,3 "
+        "t.npz --to coco -o o --images p --images q --regions 3 --height 0.2 --depth 4 "
+        "--contrast 0.3 --salient 5 --pieces --min-area 9 --condense 6 --min-stability 0.5 --all-nodes --granularities 2,3 "
         "--transform none --crs EPSG:4326 --url-prefix s3:// --option a=1 --option b=2 "
         "--overwrite --json",
         {
             "images": [Path("p"), Path("q")], "n_regions": 3, "height": 0.2, "depth": 4,
-            "salient": 5, "pieces": True, "min_area": 9, "condense": 6,
+            "contrast": 0.3, "salient": 5, "pieces": True, "min_area": 9, "condense": 6,
             "min_stability": 0.5, "all_nodes": True, "granularities": "2,3", "transform": "none",
             "crs": "EPSG:4326", "url_prefix": "s3://", "assignments": ["a=1", "b=2"],
             "overwrite": True, "as_json": True,

@@ -685,6 +685,10 @@ def export(
     ] = None,
     height: Annotated[float | None, typer.Option(help="Write the cut at this height.")] = None,
     depth: Annotated[int | None, typer.Option(help="Write the cut at this depth.")] = None,
+    contrast: Annotated[
+        float | None,
+        typer.Option(help="Write the cut at this height times the photograph's contrast."),
+    ] = None,
     salient: Annotated[
         int | None, typer.Option(help="coco: write at most this number of the most salient nodes.")
     ] = None,
@@ -745,9 +749,9 @@ def export(
             flags = {
                 "n_categories": categories, "split": None if split is None else str(split),
                 "link": link or None, "url_prefix": url_prefix, "n_regions": regions,
-                "height": height, "depth": depth, "salient": salient, "condense": condense,
-                "min_stability": min_stability,
-                "pieces": pieces or None, "min_area": min_area, "all_nodes": all_nodes or None,
+                "height": height, "depth": depth, "contrast": contrast, "salient": salient,
+                "condense": condense, "min_stability": min_stability, "pieces": pieces or None,
+                "min_area": min_area, "all_nodes": all_nodes or None,
                 "granularities": granularities, "transform": transform, "crs": crs,
             }  # fmt: skip
             code = exportcommand.run(
@@ -763,8 +767,8 @@ def export(
 
         code = command.run(
             trees, to, out, images=images or (), n_regions=regions, height=height, depth=depth,
-            granularities=granularities, all_nodes=all_nodes, salient=salient, pieces=pieces,
-            min_area=min_area, condense=condense, min_stability=min_stability,
+            contrast=contrast, granularities=granularities, all_nodes=all_nodes, salient=salient,
+            pieces=pieces, min_area=min_area, condense=condense, min_stability=min_stability,
             transform=transform, crs=crs, url_prefix=url_prefix, assignments=option or (),
             overwrite=overwrite, as_json=as_json,
         )  # fmt: skip

@@ -56,6 +56,7 @@ def to_coco(
     n_regions: int | None = None,
     height: float | None = None,
     depth: int | None = None,
+    contrast: float | None = None,
     salient: int | None = None,
     all_nodes: bool = False,
 ) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def to_coco(
     ----------
     name
         The tree's name. The photograph gets the folder of this name: see :func:`photo_name`.
-    n_regions, height, depth
+    n_regions, height, depth, contrast
         Only the regions of that cut; see :meth:`RegionTree.cut`.
     salient
         Only so many nodes, the most salient first; see :meth:`RegionTree.salient`.
@@ -102,8 +103,9 @@ def to_coco(
         n_regions=n_regions,
         height=height,
         depth=depth,
+        contrast=contrast,
         salient=salient,
-        all_nodes=all_nodes or (n_regions, height, depth, salient) == (None,) * 4,
+        all_nodes=all_nodes or (n_regions, height, depth, contrast, salient) == (None,) * 5,
     )
     masks = _pycocotools()
     rles = _run_lengths(tree, masks)
@@ -181,6 +183,7 @@ def chosen_nodes(
     n_regions: int | None = None,
     height: float | None = None,
     depth: int | None = None,
+    contrast: float | None = None,
     salient: int | None = None,
     all_nodes: bool = False,
 ) -> list[int]:
@@ -197,7 +200,7 @@ def chosen_nodes(
     TreeError
         A cut with two criteria or a wrong value; `salient` below 1.
     """
-    no_cut = n_regions is None and height is None and depth is None
+    no_cut = (n_regions, height, depth, contrast) == (None,) * 4
     if salient is not None:
         if all_nodes or not no_cut:
             raise ExportError("salient chooses the nodes by itself; give no cut and no all_nodes")
@@ -206,7 +209,9 @@ def chosen_nodes(
     if all_nodes and no_cut:
         chosen[: tree.root] = True
     else:
-        chosen[tree.cut_nodes(n_regions=n_regions, height=height, depth=depth)] = True
+        chosen[
+            tree.cut_nodes(n_regions=n_regions, height=height, depth=depth, contrast=contrast)
+        ] = True
         if all_nodes:
             chosen = accumulate_any(tree.parents, chosen)
             chosen[tree.root] = False

@@ -53,7 +53,7 @@ _MANY = 100  # most failures on the terminal
 # A tree of one pixel, on which options are tried before any tree is read.
 _PIXEL = RegionTree(
     labels=np.zeros((1, 1), int), parents=np.zeros(1, int), height=np.zeros(1, np.float32),
-    stability=np.ones(1, np.float16),
+    stability=np.ones(1, np.float16), meta={"contrast": 1.0},
 )  # fmt: skip
 
 
@@ -104,6 +104,7 @@ def run(
     n_regions: int | None = None,
     height: float | None = None,
     depth: int | None = None,
+    contrast: float | None = None,
     granularities: str | Sequence[int] | None = None,
     all_nodes: bool = False,
     salient: int | None = None,
@@ -165,6 +166,7 @@ def run(
         "n_regions": n_regions,
         "height": height,
         "depth": depth,
+        "contrast": contrast,
         "granularities": granularities,
         "all_nodes": all_nodes or None,
         "salient": salient,
@@ -276,7 +278,7 @@ def _options(
         )
     options = checked_options(form, given)
     if form.options is not None and issubclass(form.options, CutOptions):
-        choice = ("n_regions", "height", "depth", "salient", "all_nodes")
+        choice = ("n_regions", "height", "depth", "contrast", "salient", "all_nodes")
         chosen_nodes(_PIXEL, **{key: options[key] for key in choice if key in options})
     if form.options is StackOptions:
         for count in options.get("granularities", ()):

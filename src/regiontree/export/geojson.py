@@ -65,6 +65,7 @@ def to_geojson(
     n_regions: int | None = None,
     height: float | None = None,
     depth: int | None = None,
+    contrast: float | None = None,
     transform: Transform | None = None,
     crs: Any = None,
     all_nodes: bool = False,
@@ -74,7 +75,7 @@ def to_geojson(
     Parameters
     ----------
     tree
-    n_regions, height, depth
+    n_regions, height, depth, contrast
         The cut, as :meth:`RegionTree.cut`; without one the natural cut.
     transform
         From pixels to the map, six numbers (a, b, c, d, e, f) in the order of rasterio and
@@ -109,7 +110,7 @@ def to_geojson(
     TreeError
         A cut with two criteria or a wrong value.
     """
-    cut = {"n_regions": n_regions, "height": height, "depth": depth}
+    cut = {"n_regions": n_regions, "height": height, "depth": depth, "contrast": contrast}
     features = _features(tree, cut, transform, crs, all_nodes)
     return {"type": "FeatureCollection", "features": list(features)}
 
@@ -121,13 +122,14 @@ def write_geojson(
     n_regions: int | None = None,
     height: float | None = None,
     depth: int | None = None,
+    contrast: float | None = None,
     transform: Transform | None = None,
     crs: Any = None,
     all_nodes: bool = False,
 ) -> Path:
     """Write :func:`to_geojson` with one feature a line, one at a time; return the path."""
     path = Path(path)
-    cut = {"n_regions": n_regions, "height": height, "depth": depth}
+    cut = {"n_regions": n_regions, "height": height, "depth": depth, "contrast": contrast}
     features = _features(tree, cut, transform, crs, all_nodes)
     with atomic_write(path) as file:
         lead = '{"type":"FeatureCollection","features":[\n'

@@ -59,6 +59,7 @@ def to_label_image(
     n_regions: int | None = None,
     height: float | None = None,
     depth: int | None = None,
+    contrast: float | None = None,
 ) -> UInt16:
     """The regions of a cut, (H, W) uint16, numbered 1 to k.
 
@@ -72,13 +73,15 @@ def to_label_image(
     TreeError
         A cut with two criteria or a wrong value.
     """
-    count = len(tree.cut_nodes(n_regions=n_regions, height=height, depth=depth))
+    count = len(tree.cut_nodes(n_regions=n_regions, height=height, depth=depth, contrast=contrast))
     if count > MAX_REGIONS:
         raise ExportError(
             f"a label image of 16 bits holds {MAX_REGIONS:,} regions, this cut has {count:,}; cut "
             f"coarser, such as with n_regions={MAX_REGIONS}, or use tree.cut(...), of 32 bits"
         )
-    labels = tree.cut(n_regions=n_regions, height=height, depth=depth).astype(np.uint16)
+    labels = tree.cut(n_regions=n_regions, height=height, depth=depth, contrast=contrast).astype(
+        np.uint16
+    )
     labels += 1
     return labels
 
@@ -90,6 +93,7 @@ def write_label_image(
     n_regions: int | None = None,
     height: float | None = None,
     depth: int | None = None,
+    contrast: float | None = None,
 ) -> Path:
     """Write :func:`to_label_image` as grey 16-bit ``.png``, ``.tif`` or ``.tiff``; return the path.
 
@@ -106,7 +110,9 @@ def write_label_image(
             f"{path}: a label image is written as {', '.join(_PILLOW)}, by suffix; rename it"
         )
     kind, options = _PILLOW[path.suffix.lower()]
-    image = Image.fromarray(to_label_image(tree, n_regions=n_regions, height=height, depth=depth))
+    image = Image.fromarray(
+        to_label_image(tree, n_regions=n_regions, height=height, depth=depth, contrast=contrast)
+    )
     encoded = io.BytesIO()  # libtiff prints what goes wrong with a file, and hides the reason
     image.save(encoded, format=kind, **options)
     with atomic_write(path) as file:

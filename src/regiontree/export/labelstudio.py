@@ -75,6 +75,7 @@ def to_label_studio(
     n_regions: int | None = None,
     height: float | None = None,
     depth: int | None = None,
+    contrast: float | None = None,
     all_nodes: bool = False,
     url_prefix: str = URL_PREFIX,
 ) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def to_label_studio(
     name
         The tree's name. The photograph gets the folder of this name: see
         :func:`regiontree.export.coco.photo_name`.
-    n_regions, height, depth
+    n_regions, height, depth, contrast
         The regions of that cut; see :meth:`RegionTree.cut`. Without one, the natural cut.
     all_nodes
         Write the nodes above the cut, too, except the root. Without a cut, write all nodes except
@@ -107,7 +108,14 @@ def to_label_studio(
     >>> task["predictions"][0]["result"][0]["value"]["rle"]
     [0, 0, 0, 8, 57, 27, 252, 96, 17, 255, 128]
     """
-    nodes = chosen_nodes(tree, n_regions=n_regions, height=height, depth=depth, all_nodes=all_nodes)
+    nodes = chosen_nodes(
+        tree,
+        n_regions=n_regions,
+        height=height,
+        depth=depth,
+        contrast=contrast,
+        all_nodes=all_nodes,
+    )
     around, walk = nodes_around(tree, nodes), preorder(tree.parents)
     runs = Runs.of(tree.labels)
     results = [

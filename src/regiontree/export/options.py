@@ -61,6 +61,12 @@ class CutOptions:
     depth: int | None = setting(
         None, "The cut at this depth.", form="a whole number", none="not set"
     )
+    contrast: float | None = setting(
+        None,
+        "The cut at this height times the photograph's contrast.",
+        form="a number of at least 0",
+        none="not set",
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)

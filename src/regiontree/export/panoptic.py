@@ -40,6 +40,7 @@ def to_panoptic(
     n_regions: int | None = None,
     height: float | None = None,
     depth: int | None = None,
+    contrast: float | None = None,
 ) -> tuple[dict[str, Any], NDArray[np.uint8]]:
     """A panoptic data set of one photograph, and its picture of segments.
 
@@ -47,7 +48,7 @@ def to_panoptic(
     ----------
     name
         Name of the tree and its PNG. See :func:`regiontree.export.coco.photo_name`.
-    n_regions, height, depth
+    n_regions, height, depth, contrast
         See :meth:`RegionTree.cut`; without one, the natural cut.
 
     Returns
@@ -75,8 +76,8 @@ def to_panoptic(
     >>> data["annotations"][0]["segments_info"][0]
     {'id': 3, 'category_id': 1, 'area': 3, 'bbox': [0, 1, 3, 1], 'iscrowd': 0}
     """
-    nodes = tree.cut_nodes(n_regions=n_regions, height=height, depth=depth)
-    regions = tree.cut(n_regions=n_regions, height=height, depth=depth)
+    nodes = tree.cut_nodes(n_regions=n_regions, height=height, depth=depth, contrast=contrast)
+    regions = tree.cut(n_regions=n_regions, height=height, depth=depth, contrast=contrast)
     there = ~no_data_nodes(tree.stop)[nodes]
     segments = [
         {
