@@ -181,8 +181,8 @@ CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "regiontree.export.command.run",
         "t.npz --to coco -o o --images p --images q --regions 3 --height 0.2 --depth 4 "
         "--contrast 0.3 --salient 5 --pieces --min-area 9 --condense 6 --min-stability 0.5 "
-        "--all-nodes --granularities 2,3 --transform none --crs EPSG:4326 --url-prefix s3:// --option a=1 --option b=2 "
-        "--overwrite --json",
+        "--all-nodes --granularities 2,3 --transform none --crs EPSG:4326 --url-prefix s3:// "
+        "--option a=1 --option b=2 --overwrite --json",
         {
             "images": [Path("p"), Path("q")], "n_regions": 3, "height": 0.2, "depth": 4,
             "contrast": 0.3, "salient": 5, "pieces": True, "min_area": 9, "condense": 6,
