@@ -207,10 +207,11 @@ CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "gallery": (
         "regiontree.viewer.command.gallery",
-        "t.npz -o site --images p --title T --longest 9 --overwrite --preset fast --refine none "
-        "--set seed=3 --bands 1 --page 2 --device cpu",
+        "t.npz -o site --images p --title T --longest 9 --pieces --min-area 7 --overwrite "
+        "--preset fast --refine none --set seed=3 --bands 1 --page 2 --device cpu",
         {
-            "images": [Path("p")], "title": "T", "longest": 9, "overwrite": True,
+            "images": [Path("p")], "title": "T", "longest": 9, "pieces": True, "min_area": 7,
+            "overwrite": True,
             "parser_options": {
                 "device": "cpu", "bands": "1", "page": 2, "preset": "fast",
                 "refine.method": "none", "seed": 3,

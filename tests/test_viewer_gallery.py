@@ -71,11 +71,16 @@ def redone(before: dict[str, tuple[bytes, int]], after: dict[str, tuple[bytes, i
     return {Path(name).stem for name in changed if name.startswith("pages/")}
 
 
-def links(page: Path) -> dict[str, str | None]:
-    """What the data of a page says lies around it."""
+def data_of(page: Path) -> dict[str, Any]:
+    """The data of a page."""
     data = re.search(r'<script id="data" type="application/json">(.*?)</script>', page.read_text())
     assert data is not None
-    return json.loads(data[1])["links"]
+    return json.loads(data[1])
+
+
+def links(page: Path) -> dict[str, str | None]:
+    """What the data of a page says lies around it."""
+    return data_of(page)["links"]
 
 
 def whole(out: Path) -> list[str]:
@@ -95,6 +100,31 @@ def whole(out: Path) -> list[str]:
 
 
 # -- what it is -----------------------------------------------------------------------------------
+
+
+def test_a_site_of_pieces_shows_and_offers_them(sources, out):
+    write(sources, out)
+    plain = contents(out)
+    assert write(sources, out, pieces=True).made == set(NAMES)
+    assert whole(out) == list(NAMES)
+    of_pieces = contents(out)
+    for name in NAMES:
+        tree = RegionTree.load(sources / f"{name}.npz")
+        page = out / f"pages/{name}.html"
+        assert links(page)["tree"] == f"../pieces/{name}.npz"
+        assert RegionTree.load(out / f"pieces/{name}.npz") == tree.pieces()
+        assert data_of(page)["parents"] == tree.pieces().parents.tolist()
+        for kind in ("trees/{}.npz", "thumbs/{}.jpg"):
+            assert of_pieces[kind.format(name)][0] == plain[kind.format(name)][0]
+    assert write(sources, out, pieces=True).made == set()
+    assert write(sources, out, pieces=True, min_area=40).made == set(NAMES)
+    large = RegionTree.load(out / "pieces/ant.npz")
+    assert large == RegionTree.load(sources / "ant.npz").pieces(40)
+    assert write(sources, out, *NAMES[:2], pieces=True).removed == set(NAMES[2:])
+    assert sorted(file.stem for file in (out / "pieces").iterdir()) == list(NAMES[:2])
+    assert write(sources, out, *NAMES[:2]).made == set(NAMES[:2])
+    assert not list((out / "pieces").iterdir())
+    assert whole(out) == list(NAMES[:2])
 
 
 def test_a_site_is_whole(sources, out):

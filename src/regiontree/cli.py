@@ -608,6 +608,8 @@ def gallery(
     images: Images = None,
     title: Annotated[str | None, typer.Option(help="Title of the site.")] = None,
     longest: Annotated[int, typer.Option(help="Long side of the pictures in pixels.")] = 1280,
+    pieces: Pieces = False,
+    min_area: MinArea = None,
     preset: Preset = None,
     config: Config = None,
     set_: Set = None,
@@ -623,11 +625,13 @@ def gallery(
     all done, 1 some inputs failed, 2 nothing to show, 130 interrupted.
     """
     with _clear_errors():
+        _check_pieces(pieces, min_area)
         from regiontree.viewer import command
 
         given = _given(_options(refine=refine), preset, config, set_)
         code = command.gallery(
-            paths, out, images=images or (), title=title, longest=longest, overwrite=overwrite,
+            paths, out, images=images or (), title=title, longest=longest, pieces=pieces,
+            min_area=min_area, overwrite=overwrite,
             parser_options={"device": device, "bands": bands, "page": page, **given},
         )  # fmt: skip
     raise typer.Exit(code)

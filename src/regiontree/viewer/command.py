@@ -202,6 +202,8 @@ def gallery(
     images: Sequence[str | Path] = (),
     title: str | None = None,
     longest: int = 1280,
+    pieces: bool = False,
+    min_area: int | None = None,
     overwrite: bool = False,
     parser_options: Mapping[str, Any] = _NOTHING,
 ) -> int:
@@ -209,7 +211,7 @@ def gallery(
 
     Parameters
     ----------
-    paths, images, longest, parser_options
+    paths, images, longest, pieces, min_area, parser_options
         As in `view`.
     out
         Folder of the site: new, empty, or from an earlier run. See
@@ -253,7 +255,8 @@ def gallery(
 
                 written = site.write(
                     outlines, title=_title(paths) if title is None else title, longest=longest,
-                    overwrite=overwrite, keep=set(names), on_page=advance,
+                    overwrite=overwrite, keep=set(names), pieces=pieces, min_area=min_area,
+                    on_page=advance,
                 )  # fmt: skip
         except KeyboardInterrupt:
             say("interrupted: run the same command again to do the rest")

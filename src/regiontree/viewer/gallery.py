@@ -7,6 +7,7 @@ The site needs no server. All links are relative, so it opens from a disk and fr
     pages/NAME.html     the page of an image; it needs no other file
     thumbs/NAME.jpg
     trees/NAME.npz
+    pieces/NAME.npz     with pieces: the tree of connected pieces that the page shows
 
 NAME is the image's file name in lower-case ASCII letters, digits and hyphens, which are allowed in
 every file system and every URL. If several images would have the same name, the later ones get
@@ -46,7 +47,7 @@ __all__ = ["FOLDERS", "MANIFEST", "Gallery", "Written", "stems"]
 
 MANIFEST = "gallery.json"
 """The manifest: the file of a gallery with a digest of the inputs of each page."""
-FOLDERS = ("pages", "thumbs", "trees")
+FOLDERS = ("pages", "thumbs", "trees", "pieces")
 """The folders of a gallery."""
 _FORMAT = "regiontree gallery"
 _VERSION = 1
@@ -77,6 +78,15 @@ class Written:
     made: set[str]
     removed: set[str]
     failed: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What all pages of a run show: the options of :meth:`Gallery.write` that a page depends on."""
+
+    longest: int
+    pieces: bool
+    min_area: int | None
 
 
 def stems(files: Sequence[Path]) -> list[str]:
@@ -136,6 +146,8 @@ class Gallery:
         longest: int = 1280,
         overwrite: bool = False,
         keep: Collection[str] = (),
+        pieces: bool = False,
+        min_area: int | None = None,
         on_page: Callable[[], None] = lambda: None,
     ) -> Written:
         """Update the site. An image that cannot be shown is left out and reported.
@@ -153,6 +165,9 @@ class Gallery:
         keep
             Names of images that the site does not show but whose files stay, because they failed
             only this time.
+        pieces, min_area
+            Whether a page shows the tree divided into connected pieces: see
+            :meth:`RegionTree.pieces`.
         on_page
             Called after each image.
 
@@ -165,10 +180,11 @@ class Gallery:
         made: set[str] = set()
         failed: dict[str, str] = {}
         try:
-            for stem, links in _linked(list(outlines)).items():
+            look = _Look(longest, pieces, min_area if pieces else None)
+            for stem, links in _linked(list(outlines), pieces).items():
                 # An OSError is one of writing, which the other images would meet too.
                 fresh = attempt(
-                    partial(self._update, stem, outlines[stem], links, longest, overwrite),
+                    partial(self._update, stem, outlines[stem], links, look, overwrite),
                     stop=(OSError,),
                 )
                 if isinstance(fresh, Exception):
@@ -184,7 +200,10 @@ class Gallery:
             raise
         if failed:  # write again without these images: no page may have a link to them
             good = {stem: outline for stem, outline in outlines.items() if stem not in failed}
-            rest = self.write(good, title=title, longest=longest, keep={*keep, *failed})
+            rest = self.write(
+                good, title=title, longest=longest, keep={*keep, *failed}, pieces=pieces,
+                min_area=min_area,
+            )  # fmt: skip
             said = [*failed.values(), *rest.failed]
             return Written(rest.shown, made - failed.keys() | rest.made, rest.removed, said)
         removed = set()
@@ -192,22 +211,23 @@ class Gallery:
             self._write_indexes(outlines, title)
             removed = self.pages.keys() - outlines.keys() - set(keep)
             for stem in removed:
-                for file in self._files(stem):
+                for file in (*self._files(stem), self._pieces(stem)):
                     file.unlink(missing_ok=True)
                 del self.pages[stem]
             self._save()
         return Written(set(outlines), made, removed, [])
 
     def _update(
-        self, stem: str, outline: Outline, links: Links, longest: int, overwrite: bool
+        self, stem: str, outline: Outline, links: Links, look: _Look, overwrite: bool
     ) -> bool:
         """Make the files of an image unless they are up to date. True if they were made."""
         # Without its photograph, a page that was made when the photograph was there stays.
         is_lost = outline.lack is not None and outline.photo is None
         known = replace(outline, notice=None) if is_lost else outline
-        digest = _digest(known, links, longest)
+        digest = _digest(known, links, look)
         page, picture, tree = self._files(stem)
-        current = self.pages[stem] == digest and all(file.is_file() for file in self._files(stem))
+        files = [page, picture, tree, *([self._pieces(stem)] if look.pieces else [])]
+        current = self.pages[stem] == digest and all(file.is_file() for file in files)
         if current and not overwrite:
             return False
         if is_lost:  # the page would show a white picture
@@ -216,12 +236,21 @@ class Gallery:
             source = open_found(outline)
             if source.photo is None and source.lack is not None:
                 raise ViewError(source.lack)
-            text, own = page_html(source, longest=longest, links=links), tree_file(source)
+            own, shown = tree_file(source), source
+            if look.pieces:
+                divided = source.tree.pieces(look.min_area)
+                shown = replace(source, tree=divided, is_saved=False)
+            text = page_html(shown, longest=look.longest, links=links)
         except OSError as error:
             raise ViewError(f"{outline.saved}: cannot be shown ({reason(error)})") from error
         if outline.path is None or outline.path.absolute() != tree.absolute():
             with atomic_write(tree) as file:
                 file.write(own)
+        if look.pieces:
+            with atomic_write(self._pieces(stem)) as file:
+                file.write(tree_file(shown))
+        else:  # of an earlier run
+            self._pieces(stem).unlink(missing_ok=True)
         for path, data in ((picture, thumbnail(source)), (page, text.encode())):
             with atomic_write(path) as file:
                 file.write(data)
@@ -232,6 +261,10 @@ class Gallery:
         """The files of an image: page, thumbnail and tree."""
         pictures, pages = self.folder / "thumbs", self.folder / "pages"
         return pages / f"{stem}.html", pictures / f"{stem}.jpg", self.tree(stem)
+
+    def _pieces(self, stem: str) -> Path:
+        """The file of an image's tree of pieces."""
+        return self.folder / f"pieces/{stem}.npz"
 
     def _write_indexes(self, outlines: Mapping[str, Outline], title: str) -> None:
         """Write the pages of thumbnails, with the images whose pages exist."""
@@ -271,7 +304,7 @@ class Gallery:
             file.write(json.dumps(manifest, indent=1).encode())
 
 
-def _linked(names: Sequence[str]) -> dict[str, Links]:
+def _linked(names: Sequence[str], pieces: bool) -> dict[str, Links]:
     """The links of each page."""
     pages = [None, *(f"{name}.html" for name in names), None]
     return {
@@ -279,7 +312,7 @@ def _linked(names: Sequence[str]) -> dict[str, Links]:
             index=f"../{_index_name(i // MANY + 1)}",
             previous=pages[i],
             next=pages[i + 2],
-            tree=f"../trees/{name}.npz",
+            tree=f"../{'pieces' if pieces else 'trees'}/{name}.npz",
         )
         for i, name in enumerate(names)
     }
@@ -290,7 +323,7 @@ def _index_name(number: int) -> str:
     return "index.html" if number == 1 else f"index-{number}.html"
 
 
-def _digest(outline: Outline, links: Links, longest: int) -> str:
+def _digest(outline: Outline, links: Links, look: _Look) -> str:
     """The SHA-256 of all inputs of a page."""
     try:
         tree = outline.saved.digest()
@@ -299,7 +332,9 @@ def _digest(outline: Outline, links: Links, longest: int) -> str:
         photo = sha256_of(known) if isinstance(known, Path) and outline.notice else None
     except OSError as error:
         raise ViewError(f"{outline.saved}: cannot be shown ({error.strerror})") from error
-    made_from = [__version__, longest, tree, photo, outline.notice, asdict(links)]
+    made_from = [__version__, look.longest, tree, photo, outline.notice, asdict(links)]
+    if look.pieces:
+        made_from.append(look.min_area)
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
 
 
