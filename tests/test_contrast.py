@@ -94,6 +94,13 @@ def test_a_tree_is_cut_by_contrast() -> None:
         assert tree.prune(contrast=level).n_leaves == len(nodes)
 
 
+def test_a_photograph_without_data_has_a_contrast() -> None:
+    rows = features(4, 4)
+    tree = RegionParser(tree="ward").build(rows, valid=np.zeros((4, 4), bool))
+    assert tree.contrast == 1.0
+    assert tree.cut_nodes(contrast=0.3).tolist() == [0]
+
+
 def test_exports_of_a_folder_are_cut_by_one_contrast(tmp_path: Path) -> None:
     parser = RegionParser(parts=30, tree="ward")
     counts = set()

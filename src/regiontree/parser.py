@@ -509,6 +509,7 @@ class RegionParser:
         if there is not None:
             meta["image"]["no_data"] = int(there.size - there.sum())
             if not there.any():
+                meta["contrast"] = 1.0
                 return RegionTree(**self._whole(size, StopReason.NO_DATA), meta=meta)
             rgb = None if rgb is None else filled(rgb, there)
         gaps = None if there is None else PatchGaps.of(there, (h, w))
