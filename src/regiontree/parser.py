@@ -682,16 +682,9 @@ class RegionParser:
         draws = self.settings.stability
         if draws == 0:
             return None
-        rows = patches.unit.cpu().numpy()
-        count = len(hierarchy.leaf_of_part)
+        count, own = len(hierarchy.leaf_of_part), leaf.astype(np.int64)
         return node_stability(
-            rows,
-            patches.grid,
-            patches.there,
-            leaf.astype(np.int64),
-            hierarchy.parents,
-            count,
-            draws,
+            patches.rows, patches.grid, patches.there, own, hierarchy.parents, count, draws
         )
 
     def _whole(self, size: tuple[int, int], stop: StopReason) -> dict[str, Any]:

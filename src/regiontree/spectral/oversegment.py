@@ -30,6 +30,7 @@ from regiontree.spectral.contiguous import contiguous_groups
 from regiontree.spectral.eigen import leading_eigenvectors, reference_eigenvectors
 from regiontree.spectral.graph import MAX_PARTS
 from regiontree.spectral.kmeans import kmeans
+from regiontree.system.lazy import lazy
 from regiontree.system.stages import check_settings, setting
 
 __all__ = [
@@ -45,7 +46,7 @@ __all__ = [
 _SAMPLE = 65_536
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PatchGraph:
     """The patches of one image and how strongly they are tied.
 
@@ -68,6 +69,12 @@ class PatchGraph:
     settings: AffinitySettings
     grid: tuple[int, int]
     there: NDArray[np.bool_] | None = None
+
+    @lazy
+    def rows(self) -> NDArray[np.float32]:
+        """`unit` as an array, (n, d) float32. It comes from another device once."""
+        found: NDArray[np.float32] = self.unit.cpu().numpy()
+        return found
 
 
 class Oversegmentation(Protocol):
@@ -149,8 +156,7 @@ class ContiguousWard:
         """Part of each patch: see :meth:`Oversegmentation.group`. The seed has no effect."""
         if self.count >= len(patches.unit):
             return _each(patches.unit)
-        rows = patches.unit.cpu().numpy()
-        parts = contiguous_groups(rows, patches.grid, self.count, patches.there)
+        parts = contiguous_groups(patches.rows, patches.grid, self.count, patches.there)
         return torch.from_numpy(parts).to(patches.unit.device)
 
 
