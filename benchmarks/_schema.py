@@ -245,6 +245,13 @@ SCHEMAS: dict[str, Sequence[str]] = {
     ],
     # builders.py
     "builders": ["preset", "data_set", "images", "tree", *_BORDERS],
+    # positions.py
+    "positions": [
+        "facet", "empty_image", "centred", "rank", "images", "spread_off_percent",
+        "nm_percent", "nh_percent", "nm_gain_percent:+.1f", "low_percent:+.1f", "high_percent:+.1f",
+        "worst_set", "worst_gain_percent:+.1f", "covering_percent", "photographs",
+        "cropped_8:.3f", "cropped_24:.3f", "mirrored_8:.3f", "mirrored_24:.3f",
+    ],
     # steady.py
     "steady": [
         "preset", "views", "photographs", "regions", "jpeg_75:.3f", "cropped:.3f", "scaled:.3f",
