@@ -251,6 +251,7 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "nm_percent", "nh_percent", "nm_gain_percent:+.1f", "low_percent:+.1f", "high_percent:+.1f",
         "worst_set", "worst_gain_percent:+.1f", "covering_percent", "photographs",
         "cropped_8:.3f", "cropped_24:.3f", "mirrored_8:.3f", "mirrored_24:.3f",
+        "steadier:+.3f", "steadier_low:+.3f", "steadier_high:+.3f",
     ],
     # steady.py
     "steady": [
