@@ -259,6 +259,14 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "photographs_of", "images", "tree", "threshold", "measure", "one_for_all_percent",
         "value:.3g", "one_for_each_set_percent", "one_for_each_photograph_percent",
     ],
+    # positions.py
+    "positions": [
+        "facet", "empty_image", "centred", "rank", "images", "spread_off_percent",
+        "nm_percent", "nh_percent", "nm_gain_percent:+.1f", "low_percent:+.1f", "high_percent:+.1f",
+        "worst_set", "worst_gain_percent:+.1f", "covering_percent", "photographs",
+        "cropped_8:.3f", "cropped_24:.3f", "mirrored_8:.3f", "mirrored_24:.3f",
+        "steadier:+.3f", "steadier_low:+.3f", "steadier_high:+.3f",
+    ],
     # steady.py
     "steady": [
         "preset", "views", "photographs", "regions", "jpeg_75:.3f", "cropped:.3f", "scaled:.3f",
