@@ -568,3 +568,14 @@ def test_a_photograph_that_is_on_no_map_gives_pixels(tmp_path, capsys):
     assert run([tree.save(tmp_path / "plain.npz")], "geojson") == 0
     assert corner(tmp_path / "plain.geojson") == [0, 0]
     assert "The photograph" not in capsys.readouterr().err
+
+
+def test_a_refused_document_leaves_no_old_temporary_file(folder, tmp_path):
+    out = tmp_path / "all.json"
+    assert run([folder / "one.npz"], "coco", out) == 0
+    old = tmp_path / ".all.json.0123456789abcdef.tmp"
+    old.write_bytes(out.read_bytes())
+    os.utime(old, (0, 0))
+    with pytest.raises(ExportError, match="exists; choose another name"):
+        run([folder / "one.npz"], "coco", out)
+    assert not old.exists()

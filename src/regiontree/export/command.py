@@ -184,6 +184,7 @@ def run(
         say(plan.listing.left_out)
     targets = Targets(form, plan, trees, out)
     if form.make and targets.one and os.path.lexists(targets.one) and not overwrite:
+        remove_leftovers(targets.one.parent)  # of a run that was killed as it ended
         raise ExportError(f"{targets.one}: exists; choose another name or pass --overwrite")
     placement = Placement(options)
     if targets.one and (form.make or targets.one == out):
