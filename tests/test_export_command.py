@@ -572,7 +572,7 @@ def test_a_photograph_that_is_on_no_map_gives_pixels(tmp_path, capsys):
 
 def test_a_refused_document_leaves_no_old_temporary_file(folder, tmp_path):
     out = tmp_path / "all.json"
-    assert run([folder / "one.npz"], "coco", out) == 0
+    out.write_text("{}")
     old = tmp_path / ".all.json.0123456789abcdef.tmp"
     old.write_bytes(out.read_bytes())
     os.utime(old, (0, 0))
