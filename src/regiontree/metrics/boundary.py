@@ -37,6 +37,7 @@ __all__ = [
     "BoundaryScores",
     "TrueBorders",
     "boundary_scores",
+    "checked_leaves",
     "region_borders",
     "true_borders",
 ]
@@ -170,6 +171,23 @@ def boundary_scores(
         recall = float((distance[known.border] <= most).mean())
         row[:] = precision, recall, 2 * precision * recall / max(precision + recall, 1e-12)
     return scores
+
+
+def checked_leaves(image: str, parents: NDArray[np.integer], labels: NDArray[np.integer]) -> int:
+    """The number of leaves of a tree, after a check that `labels` are leaves.
+
+    Raises
+    ------
+    DataError
+        A label is no leaf of the tree.
+    """
+    n_leaves = 1 if len(parents) == 1 else int(np.min(parents))
+    if labels.min() < 0 or labels.max() >= n_leaves:
+        raise DataError(
+            f"image {image!r}: labels must be leaves, 0 to {n_leaves - 1}, got {labels.min()} "
+            f"to {labels.max()}"
+        )
+    return n_leaves
 
 
 def _distance(border: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -341,13 +359,8 @@ class BoundaryMetric(ImageMetric[_Image | None]):
         """
         if not truths:
             raise DataError(f"image {image!r} has no annotator; give at least one mask")
-        n_leaves = 1 if len(parents) == 1 else int(np.min(parents))
         labels = np.asarray(labels)
-        if labels.min() < 0 or labels.max() >= n_leaves:
-            raise DataError(
-                f"image {image!r}: labels must be leaves, 0 to {n_leaves - 1}, got {labels.min()} "
-                f"to {labels.max()}"
-            )
+        n_leaves = checked_leaves(image, parents, labels)
         # A tree over one pixel for each leaf has the same cuts as the whole tree.
         tree = RegionTree(
             labels=np.arange(n_leaves, dtype=np.int32)[None],

@@ -38,6 +38,7 @@ __all__ = [
     "CoveringPoint",
     "CoveringScores",
     "Scale",
+    "annotator_counts",
     "checked_scales",
     "cut_members",
 ]
@@ -187,13 +188,7 @@ class CoveringMetric(ImageMetric[_Image]):
         """
         if not tables:
             raise DataError(f"image {image!r} has no annotator")
-        area = tables[0].counts.sum(axis=1)
-        if any(not np.array_equal(table.counts.sum(axis=1), area) for table in tables):
-            raise DataError(f"image {image!r}: the annotators' masks are not of the same pixels")
-        try:
-            counts = node_counts(parents, np.hstack([table.counts for table in tables]))
-        except DataError as error:
-            raise DataError(f"image {image!r}: {error}") from error
+        area, counts = annotator_counts(image, parents, tables)
         size = node_counts(parents, area[:, None])
         iou = counts / (size + counts[-1] - counts)
         cuts = cut_members(parents, height, self.settings.scale, self.settings.scales)
@@ -281,6 +276,25 @@ def checked_scales(scale: Scale, scales: Sequence[float] | None) -> tuple[float,
         order = "ascending" if scale == "regions" else "descending"
         raise SettingsError(f"scales of {scale} must be {order}, got {chosen}")
     return tuple(float(s) for s in chosen)
+
+
+def annotator_counts(
+    image: str, parents: NDArray[np.integer], tables: Sequence[Contingency]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pixels of each leaf, (L,), and those that nodes share with all annotators' regions, (N, R).
+
+    Raises
+    ------
+    DataError
+        The annotators' masks have different pixels, or a table does not fit the tree.
+    """
+    area = tables[0].counts.sum(axis=1)
+    if any(not np.array_equal(table.counts.sum(axis=1), area) for table in tables):
+        raise DataError(f"image {image!r}: the annotators' masks are not of the same pixels")
+    try:
+        return area, node_counts(parents, np.hstack([table.counts for table in tables]))
+    except DataError as error:
+        raise DataError(f"image {image!r}: {error}") from error
 
 
 def cut_members(

@@ -39,7 +39,7 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import cKDTree
 
 from regiontree.errors import DataError, SettingsError, check_number
-from regiontree.metrics.boundary import region_borders
+from regiontree.metrics.boundary import checked_leaves, region_borders
 from regiontree.metrics.bsds import Scale, checked_scales, cut_members
 from regiontree.metrics.records import Count, ImageMetric, Record, State, mean, read_state
 from regiontree.tree.cuts import node_of_leaf
@@ -346,12 +346,7 @@ class ContourMetric(ImageMetric[_Image]):
         if not truths:
             raise DataError(f"image {image!r} has no annotator; give at least one mask")
         labels = np.asarray(labels)
-        n_leaves = 1 if len(parents) == 1 else int(np.min(parents))
-        if labels.min() < 0 or labels.max() >= n_leaves:
-            raise DataError(
-                f"image {image!r}: labels must be leaves, 0 to {n_leaves - 1}, got {labels.min()} "
-                f"to {labels.max()}"
-            )
+        n_leaves = checked_leaves(image, parents, labels)
         shapes = {labels.shape, *(np.shape(truth) for truth in truths)}
         if len(shapes) > 1 or labels.ndim != 2:
             raise DataError(

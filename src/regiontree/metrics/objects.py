@@ -42,8 +42,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from regiontree.errors import DataError, SettingsError, check_number
-from regiontree.metrics.bsds import Scale, checked_scales, cut_members
-from regiontree.metrics.contingency import Contingency, node_counts
+from regiontree.metrics.bsds import Scale, annotator_counts, checked_scales, cut_members
+from regiontree.metrics.contingency import Contingency
 from regiontree.metrics.records import Count, Fraction, ImageMetric, Record, State, mean, read_state
 
 __all__ = ["ObjectsMetric", "ObjectsPoint", "ObjectsScores", "object_scores"]
@@ -278,13 +278,7 @@ class ObjectsMetric(ImageMetric[_Image]):
         """
         if not tables:
             raise DataError(f"image {image!r} has no annotator; give at least one table")
-        area = tables[0].counts.sum(axis=1)
-        if any(not np.array_equal(table.counts.sum(axis=1), area) for table in tables):
-            raise DataError(f"image {image!r}: the annotators' masks are not of the same pixels")
-        try:
-            counts = node_counts(parents, np.hstack([table.counts for table in tables]))
-        except DataError as error:
-            raise DataError(f"image {image!r}: {error}") from error
+        area, counts = annotator_counts(image, parents, tables)
         ends = np.cumsum([0, *(len(table.ids) for table in tables)])
         chosen = self.settings.model_dump(include={"object_share", "part_share", "part_weight"})
         cuts = cut_members(parents, height, self.settings.scale, self.settings.scales)
