@@ -28,7 +28,16 @@ from scipy.ndimage import distance_transform_edt
 
 from regiontree.errors import DataError, SettingsError, check_number, check_numbers
 from regiontree.metrics.classes import ClassTree
-from regiontree.metrics.records import Count, Fraction, ImageMetric, Record, State, mean, read_state
+from regiontree.metrics.records import (
+    Count,
+    Fraction,
+    ImageMetric,
+    Record,
+    State,
+    check_lengths,
+    mean,
+    read_state,
+)
 from regiontree.tree import RegionTree
 
 __all__ = [
@@ -469,13 +478,8 @@ class BoundaryMetric(ImageMetric[_Image | None]):
     def _check_record(self, image: str, record: _Image | None) -> None:
         if record is None:
             return
-        wanted = len(self.settings.distances)
-        for name in ("precision", "recall", "f", "best"):
-            if len(getattr(record, name)) != wanted:
-                raise DataError(
-                    f"state of image {image!r}: {len(getattr(record, name))} values of {name} for "
-                    f"{wanted} distances"
-                )
+        names = ("precision", "recall", "f", "best")
+        check_lengths(image, record, names, len(self.settings.distances), "distances")
 
 
 def _digest(classes: ClassTree) -> str:

@@ -41,7 +41,15 @@ from scipy.spatial import cKDTree
 from regiontree.errors import DataError, SettingsError, check_number
 from regiontree.metrics.boundary import checked_leaves, region_borders
 from regiontree.metrics.bsds import Scale, checked_scales, cut_members
-from regiontree.metrics.records import Count, ImageMetric, Record, State, mean, read_state
+from regiontree.metrics.records import (
+    Count,
+    ImageMetric,
+    Record,
+    State,
+    check_lengths,
+    mean,
+    read_state,
+)
 from regiontree.tree.cuts import node_of_leaf
 
 __all__ = [
@@ -424,13 +432,8 @@ class ContourMetric(ImageMetric[_Image]):
         return metric
 
     def _check_record(self, image: str, record: _Image) -> None:
-        wanted = len(self.settings.scales)
-        for name in ("cut", "cut_matched", "truth_matched", "regions"):
-            if len(getattr(record, name)) != wanted:
-                raise DataError(
-                    f"state of image {image!r}: {len(getattr(record, name))} values of {name} for "
-                    f"{wanted} scales"
-                )
+        names = ("cut", "cut_matched", "truth_matched", "regions")
+        check_lengths(image, record, names, len(self.settings.scales), "scales")
         if any(m > n for m, n in zip(record.cut_matched, record.cut, strict=True)) or any(
             m > record.truth for m in record.truth_matched
         ):

@@ -44,7 +44,16 @@ from pydantic import Field
 from regiontree.errors import DataError, SettingsError, check_number
 from regiontree.metrics.bsds import Scale, annotator_counts, checked_scales, cut_members
 from regiontree.metrics.contingency import Contingency
-from regiontree.metrics.records import Count, Fraction, ImageMetric, Record, State, mean, read_state
+from regiontree.metrics.records import (
+    Count,
+    Fraction,
+    ImageMetric,
+    Record,
+    State,
+    check_lengths,
+    mean,
+    read_state,
+)
 
 __all__ = ["ObjectsMetric", "ObjectsPoint", "ObjectsScores", "object_scores"]
 
@@ -344,13 +353,8 @@ class ObjectsMetric(ImageMetric[_Image]):
         return metric
 
     def _check_record(self, image: str, record: _Image) -> None:
-        wanted = len(self.settings.scales)
-        for name in ("precision", "recall", "regions"):
-            if len(getattr(record, name)) != wanted:
-                raise DataError(
-                    f"state of image {image!r}: {len(getattr(record, name))} values of {name} for "
-                    f"{wanted} scales"
-                )
+        names = ("precision", "recall", "regions")
+        check_lengths(image, record, names, len(self.settings.scales), "scales")
 
 
 def _best_scale(record: _Image) -> int:

@@ -18,7 +18,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from regiontree.errors import DataError
 
-__all__ = ["Count", "Fraction", "ImageMetric", "Record", "State", "mean", "read_state"]
+__all__ = [
+    "Count",
+    "Fraction",
+    "ImageMetric",
+    "Record",
+    "State",
+    "check_lengths",
+    "mean",
+    "read_state",
+]
 
 Count = Annotated[int, Field(ge=0, lt=2**48)]  # sums over 32,000 images of 2**48 pixels fit int64
 """A number of pixels or nodes."""
@@ -141,6 +150,19 @@ def read_state(form: type[S], state: Mapping[str, Any]) -> S:
         ) from error
     except (TypeError, ValueError, RecursionError) as error:
         raise DataError(f"not a state of this metric: it is not JSON: {error}") from error
+
+
+def check_lengths(image: str, record: Record, names: Iterable[str], wanted: int, of: str) -> None:
+    """Check that tuples of a record have one value for each of `wanted` scales, or what `of` says.
+
+    Raises
+    ------
+    DataError
+        A tuple has another length.
+    """
+    for name in names:
+        if (found := len(getattr(record, name))) != wanted:
+            raise DataError(f"state of image {image!r}: {found} values of {name} for {wanted} {of}")
 
 
 def mean(values: Iterable[float]) -> float:
