@@ -25,7 +25,7 @@ from _common import (
 from regiontree import RegionTree
 from regiontree.datasets.catalog import open_dataset
 from regiontree.experiments.scoring import fit
-from regiontree.metrics import budget_nodes, contingency, score_tree
+from regiontree.metrics import budget_nodes, contingency, persistence, score_tree
 from regiontree.settings import PRESETS
 
 BUDGETS = (10, 24, 50)
@@ -33,13 +33,12 @@ BUDGETS = (10, 24, 50)
 
 def choices(tree: RegionTree, k: int) -> dict[str, tuple[RegionTree, np.ndarray | None]]:
     """The tree of each way, and which of its nodes count: None for all."""
-    square = tree.height.astype(np.float64) ** 2
-    persistence = (square[tree.parents] - square)[:-1]
+    wanted = persistence(tree)[:-1]
     return {
         "cut": (tree, budget_nodes(tree.parents, tree.height, k)),
         "condensed": (tree.condense(k), None),
         "salient": (tree, np.sort(tree.salient(k))),
-        "by persistence alone": (tree, np.sort(np.argsort(-persistence, kind="stable")[:k])),
+        "by persistence alone": (tree, np.sort(np.argsort(-wanted, kind="stable")[:k])),
     }
 
 

@@ -36,6 +36,7 @@ from steady_trees import ALL, PLAIN, SEED, TREES, Eye, Seen
 
 from regiontree import RegionParser, RegionTree
 from regiontree.images import load_image
+from regiontree.metrics import persistence
 from regiontree.tree.kernel import accumulate_sum, is_inner
 
 CHANGED = tuple(change for change in ALL if change != SEED)
@@ -95,11 +96,10 @@ class Way:
             for change in CHANGED
         ]
         assert plain.stability is not None
-        square = plain.height.astype(float) ** 2
         found = {
             "back": np.mean(back, axis=0),
             "stability": plain.stability.astype(float),
-            "persistence": square[plain.parents] - square,
+            "persistence": persistence(plain),
             "area": plain.area / plain.area[-1],
             "is_inner": is_inner(plain.parents).astype(float),
         }

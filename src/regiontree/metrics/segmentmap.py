@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from regiontree.errors import DataError
 from regiontree.images import nearest
 from regiontree.metrics.recall import Segments
-from regiontree.tree import RegionTree
+from regiontree.tree import RegionTree, salience
 from regiontree.tree.kernel import accumulate_sum
 from regiontree.tree.piecetree import smallest_piece
 
@@ -88,8 +88,7 @@ def persistence(tree: RegionTree) -> Floats:
     >>> persistence(RegionTree([[0, 0, 1, 2]], [3, 3, 4, 4, 4], [0, 0, 0, 0.5, 1])).tolist()
     [0.25, 0.25, 1.0, 0.75, 0.0]
     """
-    square = tree.height.astype(np.float64) ** 2
-    return square[tree.parents] - square
+    return salience.persistence(tree.parents, tree.height)
 
 
 def steady_persistence(tree: RegionTree) -> Floats:

@@ -33,11 +33,21 @@ from numpy.typing import NDArray
 from regiontree.tree.kernel import preorder
 from regiontree.tree.paths import heavy_paths, sum_of_ancestors
 
-__all__ = ["salient_nodes"]
+__all__ = ["persistence", "salient_nodes"]
 
 _DIGITS = 9  # what a node adds is rounded, so that sums that differ by rounding are equal
 
 Numbers = NDArray[np.float64]
+
+
+def persistence(parents: NDArray[np.integer], height: NDArray[np.floating]) -> Numbers:
+    """For how long each node stays one region while the tree is cut ever higher, (N,).
+
+    It is the square of the parent's height less the square of the node's own; 0 for the root.
+    """
+    square = height.astype(np.float64) ** 2
+    found: Numbers = square[parents] - square
+    return found
 
 
 def salient_nodes(
@@ -79,8 +89,7 @@ def salient_nodes(
     walk, paths = preorder(parents), heavy_paths(parents)
     order, place = walk.order, walk.place
     size = walk.size[order]
-    square = height.astype(np.float64) ** 2
-    wanted = (square[parents] - square)[order]
+    wanted = persistence(parents, height)[order]
     if ignored is not None:
         wanted[ignored[order]] = 0.0
     wanted /= max(float(wanted.max()), 1e-300)
