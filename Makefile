@@ -3,6 +3,7 @@
 # make test-slow  the slow tests
 # make torture    kills, full disks and several processes at once (needs Linux and a C compiler)
 # make cluster    a Ray cluster of several nodes on this machine, with accidents
+# make bridges    tests against other programs, each in an environment of its own
 # make fuzz       10,000 bad inputs of each kind for everything that reads foreign files
 # make docs       the documentation site, in site/
 # make lint-js    lint, types and tests of the viewer's JavaScript (needs node and npm)
@@ -12,7 +13,7 @@ PHOTO ?= examples/astronaut.jpg
 OUT ?= demo
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow torture cluster fuzz docs install lint lint-js clean
+.PHONY: demo test test-slow torture cluster bridges fuzz docs install lint lint-js clean
 
 install: $(VENV)/installed
 
@@ -61,6 +62,10 @@ torture: $(VENV)/installed-dev
 cluster: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m cluster
 
+# What is installed for it lies in .venv-bridges/, above the environment of the development.
+bridges: $(VENV)/installed-dev
+	$(BIN)/python tests/bridges/run.py
+
 # atheris has no builds for some platforms. Then the cases are made without it, and the run says so.
 fuzz: $(VENV)/installed-dev
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
@@ -72,4 +77,4 @@ docs: $(VENV)/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
-	rm -rf $(VENV) $(OUT) site node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-bridges $(OUT) site node_modules .mypy_cache .ruff_cache .pytest_cache
