@@ -243,6 +243,11 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "ar_100_percent", "ar_1000_percent", "small_percent", "medium_percent", "large_percent",
         "low_percent", "high_percent",
     ],
+    # second_look.py
+    "second-look": [
+        "way", "looks", "kind", "images", "segments", "ar_1000_percent", "small_percent",
+        "medium_percent", "large_percent",
+    ],
     # builders.py
     "builders": ["preset", "data_set", "images", "tree", *_BORDERS],
     # borders.py
