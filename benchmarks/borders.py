@@ -46,7 +46,7 @@ from regiontree.datasets.catalog import open_dataset
 from regiontree.hierarchy import BUILDERS
 from regiontree.images import nearest
 from regiontree.metrics import ContourMetric, CoveringMetric, ObjectsMetric, contingency
-from regiontree.metrics.bsds import Scale
+from regiontree.metrics.scales import Scale
 
 STRICT = 0.95
 MANY = 1_000_000  # regions
