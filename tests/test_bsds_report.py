@@ -88,6 +88,7 @@ def test_the_report_has_the_figures_of_the_metrics(tmp_path):
         expected = (covering, borders, objects)
         for name, metric in zip(("covering", "borders", "objects"), expected, strict=True):
             assert scores[name] == json.loads(json.dumps(asdict(metric.compute())))
+            assert len(scores[name]["curve"]) == (21 if cut == "regions" else 41)
     # The measures and the ways to cut differ, so nothing above compares like with like.
     assert len({one[name]["ods"] for one in found["cuts"].values() for name in one}) > 6
 
