@@ -112,9 +112,8 @@ def test_the_table_has_a_row_for_each_measure_and_cut(tmp_path):
     text = (out / "summary.md").read_text()
     lines = text[text.index("| | ODS | OIS | best | AP | ODS regions |") :].splitlines()
     said = {"height": "height", "contrast": "contrast", "regions": "number of regions"}
-    measures = {"covering": "covering", "borders": "borders", "objects": "objects and parts"}
     expected = []
-    for name, title in measures.items():
+    for name in ("covering", "borders", "objects"):
         for cut, scores in cuts.items():
             one = scores[name]
             at = next(p["regions"] for p in one["curve"] if p["scale"] == one["ods_scale"])
@@ -122,7 +121,7 @@ def test_the_table_has_a_row_for_each_measure_and_cut(tmp_path):
                 "-" if one.get(key) is None else f"{100 * one[key]:.1f}"
                 for key in ("ods", "ois", "best", "ap")
             ]
-            expected.append(f"| {title} by {said[cut]} | {' | '.join(cells)} | {at:.1f} |")
+            expected.append(f"| {name} by {said[cut]} | {' | '.join(cells)} | {at:.1f} |")
     assert lines[2:11] == expected
     assert "that people drew (pixel)**" in text
 

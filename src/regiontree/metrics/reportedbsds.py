@@ -171,7 +171,7 @@ class BsdsScores:
 class Bsds(ReportMetric):
     """The three measures of BSDS500, with scales of each kind of :data:`CutBy`.
 
-    It is shown only where it is named, because the matching of borders takes seconds for an image.
+    Its table has a row for each measure and each kind of scales. It is shown only where it is named, because the matching of borders takes seconds for an image.
     Each value of a mask is a region that a person drew, so it is for data sets without classes.
     """
 
@@ -215,10 +215,9 @@ class Bsds(ReportMetric):
         return BsdsScores(images, {cut: metric.compute() for cut, metric in whole.items()})
 
     def rows(self, scores: BsdsScores) -> dict[str, CoveringScores | ContourScores | ObjectsScores]:
-        measures = {"covering": "covering", "borders": "borders", "objects": "objects and parts"}
         return {
-            f"{said} by {_SAID[cut]}": getattr(found, name)
-            for name, said in measures.items()
+            f"{name} by {_SAID[cut]}": getattr(found, name)
+            for name in ("covering", "borders", "objects")
             for cut, found in scores.cuts.items()
         }
 
