@@ -171,8 +171,9 @@ class BsdsScores:
 class Bsds(ReportMetric):
     """The three measures of BSDS500, with scales of each kind of :data:`CutBy`.
 
-    Its table has a row for each measure and each kind of scales. It is shown only where it is named, because the matching of borders takes seconds for an image.
-    Each value of a mask is a region that a person drew, so it is for data sets without classes.
+    Its table has a row for each measure and each kind of scales. It is shown only where it is
+    named, because the matching of borders takes seconds for an image. Each value of a mask is a
+    region that a person drew, so it is for data sets without classes.
     """
 
     always = False
