@@ -283,7 +283,7 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "tree_milliseconds:.0f",
     ],
     "stability": [
-        "tree", "photographs", "nodes_of", "nodes", "mean_iou:.3f", "back_percent:.1f",
+        "tree", "photographs", "draws", "nodes_of", "nodes", "mean_iou:.3f", "back_percent:.1f",
         "spearman_stability:.3f", "spearman_persistence:.3f", "spearman_area:.3f",
         "auc_stability:.3f", "auc_persistence:.3f", "auc_area:.3f", "tree_milliseconds:.0f",
         "stability_milliseconds:.0f",

@@ -13,11 +13,11 @@ Method
     are its annotators.
 Printed
     In percent: covering (CoveringMetric), boundary F (ContourMetric), F for objects and parts
-    (ObjectsMetric; strict: an object needs .95 instead of .9). ODS: one scale for all photographs;
-    OIS: the best scale of each; best: the best node for each human region; AP: average precision.
-    The scale of each ODS. Seconds of a processor that scoring takes for a photograph. Published
-    rows are of the 200 test photographs, from Arbelaez et al., PAMI 2011, and the authors' results
-    of Pont-Tuset and Marques, PAMI 2016.
+    (ObjectsMetric), all three as `regiontree evaluate --metric bsds` finds them; strict: an object
+    needs .95 instead of .9. ODS: one scale for all photographs; OIS: the best scale of each; best:
+    the best node for each human region; AP: average precision. The scale of each ODS. Seconds of a
+    processor that scoring takes for a photograph. Published rows are of the 200 test photographs,
+    from Arbelaez et al., PAMI 2011, and the authors' results of Pont-Tuset and Marques, PAMI 2016.
 
     python benchmarks/borders.py
     python benchmarks/borders.py --images 4 --trees ward
@@ -45,12 +45,18 @@ from regiontree import RegionParser, RegionTree
 from regiontree.datasets.catalog import open_dataset
 from regiontree.hierarchy import BUILDERS
 from regiontree.images import nearest
-from regiontree.metrics import ContourMetric, CoveringMetric, ObjectsMetric, contingency
-from regiontree.metrics.bsds import Scale
+from regiontree.metrics import (
+    BsdsMetric,
+    ContourMetric,
+    CoveringMetric,
+    ObjectsMetric,
+    contingency,
+)
+from regiontree.metrics.reportedbsds import CutBy
 
 STRICT = 0.95
 MANY = 1_000_000  # regions
-SCALES = ("height", "contrast", "regions")
+SCALES: tuple[CutBy, ...] = ("height", "contrast", "regions")
 PUBLISHED: list[list[object]] = [
     ["published", 200, "gPb-OWT-UCM", "height", 59, 65, 74, None, 72.6, 76.0, 72.7, None,
      34.8, 38.5, None, None, None, None],
@@ -64,19 +70,19 @@ class Measures:
 
     Attributes
     ----------
-    is_contrast : bool
-        Whether a scale is a contrast.
+    published : BsdsMetric
+        The three measures by the published rules.
+    strict : ObjectsMetric
+        Objects and parts with a stricter threshold.
     seconds : float
         Time of the processor spent so far.
     """
 
-    def __init__(self, scale: str) -> None:
-        kind: Scale = "regions" if scale == "regions" else "height"
-        self.is_contrast = scale == "contrast"
-        self.covering = CoveringMetric(scale=kind)
-        self.contours = ContourMetric(scale=kind)
-        self.objects = ObjectsMetric(scale=kind)
-        self.strict = ObjectsMetric(scale=kind, object_share=STRICT)
+    def __init__(self, cut: CutBy) -> None:
+        self.published = BsdsMetric(cut)
+        self.strict = ObjectsMetric(
+            scale="regions" if cut == "regions" else "height", object_share=STRICT
+        )
         self.seconds = 0.0
 
     def update(
@@ -89,20 +95,17 @@ class Measures:
         """Score one photograph."""
         start = time.process_time()
         tables = [contingency(labels, truth, tree.n_leaves) for truth in truths]
-        height = tree.height * np.float32(tree.contrast) if self.is_contrast else tree.height
-        self.covering.update(image, tree.parents, height, tables)
-        self.objects.update(image, tree.parents, height, tables)
-        self.strict.update(image, tree.parents, height, tables)
-        self.contours.update(image, tree.parents, height, labels, truths)
+        self.published.update(image, tree, labels, truths, tables)
+        self.strict.update(image, tree.parents, self.published.height(tree), tables)
         self.seconds += time.process_time() - start
 
     def row(self) -> list[object]:
         """The figures of a row, from covering on."""
-        covering, contours = self.covering.compute(), self.contours.compute()
-        objects, strict = self.objects.compute(), self.strict.compute()
+        found, strict = self.published.compute(), self.strict.compute()
+        covering, borders, objects = found.covering, found.borders, found.objects
         return [
             100 * covering.ods, 100 * covering.ois, 100 * covering.best, covering.ods_scale,
-            100 * contours.ods, 100 * contours.ois, 100 * contours.ap, contours.ods_scale,
+            100 * borders.ods, 100 * borders.ois, 100 * borders.ap, borders.ods_scale,
             100 * objects.ods, 100 * objects.ois, objects.ods_scale,
             100 * strict.ods, 100 * strict.ois, self.seconds / covering.images,
         ]  # fmt: skip

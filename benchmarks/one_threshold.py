@@ -42,8 +42,8 @@ from regiontree.datasets.dataset import Dataset, Sample
 from regiontree.hierarchy import BUILDERS
 from regiontree.images import nearest
 from regiontree.metrics import contingency
-from regiontree.metrics.bsds import cut_members
 from regiontree.metrics.contingency import node_counts
+from regiontree.metrics.scales import cut_members
 
 KINDS = ("height", "contrast")
 MEASURES = ("covering", "regions' IoU")

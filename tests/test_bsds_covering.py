@@ -16,7 +16,7 @@ from trees import hand_tree, random_tree, trees
 
 from regiontree.errors import DataError, SettingsError
 from regiontree.metrics import CoveringMetric, contingency
-from regiontree.metrics.bsds import cut_members
+from regiontree.metrics.scales import cut_members
 from regiontree.tree import RegionTree
 
 REGIONS, HEIGHTS = (1, 2, 3, 4, 6, 9, 20), (1.0, 0.75, 0.5, 0.25, 0.1, 0.0)

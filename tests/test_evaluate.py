@@ -22,8 +22,8 @@ from regiontree.cli import app
 from regiontree.datasets.dataset import Sample
 from regiontree.datasets.labels import load_label_tree
 from regiontree.experiments.evaluate import _find_trees, _matches, _Tree
-from regiontree.metrics.bsds import cut_members
 from regiontree.metrics.budget import budget_nodes
+from regiontree.metrics.scales import cut_members
 from regiontree.tree import RegionTree
 
 

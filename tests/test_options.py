@@ -221,10 +221,10 @@ CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "evaluate": (
         "regiontree.experiments.terminal.evaluate",
         "t --dataset d --split s --root r --protocol pixel --protocol grid --match hungarian "
-        "--threshold 0.5 --budgets 2,3 --metric boundary --metric x -o o --json",
+        "--threshold 0.5 --budgets 2,3 --metric boundary --metric bsds -o o --json",
         {
             "protocols": ("pixel", "grid"), "match": "hungarian", "threshold": 0.5,
-            "budgets": "2,3", "metrics": ["boundary", "x"], "out": Path("o"), "as_json": True,
+            "budgets": "2,3", "metrics": ["boundary", "bsds"], "out": Path("o"), "as_json": True,
         },
     ),
     "evaluate --categories": (

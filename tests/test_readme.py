@@ -113,7 +113,11 @@ def test_each_command_runs(command, small, tmp_path):
     (tmp_path / "masks").mkdir()
     Image.new("L", (90, 90), 1).save(tmp_path / "masks/photo.png")
     (tmp_path / "labels.txt").write_text("astronaut\t1\t0\n")
-    (tmp_path / "mine.yaml").write_text(code(ROOT / "docs/guide/measuring.md", "yaml")[0])
+    (tmp_path / "drawings").mkdir()
+    Image.new("L", (90, 90), 1).save(tmp_path / "drawings/photo_a0.png")
+    described = code(ROOT / "docs/guide/measuring.md", "yaml")
+    for name, text in zip(("mine.yaml", "drawings.yaml"), described, strict=True):
+        (tmp_path / name).write_text(text)
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     (tmp_path / "features").mkdir()
     np.save(tmp_path / "features/photo.npy", blocks(8, 8, 6))

@@ -347,6 +347,29 @@ def test_coco_carries_it():
     assert found == {node: node / 8 for node in range(6)}
 
 
+def test_label_studio_shows_it_as_a_score():
+    """One cut, and all nodes; a task's score is the mean over what is written, by area."""
+    for options, nodes in (({"n_regions": 3}, [0, 3, 4]), ({"all_nodes": True}, range(6))):
+        (prediction,) = steady().to_label_studio(**options)["predictions"]
+        found = {one["id"]: one["score"] for one in prediction["result"]}
+        assert found == {f"node{node}": node / 8 for node in nodes}
+        area = hand_tree().area[list(nodes)]
+        mean = sum(node / 8 * own for node, own in zip(nodes, area, strict=True)) / area.sum()
+        assert prediction["score"] == pytest.approx(mean, abs=1e-4)
+    (prediction,) = hand_tree().to_label_studio(all_nodes=True)["predictions"]
+    assert not any("score" in one for one in (prediction, *prediction["result"]))
+
+
+def test_a_rest_has_no_score_in_label_studio():
+    tree = random_tree(np.random.default_rng(2), 30, (12, 12))
+    tree = replaced(tree, stability=np.ones(tree.n_nodes, np.float16)).condense(6)
+    (prediction,) = tree.to_label_studio(all_nodes=True)["predictions"]
+    without = {one["id"] for one in prediction["result"] if "score" not in one}
+    assert without == {f"node{node}" for node in np.flatnonzero(tree.stop == StopReason.REST)}
+    assert without
+    assert prediction["score"] == 1
+
+
 def test_masks_carry_it(tmp_path):
     steady().to_masks(tmp_path / "masks")
     told = json.loads((tmp_path / "masks" / "tree.json").read_text())

@@ -1108,9 +1108,9 @@ def evaluate(
     metric: Annotated[
         list[str] | None,
         typer.Option(
-            help="Metric to add to the coverings: boundary, or recall (how many things, stuff and "
-            "parts are among the masks). May be given several times.  [default: the metrics that "
-            "other packages add]"
+            help="Metric to add to the coverings: boundary; recall (how many things, stuff and "
+            "parts are among the masks); or bsds (regions, borders and objects that people drew). "
+            "May be given several times.  [default: the metrics that other packages add]"
         ),
     ] = None,
     depth: Annotated[

@@ -75,7 +75,7 @@ class Scoring:
     Raises
     ------
     DataError
-        There is no such protocol, or a metric has no score at any of them.
+        There is no such protocol, or a metric has no score at any of them or with these classes.
     SettingsError
         There is no such metric, or a number is out of range.
     """
@@ -99,10 +99,9 @@ class Scoring:
         shown = {name for view in self.views() for name in self.metrics_of(view)}
         for name in self.metrics or ():
             if name not in shown:
-                raise DataError(
-                    f"metric {name!r} has no score with protocol {', '.join(self.protocols)}; "
-                    "choose another protocol or leave the metric out"
-                )
+                asked = f"protocol {', '.join(self.protocols)}{' and classes' * bool(self.labels)}"
+                advice = self._kinds[name].advice
+                raise DataError(f"metric {name!r} has no score with {asked}; {advice}")
 
     def views(self) -> list[View]:
         """All tables, main protocol first, and in each the tree before finest to coarsest."""

@@ -3,8 +3,10 @@
 The file is a list of tasks (labelstud.io/guide/predictions). Each task has the photograph's URL and
 one prediction. The prediction's results are regions of type ``brushlabels`` with the label
 "region". If all nodes of a tree are written, ``parentID`` nests them, and the list of regions shows
-the tree. Pixels without data are no region. :data:`LABELS` is the labelling interface of the
-project. Add labels to it to say what the regions are.
+the tree. Pixels without data are no region. If the tree has stability, it is the ``score`` of each
+region, which the list of regions shows, too. The prediction has their mean as ``score``.
+:data:`LABELS` is the labelling interface of the project. Add labels to it to say what the regions
+are.
 
 A mask is an RGBA picture, row by row, with 255 inside and 0 outside. It is packed into the run
 lengths of ``@thi.ng/rle-pack``, a stream of bits, the highest first:
@@ -37,6 +39,7 @@ from regiontree.export.coco import chosen_nodes, json_items, nodes_around, photo
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
 from regiontree.tree.kernel import preorder
+from regiontree.tree.stop import StopReason
 
 __all__ = [
     "LABELS",
@@ -81,6 +84,9 @@ def to_label_studio(
 ) -> dict[str, Any]:
     """A task: a photograph with its regions as a prediction.
 
+    The score of a region is its stability, 0 to 1, and the score of the prediction is their mean,
+    weighted by area. A tree without stability gives no scores, and a rest has none.
+
     Parameters
     ----------
     name
@@ -118,18 +124,31 @@ def to_label_studio(
     )
     around, walk = nodes_around(tree, nodes), preorder(tree.parents)
     runs = Runs.of(tree.labels)
+    scores = _scores(tree, nodes)
     results = [
         {
             "id": node_id(node),
             **({"parentID": node_id(around[node])} if around[node] >= 0 else {}),
             **runs.brush(walk.holds(node, runs.value), "region"),
+            **({"score": round(scores[node], 4)} if node in scores else {}),
         }
         for node in reversed(nodes)
     ]
+    prediction: dict[str, Any] = {"model_version": f"regiontree {__version__}"}
+    if scores:
+        mean = np.average(list(scores.values()), weights=tree.area[list(scores)])
+        prediction["score"] = round(float(mean), 4)
     return {
         "data": {"image": url_prefix + quote(photo_name(tree, name))},
-        "predictions": [{"model_version": f"regiontree {__version__}", "result": results}],
+        "predictions": [{**prediction, "result": results}],
     }
+
+
+def _scores(tree: RegionTree, nodes: Iterable[int]) -> dict[int, float]:
+    """The stability of each node that has one; a rest has none."""
+    if tree.stability is None:
+        return {}
+    return {n: float(tree.stability[n]) for n in nodes if tree.stop[n] != StopReason.REST}
 
 
 def interface_of(labels: Iterable[str]) -> str:

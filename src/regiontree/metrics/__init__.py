@@ -5,8 +5,8 @@
 From a mask to a figure: :func:`contingency` counts once what overlaps what, :func:`score_tree`
 scores one image, :class:`TreeMetric` a data set of classes. Human segmentations have three scores:
 :class:`CoveringMetric` for regions, :class:`ContourMetric` for borders, and :class:`ObjectsMetric`
-for objects and their parts. :class:`CategoryMetric` scores categories that photographs share.
-:class:`RecallMetric` counts the things that are among the nodes.
+for objects and their parts. :class:`BsdsMetric` has all three. :class:`RecallMetric` counts the
+things that are among the nodes. :class:`CategoryMetric` scores categories that photographs share.
 """
 
 from regiontree.metrics.boundary import BoundaryMetric, BoundaryScores, boundary_scores
@@ -21,6 +21,7 @@ from regiontree.metrics.metric import CurvePoint, Scores, TreeMetric
 from regiontree.metrics.objects import ObjectsMetric, ObjectsPoint, ObjectsScores, object_scores
 from regiontree.metrics.recall import RecallMetric, RecallScores, Segments
 from regiontree.metrics.report import METRICS, Column, MeanMetric, Pair, Question, ReportMetric
+from regiontree.metrics.reportedbsds import BsdsMetric, BsdsScores, CutScores
 from regiontree.metrics.score import ImageScore, score_tree
 from regiontree.metrics.segmentmap import SegmentMap, persistence, ranked_masks, steady_persistence
 
@@ -28,6 +29,8 @@ __all__ = [
     "METRICS",
     "BoundaryMetric",
     "BoundaryScores",
+    "BsdsMetric",
+    "BsdsScores",
     "CategoryMetric",
     "CategoryScores",
     "ClassTree",
@@ -40,6 +43,7 @@ __all__ = [
     "CoveringPoint",
     "CoveringScores",
     "CurvePoint",
+    "CutScores",
     "ImageScore",
     "MeanMetric",
     "ObjectsMetric",

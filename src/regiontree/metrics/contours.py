@@ -27,29 +27,20 @@ Thinning with Two-Subiteration Algorithms", CACM 1989, algorithm A1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import cKDTree
 
-from regiontree.errors import DataError, SettingsError, check_number
+from regiontree.errors import DataError, check_number
 from regiontree.metrics.boundary import checked_leaves, region_borders
-from regiontree.metrics.bsds import Scale, checked_scales, cut_members
-from regiontree.metrics.records import (
-    Count,
-    ImageMetric,
-    Record,
-    State,
-    check_lengths,
-    mean,
-    read_state,
-)
+from regiontree.metrics.records import Count, State, check_lengths
+from regiontree.metrics.scales import CutImage, CutMetric, CutSettings, Scale, checked_scales
 from regiontree.tree.cuts import node_of_leaf
 
 __all__ = [
@@ -254,22 +245,17 @@ class ContourScores:
     curve: tuple[ContourPoint, ...]
 
 
-class _Settings(Record):
-    scale: Scale
-    scales: tuple[float, ...]
+class _Settings(CutSettings):
     tolerance: float
 
 
-class _Image(Record):
+class _Image(CutImage):
     """Border pixels of one image; each tuple has one entry for each scale."""
 
     cut: tuple[Count, ...]
     cut_matched: tuple[Count, ...]  # with any annotator
     truth: Count  # of all annotators together
     truth_matched: tuple[Count, ...]
-    regions: tuple[Annotated[int, Field(ge=1)], ...]
-    nodes: Count
-    leaves: Count
 
 
 class _State(State):
@@ -278,7 +264,7 @@ class _State(State):
     images: dict[str, _Image]
 
 
-class ContourMetric(ImageMetric[_Image]):
+class ContourMetric(CutMetric[_Image]):
     """The boundary F-measure of BSDS500 over a data set.
 
     Parameters
@@ -363,7 +349,7 @@ class ContourMetric(ImageMetric[_Image]):
             )
         people = [_Side(thin_borders(region_borders(np.asarray(truth)))) for truth in truths]
         distance = self.settings.tolerance * float(np.hypot(*labels.shape))
-        cuts = cut_members(parents, height, self.settings.scale, self.settings.scales)
+        cuts = self._cuts(parents, height)
         counts: list[tuple[int, int, int]] = []
         for at, cut in enumerate(cuts):
             if at and np.array_equal(cut, cuts[at - 1]):
@@ -379,9 +365,7 @@ class ContourMetric(ImageMetric[_Image]):
                 cut_matched=matched,
                 truth=sum(map(len, people)),
                 truth_matched=found,
-                regions=tuple(int(cut.sum()) for cut in cuts),
-                nodes=max(len(parents) - 1, 1),
-                leaves=n_leaves,
+                **self._size(cuts, n_leaves),
             ),
         )
 
@@ -393,43 +377,17 @@ class ContourMetric(ImageMetric[_Image]):
         DataError
             There is no image.
         """
-        images = self._in_order()
-        if not images:
-            raise DataError("no image to compute scores from; update the metric first")
-        curve = []
-        for s, scale in enumerate(self.settings.scales):
-            regions = mean(record.regions[s] for record in images)
-            curve.append(ContourPoint(scale, regions, *_scores((r, s) for r in images)))
-        ods = max(curve, key=lambda point: point.f)  # the first, so the coarsest, of equals
-        own = [(record, _best_scale(record)) for record in images]
-        return ContourScores(
-            images=len(images),
-            ods=ods.f,
-            ods_scale=ods.scale,
-            ois=_scores(own)[2],
-            ap=_area([(point.recall, point.precision) for point in curve]),
-            nodes=mean(record.nodes for record in images),
-            leaves=mean(record.leaves for record in images),
-            curve=tuple(curve),
-        )
+        _, curve, common = self._summary(ContourPoint)
+        area = _area([(point.recall, point.precision) for point in curve])
+        return ContourScores(ap=area, curve=curve, **common)
 
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """A metric as it was when :meth:`state` was called.
-
-        Raises
-        ------
-        DataError
-            The state is damaged or of another metric.
-        """
-        read = read_state(_State, state)
-        given = read.settings
-        try:
-            metric = cls(scale=given.scale, scales=given.scales, tolerance=given.tolerance)
-        except SettingsError as error:
-            raise DataError(f"not a state of this metric: {error}") from error
-        metric._take(given, read.images)
-        return metric
+    @staticmethod
+    def _figures(chosen: Iterable[tuple[_Image, int]]) -> tuple[float, float, float]:
+        """Precision, recall and F of summed counts."""
+        pairs = list(chosen)
+        precision = _share(sum(r.cut_matched[s] for r, s in pairs), sum(r.cut[s] for r, s in pairs))
+        recall = _share(sum(r.truth_matched[s] for r, s in pairs), sum(r.truth for r, _ in pairs))
+        return precision, recall, _share(2 * precision * recall, precision + recall)
 
     def _check_record(self, image: str, record: _Image) -> None:
         names = ("cut", "cut_matched", "truth_matched", "regions")
@@ -449,20 +407,6 @@ def _counts(border: Bools, people: Sequence[_Side], distance: float) -> tuple[in
         matched[ours] = True
         found += len(theirs)
     return len(cut), int(matched.sum()), found
-
-
-def _best_scale(record: _Image) -> int:
-    """The scale of the best F of an image: the first, so the coarsest, of equals."""
-    f = [_scores([(record, s)])[2] for s in range(len(record.cut))]
-    return f.index(max(f))
-
-
-def _scores(chosen: Iterable[tuple[_Image, int]]) -> tuple[float, float, float]:
-    """Precision, recall and F of summed counts, from pairs of an image's record and a scale."""
-    pairs = list(chosen)
-    precision = _share(sum(r.cut_matched[s] for r, s in pairs), sum(r.cut[s] for r, s in pairs))
-    recall = _share(sum(r.truth_matched[s] for r, s in pairs), sum(r.truth for r, _ in pairs))
-    return precision, recall, _share(2 * precision * recall, precision + recall)
 
 
 def _share(part: float, whole: float) -> float:

@@ -32,27 +32,24 @@ much lower scores.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from regiontree.errors import DataError, SettingsError, check_number
-from regiontree.metrics.bsds import Scale, annotator_counts, checked_scales, cut_members
+from regiontree.errors import check_number
 from regiontree.metrics.contingency import Contingency
-from regiontree.metrics.records import (
-    Count,
-    Fraction,
-    ImageMetric,
-    Record,
-    State,
-    check_lengths,
-    mean,
-    read_state,
+from regiontree.metrics.records import Fraction, State, check_lengths, mean
+from regiontree.metrics.scales import (
+    CutImage,
+    CutMetric,
+    CutSettings,
+    Scale,
+    annotator_counts,
+    checked_scales,
 )
 
 __all__ = ["ObjectsMetric", "ObjectsPoint", "ObjectsScores", "object_scores"]
@@ -187,20 +184,15 @@ class ObjectsScores:
     curve: tuple[ObjectsPoint, ...]
 
 
-class _Settings(Record):
-    scale: Scale
-    scales: tuple[float, ...]
+class _Settings(CutSettings):
     object_share: float
     part_share: float
     part_weight: float
 
 
-class _Image(Record):
+class _Image(CutImage):
     precision: tuple[Fraction, ...]  # at each scale
     recall: tuple[Fraction, ...]
-    regions: tuple[Annotated[int, Field(ge=1)], ...]
-    nodes: Count
-    leaves: Count
 
 
 class _State(State):
@@ -209,7 +201,7 @@ class _State(State):
     images: dict[str, _Image]
 
 
-class ObjectsMetric(ImageMetric[_Image]):
+class ObjectsMetric(CutMetric[_Image]):
     """F for objects and parts over a data set.
 
     Parameters
@@ -285,12 +277,10 @@ class ObjectsMetric(ImageMetric[_Image]):
         DataError
             The image was scored before, has no annotator, or a table does not fit the tree.
         """
-        if not tables:
-            raise DataError(f"image {image!r} has no annotator; give at least one table")
         area, counts = annotator_counts(image, parents, tables)
         ends = np.cumsum([0, *(len(table.ids) for table in tables)])
         chosen = self.settings.model_dump(include={"object_share", "part_share", "part_weight"})
-        cuts = cut_members(parents, height, self.settings.scale, self.settings.scales)
+        cuts = self._cuts(parents, height)
         precision, recall = zip(
             *(
                 object_scores([counts[cut, a:b] for a, b in pairwise(ends.tolist())], **chosen)
@@ -300,13 +290,7 @@ class ObjectsMetric(ImageMetric[_Image]):
         )
         self._add(
             image,
-            _Image(
-                precision=precision,
-                recall=recall,
-                regions=tuple(int(cut.sum()) for cut in cuts),
-                nodes=max(len(parents) - 1, 1),
-                leaves=len(area),
-            ),
+            _Image(precision=precision, recall=recall, **self._size(cuts, len(area))),
         )
 
     def compute(self) -> ObjectsScores:
@@ -317,56 +301,18 @@ class ObjectsMetric(ImageMetric[_Image]):
         DataError
             There is no image.
         """
-        images = self._in_order()
-        if not images:
-            raise DataError("no image to compute scores from; update the metric first")
-        curve = []
-        for s, scale in enumerate(self.settings.scales):
-            regions = mean(record.regions[s] for record in images)
-            curve.append(ObjectsPoint(scale, regions, *_means((r, s) for r in images)))
-        ods = max(curve, key=lambda point: point.f)  # the first, so the coarsest, of equals
-        return ObjectsScores(
-            images=len(images),
-            ods=ods.f,
-            ods_scale=ods.scale,
-            ois=_means([(record, _best_scale(record)) for record in images])[2],
-            nodes=mean(record.nodes for record in images),
-            leaves=mean(record.leaves for record in images),
-            curve=tuple(curve),
-        )
+        _, curve, common = self._summary(ObjectsPoint)
+        return ObjectsScores(curve=curve, **common)
 
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """A metric as it was when :meth:`state` was called.
-
-        Raises
-        ------
-        DataError
-            The state is damaged or of another metric.
-        """
-        read = read_state(_State, state)
-        try:
-            metric = cls(**read.settings.model_dump())
-        except SettingsError as error:
-            raise DataError(f"not a state of this metric: {error}") from error
-        metric._take(read.settings, read.images)
-        return metric
+    @staticmethod
+    def _figures(chosen: Iterable[tuple[_Image, int]]) -> tuple[float, float, float]:
+        """Mean precision, mean recall, and their F."""
+        pairs = list(chosen)
+        precision = mean(record.precision[s] for record, s in pairs)
+        recall = mean(record.recall[s] for record, s in pairs)
+        both = precision + recall
+        return precision, recall, 2 * precision * recall / both if both else 0.0
 
     def _check_record(self, image: str, record: _Image) -> None:
         names = ("precision", "recall", "regions")
         check_lengths(image, record, names, len(self.settings.scales), "scales")
-
-
-def _best_scale(record: _Image) -> int:
-    """The scale of the best F of an image: the first, so the coarsest, of equals."""
-    f = [_means([(record, s)])[2] for s in range(len(record.precision))]
-    return f.index(max(f))
-
-
-def _means(chosen: Iterable[tuple[_Image, int]]) -> tuple[float, float, float]:
-    """Mean precision, mean recall, and their F, from pairs of an image's record and a scale."""
-    pairs = list(chosen)
-    precision = mean(record.precision[s] for record, s in pairs)
-    recall = mean(record.recall[s] for record, s in pairs)
-    both = precision + recall
-    return precision, recall, 2 * precision * recall / both if both else 0.0

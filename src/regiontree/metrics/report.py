@@ -126,6 +126,8 @@ class ReportMetric(ABC):
         again.
     needs_segments : bool
         Whether :attr:`Pair.segments` must be there. The data set must then say where they are.
+    advice : str
+        What to do if no table of a report can have the metric, for the error.
     title : str
         Title of a table of its own, with the rows of :meth:`rows`. Empty: its columns stand beside
         those of the coverings.
@@ -135,6 +137,7 @@ class ReportMetric(ABC):
     always: ClassVar[bool] = True
     version: ClassVar[int] = 1
     needs_segments: ClassVar[bool] = False
+    advice: ClassVar[str] = "choose another protocol or leave the metric out"
     title: ClassVar[str] = ""
     columns: Sequence[Column] = ()
 
@@ -245,6 +248,7 @@ METRICS: Registry[type[ReportMetric]] = Registry(
         COVERINGS: "regiontree.metrics.reported:Coverings",
         "boundary": "regiontree.metrics.reported:Boundary",
         "recall": "regiontree.metrics.reportedrecall:Recall",
+        "bsds": "regiontree.metrics.reportedbsds:Bsds",
     },
     group="regiontree.metrics",
 )
