@@ -316,7 +316,7 @@ def test_an_unknown_format_is_told_its_nearest(typed, nearest, folder):
         ("coco", {"granularities": (2,)}, "stack, ome-tiff"),
         ("coco", {"url_prefix": ""}, "label-studio"),
         ("panoptic", {"salient": 0}, "coco"),
-        ("newick", {"n_regions": 0}, "coco, panoptic, .*geojson, label-studio"),
+        ("newick", {"n_regions": 0}, "coco, panoptic, .*geojson, geotiff, label-studio"),
         ("stack", {"depth": 0}, "coco, panoptic"),
         ("masks", {"all_nodes": True}, "coco, geojson, label-studio"),
         ("graphml", {"transform": "1,0,0,0,1,0"}, "geojson"),

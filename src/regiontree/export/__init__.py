@@ -19,6 +19,8 @@ from regiontree.export.options import (
     ContourMapOptions,
     CutOptions,
     GeoJsonOptions,
+    GeoPackageOptions,
+    GeoTiffOptions,
     LabelStudioOptions,
     StackOptions,
 )
@@ -66,6 +68,9 @@ class Format:
         address. None if every tree has its own file.
     finds_photo
         Whether the command looks for the photograph of the tree, to read its place on the map.
+    keeps_projection
+        Whether coordinates stay in the photograph's own projection, and are not made longitude and
+        latitude.
     """
 
     name: str
@@ -75,6 +80,7 @@ class Format:
     options: type | None = None
     make: Function | str | None = None
     finds_photo: bool = False
+    keeps_projection: bool = False
 
     @property
     def keys(self) -> dict[str, Key]:
@@ -124,6 +130,12 @@ FORMATS: Registry[Format] = Registry(
             Format("geojson", "polygons of a cut or of all nodes, in pixels or on the map",
                    f"{_HERE}.geojson:write_geojson", (".geojson", ".json"), GeoJsonOptions,
                    finds_photo=True),
+            Format("geopackage", "cuts from coarse to fine as layers of polygons on the map",
+                   f"{_HERE}.geopackage:write_geopackage", (".gpkg",), GeoPackageOptions,
+                   finds_photo=True, keeps_projection=True),
+            Format("geotiff", "a cut as a cloud-optimised GeoTIFF with colours, and a QGIS style",
+                   f"{_HERE}.geotiff:write_geotiff", (".regions.tif", ".tif", ".tiff"),
+                   GeoTiffOptions, finds_photo=True, keeps_projection=True),
             Format("label-studio", "Label Studio: one JSON of tasks with regions as brush masks",
                    f"{_HERE}.labelstudio:write_label_studio", (".json",), LabelStudioOptions,
                    make=f"{_HERE}.labelstudio:to_label_studio"),

@@ -186,7 +186,7 @@ def run(
     if form.make and targets.one and os.path.lexists(targets.one) and not overwrite:
         remove_leftovers(targets.one.parent)  # of a run that was killed as it ended
         raise ExportError(f"{targets.one}: exists; choose another name or pass --overwrite")
-    placement = Placement(options)
+    placement = Placement(options, keeps_projection=form.keeps_projection)
     if targets.one and (form.make or targets.one == out):
         require_writable(targets.one.parent, ExportError, file=targets.one)
     elif len(plan) and out is not None:
@@ -281,7 +281,7 @@ def _options(
     if form.options is not None and issubclass(form.options, CutOptions):
         choice = ("n_regions", "height", "depth", "contrast", "salient", "all_nodes")
         chosen_nodes(_PIXEL, **{key: options[key] for key in choice if key in options})
-    if form.options is StackOptions:
+    if form.options is not None and issubclass(form.options, StackOptions):
         for count in options.get("granularities", ()):
             chosen_nodes(_PIXEL, n_regions=count)
     return options

@@ -18,6 +18,8 @@ __all__ = [
     "ContourMapOptions",
     "CutOptions",
     "GeoJsonOptions",
+    "GeoPackageOptions",
+    "GeoTiffOptions",
     "LabelStudioOptions",
     "NodeOptions",
     "StackOptions",
@@ -46,6 +48,22 @@ def _transform(value: Any) -> Any:
     if callable(value) or (isinstance(value, str) and value.strip().lower() == "none"):
         return value
     return _numbers("transform", float)(value)
+
+
+_TRANSFORM: dict[str, Any] = {
+    "default": None,
+    "meaning": "Affine transform from pixels to the map. The text none leaves pixels.",
+    "form": "a,b,c,d,e,f",
+    "parse": _transform,
+    "none": "that of the photograph, otherwise pixels",
+}
+_CRS: dict[str, Any] = {
+    "default": None,
+    "meaning": "Coordinate system of the transform. "
+    "The text none leaves the transform's coordinates.",
+    "form": "like EPSG:32633",
+    "none": "that of the photograph",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +141,24 @@ class ContourMapOptions:
 class GeoJsonOptions(NodeOptions):
     """Where the polygons are on the map."""
 
-    transform: Any = setting(
-        None,
-        "Affine transform from pixels to the map. The text none leaves pixels.",
-        form="a,b,c,d,e,f",
-        parse=_transform,
-        none="that of the photograph, otherwise pixels",
-    )
-    crs: Any = setting(
-        None,
-        "Coordinate system of the transform. The text none leaves the transform's coordinates.",
-        form="like EPSG:32633",
-        none="that of the photograph",
-    )
+    transform: Any = setting(**_TRANSFORM)
+    crs: Any = setting(**_CRS)
+
+
+@dataclass(frozen=True, slots=True)
+class GeoPackageOptions(StackOptions):
+    """The layers of a GeoPackage, and where the polygons are on the map."""
+
+    transform: Any = setting(**_TRANSFORM)
+    crs: Any = setting(**_CRS)
+
+
+@dataclass(frozen=True, slots=True)
+class GeoTiffOptions(CutOptions):
+    """Where the picture is on the map."""
+
+    transform: Any = setting(**_TRANSFORM)
+    crs: Any = setting(**_CRS)
 
 
 @dataclass(frozen=True, slots=True)
