@@ -62,6 +62,17 @@ class MaskRuns:
         start = np.cumsum([0, *(len(own) for own in edges)])
         return cls(shape, start, np.concatenate([np.empty(0, np.int64), *edges]))
 
+    def only(self, regions: Int64) -> MaskRuns:
+        """The runs of some regions, in the given order.
+
+        >>> MaskRuns((1, 4), np.array([0, 2, 4]), np.array([0, 1, 1, 4])).only(np.array([1])).edges
+        array([1, 4])
+        """
+        length = np.diff(self.start)[regions]
+        start = np.concatenate([[0], np.cumsum(length)])
+        take = np.arange(start[-1]) + np.repeat(self.start[regions] - start[:-1], length)
+        return MaskRuns(self.shape, start, self.edges[take])
+
     def of(self, region: int) -> Int64:
         """Starts and ends of the runs of a region, in turn."""
         return self.edges[self.start[region] : self.start[region + 1]]
@@ -171,13 +182,9 @@ def runs_of_nodes(tree: RegionTree, nodes: Sequence[int]) -> MaskRuns:
     changes = into != out_of
     position = np.append(start, tree.labels.size)[changes]
     first, edges = _runs(out_of[changes], into[changes], position, above)
-    order = np.searchsorted(ascending, chosen)
-    if np.array_equal(order, np.arange(k)):
-        return MaskRuns(tree.shape, first, edges)
-    length = np.diff(first)[order]
-    begin = np.concatenate([[0], np.cumsum(length)])
-    take = np.arange(begin[-1]) + np.repeat(first[:-1][order] - begin[:-1], length)
-    return MaskRuns(tree.shape, begin, edges[take])
+    runs = MaskRuns(tree.shape, first, edges)
+    in_order = np.array_equal(chosen, ascending)
+    return runs if in_order else runs.only(np.searchsorted(ascending, chosen))
 
 
 def runs_down_columns(labels: Int32) -> tuple[Int64, Int64, Int32]:
