@@ -29,9 +29,13 @@ def without_specks(runs: MaskRuns, least: int) -> MaskRuns:
     found = []
     for region, (x, y, across, down) in enumerate(runs.boxes.tolist()):
         left, upper, right, foot = 0, 0, width, height
-        if across < width and down < height:  # so that one frame of pixels joins all the outside
-            left, right = max(x - 1, 0), min(x + across + 1, width)
-            upper, foot = max(y - 1, 0), min(y + down + 1, height)
+        # A frame of one pixel joins all the outside. It is cut in two if the box spans the image,
+        # and what is around it may be a hole itself if it is small.
+        if across < width and down < height:
+            frame = (max(x - 1, 0), min(x + across + 1, width),
+                     max(y - 1, 0), min(y + down + 1, height))  # fmt: skip
+            if height * width - (frame[1] - frame[0]) * (frame[3] - frame[2]) >= least:
+                left, right, upper, foot = frame
         crop = _crop(runs.of(region), height, left, right, upper, foot)
         at = (0, -1 if right > x + across else 0)
         cleaned = cleaned_mask(crop, least, height * width - crop.size, at)
