@@ -123,8 +123,9 @@ class MaskRuns:
         top = np.where(wraps, 0, first % height)
         foot = np.where(wraps, height - 1, last % height)
         at = self.start[:-1] // 2
-        left, right = np.minimum.reduceat(first // height, at), np.maximum.reduceat(
-            last // height, at
+        left, right = (
+            np.minimum.reduceat(first // height, at),
+            np.maximum.reduceat(last // height, at),
         )
         upper, lower = np.minimum.reduceat(top, at), np.maximum.reduceat(foot, at)
         return np.stack([left, upper, right - left + 1, lower - upper + 1], axis=1)
@@ -165,7 +166,9 @@ def runs_of_nodes(tree: RegionTree, nodes: Sequence[int]) -> MaskRuns:
     """
     chosen = np.asarray(nodes, dtype=np.int64).reshape(-1)
     if len(chosen) and not 0 <= chosen.min() <= chosen.max() < tree.n_nodes:
-        raise TreeError(f"this tree has nodes 0 to {tree.root}; got {chosen.min()} to {chosen.max()}")
+        raise TreeError(
+            f"this tree has nodes 0 to {tree.root}; got {chosen.min()} to {chosen.max()}"
+        )
     ascending = np.unique(chosen)
     if len(ascending) != len(chosen):
         raise TreeError("a node is given twice")
@@ -350,4 +353,5 @@ def _deepest(edges: Int64, start: Int64, boxes: Int64, height: Any) -> Int64:
 def _sums(values: Int64, start: Int64) -> Int64:
     """The sum of each stretch of values, which may be empty."""
     running = np.concatenate([[0], np.cumsum(values)])
-    return running[start[1:]] - running[start[:-1]]
+    sums: Int64 = running[start[1:]] - running[start[:-1]]
+    return sums

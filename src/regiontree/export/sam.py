@@ -26,6 +26,7 @@ tree. The others are refused, with what to use instead: :data:`NO_MEANING`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,6 @@ from regiontree.export.runs import MaskRuns, runs_of_nodes
 from regiontree.export.specks import without_specks
 from regiontree.system.stages import check_settings, keys_of, setting, values_of
 from regiontree.tree import RegionTree
-from regiontree.tree.nodata import no_data_nodes
 
 __all__ = [
     "MASKS",
@@ -205,7 +205,14 @@ def chosen_masks(tree: RegionTree, options: MaskOptions) -> ChosenMasks:
     """
     predicted = predicted_iou(tree)
     nodes = np.array(_candidates(tree, options), dtype=np.int64)
-    nodes = nodes[predicted[nodes] >= options.pred_iou_thresh]
+    likely = nodes[predicted[nodes] >= options.pred_iou_thresh]
+    if len(nodes) and not len(likely):
+        warnings.warn(
+            f"no mask has a predicted IoU of {options.pred_iou_thresh:g}: thresholds for SAM are too "
+            "high here, where most values are below 0.5; start with pred_iou_thresh=0",
+            stacklevel=2,
+        )
+    nodes = likely
     if options.stability_score_thresh > 0:
         if tree.stability is None:
             raise ExportError(
@@ -269,6 +276,7 @@ def mask_records(chosen: ChosenMasks, output_mode: str) -> Iterator[dict[str, An
     height, width = runs.shape
     area, boxes, inside = runs.area.tolist(), runs.boxes.tolist(), runs.inside.tolist()
     library = coco_masks() if output_mode == "coco_rle" else None
+    steady = chosen.stability
     for number, node in enumerate(chosen.nodes):
         x, y, across, down = boxes[number]
         segmentation: Any
@@ -287,7 +295,9 @@ def mask_records(chosen: ChosenMasks, output_mode: str) -> Iterator[dict[str, An
             "bbox": [x, y, across - 1, down - 1],
             "predicted_iou": float(chosen.predicted_iou[number]),
             "point_coords": [inside[number]],
-            "stability_score": None if chosen.stability is None else float(chosen.stability[number]),
+            "stability_score": None
+            if chosen.stability is None
+            else float(chosen.stability[number]),
             "crop_box": [0, 0, width, height],
             "node": node,
             "parent": chosen.parent[number],

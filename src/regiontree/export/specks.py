@@ -43,9 +43,7 @@ def without_specks(runs: MaskRuns, least: int) -> MaskRuns:
     return MaskRuns.of_masks(runs.shape, found)
 
 
-def cleaned_mask(
-    mask: Bools, least: int, beyond: int = 0, at: tuple[int, int] = (0, 0)
-) -> Bools:
+def cleaned_mask(mask: Bools, least: int, beyond: int = 0, at: tuple[int, int] = (0, 0)) -> Bools:
     """A mask without pieces and holes of fewer pixels than `least`.
 
     Parameters
