@@ -40,6 +40,7 @@ from regiontree.export.options import CocoOptions
 from regiontree.export.quality import predicted_iou, ranked_nodes
 from regiontree.export.runs import MaskRuns, runs_of_nodes
 from regiontree.export.specks import without_specks
+from regiontree.system.jit import jit
 from regiontree.system.stages import check_settings, keys_of, setting, values_of
 from regiontree.tree import RegionTree
 
@@ -208,8 +209,8 @@ def chosen_masks(tree: RegionTree, options: MaskOptions) -> ChosenMasks:
     likely = nodes[predicted[nodes] >= options.pred_iou_thresh]
     if len(nodes) and not len(likely):
         warnings.warn(
-            f"no mask has a predicted IoU of {options.pred_iou_thresh:g}: thresholds for SAM are too "
-            "high here, where most values are below 0.5; start with pred_iou_thresh=0",
+            f"no mask has a predicted IoU of {options.pred_iou_thresh:g}: thresholds for SAM are "
+            "too high here, where most values are below 0.5; start with pred_iou_thresh=0",
             stacklevel=2,
         )
     nodes = likely
@@ -225,7 +226,7 @@ def chosen_masks(tree: RegionTree, options: MaskOptions) -> ChosenMasks:
     if options.min_mask_region_area > 0:
         runs = without_specks(runs, options.min_mask_region_area)
     if options.box_nms_thresh is not None:
-        kept = _with_distinct_boxes(runs.boxes, options.box_nms_thresh)
+        kept = _with_distinct_boxes(runs.boxes, float(options.box_nms_thresh))
         nodes, runs = nodes[kept], runs.only(kept)
     around = nodes_around(tree, nodes.tolist())
     stability = None if tree.stability is None else tree.stability[nodes].astype(np.float64)
@@ -295,9 +296,7 @@ def mask_records(chosen: ChosenMasks, output_mode: str) -> Iterator[dict[str, An
             "bbox": [x, y, across - 1, down - 1],
             "predicted_iou": float(chosen.predicted_iou[number]),
             "point_coords": [inside[number]],
-            "stability_score": None
-            if chosen.stability is None
-            else float(chosen.stability[number]),
+            "stability_score": None if steady is None else float(steady[number]),
             "crop_box": [0, 0, width, height],
             "node": node,
             "parent": chosen.parent[number],
@@ -367,9 +366,9 @@ def _candidates(tree: RegionTree, options: MaskOptions) -> list[int]:
     return sorted(nodes, key=lambda node: place.get(node, len(place)))[: options.masks]
 
 
-def _with_distinct_boxes(boxes: NDArray[np.int64], most: float) -> NDArray[np.int64]:
-    """The boxes that stay if each drops all later ones whose IoU with it is above a limit."""
-    x, y, width, height = boxes.astype(np.float64).T
+def _distinct_of_numpy(boxes: NDArray[np.int64], most: float) -> NDArray[np.int64]:
+    """What :func:`_with_distinct_boxes` gives."""
+    x, y, width, height = boxes.T
     waiting, kept = np.arange(len(boxes)), []
     while len(waiting):
         first, waiting = waiting[0], waiting[1:]
@@ -382,3 +381,22 @@ def _with_distinct_boxes(boxes: NDArray[np.int64], most: float) -> NDArray[np.in
         whole = width[first] * height[first] + width[waiting] * height[waiting] - both
         waiting = waiting[both <= most * whole]
     return np.array(kept, dtype=np.int64)
+
+
+@jit(instead=_distinct_of_numpy)
+def _with_distinct_boxes(boxes: NDArray[np.int64], most: float) -> NDArray[np.int64]:
+    """The boxes that stay if each drops all later ones whose IoU with it is above a limit."""
+    stays = np.ones(len(boxes), np.bool_)
+    for first in range(len(boxes)):
+        if not stays[first]:
+            continue
+        x, y, width, height = boxes[first]
+        for other in range(first + 1, len(boxes)):
+            across = min(x + width, boxes[other, 0] + boxes[other, 2]) - max(x, boxes[other, 0])
+            down = min(y + height, boxes[other, 1] + boxes[other, 3]) - max(y, boxes[other, 1])
+            if across <= 0 or down <= 0:
+                continue
+            both = across * down
+            if both > most * (width * height + boxes[other, 2] * boxes[other, 3] - both):
+                stays[other] = False
+    return np.flatnonzero(stays)

@@ -83,11 +83,13 @@ def cleaned_mask(mask: Bools, least: int, beyond: int = 0, at: tuple[int, int] =
 
 def _crop(own: Int64, height: int, left: int, right: int, upper: int, foot: int) -> Bools:
     """Pixels of a mask in a part of the image, from its runs."""
-    flat = np.zeros((right - left) * height + 1, np.int8)
-    flat[own[::2] - left * height] += 1
-    flat[own[1::2] - left * height] -= 1
-    inside = np.cumsum(flat[:-1], dtype=np.int8).astype(bool).reshape(right - left, height)
-    return np.ascontiguousarray(inside[:, upper:foot].T)
+    tall = foot - upper
+    flat = np.zeros((right - left) * tall + 1, np.int8)
+    for edge, step in ((own[::2], 0), (own[1::2] - 1, 1)):
+        column, row = np.divmod(edge, height)  # a run that goes on at the next head needs all rows
+        flat[(column - left) * tall + row - upper + step] += np.int8(1 - 2 * step)
+    inside = np.cumsum(flat[:-1], dtype=np.int8).astype(bool).reshape(right - left, tall)
+    return np.ascontiguousarray(inside.T)
 
 
 def _edges(mask: Bools, height: int, left: int, upper: int) -> Int64:
