@@ -33,7 +33,7 @@ def to_supervision(
     ----------
     compact
         Whether masks are kept as a ``supervision.CompactMask``, which needs little memory for
-        thousands of masks. It needs supervision 0.28.
+        thousands of masks. It needs supervision 0.30.
     max_bytes
         Most memory that masks may take together, if they are not compact.
     **options
@@ -107,8 +107,8 @@ def _supervision(compact: bool) -> Any:
     version = getattr(supervision, "__version__", "unknown")
     if "data" not in getattr(supervision.Detections, "__dataclass_fields__", {}):
         raise MissingExtraError(f"supervision {version} is too old, 0.18 is needed: {_INSTALL}")
-    if compact and not hasattr(supervision, "CompactMask"):
+    if compact and not hasattr(getattr(supervision, "CompactMask", None), "from_coco_rle"):
         raise MissingExtraError(
-            f"compact needs supervision 0.28, and {version} is installed: {_INSTALL}"
+            f"compact needs supervision 0.30, and {version} is installed: {_INSTALL}"
         )
     return supervision
