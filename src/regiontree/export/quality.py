@@ -24,7 +24,8 @@ from regiontree.metrics.segmentmap import persistence, steady_persistence
 from regiontree.tree import RegionTree
 from regiontree.tree.nodata import not_regions
 
-__all__ = ["COEFFICIENTS", "COEFFICIENTS_WITHOUT_STABILITY", "predicted_iou", "ranked_nodes"]
+__all__ = ["COEFFICIENTS", "COEFFICIENTS_WITHOUT_STABILITY", "predicted_iou",
+           "predictors", "ranked_nodes"]  # fmt: skip
 
 Floats = NDArray[np.float64]
 
@@ -32,7 +33,6 @@ COEFFICIENTS = (-0.31, 0.15, 1.79, 0.62)
 """c0 to c3 for trees with stability."""
 COEFFICIENTS_WITHOUT_STABILITY = (1.0, 0.18, 0.0, 0.55)
 """c0 to c3 for trees without stability."""
-_LEAST_PERSISTENCE, _LEAST_SHARE = 1e-4, 1e-5  # smaller ones count as these
 
 
 def predicted_iou(tree: RegionTree) -> Floats:
@@ -46,17 +46,28 @@ def predicted_iou(tree: RegionTree) -> Floats:
     [0.59, 0.5, 0.56, 0.69, 0.34]
     """
     has = tree.stability is not None
-    c0, c1, c2, c3 = COEFFICIENTS if has else COEFFICIENTS_WITHOUT_STABILITY
-    stability = 0.0 if tree.stability is None else tree.stability.astype(np.float64)
-    share = tree.area / tree.area[-1]
-    score = (
-        c0
-        + c1 * np.log(np.maximum(persistence(tree), _LEAST_PERSISTENCE))
-        + c2 * stability
-        + c3 * np.log(np.maximum(share, _LEAST_SHARE))
-    )
+    coefficients = COEFFICIENTS if has else COEFFICIENTS_WITHOUT_STABILITY
+    score = (predictors(tree) * coefficients).sum(axis=1)
     found: Floats = 1 / (1 + np.exp(-score))
     return found
+
+
+def predictors(tree: RegionTree) -> Floats:
+    """What is known of each node: 1, log persistence, stability and log share, (N, 4).
+
+    Persistences below 1e-4 count as that, and shares below 1e-5. A tree without stability has 0.
+    """
+    share = tree.area / tree.area[-1]
+    steady = np.zeros(tree.n_nodes) if tree.stability is None else tree.stability
+    return np.stack(
+        [
+            np.ones(tree.n_nodes),
+            np.log(np.maximum(persistence(tree), 1e-4)),
+            steady.astype(np.float64),
+            np.log(np.maximum(share, 1e-5)),
+        ],
+        axis=1,
+    )
 
 
 def ranked_nodes(tree: RegionTree) -> list[int]:
