@@ -52,7 +52,7 @@ class AutomaticMaskGenerator:
     masks : int or None
         At most so many masks. None: 100, or all that a choice below gives.
     pieces : bool or int
-        Whether masks are connected: regions in several places are divided into their pieces. A
+        Whether regions in several places are divided into their connected pieces, each a mask. A
         number is the least pixels of a piece; see :meth:`RegionTree.pieces`.
     max_bytes : float
         Most memory that binary masks may take together.
