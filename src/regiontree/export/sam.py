@@ -3,19 +3,17 @@
 Programs that work on the records of ``SamAutomaticMaskGenerator.generate`` work on these. A record
 is a dict with SAM's keys and three more:
 
-==================  ===============================================================================
-segmentation        the mask: (H, W) bool, or run lengths down the columns, as COCO has them
-area                pixels of the mask
-bbox                [x, y, width, height] as SAM counts it: from the centre of the first pixel to
-                    that of the last, so one less than the number of pixels
-predicted_iou       0 to 1: see :mod:`regiontree.export.quality`
-point_coords        [[x, y]], one pixel well inside the mask
-stability_score     0 to 1: the node's ``stability``; None if the tree has none
-crop_box            [0, 0, W, H]: the whole image
-node                the node's number in the tree, as in ``tree.mask(node)``
-parent              the node of the smallest mask of the list that holds this one; None if none does
-depth               depth in the tree, 0 at the root
-==================  ===============================================================================
+- ``segmentation``: the mask, (H, W) bool, or run lengths down the columns, as COCO has them.
+- ``area``: pixels of the mask.
+- ``bbox``: [x, y, width, height] as SAM counts it, from the first pixel to the last. So width and
+  height are one less than the number of pixels.
+- ``predicted_iou``: 0 to 1, see :mod:`regiontree.export.quality`.
+- ``point_coords``: [[x, y]], one pixel well inside the mask.
+- ``stability_score``: 0 to 1, the node's ``stability``; None if the tree has none.
+- ``crop_box``: [0, 0, W, H], the whole image.
+- ``node``: the node's number in the tree, as in ``tree.mask(node)``.
+- ``parent``: the node of the smallest mask of the list that holds this one; None if none does.
+- ``depth``: depth in the tree, 0 at the root.
 
 The masks with the highest predicted IoU come first, as SAM has them. Masks are nodes of one tree:
 of any two, one holds the other or they share no pixel.
