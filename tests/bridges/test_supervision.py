@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -132,3 +134,19 @@ def test_annotators_draw_them(tree, image, compact):
     written = sv.LabelAnnotator(color_lookup=index).annotate(scene.copy(), found, labels=labels)
     assert not np.array_equal(outlined, scene)
     assert not np.array_equal(written, scene)
+
+
+def test_the_page_runs_as_written(tmp_path, monkeypatch):
+    """Its blocks of Python in their order; those that need supervision are marked as py."""
+    pytest.importorskip("onnx")
+    page = (ROOT / "docs" / "how-to" / "sam.md").read_text(encoding="utf-8")
+    shutil.copy(PHOTO, tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    blocks = re.findall(r"```(?:python|py)\n(.*?)```", page, flags=re.S)
+    assert any("import supervision" in block for block in blocks)
+    for block in blocks:
+        exec(compile(block, "sam.md", "exec"), names)  # our own file
+    assert names["drawn"].shape == (512, 512, 3)
+    assert 0 < len(names["top"]) < len(names["detections"])
+    assert 0 < len(names["sure"]) < len(names["detections"])
