@@ -160,6 +160,25 @@ def test_pixels_that_are_not_there_are_in_no_mask(parser, image):
     assert max(record["area"] for record in ranked) < valid.sum()  # not all that is there
 
 
+def test_a_tree_that_exists_may_be_condensed(parser, image):
+    generator = AutomaticMaskGenerator(parser)
+    small = generator.tree(image).condense(9)
+    records = generator.generate_from_tree(small)
+    assert {record["node"] for record in records} == set(range(small.root))
+    for record in records:
+        assert np.array_equal(record["segmentation"], small.mask(record["node"]))
+
+
+def test_masks_are_nested_or_apart(parser, image):
+    masks = [
+        one["segmentation"] for one in AutomaticMaskGenerator(parser, masks=20).generate(image)
+    ]
+    for mask in masks:
+        for other in masks:
+            both = (mask & other).sum()
+            assert both in (0, mask.sum(), other.sum())
+
+
 def test_pieces_are_connected(parser, image):
     from scipy.ndimage import label
 
@@ -251,6 +270,9 @@ def test_choices_of_nodes(rng_tree):
     assert set(nodes_of(tree.to_sam(salient=4))) == set(tree.salient(4))
     assert set(nodes_of(tree.to_sam(all_nodes=True))) == set(range(tree.root))
     assert set(nodes_of(tree.to_sam(depth=1))) == set(tree.cut_nodes(depth=1).tolist())
+    regions = tree.cut_nodes(n_regions=5).tolist()
+    around = {above for node in regions for above in tree.ancestors(node)} - {tree.root}
+    assert set(nodes_of(tree.to_sam(n_regions=5, all_nodes=True))) == {*regions, *around}
     by_rank = quality.ranked_nodes(tree)
     assert sorted(by_rank) == list(range(tree.root))
     assert set(nodes_of(tree.to_sam(masks=7))) == set(by_rank[:7])
@@ -346,9 +368,11 @@ def test_the_predicted_iou_is_its_formula(stability):
     assert quality.predicted_iou(tree).tolist() == pytest.approx(expected, abs=1e-12)
 
 
-def test_each_coefficient_raises_the_prediction():
+def test_each_coefficient_raises_the_prediction_which_stays_below_082():
     for coefficients in (quality.COEFFICIENTS, quality.COEFFICIENTS_WITHOUT_STABILITY):
         assert all(one >= 0 for one in coefficients[1:])
+        best = coefficients[0] + coefficients[2]  # persistence, stability and share are 1
+        assert 1 / (1 + math.exp(-best)) < 0.82
 
 
 # -- runs of pixels -------------------------------------------------------------------------------

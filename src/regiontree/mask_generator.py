@@ -39,7 +39,7 @@ class AutomaticMaskGenerator:
         What makes the trees: a parser, settings, or the name of a preset. None: the default.
     pred_iou_thresh : float
         Masks with a lower ``predicted_iou`` are left out, 0 to 1. The value is the mean IoU of such
-        nodes with what people marked, and seldom above 0.6. So SAM's threshold of 0.88 leaves
+        nodes with what people marked, and never above 0.82. So SAM's threshold of 0.88 leaves
         nothing.
     stability_score_thresh : float
         Masks whose node has a lower stability are left out, 0 to 1.
