@@ -303,6 +303,9 @@ def test_thresholds(rng_tree):
     every = rng_tree.to_sam(all_nodes=True)
     steady = rng_tree.to_sam(all_nodes=True, stability_score_thresh=0.5)
     assert nodes_of(steady) == [one["node"] for one in every if one["stability_score"] >= 0.5]
+    exact = steady[-1]["stability_score"]
+    barely = rng_tree.to_sam(all_nodes=True, stability_score_thresh=exact + 1e-6)
+    assert steady[-1]["node"] not in nodes_of(barely)
     middle = every[len(every) // 2]["predicted_iou"]
     likely = rng_tree.to_sam(all_nodes=True, pred_iou_thresh=middle)
     assert nodes_of(likely) == [r["node"] for r in every if r["predicted_iou"] >= middle]

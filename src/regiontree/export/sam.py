@@ -218,7 +218,8 @@ def chosen_masks(tree: RegionTree, options: MaskOptions) -> ChosenMasks:
                 "stability_score_thresh: the tree has no stability; make it again with the setting "
                 "stability above 0, or leave stability_score_thresh out"
             )
-        nodes = nodes[tree.stability[nodes] >= options.stability_score_thresh]
+        steady = tree.stability[nodes].astype(np.float64)  # else the threshold is rounded, too
+        nodes = nodes[steady >= options.stability_score_thresh]
     nodes = nodes[np.lexsort((nodes, -tree.area[nodes], -predicted[nodes]))]
     runs = runs_of_nodes(tree, nodes.tolist())
     if options.min_mask_region_area > 0:
