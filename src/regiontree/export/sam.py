@@ -156,8 +156,11 @@ def mask_options(given: Mapping[str, Any]) -> MaskOptions:
         if name in NO_MEANING:
             raise SettingsError(f"{name} has no meaning for a region tree: {NO_MEANING[name]}")
         if name not in known:
-            hint = nearest_name(name, [*known, "output_mode", "pieces"]) or "; there are"
-            raise SettingsError(f"unknown option {name!r}{hint} {', '.join(known)}")
+            names = [*known, "output_mode", "pieces", "max_bytes"]
+            raise SettingsError(
+                f"unknown option {name!r}{nearest_name(name, names) or '.'} There are "
+                f"{', '.join(names)}; settings of the tree are those of its RegionParser"
+            )
     options = MaskOptions(**given)
     check_settings(options)
     return options
