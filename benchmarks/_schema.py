@@ -248,6 +248,12 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "way", "looks", "kind", "images", "segments", "ar_1000_percent", "small_percent",
         "medium_percent", "large_percent",
     ],
+    # predicted_iou.py
+    "predicted-iou": [
+        "tree", "data_set", "coefficients", "images", "predicted_percent", "measured_percent",
+        "top_predicted_percent", "top_measured_percent", "r2:.2f", "rank_correlation:.2f",
+        "ar_10_percent", "ar_100_percent",
+    ],
     # builders.py
     "builders": ["preset", "data_set", "images", "tree", *_BORDERS],
     # borders.py

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from regiontree.collection.collection import Collection
     from regiontree.errors import RegionTreeError
     from regiontree.forest.forest import Forest
+    from regiontree.mask_generator import AutomaticMaskGenerator, MaskGenerationPipeline
     from regiontree.parser import RegionParser, parse
     from regiontree.settings import Settings
     from regiontree.tree import RegionTree, StopReason
 
 __all__ = [
+    "AutomaticMaskGenerator",
     "Collection",
     "Forest",
+    "MaskGenerationPipeline",
     "RegionParser",
     "RegionTree",
     "RegionTreeError",
@@ -36,8 +39,10 @@ __all__ = [
 ]
 
 _HOME = {
+    "AutomaticMaskGenerator": "regiontree.mask_generator",
     "Collection": "regiontree.collection.collection",
     "Forest": "regiontree.forest.forest",
+    "MaskGenerationPipeline": "regiontree.mask_generator",
     "RegionParser": "regiontree.parser",
     "RegionTree": "regiontree.tree",
     "RegionTreeError": "regiontree.errors",
@@ -62,6 +67,9 @@ for _method, _address in {
     "to_networkx": "regiontree.export.graph:to_networkx",
     "to_higra": "regiontree.export.higra:to_higra",
     "to_masks": "regiontree.export.masks:write_masks",
+    "to_sam": "regiontree.export.sam:to_sam",
+    "to_mask_generation": "regiontree.export.maskgeneration:to_mask_generation",
+    "to_supervision": "regiontree.export.supervision:to_supervision",
 }.items():
     TREE_DOORS.register(_method, _address)
 

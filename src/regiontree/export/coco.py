@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from regiontree._version import __version__
 from regiontree.errors import ExportError, MissingExtraError
 from regiontree.export.graph import node_attributes
+from regiontree.export.runs import runs_down_columns
 from regiontree.forest.origin import recorded_name
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
@@ -34,6 +35,7 @@ __all__ = [
     "CATEGORY",
     "INFO",
     "chosen_nodes",
+    "coco_masks",
     "json_items",
     "map_shapes",
     "nodes_around",
@@ -107,7 +109,7 @@ def to_coco(
         salient=salient,
         all_nodes=all_nodes or (n_regions, height, depth, contrast, salient) == (None,) * 5,
     )
-    masks = _pycocotools()
+    masks = coco_masks()
     rles = _run_lengths(tree, masks)
     id_of = {node: number for number, node in enumerate(nodes, 1)}
     around = nodes_around(tree, nodes)
@@ -271,7 +273,7 @@ def map_shapes(regions: NDArray[np.int32], count: int) -> list[dict[str, Any]]:
     MissingExtraError
         pycocotools is not installed.
     """
-    masks = _pycocotools()
+    masks = coco_masks()
     rles = _map_run_lengths(regions + 1, count + 1, masks)
     return [_shape(rle, masks) for rle in rles[1:]]
 
@@ -285,7 +287,14 @@ def _shape(rle: dict[str, Any], masks: Any) -> dict[str, Any]:
     }
 
 
-def _pycocotools() -> Any:
+def coco_masks() -> Any:
+    """The module ``pycocotools.mask``.
+
+    Raises
+    ------
+    MissingExtraError
+        pycocotools is not installed.
+    """
     if find_spec("pycocotools") is None:
         raise MissingExtraError("COCO needs pycocotools: pip install 'regiontree[export]'")
     import pycocotools.mask
@@ -304,7 +313,7 @@ def _run_lengths(tree: RegionTree, masks: Any) -> list[dict[str, Any]]:
 def _map_run_lengths(labels: NDArray[np.int32], count: int, masks: Any) -> list[dict[str, Any]]:
     """Mask of each label from 0 to count - 1 of a map."""
     height, width = labels.shape
-    start, end, label = _runs_down_columns(labels)
+    start, end, label = runs_down_columns(labels)
     order = np.argsort(label, kind="stable")
     edges = np.stack([start, end], axis=1)[order]
     rles: list[dict[str, Any]] = []
@@ -313,19 +322,3 @@ def _map_run_lengths(labels: NDArray[np.int32], count: int, masks: Any) -> list[
         counts = counts if counts[-1] else counts[:-1]  # COCO leaves out a last 0
         rles.append(masks.frPyObjects({"size": [height, width], "counts": counts}, height, width))
     return rles
-
-
-def _runs_down_columns(
-    labels: NDArray[np.int32],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
-    """Start, end (exclusive) and label of every run of one label, counted down the columns.
-
-    A run may go on from the foot of a column to the head of the next. Changes are found along the
-    rows, as pixels lie in memory, and then sorted. Transposing 50 megapixels takes four times as
-    long.
-    """
-    height = labels.shape[0]
-    row, column = np.nonzero(labels[1:] != labels[:-1])
-    heads = 1 + np.flatnonzero(labels[0, 1:] != labels[-1, :-1])
-    start = np.sort(np.concatenate([[0], heads * height, column * height + row + 1]))
-    return start, np.append(start[1:], labels.size), labels[start % height, start // height]
