@@ -166,7 +166,9 @@ def pole(shift: int, width: int, *, lying: bool, light: bool) -> tuple[NDArray, 
 @pytest.mark.parametrize("light", [False, True])
 @pytest.mark.parametrize("width", [4, 8])
 @pytest.mark.parametrize("shift", [0, 2, 3, 4, 5, 7, 8, 9])
-def test_poles_are_found_at_nearly_every_offset(shift: int, width: int, light: bool, lying: bool) -> None:
+def test_poles_are_found_at_nearly_every_offset(
+    shift: int, width: int, light: bool, lying: bool
+) -> None:
     leaf, rgb, mask = pole(shift, width, lying=lying, light=light)
     found = refine_leaves(leaf, np.array([2, 2, 2]), rgb, (120, 120)) == 1
     assert (found & mask).sum() / (found | mask).sum() > 0.9
