@@ -288,6 +288,8 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "cropped:.3f", "scaled:.3f", "mirrored:.3f", "darker:.3f", "mean:.3f",
         "tree_milliseconds:.0f",
     ],
+    # poles.py
+    "poles": ["thing", "width_pixels", "springs", "drawings", "median_iou:.2f", "least_iou:.2f"],
     "stability": [
         "tree", "photographs", "draws", "nodes_of", "nodes", "mean_iou:.3f", "back_percent:.1f",
         "spearman_stability:.3f", "spearman_persistence:.3f", "spearman_area:.3f",
