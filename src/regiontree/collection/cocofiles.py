@@ -30,9 +30,10 @@ from regiontree.collection.exporting import Job
 from regiontree.collection.maskfiles import require_replaceable, write_classes
 from regiontree.collection.outputs import file_stems
 from regiontree.collection.photograph import ClassedPhotograph
-from regiontree.collection.pictures import Picture, picture_of
+from regiontree.collection.pictures import picture_of
 from regiontree.export.coco import map_shapes, photo_name, write_data_set
 from regiontree.export.panoptic import write_pictures
+from regiontree.forest.pictures import Picture
 from regiontree.forest.storedtrees import key_of_id
 from regiontree.system.files import atomic_folder, atomic_write
 

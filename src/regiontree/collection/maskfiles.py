@@ -26,8 +26,9 @@ from PIL import Image
 from regiontree.collection.exporting import Job
 from regiontree.collection.outputs import file_stems, folder_splits, read_splits, split_stems
 from regiontree.collection.photograph import ClassedPhotograph
-from regiontree.collection.pictures import Picture, picture_of
+from regiontree.collection.pictures import picture_of
 from regiontree.errors import ExportError
+from regiontree.forest.pictures import Picture
 from regiontree.system.files import atomic_folder
 
 __all__ = ["require_replaceable", "write_classes", "write_labels", "write_training"]
