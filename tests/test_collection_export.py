@@ -477,7 +477,7 @@ def test_the_command(named: Collection, made: Path, tmp_path: Path) -> None:
         (folder, "--to", "coco"): "name an output with -o",
         (folder, "--to", "coco", "-o", out / "x.json", "--regions", 3): "no option 'n_regions'",
         (folder, folder, "--to", "coco", "-o", out / "x.json"): "one collection at a time",
-        (made / "trees", "--to", "coco", "-o", out / "x.json", "--link"): "--link is for a coll",
+        (made / "trees", "--to", "coco", "-o", out / "x.json", "--link"): "does not use link",
     }.items():
         code, _, error = command(*arguments)
         assert (code, said in error) == (2, True), error

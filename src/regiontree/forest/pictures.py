@@ -14,12 +14,16 @@ from pathlib import Path
 
 from PIL import Image
 
+from regiontree.errors import ExportError
+from regiontree.forest.finding import read_photograph
 from regiontree.forest.origin import recorded_name
+from regiontree.forest.sources import Source
 from regiontree.images import Choice, load_again
 from regiontree.images.given import Encoded
+from regiontree.references.reference import Reference
 from regiontree.tree import RegionTree
 
-__all__ = ["Picture", "plain_picture", "upright_image"]
+__all__ = ["Picture", "picture_of_source", "plain_picture", "upright_image"]
 
 # What programs that train networks read.
 _COMMON = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -88,6 +92,25 @@ def plain_picture(found: Path | Encoded, tree: RegionTree) -> Picture:
     encoded = io.BytesIO()
     upright_image(found, tree, tree.shape).save(encoded, format="PNG")
     return Picture(".png", encoded.getvalue())
+
+
+def picture_of_source(source: Source) -> Picture:
+    """The photograph of a tree that was opened.
+
+    Raises
+    ------
+    ExportError
+        It was not found, cannot be read, or has changed since the tree was made.
+    ImageError, SourceError
+        It is damaged, or cannot be read from where it lies.
+    """
+    if source.lack:
+        raise ExportError(source.lack)
+    if source.photo is None:
+        raise ExportError(f"{source.saved}: {source.notice}")
+    photo = source.photo
+    photo = read_photograph(photo) if isinstance(photo, Reference) else photo
+    return plain_picture(photo, source.tree)
 
 
 def upright_image(found: Path | Encoded, tree: RegionTree, size: tuple[int, int]) -> Image.Image:
