@@ -83,7 +83,7 @@ def write_fiftyone(job: Job, path: Path) -> None:
     images: list[Record] = []
 
     def work(photo: ClassedPhotograph) -> tuple[ClassedPhotograph, list[Record], Picture]:
-        return *_with_annotations(photo), picture_of(photo, address, job.images)
+        return *_with_annotations(photo), picture_of(photo.row, photo.tree, address, job.images)
 
     def annotations() -> Iterator[Record]:
         for photo, own, picture in job.each(work):

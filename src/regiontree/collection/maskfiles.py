@@ -81,7 +81,7 @@ def write_training(job: Job, path: Path) -> None:
     stems = split_stems(splits)
 
     def work(photo: ClassedPhotograph) -> tuple[str, Mask, Picture]:
-        return photo.id, _mask(photo, kind), picture_of(photo, address, job.images)
+        return photo.id, _mask(photo, kind), picture_of(photo.row, photo.tree, address, job.images)
 
     with atomic_folder(path) as folder:
         for key, mask, picture in job.each(work):

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from regiontree.collection.photograph import ClassedPhotograph
 from regiontree.errors import CollectionError
 from regiontree.forest.finding import Places, examined
 from regiontree.forest.origin import path_below, recorded_name
@@ -24,14 +23,15 @@ from regiontree.tree import RegionTree
 __all__ = ["photograph_pixels", "picture_of", "upright_picture"]
 
 
-def picture_of(photo: ClassedPhotograph, address: str, images: Places) -> Picture:
+def picture_of(row: Row, tree: RegionTree, address: str, images: Places) -> Picture:
     """The photograph, as its file if other programs see the same pixels there, else as PNG.
 
     See :mod:`regiontree.forest.pictures`.
 
     Parameters
     ----------
-    photo
+    row, tree
+        The photograph's row and its tree.
     address
         Where the trees lie.
     images
@@ -44,7 +44,7 @@ def picture_of(photo: ClassedPhotograph, address: str, images: Places) -> Pictur
     ImageError
         It is damaged.
     """
-    return plain_picture(_found(photo.row, photo.tree, address, images), photo.tree)
+    return plain_picture(_found(row, tree, address, images), tree)
 
 
 def upright_picture(row: Row, tree: RegionTree, address: str, images: Places) -> Image.Image:
