@@ -651,7 +651,7 @@ def export(
             help="Format: coco, panoptic, labels-png, labels-tiff, stack, ome-tiff, ucm, "
             "ucm-picture, geojson, label-studio, fiftyone, huggingface, newick, graphml, higra, "
             "masks or tree, or a format that another package adds. Of a collection: coco, "
-            "panoptic, labels-png, training, label-studio, fiftyone or huggingface."
+            "panoptic, labels-png, training, label-studio, huggingface or fiftyone."
         ),
     ],
     out: Annotated[

@@ -64,6 +64,7 @@ Advance = Callable[[str, str | None], None]
 _LEAST = (1, 3)  # the first version with masks in files
 _IN_DATABASE = 1 << 25  # most pixels of the masks of a sample that lie in the database
 _DOCUMENT = 16_000_000  # bytes; MongoDB takes 16 MiB
+_DETECTION = 300  # bytes at least
 _AT_ONCE = 16  # samples in memory
 _VIEWS = (2, 4, 8, 16, 32, 64, 128)
 _KEY = "regiontree"  # of what the data set says of its origin
@@ -258,9 +259,12 @@ def _fill(
 
 def _sample_of(opened: Callable[[], Photo], work: _Work) -> Any:
     """The sample of a photograph. Its files are written if all is well."""
+    from bson import encode
+
     photo = opened()
     tree, fo = photo.tree, work.fo
     nodes = chosen_nodes(tree, **work.choice)
+    _require_fits(len(nodes), len(nodes) * _DETECTION)
     masks = _Masks(tree)
     stem = _free(photo.id, work.taken)
     in_files = sum(masks.pixels(node) for node in nodes) > _IN_DATABASE
@@ -277,7 +281,7 @@ def _sample_of(opened: Callable[[], Photo], work: _Work) -> Any:
         photo=photo.id,
         **{work.label_field: fo.Detections(detections=detections)},
     )
-    _require_fits(sample, len(nodes))
+    _require_fits(len(nodes), len(encode(sample.to_mongo_dict())))
     if copy is not None:
         photo.picture.write(copy, link=False)
     if in_files:
@@ -375,21 +379,18 @@ class _Masks:
         return self._walk.holds(node, self._labels[self.boxes[node]])
 
 
-def _require_fits(sample: Any, count: int) -> None:
-    """Check that the database takes a sample.
+def _require_fits(count: int, size: int) -> None:
+    """Check that the database takes a sample of so many regions and bytes.
 
     Raises
     ------
     ExportError
         It is too large.
     """
-    from bson import encode
-
-    size = len(encode(sample.to_mongo_dict()))
     if size > _DOCUMENT:
         raise ExportError(
-            f"{count:,} regions make a document of {size / 1e6:.0f} MB, and FiftyOne's database "
-            "takes 16 MB; write fewer, for example with n_regions=1000"
+            f"{count:,} regions make a document of more than 16 MB, which FiftyOne's database does "
+            "not take; write fewer, for example with n_regions=1000"
         )
 
 

@@ -24,9 +24,10 @@ __all__ = [
     "LabelStudioOptions",
     "NodeOptions",
     "StackOptions",
+    "check_split",
 ]
 
-_SPLIT = re.compile(r"\w+(\.\w+)*", re.ASCII)  # what datasets takes for one
+_SPLIT = re.compile(r"\w+(\.\w+)*", re.ASCII)
 
 
 def _numbers(name: str, kind: type[int] | type[float]) -> Callable[[Any], tuple[Any, ...]]:
@@ -121,10 +122,19 @@ class HuggingFaceOptions(CutOptions):
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if not isinstance(self.split, str) or not _SPLIT.fullmatch(self.split):
-            raise SettingsError(
-                f"split must be a name of letters, digits and _, got {self.split!r}"
-            )
+        check_split(self.split)
+
+
+def check_split(split: object) -> None:
+    """Check the name of a split, as datasets takes it.
+
+    Raises
+    ------
+    SettingsError
+        It is none.
+    """
+    if not isinstance(split, str) or not _SPLIT.fullmatch(split):
+        raise SettingsError(f"split must be a name of letters, digits and _, got {split!r}")
 
 
 @dataclass(frozen=True, slots=True)
