@@ -451,7 +451,7 @@ def test_what_cannot_be_is_refused(named: Collection, made: Path, tmp_path: Path
         named.export("coco", tmp_path / "x.json", n_categories=0)
     with pytest.raises(ExportError, match=r"name one that ends in \.json"):
         named.export("coco", tmp_path / "x")
-    with pytest.raises(ExportError, match="does not use images; formats that do: training, fift"):
+    with pytest.raises(ExportError, match="does not use images; formats that do: training, hugg"):
         named.export("coco", tmp_path / "x.json", images=[tmp_path])
     (tmp_path / "x.xml").write_text("mine")
     with pytest.raises(ExportError, match=r"x\.xml: exists"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import sysconfig
 import time
 from collections.abc import Iterator
@@ -77,7 +76,6 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             assert server.poll() is None, (root / "log").read_text()
             time.sleep(0.1)
         yield
-        sys.modules["fiftyone"].delete_datasets("*")
     server.terminate()
     server.wait(30)
 
