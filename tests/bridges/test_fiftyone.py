@@ -212,6 +212,7 @@ def test_a_sample_has_every_node_and_its_place(
     assert isinstance(schema["regions.detections.height"], fo.FloatField)
     assert isinstance(schema["regions.detections.parent_id"], fo.StringField)
     assert not (tmp_path / "files").exists() or in_files
+    assert fo.load_dataset("all").app_config.color_scheme.color_by == "instance"
 
 
 def test_views_are_the_cuts_of_the_trees(fo, trees, tmp_path) -> None:

@@ -144,6 +144,9 @@ def make_dataset(
         }
         if classes:
             dataset.classes = {label_field: list(classes)}
+        # Regions would all have the colour of their field.
+        colours = fo.ColorScheme(color_by="value" if classes else "instance")
+        dataset.app_config.color_scheme = colours
         _save_views(dataset, label_field, choice)
         if name is not None:
             if fo.dataset_exists(name):
