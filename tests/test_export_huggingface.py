@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from conftest import ROOT
 from PIL import Image
 from trees import hand_tree, random_tree
 
@@ -19,10 +21,11 @@ pytest.importorskip("pyarrow")
 from pyarrow import parquet
 
 from regiontree import RegionTree
-from regiontree.errors import ExportError
+from regiontree.errors import ExportError, MissingExtraError
 from regiontree.export import huggingface
 from regiontree.export.command import run
 from regiontree.export.huggingface import COLUMNS, to_huggingface, write_huggingface
+from regiontree.forest import arrow
 from regiontree.forest.pictures import Picture
 from regiontree.tree.nodata import with_no_data
 from regiontree.tree.stop import StopReason
@@ -284,6 +287,34 @@ def test_an_interruption_leaves_nothing(trees, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface._Files, "add", interrupted)
     assert run([tmp_path / "trees"], "huggingface", tmp_path / "set") == 130
     assert [one.name for one in tmp_path.iterdir()] == ["trees"]
+
+
+def test_one_line_names_the_extra(trees, tmp_path, monkeypatch):
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(arrow, "import_module", missing)
+    line = r"^a data set of Hugging Face needs pyarrow: pip install 'regiontree\[store\]'$"
+    with pytest.raises(MissingExtraError, match=line):
+        run([tmp_path / "trees"], "huggingface", tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+
+
+def test_the_page_names_every_column_and_its_example_runs(trees, tmp_path, monkeypatch):
+    pytest.importorskip("datasets")
+    page = (ROOT / "docs/how-to/huggingface.md").read_text("utf-8")
+    told = {name for line in page.splitlines() if line.startswith("| `")
+            for name in re.findall(r"`(\w+)`", line.split("|")[1])}  # fmt: skip
+    assert told == {one.name for one in COLUMNS}
+    monkeypatch.chdir(tmp_path)
+    run([tmp_path / "trees"], "huggingface", tmp_path / "regions")
+    space: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], space)
+    tree = trees[space["row"]["id"]]
+    assert np.array_equal(space["labels"], tree.cut(n_regions=4))
+    datasets = pytest.importorskip("datasets")
+    files = datasets.load_dataset("parquet", data_files="regions/data/*", split="train")
+    assert files.features == datasets.load_dataset("regions", split="train").features
 
 
 def test_a_tree_alone_has_no_photograph(tmp_path):

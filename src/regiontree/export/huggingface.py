@@ -280,7 +280,7 @@ def write_rows(
     MissingExtraError
         pyarrow is not installed.
     """
-    pyarrow("pyarrow.parquet")
+    pyarrow("pyarrow.parquet", "a data set of Hugging Face")
     files = files or {}
     _require_replaceable(path, set(files))
     with atomic_folder(path) as folder:
