@@ -374,12 +374,14 @@ def test_fiftyone_finds_what_its_importer_reads(named: Collection, tmp_path: Pat
 # -- Hugging Face ---------------------------------------------------------------------------------
 
 
-def test_datasets_reads_the_names(named: Collection, tmp_path: Path) -> None:
+def test_datasets_reads_the_names(
+    named: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     done = named.export("huggingface", tmp_path / "hub", images=[tmp_path / "trees"])
     assert (done.photographs, done.failed) == (COUNT, {})
-    data = datasets.load_dataset(str(tmp_path / "hub"), split="train",
-                                 cache_dir=str(tmp_path / "cache"))  # fmt: skip
+    data = datasets.load_dataset(str(tmp_path / "hub"), split="train")
     masks, names = masks_of(named), sorted(NAMES)
     assert data["id"] == list(named.ids)
     assert data.features["classes"].feature.names == names

@@ -122,8 +122,9 @@ def test_the_card_is_one(trees, tmp_path):
         assert f"| `{one.name}` |" in card.text
 
 
-def test_the_example_of_the_card_runs(trees, tmp_path):
-    pytest.importorskip("datasets")
+def test_the_example_of_the_card_runs(trees, tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     run([tmp_path / "trees"], "huggingface", tmp_path / "set")
     text = (tmp_path / "set" / "README.md").read_text("utf-8")
     code = text.split("```python\n")[1].split("```")[0]
@@ -301,7 +302,8 @@ def test_one_line_names_the_extra(trees, tmp_path, monkeypatch):
 
 
 def test_the_page_names_every_column_and_its_example_runs(trees, tmp_path, monkeypatch):
-    pytest.importorskip("datasets")
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     page = (ROOT / "docs/how-to/huggingface.md").read_text("utf-8")
     told = {name for line in page.splitlines() if line.startswith("| `")
             for name in re.findall(r"`(\w+)`", line.split("|")[1])}  # fmt: skip
@@ -312,7 +314,6 @@ def test_the_page_names_every_column_and_its_example_runs(trees, tmp_path, monke
     exec(page.split("```python\n")[1].split("```")[0], space)
     tree = trees[space["row"]["id"]]
     assert np.array_equal(space["labels"], tree.cut(n_regions=4))
-    datasets = pytest.importorskip("datasets")
     files = datasets.load_dataset("parquet", data_files="regions/data/*", split="train")
     assert files.features == datasets.load_dataset("regions", split="train").features
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sysconfig
@@ -174,6 +175,32 @@ def test_it_imports_trees_with_all_that_is_known_of_nodes(fo, trees, tmp_path, f
             assert np.float32(one.height) == tree.height[one.node]
             if tree.stability is not None:
                 assert np.float16(one.stability) == tree.stability[one.node]
+
+
+def test_the_python_of_the_pages_runs(
+    fo, named: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(fo, "launch_app", shown.append)
+    monkeypatch.chdir(tmp_path)
+    ids = set(named.ids)
+    (tmp_path / "out").rename("collection")
+    (tmp_path / "photos").mkdir()
+    assert run(["trees"], "fiftyone", Path("regions"), n_regions=64, all_nodes=True) == 0
+    names: dict[str, Any] = {}
+    for page in ("docs/how-to/fiftyone.md", "docs/export.md"):
+        text = (Path(regiontree.__file__).parents[2] / page).read_text("utf-8")
+        for block in re.findall(r"```python\n(.*?)```", text, flags=re.S):
+            if "fiftyone" in block:
+                exec(block, names)
+    assert nodes_in(shown[0]).keys() == ids
+    assert fo.list_datasets(["holiday", "named"]) == ["holiday", "named"]
+    assert len(names["data"]) == COUNT
+    page = (Path(regiontree.__file__).parents[2] / "docs/how-to/fiftyone.md").read_text("utf-8")
+    (first, *_) = fo.load_dataset("holiday").first().regions.detections
+    told = {name for line in page.splitlines() if line.startswith("| `")
+            for name in re.findall(r"`(\w+)`", line.split("|")[1])}  # fmt: skip
+    assert told == {name for name, _ in first.iter_attributes()}
 
 
 # -- data sets made in FiftyOne -------------------------------------------------------------------
