@@ -27,6 +27,7 @@ from regiontree.export.command import run
 from regiontree.export.huggingface import COLUMNS, to_huggingface, write_huggingface
 from regiontree.forest import arrow
 from regiontree.forest.pictures import Picture
+from regiontree.system.files import sha256_of
 from regiontree.tree.nodata import with_no_data
 from regiontree.tree.stop import StopReason
 
@@ -43,10 +44,14 @@ def trees(tmp_path: Path) -> dict[str, RegionTree]:
     """Three trees below ``trees``, with their photographs beside them."""
     found = {}
     for seed, name in enumerate(NAMES):
-        tree = found[name] = photographed(seed, f"{Path(name).name}.png")
-        tree.save(tmp_path / "trees" / f"{name}.npz")
+        tree = photographed(seed, f"{Path(name).name}.png")
         pixels = np.random.default_rng(seed).integers(0, 255, (*tree.shape, 3)).astype(np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "trees" / f"{name}.png")
+        photo = tmp_path / "trees" / f"{name}.png"
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(photo)
+        meta = {"image": {**tree.meta["image"], "sha256": sha256_of(photo)}}
+        found[name] = replace(tree, meta=meta)
+        found[name].save(tmp_path / "trees" / f"{name}.npz")
     return found
 
 
@@ -83,7 +88,9 @@ def test_load_dataset_gives_every_number_of_every_tree(trees, tmp_path):
                           "ncut": tree.ncut, "stop": tree.stop}.items():  # fmt: skip
             assert np.array_equal(row[name], own), name
         assert np.array_equal(row["stability"], tree.stability.astype(np.float32))
-        photo = Image.open(tmp_path / "trees" / f"{row['id']}.png")
+        file = tmp_path / "trees" / f"{row['id']}.png"
+        photo = Image.open(file)
+        assert row["sha256"] == sha256_of(file)
         assert np.array_equal(np.asarray(row["image"]), np.asarray(photo))
         again = RegionTree(np.asarray(row["leaves"]), row["parents"], row["heights"])
         assert np.array_equal(again.cut(n_regions=4), tree.cut(n_regions=4))
