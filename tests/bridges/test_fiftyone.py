@@ -194,7 +194,7 @@ def test_the_python_of_the_pages_runs(
             if "fiftyone" in block:
                 exec(block, names)
     assert nodes_in(shown[0]).keys() == ids
-    assert fo.list_datasets(["holiday", "named"]) == ["holiday", "named"]
+    assert {"holiday", "named"} <= set(fo.list_datasets())
     assert len(names["data"]) == COUNT
     page = (Path(regiontree.__file__).parents[2] / "docs/how-to/fiftyone.md").read_text("utf-8")
     (first, *_) = fo.load_dataset("holiday").first().regions.detections
