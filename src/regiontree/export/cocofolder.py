@@ -26,10 +26,9 @@ from regiontree.forest.pictures import Picture
 from regiontree.system.files import atomic_folder
 from regiontree.tree import RegionTree
 
-__all__ = ["DATA", "LABELS", "file_name", "to_coco_folder", "write_coco_folder"]
+__all__ = ["file_name", "to_coco_folder", "write_coco_folder"]
 
-LABELS, DATA = "labels.json", "data"
-"""The file of annotations and the folder of photographs, as FiftyOne calls them."""
+_LABELS, _DATA = "labels.json", "data"  # as FiftyOne calls them
 
 Part = tuple[dict[str, Any], Picture, bool]
 
@@ -103,10 +102,10 @@ def write_coco_folder(parts: Iterable[Part], path: str | Path) -> Path:
             for data, picture, link in parts:
                 image = data["images"][0]
                 image["file_name"] = _free(image["file_name"], taken)
-                picture.write(folder / DATA / image["file_name"], link=link)
+                picture.write(folder / _DATA / image["file_name"], link=link)
                 yield data
 
-        with (folder / LABELS).open("wb") as file:
+        with (folder / _LABELS).open("wb") as file:
             write_data_set(file, [CATEGORY], numbered_annotations(written(), images), images)
     return path
 
@@ -137,7 +136,7 @@ def _require_replaceable(path: Path) -> None:
     if not path.is_dir():
         return
     names = {one.name for one in path.iterdir()}
-    if names and (LABELS not in names or names - {LABELS, DATA}):
-        other = next(iter(sorted(names - {LABELS, DATA})), None)
-        said = f"holds {other}, which is not of this format" if other else f"has no {LABELS}"
+    if names and (_LABELS not in names or names - {_LABELS, _DATA}):
+        other = next(iter(sorted(names - {_LABELS, _DATA})), None)
+        said = f"holds {other}, which is not of this format" if other else f"has no {_LABELS}"
         raise ExportError(f"{path}: would be replaced, but {said}; choose another name")
