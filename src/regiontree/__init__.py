@@ -17,6 +17,7 @@ from regiontree.system.doors import TREE_DOORS
 
 if TYPE_CHECKING:
     from regiontree.collection.collection import Collection
+    from regiontree.collection.fiftyone import to_fiftyone
     from regiontree.errors import RegionTreeError
     from regiontree.forest.forest import Forest
     from regiontree.mask_generator import AutomaticMaskGenerator, MaskGenerationPipeline
@@ -36,6 +37,7 @@ __all__ = [
     "StopReason",
     "__version__",
     "parse",
+    "to_fiftyone",
 ]
 
 _HOME = {
@@ -49,6 +51,7 @@ _HOME = {
     "Settings": "regiontree.settings",
     "StopReason": "regiontree.tree",
     "parse": "regiontree.parser",
+    "to_fiftyone": "regiontree.collection.fiftyone",
 }
 
 # Methods of a tree that rooms above it provide: see regiontree.system.doors.

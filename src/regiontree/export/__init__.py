@@ -18,9 +18,11 @@ from regiontree.export.options import (
     CocoOptions,
     ContourMapOptions,
     CutOptions,
+    FiftyOneOptions,
     GeoJsonOptions,
     GeoPackageOptions,
     GeoTiffOptions,
+    HuggingFaceOptions,
     LabelStudioOptions,
     StackOptions,
 )
@@ -67,10 +69,14 @@ class Format:
         The function that makes the document of a tree, called with (tree, name, **options), or its
         address. None if every tree has its own file.
     finds_photo
-        Whether the command looks for the photograph of the tree, to read its place on the map.
+        Whether the command looks for the photograph of the tree: `write` reads its place on the map
+        there, and `make` gets it as the keyword `picture`, a
+        :class:`regiontree.forest.pictures.Picture`.
     keeps_projection
         Whether coordinates stay in the photograph's own projection, and are not made longitude and
         latitude.
+    is_folder
+        Whether what all trees are written to is a folder. Its suffix is empty.
     """
 
     name: str
@@ -81,6 +87,7 @@ class Format:
     make: Function | str | None = None
     finds_photo: bool = False
     keeps_projection: bool = False
+    is_folder: bool = False
 
     @property
     def keys(self) -> dict[str, Key]:
@@ -139,6 +146,12 @@ FORMATS: Registry[Format] = Registry(
             Format("label-studio", "Label Studio: one JSON of tasks with regions as brush masks",
                    f"{_HERE}.labelstudio:write_label_studio", (".json",), LabelStudioOptions,
                    make=f"{_HERE}.labelstudio:to_label_studio"),
+            Format("fiftyone", "a folder that FiftyOne imports as COCODetectionDataset",
+                   f"{_HERE}.cocofolder:write_coco_folder", ("",), FiftyOneOptions,
+                   make=f"{_HERE}.cocofolder:to_coco_folder", finds_photo=True, is_folder=True),
+            Format("huggingface", "Hugging Face datasets: a folder of Parquet files and a card",
+                   f"{_HERE}.huggingface:write_huggingface", ("",), HuggingFaceOptions,
+                   make=f"{_HERE}.huggingface:to_huggingface", finds_photo=True, is_folder=True),
             Format("newick", "the tree alone, as phylogenetics reads it",
                    f"{_HERE}.newick:write_newick", (".nwk", ".newick", ".tree")),
             Format("graphml",

@@ -4,7 +4,8 @@ The format is that of cocodataset.org/#format-data, as ``pycocotools`` reads it.
 run lengths down the columns, in COCO's own compressed text. An annotation has COCO's fields and its
 place in the tree: ``node`` (its number there), ``parent_id`` (the annotation of the smallest
 written node around it, or null), and ``level``, ``height``, ``ncut`` and ``stop`` of the tree, and
-``stability``, if the tree has it.
+``stability``, if the tree has it. On request, ``attributes`` holds the same again, since some
+programs read other fields only there.
 
 Pixels without data get no annotation. One pass over the image encodes all leaves. The run lengths
 of every other node are merged from its children's, so no mask is made.
@@ -39,6 +40,7 @@ __all__ = [
     "json_items",
     "map_shapes",
     "nodes_around",
+    "numbered_annotations",
     "photo_name",
     "to_coco",
     "write_coco",
@@ -61,6 +63,7 @@ def to_coco(
     contrast: float | None = None,
     salient: int | None = None,
     all_nodes: bool = False,
+    attributes: bool = False,
 ) -> dict[str, Any]:
     """A COCO data set of one photograph.
 
@@ -74,8 +77,12 @@ def to_coco(
         Only so many nodes, the most salient first; see :meth:`RegionTree.salient`.
     all_nodes
         With a cut: also the nodes above it, except the root.
+    attributes
+        Whether an annotation has its place in the tree a second time, in ``attributes``. CVAT and
+        Datumaro read only those of the fields that are not COCO's own.
 
-    Without any of these, all nodes except the root. A tree of one node then has no annotation.
+    Without a cut, `salient` and `all_nodes`, all nodes except the root. A tree of one node then has
+    no annotation.
 
     Returns
     -------
@@ -113,18 +120,23 @@ def to_coco(
     rles = _run_lengths(tree, masks)
     id_of = {node: number for number, node in enumerate(nodes, 1)}
     around = nodes_around(tree, nodes)
-    annotations = [
-        {
-            "id": id_of[node],
-            "image_id": 1,
-            "category_id": CATEGORY["id"],
-            **_shape(rles[node], masks),
+
+    def annotation(node: int) -> dict[str, Any]:
+        place = {
             "parent_id": id_of.get(around[node]),
             "node": node,
             **node_attributes(tree, node),
         }
-        for node in nodes
-    ]
+        return {
+            "id": id_of[node],
+            "image_id": 1,
+            "category_id": CATEGORY["id"],
+            **_shape(rles[node], masks),
+            **place,
+            **({"attributes": place} if attributes else {}),
+        }
+
+    annotations = [annotation(node) for node in nodes]
     rows, columns = tree.shape
     image = {"id": 1, "file_name": photo_name(tree, name), "width": columns, "height": rows}
     return {
@@ -143,24 +155,9 @@ def write_coco(parts: Iterable[dict[str, Any]], path: str | Path) -> Path:
     annotation is written at once, on its own line, so that only one part is in memory.
     """
     images: list[dict[str, Any]] = []
-
-    def annotations() -> Iterator[dict[str, Any]]:
-        before = 0
-        for number, part in enumerate(parts, 1):
-            images.append({**part["images"][0], "id": number})
-            for one in part["annotations"]:
-                parent = one["parent_id"]
-                yield {
-                    **one,
-                    "id": one["id"] + before,
-                    "image_id": number,
-                    "parent_id": None if parent is None else parent + before,
-                }
-            before += len(part["annotations"])
-
     path = Path(path)
     with atomic_write(path) as file:
-        write_data_set(file, [CATEGORY], annotations(), images)
+        write_data_set(file, [CATEGORY], numbered_annotations(parts, images), images)
     return path
 
 
@@ -246,6 +243,25 @@ def write_data_set(
     file.write(b'\n], "images": [')
     file.writelines(json_items(images))
     file.write(b"\n]}\n")
+
+
+def numbered_annotations(
+    parts: Iterable[dict[str, Any]], images: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """The annotations of data sets from :func:`to_coco`, numbered on from image to image.
+
+    The images are numbered in their order, and added to `images`.
+    """
+    before = 0
+    for number, part in enumerate(parts, 1):
+        images.append({**part["images"][0], "id": number})
+        for one in part["annotations"]:
+            parent = None if one["parent_id"] is None else one["parent_id"] + before
+            moved = {**one, "id": one["id"] + before, "image_id": number, "parent_id": parent}
+            if "attributes" in one:
+                moved["attributes"] = {**one["attributes"], "parent_id": parent}
+            yield moved
+        before += len(part["annotations"])
 
 
 def json_items(items: Iterable[Any]) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ every default is written down once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +18,18 @@ __all__ = [
     "CocoOptions",
     "ContourMapOptions",
     "CutOptions",
+    "FiftyOneOptions",
     "GeoJsonOptions",
     "GeoPackageOptions",
     "GeoTiffOptions",
+    "HuggingFaceOptions",
     "LabelStudioOptions",
     "NodeOptions",
     "StackOptions",
+    "check_split",
 ]
+
+_SPLIT = re.compile(r"\w+(\.\w+)*", re.ASCII)
 
 
 def _numbers(name: str, kind: type[int] | type[float]) -> Callable[[Any], tuple[Any, ...]]:
@@ -107,6 +113,46 @@ class CocoOptions(NodeOptions):
         form="a whole number",
         none="not set",
     )
+    attributes: bool = setting(
+        False,
+        "Whether the place in the tree is also said in attributes, as CVAT and Datumaro read it.",
+        choices=(True, False),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FiftyOneOptions(CocoOptions):
+    """How photographs get into the folder."""
+
+    link: bool = setting(
+        False, "Whether photographs are linked, not copied.", choices=(True, False)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HuggingFaceOptions(CutOptions):
+    """What is in the data set beside the trees."""
+
+    photographs: bool = setting(
+        True, "Whether the photographs themselves are in it.", choices=(True, False)
+    )
+    split: str = setting("train", "Name of the split.", form="letters, digits and _")
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        check_split(self.split)
+
+
+def check_split(split: object) -> None:
+    """Check the name of a split, as datasets takes it.
+
+    Raises
+    ------
+    SettingsError
+        It is none.
+    """
+    if not isinstance(split, str) or not _SPLIT.fullmatch(split):
+        raise SettingsError(f"split must be a name of letters, digits and _, got {split!r}")
 
 
 @dataclass(frozen=True, slots=True)
