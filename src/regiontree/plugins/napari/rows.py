@@ -37,7 +37,7 @@ class TreeRows:
     >>> rows.count(4), [rows.child(4, i) for i in range(2)], rows.parent(0), rows.row(1)
     (2, [2, 3], 3, 1)
     >>> [rows.text(3, column) for column in range(4)]
-    ['region 3', '50.0 %', '0.4', '']
+    ['3', '50.0 %', '0.4', '']
     """
 
     def __init__(self, tree: RegionTree) -> None:
@@ -68,11 +68,11 @@ class TreeRows:
     def name(self, node: int) -> str:
         """What to call a node."""
         if node == self.tree.root:
-            return "whole image"
+            return "all"
         reason = self.tree.stop[node]
         if reason == StopReason.NO_DATA:
             return "no data"
-        return f"rest {node}" if reason == StopReason.REST else f"region {node}"
+        return f"{node}, rest" if reason == StopReason.REST else str(node)
 
     def text(self, node: int, column: int) -> str:
         """What a column says of a node."""

@@ -154,7 +154,8 @@ class RegionTreeDock(QWidget):
         self.view = _View()
         self.view.setModel(self.model)
         self.view.setUniformRowHeights(True)
-        self.view.setAlternatingRowColors(True)
+        self.view.setIndentation(12)
+        self.view.setMinimumHeight(160)
         header = self.view.header()
         header.setStretchLastSection(False)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
@@ -192,7 +193,7 @@ class RegionTreeDock(QWidget):
         self.destroyed.connect(self._disconnector())
 
     def _disconnector(self) -> Any:
-        """What takes the dock's hands off a viewer that lives on; it holds no part of the widget."""
+        """What takes the dock's hands off a viewer that lives on, and ends its work."""
         viewer, pressed, followed, moved = self.viewer, self._pressed, self._follow, self._moved
 
         def disconnect() -> None:
@@ -301,7 +302,7 @@ class RegionTreeDock(QWidget):
             layer = active
         elif layer is None:
             layer = next((x for x in reversed(self.viewer.layers) if stack_of(x)), None)
-        if layer is not self._layer:
+        if layer != self._layer:  # napari may give plugins another proxy of the same layer
             self._show_layer(layer)
 
     def _show_image(self) -> None:
@@ -345,7 +346,7 @@ class RegionTreeDock(QWidget):
         point = np.asarray(dims.point)[-layer.ndim :] if layer.ndim <= dims.ndim else None
         if point is None:
             return (0,) * (layer.ndim - 2)
-        return tuple(int(round(x)) for x in np.asarray(layer.world_to_data(point))[:-2])
+        return tuple(round(float(x)) for x in np.asarray(layer.world_to_data(point))[:-2])
 
     def _moved(self, event: Any = None) -> None:
         """Show the tree of the plane that the viewer shows."""
