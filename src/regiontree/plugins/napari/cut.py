@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.errors import TreeError
 from regiontree.plugins.napari.stack import TreeStack
+from regiontree.system.jit import jit
 from regiontree.tree import RegionTree
 from regiontree.tree.cuts import node_of_leaf
 
-__all__ = ["StackCut", "leaf_values"]
+__all__ = ["StackCut", "leaf_values", "look_up"]
 
 Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+_BLOCK = 1 << 16
 
 
-def leaf_values(tree: RegionTree, start: int, criterion: Mapping[str, float]) -> Int32:
-    """The value of the region that holds each leaf, (L,) int32.
+def leaf_values(tree: RegionTree, start: int, criterion: Mapping[str, float]) -> Int64:
+    """The value of the region that holds each leaf, (L,) int64.
 
     Parameters
     ----------
@@ -37,7 +41,42 @@ def leaf_values(tree: RegionTree, start: int, criterion: Mapping[str, float]) ->
     """
     nodes = tree.cut_nodes(**criterion)  # type: ignore[arg-type]
     index = node_of_leaf(tree.parents, nodes, tree.n_leaves)
-    return (nodes[index] + (start + 1)).astype(np.int32)
+    values: Int64 = nodes[index] + (start + 1)
+    return values
+
+
+def look_up(table: NDArray[Any], leaves: Int32, found: NDArray[Any]) -> None:
+    """Write the entry of each pixel's leaf into `found`, (H, W) of the table's type.
+
+    Parameters
+    ----------
+    table
+        (L,): what is wanted of each leaf.
+    leaves
+        (H, W): the leaf of each pixel. Both are contiguous, as is `found`.
+
+    Examples
+    --------
+    >>> found = np.empty((1, 3), np.int32)
+    >>> look_up(np.array([7, 8], np.int32), np.array([[1, 0, 1]], np.int32), found)
+    >>> found
+    array([[8, 7, 8]], dtype=int32)
+    """
+    _fill(table, leaves.reshape(-1), found.reshape(-1))
+
+
+def _fill_by_blocks(table: NDArray[Any], leaves: Int32, found: NDArray[Any]) -> None:
+    # NumPy copies indices as int64. A copy of a block stays in the processor's cache.
+    for start in range(0, len(leaves), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        # Labels of a tree are in range, and with mode "raise" NumPy would fill a copy first.
+        np.take(table, leaves[block], out=found[block], mode="clip")
+
+
+@jit(instead=_fill_by_blocks)
+def _fill(table: NDArray[Any], leaves: Int32, found: NDArray[Any]) -> None:
+    for i in range(len(leaves)):
+        found[i] = table[leaves[i]]
 
 
 class StackCut:
@@ -50,11 +89,11 @@ class StackCut:
     ----------
     stack
     values
-        (..., H, W) int32 to write into. None: a new array.
+        (..., H, W) of :attr:`TreeStack.dtype` to write into. None: a new array.
 
     Attributes
     ----------
-    values : (..., H, W) int32
+    values : (..., H, W) uint16 or int32
         The value of each pixel's region.
     criterion : mapping
         Of the cut.
@@ -65,10 +104,10 @@ class StackCut:
         `values` has another shape or type.
     """
 
-    def __init__(self, stack: TreeStack, values: Int32 | None = None) -> None:
+    def __init__(self, stack: TreeStack, values: NDArray[Any] | None = None) -> None:
         if values is None:
-            values = np.zeros(stack.shape, np.int32)
-        if values.shape != stack.shape or values.dtype != np.int32:
+            values = np.zeros(stack.shape, stack.dtype)
+        if values.shape != stack.shape or values.dtype != stack.dtype:
             raise TreeError(
                 f"labels of {values.dtype} {values.shape} do not fit trees of {stack.shape}"
             )
@@ -102,8 +141,7 @@ class StackCut:
             return False
         tree = self.stack.trees[plane]
         table = leaf_values(tree, int(self.stack.start[plane]), self.criterion)
-        # Labels of a tree are in range, and with mode "raise" NumPy would fill a copy first.
-        np.take(table, tree.labels, out=self._planes[plane], mode="clip")
+        look_up(table.astype(self.values.dtype), tree.labels, self._planes[plane])
         self._stale.discard(plane)
         return True
 

@@ -101,8 +101,8 @@ def write_tree(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]
     stack = attributes.get("metadata", {}).get(KEY)
     if not isinstance(stack, TreeStack):
         raise TreeError(
-            f"layer {attributes.get('name', '')!r} shows no tree of regiontree; save it as .tif, or "
-            "parse an image first"
+            f"layer {attributes.get('name', '')!r} shows no tree of regiontree; save it as .tif, "
+            "or parse an image first"
         )
     return [os.fspath(written) for written in stack.save(path)]
 
@@ -125,11 +125,14 @@ def read_photograph(path: Paths) -> list[LayerData]:
     count = int(first.facts.get("pages", 1))
     if count * first.size[0] * first.size[1] > MAX_PIXELS:
         raise ImageError(
-            f"{file}: {count} frames of {first.size[0]} x {first.size[1]} pixels do not fit in memory"
+            f"{file}: {count} frames of {first.size[0]} x {first.size[1]} pixels do not fit in "
+            "memory; parse single pages with regiontree segment --page"
         )
     frames = [first.rgb, *(load_image(file, page=page).rgb for page in range(1, count))]
     if any(frame.shape != frames[0].shape for frame in frames):
-        raise ImageError(f"{file}: its frames differ in size; open a page of it with regiontree")
+        raise ImageError(
+            f"{file}: its frames differ in size; parse one with regiontree segment --page"
+        )
     pixels = frames[0] if count == 1 else np.stack(frames)
     return [(pixels, {"name": Path(file).stem, "rgb": True}, "image")]
 

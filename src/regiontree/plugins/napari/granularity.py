@@ -1,8 +1,8 @@
 """Positions of the granularity slider as numbers of regions or as heights, and back.
 
-Both go from coarse on the left to fine on the right. Few regions need more of the slider than many:
-the step from 2 to 4 regions is as long as that from 2,000 to 4,000. Heights of most nodes are small,
-so the right half of the slider covers the lowest eighth of the heights.
+Both go from coarse on the left to fine on the right. Few regions need more of the slider than
+many: the step from 2 to 4 regions is as long as that from 2,000 to 4,000. Heights of most nodes are
+small, so the right half of the slider covers the lowest eighth of the heights.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Granularity:
 
     def regions_at(self, position: int) -> int:
         """Number of regions at a position, 1 to `most`."""
-        return round(self.most ** (position / STEPS))
+        return round(float(self.most ** (position / STEPS)))
 
     def position_of_regions(self, count: int) -> int:
         """The position of a number of regions."""
@@ -59,11 +59,11 @@ class Granularity:
 
     def height_at(self, position: int) -> float:
         """The height at a position, `highest` to 0."""
-        return self.highest * (1.0 - position / STEPS) ** _POWER
+        return self.highest * float((1.0 - position / STEPS) ** _POWER)
 
     def position_of_height(self, height: float) -> int:
         """The position of a height."""
         if self.highest <= 0:
             return STEPS
         share = min(max(height / self.highest, 0.0), 1.0)
-        return round(STEPS * (1.0 - share ** (1.0 / _POWER)))
+        return round(STEPS * (1.0 - float(share ** (1.0 / _POWER))))

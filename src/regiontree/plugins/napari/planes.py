@@ -1,8 +1,8 @@
 """The planes of image layers, each as an array that the parser takes for a photograph.
 
-A layer is (..., H, W), or (..., H, W, 3 or 4) if it shows colours. Each position on its leading axes
-is one plane: a time, a depth. Only one plane is read at a time, so a layer over a file that is
-larger than the memory is no trouble.
+A layer is (..., H, W), or (..., H, W, 3 or 4) if it shows colours. Each position on its leading
+axes is one plane: a time, a depth. Only one plane is read at a time, so a layer may lie over a file
+that is larger than the memory.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ MAX_PIXELS = 1 << 29
 Treatment = Literal["every plane", "this plane", "channels"]
 """What becomes of a layer with more than two axes.
 
-A tree for each plane, a tree of the plane that is shown, or one tree of a picture whose channels are
-the last of the leading axes.
+A tree for each plane, a tree of the plane that is shown, or one tree of a picture whose channels
+are the last of the leading axes.
 """
 
 

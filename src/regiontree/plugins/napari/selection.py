@@ -1,7 +1,8 @@
 """The selected region, and who wants to know when it changes.
 
-The table of regions and the picture both select, and both show what is selected. Telling them of a
-selection makes them select again. A selection that is the same as before tells nobody, so this ends.
+The table of regions and the picture both select, and both show what is selected. Telling them of
+a selection makes them select again. A selection that is the same as before tells nobody, so this
+ends.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class Selection:
     --------
     >>> from regiontree.tree import RegionTree
     >>> told = []
-    >>> selection = Selection(TreeStack((RegionTree([[0, 1]], [2, 2, 2]),)), told.append)
+    >>> tree = RegionTree([[0, 1]], [2, 2, 2], [0, 0, 1])
+    >>> selection = Selection(TreeStack((tree,)), told.append)
     >>> selection.choose((0, 1)), selection.choose((0, 1)), selection.climb(), selection.climb()
     (True, False, True, False)
     >>> told

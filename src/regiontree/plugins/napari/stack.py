@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,10 @@ from numpy.typing import NDArray
 from regiontree.errors import TreeError
 from regiontree.tree import RegionTree
 
-__all__ = ["TreeStack"]
+__all__ = ["MOST_COLOURS", "TreeStack"]
+
+MOST_COLOURS = 65_534
+"""Colours that napari can hold beside that of the background; later values have them again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +77,14 @@ class TreeStack:
         """(..., H, W) of the labels."""
         return (*self.leading, *self.trees[0].shape)
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the labels: uint16 if it can hold all values, else int32.
+
+        napari draws labels of 16 bits as they are. Of wider ones it makes a copy at each change.
+        """
+        return np.dtype(np.uint16 if self.start[-1] <= MOST_COLOURS else np.int32)
+
     def value(self, plane: int, node: int) -> int:
         """The value of a node in the labels."""
         return int(self.start[plane]) + node + 1
@@ -87,7 +99,7 @@ class TreeStack:
     def plane_at(self, step: Sequence[int]) -> int:
         """The plane at a position on the leading axes; positions outside count as the nearest.
 
-        >>> tree = RegionTree([[0]], [0])
+        >>> tree = RegionTree([[0]], [0], [0])
         >>> TreeStack((tree,) * 6, (2, 3)).plane_at((1, 2)), TreeStack((tree,)).plane_at(())
         (5, 0)
         """

@@ -328,8 +328,8 @@ class RegionTreeDock(QWidget):
             self.count_label.setText("")
             return
         values = layer.data
-        if not (isinstance(values, np.ndarray) and values.dtype == np.int32):
-            values = np.zeros(stack.shape, np.int32)
+        if not (isinstance(values, np.ndarray) and values.dtype == stack.dtype):
+            values = np.zeros(stack.shape, stack.dtype)
             layer.data = values
         self.cut = StackCut(stack, values)
         self.cut.criterion = layer.metadata.get("regiontree cut", {})
@@ -346,7 +346,8 @@ class RegionTreeDock(QWidget):
         point = np.asarray(dims.point)[-layer.ndim :] if layer.ndim <= dims.ndim else None
         if point is None:
             return (0,) * (layer.ndim - 2)
-        return tuple(round(float(x)) for x in np.asarray(layer.world_to_data(point))[:-2])
+        at = np.asarray(layer.world_to_data(point), float)[:-2].tolist()
+        return tuple(map(round, at))
 
     def _moved(self, event: Any = None) -> None:
         """Show the tree of the plane that the viewer shows."""
@@ -367,7 +368,7 @@ class RegionTreeDock(QWidget):
         colours = self._layer.colormap
 
         def colour(node: int) -> Any:
-            return colours.map(np.int32(stack.value(plane, node)))[:3]
+            return colours.map(stack.dtype.type(stack.value(plane, node)))[:3]
 
         self.model.show(TreeRows(stack.trees[plane]), colour)
         self.view.expand(self.model.index_of(stack.trees[plane].root))

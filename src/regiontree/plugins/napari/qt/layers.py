@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regiontree.plugins.napari.cut import look_up
 from regiontree.plugins.napari.files import KEY, labels_arguments
 from regiontree.plugins.napari.planes import Planes
 from regiontree.plugins.napari.stack import TreeStack
@@ -124,7 +125,7 @@ class SelectedRegion:
             self._viewer.layers.remove(layer)
             layer = None
         mask = np.empty(shape, np.uint8) if layer is None else layer.data
-        np.take(leaves.astype(np.uint8), labels, out=mask.reshape(labels.shape), mode="clip")
+        look_up(leaves.astype(np.uint8), labels, mask.reshape(labels.shape))
         translate = np.array(below.translate)
         if stack.leading:
             translate[:-2] += np.asarray(stack.step_of(plane)) * np.asarray(below.scale)[:-2]

@@ -1,7 +1,7 @@
 """The rows of a tree as a model for Qt's tree view.
 
-An index holds the number of its node, and everything else follows from the tree's arrays. So nothing
-is made for rows that the view does not show, and 100,000 nodes open as fast as ten.
+An index holds the number of its node, and everything else follows from the tree's arrays. So
+nothing is made for rows that the view does not show, and 100,000 nodes open as fast as ten.
 """
 
 from __future__ import annotations
