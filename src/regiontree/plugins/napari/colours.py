@@ -2,7 +2,8 @@
 
 The nodes of a tree, in an order in which each is followed by those below it, get hues a golden
 angle apart and one of four lightnesses. Hues and lightnesses are those of OKLCH, in which equal
-steps look equal. The page of a tree in the browser has the same rule. A node keeps its colour in every cut.
+steps look equal. The page of a tree in the browser has the same rule. A node keeps its colour in
+every cut.
 
 Reference: Ottosson, A perceptual color space for image processing, 2020.
 """

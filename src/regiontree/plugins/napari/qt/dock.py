@@ -346,8 +346,8 @@ class RegionTreeDock(QWidget):
         point = np.asarray(dims.point)[-layer.ndim :] if layer.ndim <= dims.ndim else None
         if point is None:
             return (0,) * (layer.ndim - 2)
-        at = np.asarray(layer.world_to_data(point), float)[:-2].tolist()
-        return tuple(map(round, at))
+        at: list[float] = np.asarray(layer.world_to_data(point), float)[:-2].tolist()
+        return tuple(round(x) for x in at)
 
     def _moved(self, event: Any = None) -> None:
         """Show the tree of the plane that the viewer shows."""
