@@ -97,7 +97,7 @@ def test_labels_are_those_of_the_tree_s_own_cut(stack, criterion):
     for tree, of in zip(stack.trees, shown(stack, cut.values), strict=True):
         assert sorted(of) == tree.cut_nodes(**criterion).tolist()
         for node, pixels in of.items():
-            assert pixels == set(zip(*map(np.ndarray.tolist, np.nonzero(tree.mask(node)))))
+            assert pixels == set(map(tuple, np.argwhere(tree.mask(node)).tolist()))
 
 
 def test_a_region_that_stays_keeps_its_value_and_its_colour(stack):
