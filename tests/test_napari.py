@@ -19,6 +19,7 @@ from regiontree.plugins.napari import cut as cuts
 from regiontree.plugins.napari.colours import oklch_to_srgb, stack_colours
 from regiontree.plugins.napari.cut import StackCut, leaf_values, look_up
 from regiontree.plugins.napari.files import (
+    SUFFIXES,
     get_photograph_reader,
     get_tree_reader,
     labels_arguments,
@@ -540,5 +541,9 @@ def test_the_manifest_lies_where_the_entry_point_says_and_names_what_exists():
         module, name = address.split(":")
         text = (ROOT / "src" / f"{module.replace('.', '/')}.py").read_text()
         assert f"def {name}(" in text or f"class {name}(" in text
+    readers = {commands[one["command"]]: one for one in contributions["readers"]}
+    for reader, suffixes in SUFFIXES.items():
+        own = readers[f"{reader.__module__}:{reader.__name__}"]["filename_patterns"]
+        assert own == [f"*{suffix}" for suffix in suffixes]
     used = json.dumps({k: v for k, v in contributions.items() if k != "commands"})
     assert all(f'"{command}"' in used for command in commands)

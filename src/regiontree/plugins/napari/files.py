@@ -27,6 +27,7 @@ from regiontree.tree import RegionTree
 
 __all__ = [
     "KEY",
+    "SUFFIXES",
     "get_photograph_reader",
     "get_tree_reader",
     "labels_arguments",
@@ -135,6 +136,13 @@ def read_photograph(path: Paths) -> list[LayerData]:
         )
     pixels = frames[0] if count == 1 else np.stack(frames)
     return [(pixels, {"name": Path(file).stem, "rgb": True}, "image")]
+
+
+SUFFIXES: Mapping[Any, tuple[str, ...]] = {
+    get_tree_reader: (".npz",),
+    get_photograph_reader: (".dcm", ".dicom", ".heic", ".heif", ".jxl", ".qoi"),
+}
+"""Endings of the files of each reader, as in the manifest."""
 
 
 def _photograph(path: Path, tree: RegionTree) -> list[LayerData]:

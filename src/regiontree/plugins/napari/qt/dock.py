@@ -31,6 +31,7 @@ from qtpy.QtWidgets import (
 
 from regiontree.errors import RegionTreeError
 from regiontree.plugins.napari.cut import StackCut
+from regiontree.plugins.napari.files import SUFFIXES, get_photograph_reader, get_tree_reader
 from regiontree.plugins.napari.granularity import STEPS, Granularity
 from regiontree.plugins.napari.parsing import STEPS as PARSE_STEPS
 from regiontree.plugins.napari.parsing import Failure, Parsers, Progress, parse_planes
@@ -114,6 +115,8 @@ class RegionTreeDock(QWidget):
         self.treatment = QComboBox()
         self.treatment.addItems(list(_TREATMENTS))
         self.treatment_label = QLabel("Stack")
+        self.open_button = QPushButton("Open…")
+        self.open_button.setToolTip("Open a tree (.npz) or an image")
         self.parse_button = QPushButton("Parse")
         self.parse_button.setToolTip("Make the region tree of the selected image layer")
         self.cancel_button = QPushButton("Cancel")
@@ -123,7 +126,7 @@ class RegionTreeDock(QWidget):
         form.addRow("Layer", self.image_label)
         form.addRow("Preset", self.preset)
         form.addRow(self.treatment_label, self.treatment)
-        form.addRow(_row(self.parse_button, self.cancel_button))
+        form.addRow(_row(self.open_button, self.parse_button, self.cancel_button))
         form.addRow(self.bar)
         form.addRow(self.status)
         self._show_working(False)
@@ -170,6 +173,7 @@ class RegionTreeDock(QWidget):
         return box
 
     def _connect(self) -> None:
+        self.open_button.clicked.connect(lambda: self.open())
         self.parse_button.clicked.connect(lambda: self.parse())
         self.cancel_button.clicked.connect(self.cancel)
         self.slider.valueChanged.connect(self._slid)
@@ -345,9 +349,9 @@ class RegionTreeDock(QWidget):
         dims = self.viewer.dims
         point = np.asarray(dims.point)[-layer.ndim :] if layer.ndim <= dims.ndim else None
         if point is None:
-            return (0,) * (layer.ndim - 2)
+            return (0,) * (int(layer.ndim) - 2)
         at: list[float] = np.asarray(layer.world_to_data(point), float)[:-2].tolist()
-        return tuple(round(x) for x in at)
+        return tuple(int(x) for x in np.round(at))
 
     def _moved(self, event: Any = None) -> None:
         """Show the tree of the plane that the viewer shows."""
@@ -527,7 +531,28 @@ class RegionTreeDock(QWidget):
         if self.selection is not None:
             self.selection.choose_value(None if value is None else int(value))
 
-    # -- saving -----------------------------------------------------------------------------------
+    # -- files -----------------------------------------------------------------------------------
+
+    def open(self, path: str | Path | None = None) -> None:
+        """Open a tree or an image; without a path, a dialog asks.
+
+        napari has a reader of ``.npz``, too, and asks which one is meant. Here it is ours.
+        """
+        if path is None:
+            path, _ = QFileDialog.getOpenFileName(self, "Open a tree or an image")
+        if not path:
+            return
+        path = str(path)
+        for reader_of in (get_tree_reader, get_photograph_reader):
+            if Path(path).suffix.lower() in SUFFIXES[reader_of] and reader_of(path) is not None:
+                break
+        else:
+            self.viewer.open(path, plugin="napari")
+            return
+        try:
+            self.viewer.open(path, plugin="regiontree")
+        except (OSError, RegionTreeError) as error:
+            self._complain(str(error))
 
     def save(self, path: str | Path | None = None) -> None:
         """Write the tree, or the trees of a stack, to ``.npz``; without a path, a dialog asks."""
