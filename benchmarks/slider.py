@@ -5,9 +5,9 @@ Question
     picture with many leaves, and is the compiled look-up worth its place beside NumPy's?
 Method
     A made-up picture of square regions under a balanced binary tree, cut into a tenth of its
-    leaves. The table is :func:`~regiontree.plugins.napari.cut.leaf_values`; the look-up is compiled, by
-    NumPy in blocks, and by one call of ``numpy.take``, in turn (A B C A B C). Also the rows of the
-    tree dock. No window is needed; napari's own drawing comes on top.
+    leaves. The table says the value of each leaf. The look-up is compiled, by NumPy in blocks, and
+    by one call of ``numpy.take``, in turn (A B C A B C). Also the rows of the tree dock. No window
+    is needed; napari's own drawing comes on top.
 Printed
     Milliseconds of each, and the time of ``numpy.take`` as a ratio of the compiled look-up's.
 Target
@@ -59,8 +59,8 @@ def _row(shape: tuple[int, int], leaves: int, repeats: int) -> list[object]:
     median = {way: 1000 * statistics.median(found) for way, found in times.items()}
     return [
         shape[0] * shape[1] / 1e6, leaves, stack.dtype.itemsize * 8, median["table"],
-        median["compiled"], median["blocks"], median["take"], ratio(times["take"], times["compiled"]),
-        median["rows"],
+        median["compiled"], median["blocks"], median["take"],
+        ratio(times["take"], times["compiled"]), median["rows"],
     ]  # fmt: skip
 
 
