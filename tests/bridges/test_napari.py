@@ -442,8 +442,23 @@ def test_the_cut_is_saved_as_labels_by_napari_itself(dock, regions, tmp_path):
 
 
 def test_the_tree_is_saved_by_napari_s_own_dialog(regions, tmp_path):
-    regions.save(str(tmp_path / "again.npz"), plugin="regiontree")
-    assert RegionTree.load(tmp_path / "again.npz") == regions.metadata["regiontree"].trees[0]
+    (written,) = regions.save(str(tmp_path / "again.npz"))  # as its dialog, without a plugin's name
+    assert RegionTree.load(written) == regions.metadata["regiontree"].trees[0]
+
+
+def test_a_new_cut_replaces_paint_but_not_in_a_duplicate(dock, regions, viewer):
+    from napari.layers import Labels
+
+    copy = Labels(regions.data.copy(), name="copy")
+    viewer.add_layer(copy)
+    for layer in (regions, copy):
+        layer.data_setitem((np.array([0, 1]), np.array([0, 0])), 3)
+    viewer.layers.selection.active = copy
+    assert dock._layer == regions
+    dock.choose_cut(n_regions=1)
+    tree = regions.metadata["regiontree"].trees[0]
+    assert (nodes_shown(regions) == tree.root).all()
+    assert copy.data[:2, 0].tolist() == [3, 3]
 
 
 # -- selection ------------------------------------------------------------------------------------
@@ -487,6 +502,14 @@ def test_a_row_shows_its_region_and_a_click_its_row(dock, regions, viewer):
     assert dock.selection.place == (0, above[0])
     QTest.keyClick(dock.view, Qt.Key.Key_Up, Qt.KeyboardModifier.AltModifier)
     assert dock.selection.place == (0, (above[1:] + above[-1:])[0])
+    dock.select(clicked)
+    QTest.keyClick(dock.view, Qt.Key.Key_Backspace)
+    assert dock.selection.place == (0, above[0])
+    dock.select(clicked)
+    native.setFocus()
+    QTest.keyClick(native, Qt.Key.Key_Up, Qt.KeyboardModifier.AltModifier)
+    settle()
+    assert dock.selection.place == (0, above[0])
     for _ in above:
         dock.parent_button.click()
     assert dock.selection.place == (0, tree.root)
