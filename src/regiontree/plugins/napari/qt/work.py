@@ -31,18 +31,32 @@ def start(
         was done. An exception without a message of ours gets None, too, and napari shows it.
     """
     from napari.qt.threading import create_worker
+    from napari.utils import progress
+
+    bar = progress(total=STEPS * planes, desc="regiontree")
+    is_moving = False
+
+    def told(reached: Progress) -> None:
+        nonlocal is_moving
+        progressed(reached)
+        # napari's bar lets the window work while it moves, which may bring the next step here. A
+        # bar that moves at each step, as that of create_worker does, then fills the stack.
+        if not is_moving:
+            is_moving = True
+            bar.update(reached.done - bar.n)
+            is_moving = False
+
+    def ended() -> None:
+        bar.close()
+        finished(results[0] if results else None)
 
     def steps() -> Generator[Progress, None, TreeStack | Failure]:
         return (yield from work)
 
     results: list[TreeStack | Failure] = []
-    worker = create_worker(
-        steps,
-        _start_thread=False,
-        _progress={"total": STEPS * planes, "desc": "regiontree"},
-    )
-    worker.yielded.connect(progressed)
+    worker = create_worker(steps, _start_thread=False)
+    worker.yielded.connect(told)
     worker.returned.connect(results.append)
-    worker.finished.connect(lambda: finished(results[0] if results else None))
+    worker.finished.connect(ended)
     worker.start()
     return worker
