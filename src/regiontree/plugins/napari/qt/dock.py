@@ -88,6 +88,7 @@ class RegionTreeDock(QWidget):
         self._plane = 0
         self._parsers = Parsers()
         self._worker: Any = None
+        self._gone: list[bool] = []  # not empty when Qt has deleted the widget
         self._region = SelectedRegion(napari_viewer)
         self._idle = QTimer(self)
         self._idle.setInterval(0)
@@ -201,6 +202,9 @@ class RegionTreeDock(QWidget):
         viewer, pressed, followed, moved = self.viewer, self._pressed, self._follow, self._moved
 
         def disconnect() -> None:
+            self._gone.append(True)
+            if self._worker is not None:
+                self._worker.quit()
             layers, dims = viewer.layers, viewer.dims
             for emitter in (layers.selection.events.changed, layers.events.inserted,
                             layers.events.removed):  # fmt: skip
@@ -249,8 +253,8 @@ class RegionTreeDock(QWidget):
         self._worker = start(
             work,
             planes.count,
-            progressed=self._progressed,
-            finished=lambda found: self._parsed(found, layer.name, place, added_axes),
+            progressed=lambda reached: self._gone or self._progressed(reached),
+            finished=lambda found: self._gone or self._parsed(found, layer.name, place, added_axes),
         )
 
     def cancel(self) -> None:

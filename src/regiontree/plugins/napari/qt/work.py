@@ -15,8 +15,8 @@ def start(
     work: Generator[Progress, None, TreeStack | Failure],
     planes: int,
     *,
-    progressed: Callable[[Progress], None],
-    finished: Callable[[TreeStack | Failure | None], None],
+    progressed: Callable[[Progress], object],
+    finished: Callable[[TreeStack | Failure | None], object],
 ) -> Any:
     """Run the generator in a thread, and return the worker. ``worker.quit()`` ends it.
 
