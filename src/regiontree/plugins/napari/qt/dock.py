@@ -253,8 +253,8 @@ class RegionTreeDock(QWidget):
         self._worker = start(
             work,
             planes.count,
-            progressed=lambda reached: self._gone or self._progressed(reached),
-            finished=lambda found: self._gone or self._parsed(found, layer.name, place, added_axes),
+            progressed=self._progressed,
+            finished=lambda found: self._parsed(found, layer.name, place, added_axes),
         )
 
     def cancel(self) -> None:
@@ -264,6 +264,8 @@ class RegionTreeDock(QWidget):
             self._worker.quit()
 
     def _progressed(self, progress: Progress) -> None:
+        if self._gone:
+            return
         self.bar.setValue(progress.done)
         if self._worker is not None and not self._worker.abort_requested:
             self.status.setText(progress.text)
@@ -272,6 +274,8 @@ class RegionTreeDock(QWidget):
         self, found: TreeStack | Failure | None, name: str, place: dict[str, Any], axes: int
     ) -> None:
         self._worker = None
+        if self._gone:
+            return
         self._show_working(False)
         if isinstance(found, Failure):
             self._complain(found.message)
