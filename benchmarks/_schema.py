@@ -211,6 +211,11 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "what", "library", "ours_milliseconds", "library_milliseconds", "library_to_ours_ratio",
         "equal_percent:.2f",
     ],
+    # slider.py: a new cut by the slider, without a window
+    "slider": [
+        "megapixels:.1f", "leaves", "bits", "table_milliseconds", "lookup_milliseconds",
+        "blocks_milliseconds", "take_milliseconds", "take_to_lookup_ratio", "rows_milliseconds",
+    ],
     "forward": ["way", "time_per_image_seconds", "speed_ratio"],
     "forward-agreement": [
         "compared", "patches", "least_cosine:.5f", "mean_cosine:.5f", "above_0.999_percent:.3f",
