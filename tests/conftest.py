@@ -22,6 +22,14 @@ settings.register_profile("compiled", deadline=None)  # a loop's first call comp
 settings.load_profile("compiled")
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Of the bridges, only the one that the runner names: its program is there, no other."""
+    if collection_path.parent.name == "bridges" and collection_path.name.startswith("test_"):
+        name = collection_path.stem.removeprefix("test_")
+        return True if name != os.environ.get("REGIONTREE_BRIDGE") else None
+    return None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put each test into the groups that can be told from what it uses."""
     for item in items:
@@ -29,6 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("browser")
         if hasattr(getattr(item, "obj", None), "hypothesis"):
             item.add_marker("property")
+        if item.path.parent.name == "bridges":
+            item.add_marker("bridge")
 
 
 @contextmanager
