@@ -613,9 +613,10 @@ def label_studio(
         int, typer.Option(help="Nested regions that a photograph is labelled with beforehand.")
     ] = 24,
     label: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="Label of these regions.  [default: region, or the first label of the project]"
+            help="Label of these regions. If given several times, the labels are for each depth of "
+            "nesting.  [default: region, or the first label of the project]"
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address of the service.")] = "127.0.0.1",
@@ -638,8 +639,8 @@ def label_studio(
 
         given = _given(_options(refine=refine, backbone=backbone), preset, config, set_)
         code = serve_label_studio(
-            host=host, port=port, address=address, regions=regions, label=label, pieces=pieces,
-            parser_options={"device": device, **given},
+            host=host, port=port, address=address, regions=regions, labels=label or (),
+            pieces=pieces, parser_options={"device": device, **given},
         )  # fmt: skip
     raise typer.Exit(code)
 

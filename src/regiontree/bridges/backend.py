@@ -1,6 +1,6 @@
-"""What a Label Studio asks a model: nested regions of a task's photograph, and a region for a click.
+"""What Label Studio asks a model: nested regions of a task's photograph, or a region for a click.
 
-:class:`Backend` knows nothing of HTTP: requests and answers are JSON values. A request to predict is
+:class:`Backend` knows nothing of HTTP: requests and answers are JSON values. A request to predict:
 
     {"tasks": [{"id": 7, "data": {"image": "/data/upload/1/cat.jpg"}, "drafts": [...]}],
      "project": "1.1700000000", "label_config": "<View>...", "params": {"context": null}}
@@ -11,8 +11,8 @@ accepted yet. With Auto-Accept it sends the last click alone, so the earlier one
 each user. The request does not name the user, but it has this user's drafts, which do. Without a
 draft, nothing is remembered: clicks of two persons must not mix.
 
-Trees are kept in memory, up to a number of bytes, so a click on a photograph that has been predicted
-costs milliseconds.
+Trees are kept in memory, up to a number of bytes. So a click on a photograph that has been
+predicted costs milliseconds.
 """
 
 from __future__ import annotations
@@ -117,8 +117,11 @@ class Backend:
     regions : int
         How many nested regions a photograph is labelled with before a person sees it, 0 to 1,000:
         its most salient nodes. With 0, only clicks are answered.
-    label : str or None
-        The label of these regions. None: "region" if the project has it, else its first label.
+    labels : sequence of str
+        The labels of these regions by depth: the first for regions in no other, the second for
+        regions in these, and so on; the last for all below. Empty: "region" if the project has it,
+        else its first label. Label Studio colours regions by label, so several labels show the
+        nesting in the picture.
     login : Login or None
         Label Studio's address and token. None: what it says itself when it connects the model.
 
@@ -133,11 +136,11 @@ class Backend:
         parse: Callable[[bytes], RegionTree],
         *,
         regions: int = 24,
-        label: str | None = None,
+        labels: Sequence[str] = (),
         login: Login | None = None,
     ) -> None:
         self.regions = check_number("regions", regions, 0, MAX_REGIONS, whole=True)
-        self.label = label
+        self.labels = tuple(labels)
         self._parse, self._login = parse, login
         self._logins: OrderedDict[str, Login] = OrderedDict()
         self._persons: OrderedDict[tuple[str, ...], _Sequence] = OrderedDict()
@@ -159,8 +162,7 @@ class Backend:
         SettingsError
             Label Studio's address is not one.
         """
-        interface = LabelInterface.read(request.get("schema"))
-        interface.label(interface.brush(self.label), self.label)
+        self.check_interface(request.get("schema"))
         url, token = request.get("hostname"), request.get("access_token")
         token = token if isinstance(token, str) else ""
         if self._login is not None:
@@ -173,6 +175,18 @@ class Backend:
         with self._lock:
             _remember(self._logins, _project(request), login, _PROJECTS)
         return {"model_version": self.model_version}
+
+    def check_interface(self, text: object) -> None:
+        """Raise a DataError if a labelling interface lacks a brush or the labels."""
+        interface = LabelInterface.read(text)
+        self._labels(interface, self._brush(interface))
+
+    def _brush(self, interface: LabelInterface) -> Brush:
+        return interface.brush(self.labels[0] if self.labels else None)
+
+    def _labels(self, interface: LabelInterface, brush: Brush) -> list[str]:
+        """The label of each depth, the last for all below."""
+        return [interface.label(brush, label) for label in self.labels or (None,)]
 
     def predict(self, request: Json) -> Json:
         """The regions of tasks, or the region of a click.
@@ -195,7 +209,9 @@ class Backend:
         if isinstance(context, dict) and context.get("result"):
             drawn = _Drawn.read(context["result"])
             return {"results": [self._clicked(project, tasks[0], interface, drawn)]}
-        start, results, errors = time.monotonic(), [], []
+        results: list[Json | list[Json]] = []
+        errors: list[Json] = []
+        start = time.monotonic()
         for task in tasks:
             try:
                 results.append(self._nested(project, task, interface))
@@ -213,17 +229,20 @@ class Backend:
 
     def _nested(self, project: str, task: Json, interface: LabelInterface) -> Json:
         """The prediction of a task: its most salient nodes, each nested in the next larger one."""
-        brush = interface.brush(self.label)
-        label = interface.label(brush, self.label)
+        brush = self._brush(interface)
+        labels = self._labels(interface, brush)
         kept = self._kept(project, task, brush, fresh=True)
         tree = kept.tree
         nodes = sorted(tree.salient(self.regions), reverse=True) if self.regions else []
         around = nodes_around(tree, nodes) if nodes else []
+        depth = {-1: -1}
+        for node in nodes:  # from the highest down
+            depth[node] = depth[around[node]] + 1
         results = [
             {
                 "id": node_id(node),
                 **({"parentID": node_id(around[node])} if around[node] >= 0 else {}),
-                **kept.region(node, brush, label),
+                **kept.region(node, brush, labels[min(depth[node], len(labels) - 1)]),
             }
             for node in nodes
         ]
@@ -238,7 +257,7 @@ class Backend:
         """The prediction of clicks: one region, or none where there is nothing to take."""
         brush = interface.brush(drawn.label)
         known = drawn.label if drawn.label in brush.labels or not brush.labels else None
-        label = known or interface.label(brush, self.label)
+        label = known or self._labels(interface, brush)[0]
         kept = self._kept(project, task, brush)
         drawn.check_size(kept.tree.shape)
         clicks, sequence = drawn.clicks, drawn.sequence
@@ -348,8 +367,8 @@ class _Drawn:
 
     def check_size(self, shape: tuple[int, int]) -> None:
         """Raise a DataError if the browser shows another size than the tree's."""
-        if self.size not in (None, shape):
-            height, width = self.size or (0, 0)
+        if self.size is not None and self.size != shape:
+            height, width = self.size
             raise DataError(
                 f"Label Studio shows the image with {width} x {height} pixels, and its file has "
                 f"{shape[1]} x {shape[0]}; was it replaced?"

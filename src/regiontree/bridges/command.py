@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -28,7 +28,7 @@ def backend_of(
     parser_options: Mapping[str, Any] = _NOTHING,
     *,
     regions: int = 24,
-    label: str | None = None,
+    labels: Sequence[str] = (),
     pieces: bool = False,
     address: str | None = None,
 ) -> Backend:
@@ -38,7 +38,7 @@ def backend_of(
     ----------
     parser_options
         Arguments of :class:`regiontree.RegionParser`.
-    regions, label
+    regions, labels
         As for :class:`regiontree.bridges.backend.Backend`.
     pieces
         Whether regions are connected: see :meth:`RegionTree.pieces`.
@@ -67,7 +67,7 @@ def backend_of(
         tree = parser.parse(photo)
         return tree.pieces() if pieces else tree
 
-    return Backend(parse, regions=regions, label=label, login=login)
+    return Backend(parse, regions=regions, labels=labels, login=login)
 
 
 def serve_label_studio(
@@ -76,7 +76,7 @@ def serve_label_studio(
     port: int,
     address: str | None,
     regions: int,
-    label: str | None,
+    labels: Sequence[str],
     pieces: bool,
     parser_options: Mapping[str, Any],
 ) -> int:
@@ -89,7 +89,7 @@ def serve_label_studio(
     """
     check_installed()
     backend = backend_of(
-        parser_options, regions=regions, label=label, pieces=pieces, address=address
+        parser_options, regions=regions, labels=labels, pieces=pieces, address=address
     )
     with listen(host, port) as listener:
         bound, port = listener.getsockname()[:2]

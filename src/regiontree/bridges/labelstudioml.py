@@ -7,7 +7,7 @@ A folder with a ``model.py`` of one line is a backend that ``label-studio-ml sta
 Version 2, which is on GitHub, installs a server. So does 1.0.9 on PyPI, whose server does not start
 with packages of today; ``regiontree label-studio`` needs neither.
 
-The settings come from the environment: ``REGIONTREE_REGIONS``, ``REGIONTREE_LABEL``,
+The settings come from the environment: ``REGIONTREE_REGIONS``, ``REGIONTREE_LABELS`` (with commas),
 ``REGIONTREE_PRESET``, ``REGIONTREE_DEVICE``; and ``LABEL_STUDIO_URL`` and ``LABEL_STUDIO_API_KEY``,
 which must be set: the framework does not hand on the address that Label Studio tells.
 """
@@ -15,65 +15,84 @@ which must be set: the framework does not hand on the address that Label Studio 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from regiontree.bridges.backend import Backend
 from regiontree.bridges.command import backend_of
 from regiontree.errors import MissingExtraError, SettingsError
 from regiontree.system.locks import Lock
 
-if TYPE_CHECKING:
+__all__ = ["predictions"]
 
-    class _Base:
-        label_config: str
+_backend: Backend | None = None
+_model: type[Any] | None = None
+_making = Lock()
 
-        def __init__(self, *given: Any, **named: Any) -> None: ...
 
-else:
+def __getattr__(name: str) -> Any:
+    """``RegionTreeModel``, a ``LabelStudioMLBase``; made when it is first asked for.
+
+    Raises
+    ------
+    MissingExtraError
+        label-studio-ml is not installed, or cannot be imported.
+    """
+    global _model
+    if name != "RegionTreeModel":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _model is None:
+        _model = _made()
+    return _model
+
+
+def _made() -> type[Any]:
+    """The class. The framework makes an object for each request; all share one network."""
     try:
-        from label_studio_ml.model import LabelStudioMLBase as _Base
+        from label_studio_ml.model import LabelStudioMLBase
     except ImportError as error:
         raise MissingExtraError(
-            f"regiontree.bridges.labelstudioml needs label-studio-ml ({error}); install it from "
+            f"RegionTreeModel needs label-studio-ml ({error}); install it from "
             "github.com/HumanSignal/label-studio-ml-backend, or run 'regiontree label-studio', "
             "which needs only regiontree[label-studio]"
         ) from error
 
-__all__ = ["RegionTreeModel"]
+    class RegionTreeModel(LabelStudioMLBase):  # type: ignore[misc]
+        """regiontree as a ``LabelStudioMLBase``."""
 
-_backend: Backend | None = None
-_making = Lock()
+        def predict(self, tasks: Any, context: Any = None, **_: Any) -> list[Any]:
+            """The predictions of tasks, or that of a click."""
+            project = getattr(self, "project_id", None) or ""
+            return predictions(tasks, self.label_config, context, project)
+
+        def fit(self, *_: Any, **__: Any) -> dict[str, Any]:
+            """Nothing: the model does not learn from annotations."""
+            return {}
+
+    RegionTreeModel.__module__ = __name__
+    return RegionTreeModel
 
 
-class RegionTreeModel(_Base):
-    """regiontree as a ``LabelStudioMLBase``.
+def predictions(
+    tasks: list[dict[str, Any]],
+    label_config: str,
+    context: dict[str, Any] | None = None,
+    project: str = "",
+) -> list[Any]:
+    """The predictions of tasks, or that of a click, by the model that the environment describes.
 
-    The framework makes an object for each request. All of them share one network and its trees.
+    Raises
+    ------
+    RegionTreeError
+        A setting is wrong, a photograph cannot be read, or the labelling interface does not fit.
     """
-
-    def predict(
-        self, tasks: list[dict[str, Any]], context: dict[str, Any] | None = None, **_: Any
-    ) -> list[Any]:
-        """The predictions of tasks, or that of a click: see :class:`Backend`.
-
-        Raises
-        ------
-        RegionTreeError
-            A photograph cannot be read, or the labelling interface does not fit.
-        """
-        project = getattr(self, "project_id", None) or ""
-        request = {
-            "tasks": tasks,
-            "project": project,
-            "label_config": self.label_config,
-            "params": {"context": context},
-        }
-        results: list[Any] = _shared().predict(request)["results"]
-        return results
-
-    def fit(self, *_: Any, **__: Any) -> dict[str, Any]:
-        """Nothing: the model does not learn from annotations."""
-        return {}
+    request = {
+        "tasks": tasks,
+        "project": project,
+        "label_config": label_config,
+        "params": {"context": context},
+    }
+    found: list[Any] = _shared().predict(request)["results"]
+    return found
 
 
 def _shared() -> Backend:
@@ -91,5 +110,5 @@ def _from_environment() -> Backend:
         raise SettingsError(f"REGIONTREE_REGIONS must be a whole number, got {given!r}")
     named = {"preset": "REGIONTREE_PRESET", "device": "REGIONTREE_DEVICE"}
     options = {key: os.environ[name] for key, name in named.items() if os.environ.get(name)}
-    label = os.environ.get("REGIONTREE_LABEL") or None
-    return backend_of(options, regions=int(given), label=label)
+    labels = [label for label in os.environ.get("REGIONTREE_LABELS", "").split(",") if label]
+    return backend_of(options, regions=int(given), labels=labels)

@@ -10,9 +10,9 @@ Label Studio sends JSON to these addresses (github.com/HumanSignal/label-studio-
 - ``POST /versions``, ``/validate``, ``/train``, ``/webhook``: the model's version; whether a
   labelling interface fits; and nothing, as this model does not learn from annotations.
 
-An error is told as ``{"error": ...}`` with a status, and as a line in the terminal. Requests must be
-JSON, which a page of another site cannot send without asking first. On the loopback interface they
-must also name the service by a local name, so that no site's own name can lead to it.
+An error is told as ``{"error": ...}`` with a status, and as a line in the terminal. Requests must
+be JSON, which a page of another site cannot send without asking first. On the loopback interface
+they must also name the service by a local name, so that no site's own name can lead to it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from regiontree.bridges.backend import Backend
-from regiontree.bridges.labelinterface import LabelInterface
 from regiontree.errors import DataError, MissingExtraError, RegionTreeError
 from regiontree.system.terminal import say
 
@@ -103,8 +102,7 @@ def make_service(backend: Backend, *, hosts: Collection[str] | None = None) -> A
         return {"status": "UP", "model_class": "regiontree"}
 
     def validate(request: dict[str, Any]) -> dict[str, Any]:
-        interface = LabelInterface.read(request.get("config"))
-        interface.label(interface.brush(backend.label), backend.label)
+        backend.check_interface(request.get("config"))
         return {"status": "ok"}
 
     def versions(_: dict[str, Any]) -> dict[str, Any]:
