@@ -110,7 +110,7 @@ class Clickable:
         -------
         int or None
             None if no positive click and no box is given, or if the first click is on pixels
-            without data. The root, which is the whole photograph, only if nothing smaller fits.
+            without data. The whole photograph only if nothing smaller fits.
 
         Raises
         ------
@@ -118,6 +118,7 @@ class Clickable:
             A box without an area.
         """
         paths = [self._path(click) for click in clicks if click.inside]
+        paths = paths[:1] + [path for path in paths[1:] if path]
         barred = {node for click in clicks if not click.inside for node in self._path(click)}
         if box is not None:
             return self._best(box, paths, barred)
@@ -140,7 +141,8 @@ class Clickable:
                 found = larger[0] if larger else found
             else:
                 shared = [node for node in steps if node in common]
-                found = (shared or [node for node in paths[0] if node in common] or [found])[0]
+                below = [node for node in paths[0] if node in common]
+                found = (shared or below or [self._whole])[0]
         return found
 
     def _path(self, click: Click) -> list[int]:
@@ -173,7 +175,7 @@ class Clickable:
         allowed[list(barred)] = False
         candidates = np.flatnonzero(allowed)
         if not len(candidates):
-            return self.tree.root if self.tree.root not in barred and not paths else None
+            return self._whole if not (paths or barred) else None
         own = self._extents[candidates]
         high = np.minimum(bottom, own[:, 2]) - np.maximum(top, own[:, 0])
         wide = np.minimum(right, own[:, 3]) - np.maximum(left, own[:, 1])
@@ -190,6 +192,13 @@ class Clickable:
         absent = not_regions(self.tree.parents, self.tree.stop).copy()
         absent[self.tree.root] = True
         return absent
+
+    @lazy
+    def _whole(self) -> int:
+        """The node of everything that is there: the root, or its child beside what is not there."""
+        found = not_regions(self.tree.parents, self.tree.stop)
+        scene = np.flatnonzero(found & (self.tree.stop != StopReason.NO_DATA))
+        return int(scene[0]) if len(scene) else self.tree.root
 
     @lazy
     def _salient(self) -> NDArray[np.bool_]:

@@ -263,7 +263,7 @@ def _outlines(mask: NDArray[np.bool_]) -> list[list[float]]:
     top, left = int(rows[0]), int(columns[0])
     inside = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1)
     arcs = trace_arcs(inside.astype(np.int32))
-    both = RegionTree(inside.astype(np.int32), [2, 2, 2], [0, 0, 1])
+    both = RegionTree.from_parents(inside.astype(np.int32), [2, 2, -1])
     (_, polygons) = list(node_polygons(arcs, both, np.array([0, 1])))[1]
     rings = [polygon[0] for polygon in polygons]
     # One pixel of padding at the top and at the left.
@@ -298,12 +298,12 @@ def _sdk(kind: str) -> Any:
     """
     try:
         import cvat_sdk.auto_annotation as sdk
-        from cvat_sdk.masks import encode_mask  # noqa: F401 - in 2.20 and later
+        from cvat_sdk.masks import encode_mask  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
             f"the function for CVAT needs cvat-sdk ({error}): pip install 'regiontree[cvat]'"
         ) from error
-    needed = "InteractionFunctionSpec" if kind == "interaction" else "polygon"
+    needed = "InteractionFunctionSpec" if kind == "interaction" else "text_attribute_spec"
     if not hasattr(sdk, needed):
         from cvat_sdk.version import VERSION
 
