@@ -614,3 +614,48 @@ def test_an_empty_frame_is_refused_by_name() -> None:
 def test_an_interaction_keeps_its_tree() -> None:
     kept = Interaction(lambda image: strips()).preprocess_image(None, None)
     assert kept.node([Click(0.5, 0.05)]) == 0
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_class_of_their_framework_answers_as_the_service_does(
+    version: int, monkeypatch: pytest.MonkeyPatch, studio: Any
+) -> None:
+    """A stand-in for ``LabelStudioMLBase``, as versions 1 and 2 construct and call it."""
+    from types import ModuleType
+
+    from regiontree.bridges import labelstudioml
+
+    class Base:
+        def __init__(self, project_id: str | None = None, label_config: str | None = None) -> None:
+            if version == 2:
+                self.project_id = project_id or ""
+            self.label_config = label_config
+
+    package, module = ModuleType("label_studio_ml"), ModuleType("label_studio_ml.model")
+    module.LabelStudioMLBase = Base  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "label_studio_ml", package)
+    monkeypatch.setitem(sys.modules, "label_studio_ml.model", module)
+    monkeypatch.setattr(labelstudioml, "_model", None)
+    monkeypatch.setattr(labelstudioml, "_backend", studio[0])
+    model = labelstudioml.RegionTreeModel(label_config=CONFIG)
+    assert isinstance(model, Base)
+    request = asked("a")
+    assert model.predict(request["tasks"], context=None) == studio[0].predict(request)["results"]
+    (made,) = model.predict(request["tasks"], context={"result": [clicked(5, 50)]}, login=None)
+    assert decoded(made["result"][0]).sum() == 2
+    assert model.fit("ANNOTATION_CREATED", {}) == {}
+
+
+def test_the_environment_gives_the_settings_of_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    from regiontree.bridges import labelstudioml
+
+    monkeypatch.setattr(labelstudioml, "_backend", None)
+    monkeypatch.setenv("REGIONTREE_REGIONS", "many")
+    with pytest.raises(SettingsError, match="REGIONTREE_REGIONS must be a whole number"):
+        labelstudioml.predictions([], CONFIG)
+    monkeypatch.setenv("REGIONTREE_REGIONS", "7")
+    monkeypatch.setenv("REGIONTREE_LABELS", "whole,part")
+    with pytest.raises(DataError, match="list of tasks"):
+        labelstudioml.predictions([], CONFIG)
+    assert labelstudioml._backend is not None
+    assert (labelstudioml._backend.regions, labelstudioml._backend.labels) == (7, ("whole", "part"))
