@@ -226,10 +226,12 @@ def test_clicks_after_the_first_are_quick(studio: Studio, project: tuple[int, in
     assert min(answers) < 5, "parsing the photograph again would take longer on this machine"
 
 
-def test_an_interface_without_a_brush_is_not_connected(studio: Studio, service: str) -> None:
+def test_an_interface_without_a_brush_is_not_connected(
+    studio: Studio, service: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     config = LABELS.replace("BrushLabels", "RectangleLabels")
     made = studio.ask("POST", "/api/projects/", 201, json={"title": "box", "label_config": config})
     model = {"project": made["id"], "url": service, "title": "regiontree"}
-    connected = studio.ask("POST", "/api/ml/", 201, json=model)
-    assert connected["readable_state"] != "Connected"
-    assert "422" in connected["error_message"]
+    refused = studio.ask("POST", "/api/ml/", 400, json=model)
+    assert "422 Client Error" in str(refused["validation_errors"])
+    assert "has no BrushLabels for an Image" in capfd.readouterr().err
