@@ -627,9 +627,14 @@ def test_the_class_of_their_framework_answers_as_the_service_does(
 
     class Base:
         def __init__(self, project_id: str | None = None, label_config: str | None = None) -> None:
+            self.label_config = label_config
             if version == 2:
                 self.project_id = project_id or ""
-            self.label_config = label_config
+                self.kept: dict[str, str] = {}
+                self.setup()
+
+        def set(self, key: str, value: str) -> None:
+            self.kept[key] = value
 
     package, module = ModuleType("label_studio_ml"), ModuleType("label_studio_ml.model")
     module.LabelStudioMLBase = Base  # type: ignore[attr-defined]
@@ -639,6 +644,7 @@ def test_the_class_of_their_framework_answers_as_the_service_does(
     monkeypatch.setattr(labelstudioml, "_backend", studio[0])
     model = labelstudioml.RegionTreeModel(label_config=CONFIG)
     assert isinstance(model, Base)
+    assert getattr(model, "kept", None) in (None, {"model_version": studio[0].model_version})
     request = asked("a")
     assert model.predict(request["tasks"], context=None) == studio[0].predict(request)["results"]
     (made,) = model.predict(request["tasks"], context={"result": [clicked(5, 50)]}, login=None)

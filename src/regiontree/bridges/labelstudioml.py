@@ -59,6 +59,10 @@ def _made() -> type[Any]:
     class RegionTreeModel(LabelStudioMLBase):  # type: ignore[misc]
         """regiontree as a ``LabelStudioMLBase``."""
 
+        def setup(self) -> None:
+            """Tells version 2 of the framework the model's version."""
+            self.set("model_version", _shared().model_version)
+
         def predict(self, tasks: Any, context: Any = None, **_: Any) -> list[Any]:
             """The predictions of tasks, or that of a click."""
             project = getattr(self, "project_id", None) or ""
