@@ -278,6 +278,15 @@ def test_a_personal_access_token_is_exchanged() -> None:
     assert "aaa" not in repr(Login(Host.of(own), "aaa.bbb.ccc"))
 
 
+def test_too_large_a_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from regiontree.bridges import downloads
+
+    monkeypatch.setattr(downloads, "_MAX_BYTES", 1 << 20)
+    with web({"/a.jpg": bytes((1 << 20) + 1)}) as (own, _):
+        with pytest.raises(SourceError, match="has more than 1 MiB"):
+            download(f"{own}/a.jpg", Login(Host.of(own)))
+
+
 # -- predictions ----------------------------------------------------------------------------------
 
 
@@ -361,6 +370,15 @@ def test_a_prediction_has_nested_masks_with_scores_and_labels_by_depth(studio: A
     expected = np.average([float(tree.stability[n]) for n in chosen], weights=weights)
     assert prediction["score"] == pytest.approx(expected, abs=1e-3)
     assert prediction["model_version"] == model.model_version
+
+
+def test_the_usual_label_is_region_and_no_regions_are_given_for_none(studio: Any) -> None:
+    _, parsed, _ = studio
+    none = Backend(parsed, regions=0, login=Login(Host.of("http://ls.org")))
+    assert none.predict(asked("a"))["results"][0]["result"] == []
+    config = CONFIG.replace('value="detail"', 'value="region"')
+    (made,) = studio[0].predict(asked("a", label_config=config))["results"]
+    assert {one["value"]["brushlabels"][0] for one in made["result"]} == {"region"}
 
 
 def test_clicks_that_wait_for_acceptance_climb_and_the_tree_is_made_once(studio: Any) -> None:
