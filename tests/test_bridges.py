@@ -282,9 +282,9 @@ def test_too_large_a_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from regiontree.bridges import downloads
 
     monkeypatch.setattr(downloads, "_MAX_BYTES", 1 << 20)
-    with web({"/a.jpg": bytes((1 << 20) + 1)}) as (own, _):
-        with pytest.raises(SourceError, match="has more than 1 MiB"):
-            download(f"{own}/a.jpg", Login(Host.of(own)))
+    large = {"/a.jpg": bytes((1 << 20) + 1)}
+    with web(large) as (own, _), pytest.raises(SourceError, match="has more than 1 MiB"):
+        download(f"{own}/a.jpg", Login(Host.of(own)))
 
 
 # -- predictions ----------------------------------------------------------------------------------
@@ -615,7 +615,7 @@ def test_missing_packages_name_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     from regiontree.bridges import service
 
     monkeypatch.setattr(service, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"regiontree\[label-studio\]"):
+    with pytest.raises(MissingExtraError, match=r"regiontree\[labelstudio\]"):
         service.check_installed()
 
 

@@ -53,7 +53,7 @@ def _made() -> type[Any]:
         raise MissingExtraError(
             f"RegionTreeModel needs label-studio-ml ({error}); install it from "
             "github.com/HumanSignal/label-studio-ml-backend, or run 'regiontree label-studio', "
-            "which needs only regiontree[label-studio]"
+            "which needs only regiontree[labelstudio]"
         ) from error
 
     class RegionTreeModel(LabelStudioMLBase):  # type: ignore[misc]

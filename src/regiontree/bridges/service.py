@@ -47,7 +47,7 @@ def check_installed() -> None:
     if find_spec("starlette") is None or find_spec("uvicorn") is None:
         raise MissingExtraError(
             "the service for Label Studio needs starlette and uvicorn: pip install "
-            "'regiontree[label-studio]'"
+            "'regiontree[labelstudio]'"
         )
 
 
