@@ -13,7 +13,7 @@ __all__ = ["index_page", "page_name", "pages", "room_page"]
 _ORDER = [
     "regiontree", "parser", "settings", "tree", "plot", "export", "metrics", "datasets",
     "experiments", "forest", "references", "images", "backbones", "spectral", "hierarchy",
-    "refine", "display", "viewer", "engines", "system", "errors", "cli",
+    "refine", "display", "viewer", "bridges", "engines", "system", "errors", "cli",
 ]  # fmt: skip
 
 # A module's own text, without what is in the module; its heading is the page's.
