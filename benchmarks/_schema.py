@@ -211,6 +211,11 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "what", "library", "ours_milliseconds", "library_milliseconds", "library_to_ours_ratio",
         "equal_percent:.2f",
     ],
+    # slider.py: a new cut by the slider, without a window
+    "slider": [
+        "megapixels:.1f", "leaves", "bits", "table_milliseconds", "lookup_milliseconds",
+        "blocks_milliseconds", "take_milliseconds", "take_to_lookup_ratio", "rows_milliseconds",
+    ],
     "forward": ["way", "time_per_image_seconds", "speed_ratio"],
     "forward-agreement": [
         "compared", "patches", "least_cosine:.5f", "mean_cosine:.5f", "above_0.999_percent:.3f",
@@ -248,6 +253,12 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "way", "looks", "kind", "images", "segments", "ar_1000_percent", "small_percent",
         "medium_percent", "large_percent",
     ],
+    # predicted_iou.py
+    "predicted-iou": [
+        "tree", "data_set", "coefficients", "images", "predicted_percent", "measured_percent",
+        "top_predicted_percent", "top_measured_percent", "r2:.2f", "rank_correlation:.2f",
+        "ar_10_percent", "ar_100_percent",
+    ],
     # builders.py
     "builders": ["preset", "data_set", "images", "tree", *_BORDERS],
     # borders.py
@@ -282,6 +293,8 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "cropped:.3f", "scaled:.3f", "mirrored:.3f", "darker:.3f", "mean:.3f",
         "tree_milliseconds:.0f",
     ],
+    # poles.py
+    "poles": ["thing", "width_pixels", "springs", "drawings", "median_iou:.2f", "least_iou:.2f"],
     "stability": [
         "tree", "photographs", "draws", "nodes_of", "nodes", "mean_iou:.3f", "back_percent:.1f",
         "spearman_stability:.3f", "spearman_persistence:.3f", "spearman_area:.3f",

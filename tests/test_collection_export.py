@@ -371,6 +371,45 @@ def test_fiftyone_finds_what_its_importer_reads(named: Collection, tmp_path: Pat
             assert picture.size == (image["width"], image["height"])
 
 
+# -- Hugging Face ---------------------------------------------------------------------------------
+
+
+def test_datasets_reads_the_names(
+    named: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    done = named.export("huggingface", tmp_path / "hub", images=[tmp_path / "trees"])
+    assert (done.photographs, done.failed) == (COUNT, {})
+    data = datasets.load_dataset(str(tmp_path / "hub"), split="train")
+    masks, names = masks_of(named), sorted(NAMES)
+    assert data["id"] == list(named.ids)
+    assert data.features["classes"].feature.names == names
+    assert read(tmp_path / "hub" / "id2label.json") == {str(i + 1): names[i] for i in range(3)}
+    for row in data:
+        expected, tree = masks[row["id"]], named.forest[row["id"]]
+        np.testing.assert_array_equal(np.asarray(row["mask"]), expected)
+        regions = np.asarray(row["regions"])
+        np.testing.assert_array_equal(regions > 0, expected > 0)
+        for value, (node, label) in enumerate(zip(row["nodes"], row["classes"], strict=True), 1):
+            np.testing.assert_array_equal(regions == value, tree.mask(node))
+            assert (expected[regions == value] == label + 1).all()
+        assert all(0 <= score <= 1 for score in row["scores"])
+        photo = tmp_path / "trees" / row["id"].split("/")[0] / f"{int(row['id'][-3:])}.png"
+        np.testing.assert_array_equal(np.asarray(row["image"]), np.array(Image.open(photo)))
+    text = (tmp_path / "hub" / "README.md").read_text("utf-8")
+    space: dict[str, Any] = {}
+    code = text.split("```python\n")[1].split("```")[0]
+    exec(code.replace('"PATH"', repr(str(tmp_path / "hub"))), space)
+    np.testing.assert_array_equal(space["mask"], masks[space["row"]["id"]])
+    named.export("huggingface", tmp_path / "hub", overwrite=True, photographs=False, split="val",
+                 n_categories=2)  # fmt: skip
+    (file,) = (tmp_path / "hub" / "data").iterdir()
+    assert file.name == "val-00000-of-00001.parquet"
+    with pytest.raises(ExportError, match="split must be a name"):
+        named.export("huggingface", tmp_path / "x", split="a b")
+
+
 # -- categories, refusals, the command ------------------------------------------------------------
 
 
@@ -414,7 +453,7 @@ def test_what_cannot_be_is_refused(named: Collection, made: Path, tmp_path: Path
         named.export("coco", tmp_path / "x.json", n_categories=0)
     with pytest.raises(ExportError, match=r"name one that ends in \.json"):
         named.export("coco", tmp_path / "x")
-    with pytest.raises(ExportError, match="does not use images; formats that do: training, fift"):
+    with pytest.raises(ExportError, match="does not use images; formats that do: training, hugg"):
         named.export("coco", tmp_path / "x.json", images=[tmp_path])
     (tmp_path / "x.xml").write_text("mine")
     with pytest.raises(ExportError, match=r"x\.xml: exists"):
@@ -477,7 +516,7 @@ def test_the_command(named: Collection, made: Path, tmp_path: Path) -> None:
         (folder, "--to", "coco"): "name an output with -o",
         (folder, "--to", "coco", "-o", out / "x.json", "--regions", 3): "no option 'n_regions'",
         (folder, folder, "--to", "coco", "-o", out / "x.json"): "one collection at a time",
-        (made / "trees", "--to", "coco", "-o", out / "x.json", "--link"): "--link is for a coll",
+        (made / "trees", "--to", "coco", "-o", out / "x.json", "--link"): "does not use link",
     }.items():
         code, _, error = command(*arguments)
         assert (code, said in error) == (2, True), error

@@ -135,6 +135,20 @@ def test_salient_nodes_come_in_their_order_with_the_nearest_one_around(tree, k):
         assert one["parent_id"] == expected
 
 
+def test_attributes_say_the_same_again(tmp_path):
+    """With the numbers of the whole data set; and nothing of them by default."""
+    parts = [to_coco(hand_tree(), attributes=True), to_coco(hand_tree(), attributes=True)]
+    found = read(tmp_path, *parts).anns.values()
+    assert len(found) == 12
+    for one in found:
+        told = one.pop("attributes")
+        assert {"node", "parent_id", "level", "height", "ncut", "stop"} <= set(told)
+        assert told == {name: one[name] for name in told}
+    assert {one["parent_id"] for one in list(found)[6:]} == {None, 11, 12}
+    plain = read(tmp_path, to_coco(hand_tree()), to_coco(hand_tree())).anns.values()
+    assert list(plain) == list(found)
+
+
 def test_a_tree_of_one_node_has_a_region_only_as_a_cut():
     tree = RegionTree(labels=np.zeros((2, 3), int), parents=[0], height=[0])
     assert to_coco(tree)["annotations"] == []

@@ -28,6 +28,8 @@ from regiontree.system.files import sha256_of
 TOGETHER = [name for name in FORMATS if find_format(name).make]
 NEEDS = {
     "coco": "pycocotools",
+    "fiftyone": "pycocotools",
+    "huggingface": "pyarrow",
     "stack": "tifffile",
     "ome-tiff": "tifffile",
     "graphml": "networkx",
@@ -64,7 +66,8 @@ def test_a_format_uses_the_options_that_its_function_has(name):
     form = find_format(name)
     taken = inspect.signature(form.maker or form.writer).parameters
     options = {key for key, value in taken.items() if value.kind == value.KEYWORD_ONLY}
-    assert options == set(form.keys)
+    assert options - {"picture"} == set(form.keys)
+    assert ("picture" in options) == bool(form.make and form.finds_photo)
     assert callable(form.writer)
 
 
@@ -86,12 +89,16 @@ def test_the_list_of_formats_and_the_command_load_nothing_heavy():
 def test_every_format_writes_what_it_can_and_again_only_if_told(name, folder, tmp_path, capsys):
     pytest.importorskip(NEEDS.get(name, "numpy"))
     out = tmp_path / "out"
+    for photo in ("one.jpg", "sub/zwei ü.jpg"):
+        Image.new("RGB", (8, 5)).save(folder / photo)
     assert run([folder], name, out) == 1
     said = capsys.readouterr().err
     assert "2 done, 0 skipped, 1 failed" in said
     assert f"failed: {folder / 'bad.npz'}: damaged or not a region tree" in said
     form = find_format(name)
-    if form.make:
+    if form.is_folder:
+        expected = {out / {"fiftyone": "labels.json", "huggingface": "README.md"}[name]}
+    elif form.make:
         expected = {out / f"{name}.json"}
     else:
         expected = {out / f"{tree}{form.suffixes[0]}" for tree in ("one", "sub/zwei ü")}
@@ -109,7 +116,8 @@ def test_every_format_writes_what_it_can_and_again_only_if_told(name, folder, tm
     assert run([folder / "one.npz", folder / "sub"], name, out, overwrite=True) == 0
     assert all(path.exists() for path in expected)
     if form.make:
-        assert (out / f"{name}.json").stat().st_mtime_ns > written[out / f"{name}.json"]
+        (document,) = expected
+        assert document.stat().st_mtime_ns > written[document]
 
 
 def test_options_reach_the_format(folder, tmp_path):
@@ -316,7 +324,7 @@ def test_an_unknown_format_is_told_its_nearest(typed, nearest, folder):
         ("coco", {"granularities": (2,)}, "stack, ome-tiff"),
         ("coco", {"url_prefix": ""}, "label-studio"),
         ("panoptic", {"salient": 0}, "coco"),
-        ("newick", {"n_regions": 0}, "coco, panoptic, .*geojson, label-studio"),
+        ("newick", {"n_regions": 0}, "coco, panoptic, .*geojson, geotiff, label-studio"),
         ("stack", {"depth": 0}, "coco, panoptic"),
         ("masks", {"all_nodes": True}, "coco, geojson, label-studio"),
         ("graphml", {"transform": "1,0,0,0,1,0"}, "geojson"),

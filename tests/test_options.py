@@ -182,12 +182,13 @@ CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "t.npz --to coco -o o --images p --images q --regions 3 --height 0.2 --depth 4 "
         "--contrast 0.3 --salient 5 --pieces --min-area 9 --condense 6 --min-stability 0.5 "
         "--all-nodes --granularities 2,3 --transform none --crs EPSG:4326 --url-prefix s3:// "
-        "--option a=1 --option b=2 --overwrite --json",
+        "--link --option a=1 --option b=2 --overwrite --json",
         {
             "images": [Path("p"), Path("q")], "n_regions": 3, "height": 0.2, "depth": 4,
             "contrast": 0.3, "salient": 5, "pieces": True, "min_area": 9, "condense": 6,
             "min_stability": 0.5, "all_nodes": True, "granularities": "2,3", "transform": "none",
-            "crs": "EPSG:4326", "url_prefix": "s3://", "assignments": ["a=1", "b=2"],
+            "crs": "EPSG:4326", "url_prefix": "s3://", "link": True,
+            "assignments": ["a=1", "b=2"],
             "overwrite": True, "as_json": True,
         },
     ),
@@ -235,7 +236,7 @@ CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-OF_COLLECTIONS = {"--categories", "--split", "--link"}
+OF_COLLECTIONS = {"--categories", "--split"}
 
 
 def test_options_of_a_collection_reach_its_command(

@@ -22,6 +22,8 @@ PAGES = [
 ]
 # Its commands need a config of the published code: tests/test_published_run.py has one.
 PAGES = [page for page in PAGES if page.name != "published.md"]
+# Other tests run their Python: tests/bridges/test_fiftyone.py, and test_export_huggingface.py.
+ELSEWHERE = {"fiftyone.md", "huggingface.md"}
 
 
 def code(page: Path, language: str) -> list[str]:
@@ -40,7 +42,11 @@ def tree():
 
 
 @pytest.mark.usefixtures("embedded_installed")
-@pytest.mark.parametrize("page", [page for page in PAGES if code(page, "python")], ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if code(page, "python") and page.name not in ELSEWHERE],
+    ids=name_of,
+)
 def test_the_python_runs_as_written(page, tree, tmp_path, monkeypatch):
     """From the first block of a page to its last; a page may speak of a tree made before."""
     (tmp_path / "photos").mkdir()

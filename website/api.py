@@ -11,7 +11,8 @@ __all__ = ["index_page", "page_name", "pages", "room_page"]
 
 # The order of the pages: first what users call, then along the path of a photograph, then the rest.
 _ORDER = [
-    "regiontree", "parser", "settings", "tree", "plot", "export", "metrics", "datasets",
+    "regiontree", "parser", "mask_generator", "settings", "tree", "plot", "export", "metrics",
+    "datasets",
     "experiments", "forest", "references", "images", "backbones", "spectral", "hierarchy",
     "refine", "display", "viewer", "bridges", "engines", "system", "errors", "cli",
 ]  # fmt: skip

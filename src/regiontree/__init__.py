@@ -17,15 +17,19 @@ from regiontree.system.doors import TREE_DOORS
 
 if TYPE_CHECKING:
     from regiontree.collection.collection import Collection
+    from regiontree.collection.fiftyone import to_fiftyone
     from regiontree.errors import RegionTreeError
     from regiontree.forest.forest import Forest
+    from regiontree.mask_generator import AutomaticMaskGenerator, MaskGenerationPipeline
     from regiontree.parser import RegionParser, parse
     from regiontree.settings import Settings
     from regiontree.tree import RegionTree, StopReason
 
 __all__ = [
+    "AutomaticMaskGenerator",
     "Collection",
     "Forest",
+    "MaskGenerationPipeline",
     "RegionParser",
     "RegionTree",
     "RegionTreeError",
@@ -33,17 +37,21 @@ __all__ = [
     "StopReason",
     "__version__",
     "parse",
+    "to_fiftyone",
 ]
 
 _HOME = {
+    "AutomaticMaskGenerator": "regiontree.mask_generator",
     "Collection": "regiontree.collection.collection",
     "Forest": "regiontree.forest.forest",
+    "MaskGenerationPipeline": "regiontree.mask_generator",
     "RegionParser": "regiontree.parser",
     "RegionTree": "regiontree.tree",
     "RegionTreeError": "regiontree.errors",
     "Settings": "regiontree.settings",
     "StopReason": "regiontree.tree",
     "parse": "regiontree.parser",
+    "to_fiftyone": "regiontree.collection.fiftyone",
 }
 
 # Methods of a tree that rooms above it provide: see regiontree.system.doors.
@@ -62,6 +70,9 @@ for _method, _address in {
     "to_networkx": "regiontree.export.graph:to_networkx",
     "to_higra": "regiontree.export.higra:to_higra",
     "to_masks": "regiontree.export.masks:write_masks",
+    "to_sam": "regiontree.export.sam:to_sam",
+    "to_mask_generation": "regiontree.export.maskgeneration:to_mask_generation",
+    "to_supervision": "regiontree.export.supervision:to_supervision",
 }.items():
     TREE_DOORS.register(_method, _address)
 

@@ -695,9 +695,9 @@ def export(
         str,
         typer.Option(
             help="Format: coco, panoptic, labels-png, labels-tiff, stack, ome-tiff, ucm, "
-            "ucm-picture, geojson, label-studio, newick, graphml, higra, masks or tree, or a "
-            "format that another package adds. Of a collection: coco, panoptic, labels-png, "
-            "training, label-studio or fiftyone."
+            "ucm-picture, geojson, label-studio, fiftyone, huggingface, newick, graphml, higra, "
+            "masks or tree, or a format that another package adds. Of a collection: coco, "
+            "panoptic, labels-png, training, label-studio, huggingface or fiftyone."
         ),
     ],
     out: Annotated[
@@ -809,7 +809,7 @@ def export(
                 overwrite=overwrite, as_json=as_json,
             )  # fmt: skip
             raise typer.Exit(code)
-        of_collections = {"--categories": categories, "--split": split, "--link": link or None}
+        of_collections = {"--categories": categories, "--split": split}
         for name, value in of_collections.items():
             if value is not None:
                 raise ExportError(f"{name} is for a collection, a folder that discover made")
@@ -819,8 +819,8 @@ def export(
             trees, to, out, images=images or (), n_regions=regions, height=height, depth=depth,
             contrast=contrast, granularities=granularities, all_nodes=all_nodes, salient=salient,
             pieces=pieces, min_area=min_area, condense=condense, min_stability=min_stability,
-            transform=transform, crs=crs, url_prefix=url_prefix, assignments=option or (),
-            overwrite=overwrite, as_json=as_json,
+            transform=transform, crs=crs, url_prefix=url_prefix, link=link,
+            assignments=option or (), overwrite=overwrite, as_json=as_json,
         )  # fmt: skip
     raise typer.Exit(code)
 

@@ -227,7 +227,7 @@ def nearest_name(name: object, known: Iterable[str], *, cutoff: float = 0.6) -> 
     Parameters
     ----------
     name
-        The unknown name.
+        The unknown name. Small and capital letters are alike.
     known
         The names to choose from.
     cutoff
@@ -241,5 +241,6 @@ def nearest_name(name: object, known: Iterable[str], *, cutoff: float = 0.6) -> 
     """
     # A list or mapping is no name, and with YAML's aliases its text can be endless.
     text = str(name) if isinstance(name, str | int | float) else ""
-    near = get_close_matches(text[:100], list(known), n=1, cutoff=cutoff)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    by_letters = {one.lower(): one for one in known}  # small and capital letters are alike
+    near = get_close_matches(text[:100].lower(), list(by_letters), n=1, cutoff=cutoff)
+    return f"; did you mean {by_letters[near[0]]!r}?" if near else ""

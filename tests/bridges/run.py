@@ -14,7 +14,9 @@ import os
 import subprocess
 import sys
 import sysconfig
+import time
 import venv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -47,24 +49,36 @@ def environment(name: str) -> Path:
     return python
 
 
+def tested(name: str) -> tuple[bool, str]:
+    """Whether the tests of a bridge passed, and what they printed."""
+    begun = time.monotonic()
+    try:
+        python = environment(name)
+    except subprocess.SubprocessError as error:
+        return False, f"{name}: not installed: {error}\n"
+    installed = time.monotonic()
+    tests = [python, "-m", "pytest", "-q", HERE / f"test_{name}.py"]
+    told = {**os.environ, "OMP_NUM_THREADS": "1", "REGIONTREE_BRIDGE": name}
+    run = subprocess.run(
+        tests, cwd=ROOT, env=told, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, errors="replace", check=False,
+    )  # fmt: skip
+    seconds = f"{installed - begun:.0f} s to install, {time.monotonic() - installed:.0f} s of tests"
+    return run.returncode == 0, f"== {name}: {seconds}\n{run.stdout}"
+
+
 def main(chosen: list[str]) -> int:
-    """Runs the tests of the chosen bridges, or of all; returns how many failed."""
+    """Runs the tests of the chosen bridges, or of all, two at a time; returns how many failed."""
     unknown = sorted(set(chosen) - set(bridges()))
     if unknown:
         sys.exit(f"no bridge is called {', '.join(unknown)}: choose from {', '.join(bridges())}")
     failed = []
-    for name in chosen or bridges():
-        print(f"== {name}", flush=True)
-        try:
-            python = environment(name)
-        except subprocess.SubprocessError as error:
-            print(f"{name}: not installed: {error}", file=sys.stderr)
-            failed.append(name)
-            continue
-        tests = [python, "-m", "pytest", "-q", HERE / f"test_{name}.py"]
-        told = {**os.environ, "OMP_NUM_THREADS": "1", "REGIONTREE_BRIDGE": name}
-        if subprocess.run(tests, cwd=ROOT, env=told, check=False).returncode:
-            failed.append(name)
+    names = chosen or bridges()
+    with ThreadPoolExecutor(2) as pool:
+        for name, (passed, printed) in zip(names, pool.map(tested, names), strict=True):
+            print(printed, flush=True)
+            if not passed:
+                failed.append(name)
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return len(failed)

@@ -30,9 +30,10 @@ from regiontree.collection.exporting import Job
 from regiontree.collection.maskfiles import require_replaceable, write_classes
 from regiontree.collection.outputs import file_stems
 from regiontree.collection.photograph import ClassedPhotograph
-from regiontree.collection.pictures import Picture, picture_of
+from regiontree.collection.pictures import picture_of
 from regiontree.export.coco import map_shapes, photo_name, write_data_set
 from regiontree.export.panoptic import write_pictures
+from regiontree.forest.pictures import Picture
 from regiontree.forest.storedtrees import key_of_id
 from regiontree.system.files import atomic_folder, atomic_write
 
@@ -82,7 +83,7 @@ def write_fiftyone(job: Job, path: Path) -> None:
     images: list[Record] = []
 
     def work(photo: ClassedPhotograph) -> tuple[ClassedPhotograph, list[Record], Picture]:
-        return *_with_annotations(photo), picture_of(photo, address, job.images)
+        return *_with_annotations(photo), picture_of(photo.row, photo.tree, address, job.images)
 
     def annotations() -> Iterator[Record]:
         for photo, own, picture in job.each(work):

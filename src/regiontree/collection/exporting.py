@@ -22,6 +22,7 @@ from regiontree.collection.exported import Exported
 from regiontree.collection.exportoptions import (
     ClassOptions,
     FiftyOneOptions,
+    HuggingFaceOptions,
     LabelStudioOptions,
     RegionOptions,
     TrainingOptions,
@@ -74,8 +75,8 @@ class CollectionFormat:
 
     @property
     def has_photographs(self) -> bool:
-        """Whether photographs are copied or linked."""
-        return "link" in keys_of(self.options)
+        """Whether photographs are in it: copied, linked, or in its files."""
+        return not {"link", "photographs"}.isdisjoint(keys_of(self.options))
 
 
 _HERE = "regiontree.collection"
@@ -93,6 +94,8 @@ FORMATS = {
         CollectionFormat("label-studio", "Label Studio: one JSON of tasks with predictions",
                          f"{_HERE}.tasks:write_tasks", ".json", LabelStudioOptions,
                          beside=".xml"),
+        CollectionFormat("huggingface", "Hugging Face datasets: Parquet files and a card",
+                         f"{_HERE}.hubfiles:write_huggingface", "", HuggingFaceOptions),
         CollectionFormat("fiftyone", "a folder that FiftyOne imports as COCODetectionDataset",
                          f"{_HERE}.cocofiles:write_fiftyone", "", FiftyOneOptions),
     )

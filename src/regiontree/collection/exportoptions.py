@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from regiontree.export.options import check_split
 from regiontree.system.stages import check_settings, setting
 
 __all__ = [
     "ClassOptions",
     "FiftyOneOptions",
+    "HuggingFaceOptions",
     "LabelStudioOptions",
     "RegionOptions",
     "TrainingOptions",
@@ -62,6 +64,20 @@ class FiftyOneOptions(RegionOptions):
     link: bool = setting(
         False, "Whether photographs are linked, not copied.", choices=(True, False)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class HuggingFaceOptions(RegionOptions):
+    """What is in the data set beside the masks."""
+
+    photographs: bool = setting(
+        True, "Whether the photographs themselves are in it.", choices=(True, False)
+    )
+    split: str = setting("train", "Name of the split.", form="letters, digits and _")
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        check_split(self.split)
 
 
 @dataclass(frozen=True, slots=True)

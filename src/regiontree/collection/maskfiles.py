@@ -26,8 +26,9 @@ from PIL import Image
 from regiontree.collection.exporting import Job
 from regiontree.collection.outputs import file_stems, folder_splits, read_splits, split_stems
 from regiontree.collection.photograph import ClassedPhotograph
-from regiontree.collection.pictures import Picture, picture_of
+from regiontree.collection.pictures import picture_of
 from regiontree.errors import ExportError
+from regiontree.forest.pictures import Picture
 from regiontree.system.files import atomic_folder
 
 __all__ = ["require_replaceable", "write_classes", "write_labels", "write_training"]
@@ -80,7 +81,7 @@ def write_training(job: Job, path: Path) -> None:
     stems = split_stems(splits)
 
     def work(photo: ClassedPhotograph) -> tuple[str, Mask, Picture]:
-        return photo.id, _mask(photo, kind), picture_of(photo, address, job.images)
+        return photo.id, _mask(photo, kind), picture_of(photo.row, photo.tree, address, job.images)
 
     with atomic_folder(path) as folder:
         for key, mask, picture in job.each(work):

@@ -18,7 +18,11 @@ from regiontree.export.options import (
     CocoOptions,
     ContourMapOptions,
     CutOptions,
+    FiftyOneOptions,
     GeoJsonOptions,
+    GeoPackageOptions,
+    GeoTiffOptions,
+    HuggingFaceOptions,
     LabelStudioOptions,
     StackOptions,
 )
@@ -65,7 +69,14 @@ class Format:
         The function that makes the document of a tree, called with (tree, name, **options), or its
         address. None if every tree has its own file.
     finds_photo
-        Whether the command looks for the photograph of the tree, to read its place on the map.
+        Whether the command looks for the photograph of the tree: `write` reads its place on the map
+        there, and `make` gets it as the keyword `picture`, a
+        :class:`regiontree.forest.pictures.Picture`.
+    keeps_projection
+        Whether coordinates stay in the photograph's own projection, and are not made longitude and
+        latitude.
+    is_folder
+        Whether what all trees are written to is a folder. Its suffix is empty.
     """
 
     name: str
@@ -75,6 +86,8 @@ class Format:
     options: type | None = None
     make: Function | str | None = None
     finds_photo: bool = False
+    keeps_projection: bool = False
+    is_folder: bool = False
 
     @property
     def keys(self) -> dict[str, Key]:
@@ -124,9 +137,21 @@ FORMATS: Registry[Format] = Registry(
             Format("geojson", "polygons of a cut or of all nodes, in pixels or on the map",
                    f"{_HERE}.geojson:write_geojson", (".geojson", ".json"), GeoJsonOptions,
                    finds_photo=True),
+            Format("geopackage", "cuts from coarse to fine as layers of polygons on the map",
+                   f"{_HERE}.geopackage:write_geopackage", (".gpkg",), GeoPackageOptions,
+                   finds_photo=True, keeps_projection=True),
+            Format("geotiff", "a cut as a cloud-optimised GeoTIFF with colours, and a QGIS style",
+                   f"{_HERE}.geotiff:write_geotiff", (".regions.tif", ".tif", ".tiff"),
+                   GeoTiffOptions, finds_photo=True, keeps_projection=True),
             Format("label-studio", "Label Studio: one JSON of tasks with regions as brush masks",
                    f"{_HERE}.labelstudio:write_label_studio", (".json",), LabelStudioOptions,
                    make=f"{_HERE}.labelstudio:to_label_studio"),
+            Format("fiftyone", "a folder that FiftyOne imports as COCODetectionDataset",
+                   f"{_HERE}.cocofolder:write_coco_folder", ("",), FiftyOneOptions,
+                   make=f"{_HERE}.cocofolder:to_coco_folder", finds_photo=True, is_folder=True),
+            Format("huggingface", "Hugging Face datasets: a folder of Parquet files and a card",
+                   f"{_HERE}.huggingface:write_huggingface", ("",), HuggingFaceOptions,
+                   make=f"{_HERE}.huggingface:to_huggingface", finds_photo=True, is_folder=True),
             Format("newick", "the tree alone, as phylogenetics reads it",
                    f"{_HERE}.newick:write_newick", (".nwk", ".newick", ".tree")),
             Format("graphml",

@@ -4,7 +4,8 @@ The format is that of cocodataset.org/#format-data, as ``pycocotools`` reads it.
 run lengths down the columns, in COCO's own compressed text. An annotation has COCO's fields and its
 place in the tree: ``node`` (its number there), ``parent_id`` (the annotation of the smallest
 written node around it, or null), and ``level``, ``height``, ``ncut`` and ``stop`` of the tree, and
-``stability``, if the tree has it.
+``stability``, if the tree has it. On request, ``attributes`` holds the same again, since some
+programs read other fields only there.
 
 Pixels without data get no annotation. One pass over the image encodes all leaves. The run lengths
 of every other node are merged from its children's, so no mask is made.
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from regiontree._version import __version__
 from regiontree.errors import ExportError, MissingExtraError
 from regiontree.export.graph import node_attributes
+from regiontree.export.runs import runs_down_columns
 from regiontree.forest.origin import recorded_name
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
@@ -34,9 +36,11 @@ __all__ = [
     "CATEGORY",
     "INFO",
     "chosen_nodes",
+    "coco_masks",
     "json_items",
     "map_shapes",
     "nodes_around",
+    "numbered_annotations",
     "photo_name",
     "to_coco",
     "write_coco",
@@ -59,6 +63,7 @@ def to_coco(
     contrast: float | None = None,
     salient: int | None = None,
     all_nodes: bool = False,
+    attributes: bool = False,
 ) -> dict[str, Any]:
     """A COCO data set of one photograph.
 
@@ -72,8 +77,12 @@ def to_coco(
         Only so many nodes, the most salient first; see :meth:`RegionTree.salient`.
     all_nodes
         With a cut: also the nodes above it, except the root.
+    attributes
+        Whether an annotation has its place in the tree a second time, in ``attributes``. CVAT and
+        Datumaro read only those of the fields that are not COCO's own.
 
-    Without any of these, all nodes except the root. A tree of one node then has no annotation.
+    Without a cut, `salient` and `all_nodes`, all nodes except the root. A tree of one node then has
+    no annotation.
 
     Returns
     -------
@@ -107,22 +116,27 @@ def to_coco(
         salient=salient,
         all_nodes=all_nodes or (n_regions, height, depth, contrast, salient) == (None,) * 5,
     )
-    masks = _pycocotools()
+    masks = coco_masks()
     rles = _run_lengths(tree, masks)
     id_of = {node: number for number, node in enumerate(nodes, 1)}
     around = nodes_around(tree, nodes)
-    annotations = [
-        {
-            "id": id_of[node],
-            "image_id": 1,
-            "category_id": CATEGORY["id"],
-            **_shape(rles[node], masks),
+
+    def annotation(node: int) -> dict[str, Any]:
+        place = {
             "parent_id": id_of.get(around[node]),
             "node": node,
             **node_attributes(tree, node),
         }
-        for node in nodes
-    ]
+        return {
+            "id": id_of[node],
+            "image_id": 1,
+            "category_id": CATEGORY["id"],
+            **_shape(rles[node], masks),
+            **place,
+            **({"attributes": place} if attributes else {}),
+        }
+
+    annotations = [annotation(node) for node in nodes]
     rows, columns = tree.shape
     image = {"id": 1, "file_name": photo_name(tree, name), "width": columns, "height": rows}
     return {
@@ -141,24 +155,9 @@ def write_coco(parts: Iterable[dict[str, Any]], path: str | Path) -> Path:
     annotation is written at once, on its own line, so that only one part is in memory.
     """
     images: list[dict[str, Any]] = []
-
-    def annotations() -> Iterator[dict[str, Any]]:
-        before = 0
-        for number, part in enumerate(parts, 1):
-            images.append({**part["images"][0], "id": number})
-            for one in part["annotations"]:
-                parent = one["parent_id"]
-                yield {
-                    **one,
-                    "id": one["id"] + before,
-                    "image_id": number,
-                    "parent_id": None if parent is None else parent + before,
-                }
-            before += len(part["annotations"])
-
     path = Path(path)
     with atomic_write(path) as file:
-        write_data_set(file, [CATEGORY], annotations(), images)
+        write_data_set(file, [CATEGORY], numbered_annotations(parts, images), images)
     return path
 
 
@@ -246,6 +245,25 @@ def write_data_set(
     file.write(b"\n]}\n")
 
 
+def numbered_annotations(
+    parts: Iterable[dict[str, Any]], images: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """The annotations of data sets from :func:`to_coco`, numbered on from image to image.
+
+    The images are numbered in their order, and added to `images`.
+    """
+    before = 0
+    for number, part in enumerate(parts, 1):
+        images.append({**part["images"][0], "id": number})
+        for one in part["annotations"]:
+            parent = None if one["parent_id"] is None else one["parent_id"] + before
+            moved = {**one, "id": one["id"] + before, "image_id": number, "parent_id": parent}
+            if "attributes" in one:
+                moved["attributes"] = {**one["attributes"], "parent_id": parent}
+            yield moved
+        before += len(part["annotations"])
+
+
 def json_items(items: Iterable[Any]) -> Iterator[bytes]:
     """The inside of a JSON array, one item a line, in ASCII, which every reader understands."""
     for number, item in enumerate(items):
@@ -271,7 +289,7 @@ def map_shapes(regions: NDArray[np.int32], count: int) -> list[dict[str, Any]]:
     MissingExtraError
         pycocotools is not installed.
     """
-    masks = _pycocotools()
+    masks = coco_masks()
     rles = _map_run_lengths(regions + 1, count + 1, masks)
     return [_shape(rle, masks) for rle in rles[1:]]
 
@@ -285,7 +303,14 @@ def _shape(rle: dict[str, Any], masks: Any) -> dict[str, Any]:
     }
 
 
-def _pycocotools() -> Any:
+def coco_masks() -> Any:
+    """The module ``pycocotools.mask``.
+
+    Raises
+    ------
+    MissingExtraError
+        pycocotools is not installed.
+    """
     if find_spec("pycocotools") is None:
         raise MissingExtraError("COCO needs pycocotools: pip install 'regiontree[export]'")
     import pycocotools.mask
@@ -304,7 +329,7 @@ def _run_lengths(tree: RegionTree, masks: Any) -> list[dict[str, Any]]:
 def _map_run_lengths(labels: NDArray[np.int32], count: int, masks: Any) -> list[dict[str, Any]]:
     """Mask of each label from 0 to count - 1 of a map."""
     height, width = labels.shape
-    start, end, label = _runs_down_columns(labels)
+    start, end, label = runs_down_columns(labels)
     order = np.argsort(label, kind="stable")
     edges = np.stack([start, end], axis=1)[order]
     rles: list[dict[str, Any]] = []
@@ -313,19 +338,3 @@ def _map_run_lengths(labels: NDArray[np.int32], count: int, masks: Any) -> list[
         counts = counts if counts[-1] else counts[:-1]  # COCO leaves out a last 0
         rles.append(masks.frPyObjects({"size": [height, width], "counts": counts}, height, width))
     return rles
-
-
-def _runs_down_columns(
-    labels: NDArray[np.int32],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
-    """Start, end (exclusive) and label of every run of one label, counted down the columns.
-
-    A run may go on from the foot of a column to the head of the next. Changes are found along the
-    rows, as pixels lie in memory, and then sorted. Transposing 50 megapixels takes four times as
-    long.
-    """
-    height = labels.shape[0]
-    row, column = np.nonzero(labels[1:] != labels[:-1])
-    heads = 1 + np.flatnonzero(labels[0, 1:] != labels[-1, :-1])
-    start = np.sort(np.concatenate([[0], heads * height, column * height + row + 1]))
-    return start, np.append(start[1:], labels.size), labels[start % height, start // height]

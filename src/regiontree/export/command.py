@@ -8,7 +8,7 @@ the file itself.
 
 Other formats have one document for all trees. It is written to the file OUT, or to
 ``OUT/FORMAT.json`` if OUT is a folder. Without OUT it is written to ``FORMAT.json`` in the folder
-that the user gave, or in the folder that contains all trees.
+that the user gave, or in the folder that contains all trees. For a few formats it is a folder, OUT.
 
 The trees of a store are read one after the other. The row ``a/b.jpg`` is written to
 ``OUT/a/b.jpg.SUFFIX``.
@@ -34,6 +34,7 @@ from regiontree.export.coco import chosen_nodes
 from regiontree.export.options import CutOptions, StackOptions
 from regiontree.export.placement import Placement
 from regiontree.export.plan import Job, Targets, plan_of
+from regiontree.forest.pictures import picture_of_source
 from regiontree.forest.saved import SavedTree
 from regiontree.forest.sources import Places, open_source, require_images
 from regiontree.system.faults import attempt, fault_text
@@ -115,6 +116,7 @@ def run(
     transform: str | Sequence[float] | None = None,
     crs: str | None = None,
     url_prefix: str | None = None,
+    link: bool = False,
     assignments: Sequence[str] = (),
     overwrite: bool = False,
     as_json: bool = False,
@@ -173,6 +175,7 @@ def run(
         "transform": transform,
         "crs": crs,
         "url_prefix": url_prefix,
+        "link": link or None,
     }
     options = _options(form, flags, assignments, images)
     require_images(images)
@@ -183,10 +186,10 @@ def run(
     if plan.listing.left_out:
         say(plan.listing.left_out)
     targets = Targets(form, plan, trees, out)
-    if form.make and targets.one and os.path.lexists(targets.one) and not overwrite:
+    if form.make and targets.one and _is_taken(targets.one) and not overwrite:
         remove_leftovers(targets.one.parent)  # of a run that was killed as it ended
         raise ExportError(f"{targets.one}: exists; choose another name or pass --overwrite")
-    placement = Placement(options)
+    placement = Placement(options, keeps_projection=form.keeps_projection)
     if targets.one and (form.make or targets.one == out):
         require_writable(targets.one.parent, ExportError, file=targets.one)
     elif len(plan) and out is not None:
@@ -210,7 +213,7 @@ def run(
                 for job in plan:
                     advance(writer.write(job))
             elif targets.one:
-                _write_all(form, plan, targets.one, small, options, advance)
+                _write_all(form, plan, targets.one, places, small, options, advance)
         except KeyboardInterrupt:
             interrupted = True
             if form.make is not None:
@@ -233,6 +236,11 @@ def run(
     if not counts["done"] and not counts["skipped"]:
         return 2
     return 1 if counts["failed"] else 0
+
+
+def _is_taken(target: Path) -> bool:
+    """Whether something would be replaced. A folder without anything in it does not count."""
+    return os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir()))
 
 
 def _summary(form: Format, counts: dict[str, int], one: Path | None, out: Path | None) -> str:
@@ -281,7 +289,7 @@ def _options(
     if form.options is not None and issubclass(form.options, CutOptions):
         choice = ("n_regions", "height", "depth", "contrast", "salient", "all_nodes")
         chosen_nodes(_PIXEL, **{key: options[key] for key in choice if key in options})
-    if form.options is StackOptions:
+    if form.options is not None and issubclass(form.options, StackOptions):
         for count in options.get("granularities", ()):
             chosen_nodes(_PIXEL, n_regions=count)
     return options
@@ -330,6 +338,7 @@ def _write_all(
     form: Format,
     jobs: Iterable[Job],
     target: Path,
+    places: Places | tuple[()],
     small: Small,
     options: dict[str, Any],
     advance: Callable[[Outcome], None],
@@ -340,9 +349,14 @@ def _write_all(
     """
     make = form.maker
     assert make is not None
+    has_photo = form.finds_photo and options.get("photographs", True)
 
     def document(job: Job) -> Any:
-        return make(small(job.tree.load()), job.name, **options)
+        if not has_photo:
+            return make(small(job.tree.load()), job.name, **options)
+        source = open_source(job.tree, images=places)
+        picture = picture_of_source(source)
+        return make(small(source.tree), job.name, picture=picture, **options)
 
     def documents() -> Iterator[Any]:
         for job in jobs:

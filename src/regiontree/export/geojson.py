@@ -43,20 +43,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from regiontree.display.pictures import hierarchy_colors
 from regiontree.export.antimeridian import Polygon, cut_polygon, join_at_meridian
 from regiontree.export.graph import node_attributes
-from regiontree.export.projection import Transform, place_vertices
+from regiontree.export.projection import Transform, borders_of, place_vertices, unless_none
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
-from regiontree.tree.borders import Arcs, node_polygons, trace_arcs
+from regiontree.tree.borders import node_polygons, trace_arcs
 
 __all__ = ["to_geojson", "write_geojson"]
-
-Int64 = NDArray[np.int64]
 
 
 def to_geojson(
@@ -152,7 +147,7 @@ def _features(
         cut = {"depth": tree.depth}  # down to all leaves, unlike the natural cut
     arcs = trace_arcs(tree.cut(**cut))
     on_map = place_vertices(
-        arcs.x, arcs.y, _borders(arcs), _unless_none(transform), _unless_none(crs)
+        arcs.x, arcs.y, borders_of(arcs), unless_none(transform), unless_none(crs)
     )
     colors = hierarchy_colors(tree)
     for node, polygons in node_polygons(arcs, tree, tree.cut_nodes(**cut), all_nodes=all_nodes):
@@ -174,20 +169,3 @@ def _features(
             "fill": "#" + colors[node].tobytes().hex(),
         }
         yield {"type": "Feature", "id": node, "properties": properties, "geometry": geometry}
-
-
-def _borders(arcs: Arcs) -> Int64:
-    """The two vertices of each border, the smaller number first; each border once."""
-    following = np.empty_like(arcs.vertices)
-    following[:-1] = arcs.vertices[1:]
-    last = arcs.start[1:] - 1
-    # The last border of an arc ends where the next arcs begin. Closed arcs end where they began.
-    onward = arcs.ways.max(axis=1)
-    following[last] = arcs.vertices[arcs.start[np.where(onward < 0, np.arange(len(last)), onward)]]
-    low, high = np.minimum(arcs.vertices, following), np.maximum(arcs.vertices, following)
-    return np.stack(np.divmod(np.unique(low * len(arcs.x) + high), len(arcs.x)), axis=1)
-
-
-def _unless_none(value: Any) -> Any:
-    """The value, or None if it is the text "none" of the command line."""
-    return None if isinstance(value, str) and value.lower() == "none" else value

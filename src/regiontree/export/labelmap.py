@@ -42,9 +42,17 @@ from regiontree.errors import ExportError, MissingExtraError, plain_tuple
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
 
-__all__ = ["to_label_image", "to_label_stack", "write_label_image", "write_label_stack"]
+__all__ = [
+    "MAX_REGIONS",
+    "distinct_cuts",
+    "to_label_image",
+    "to_label_stack",
+    "write_label_image",
+    "write_label_stack",
+]
 
-MAX_REGIONS = 65_535  # that 16 bits hold beside the background's 0
+MAX_REGIONS = 65_535
+"""Most regions of a label image: what 16 bits hold beside the background's 0."""
 # Deflate needs no other library. ImageJ reads it wrongly together with a predictor.
 _PILLOW = {".png": ("PNG", {}), ".tif": ("TIFF", {"compression": "tiff_adobe_deflate"})}
 _PILLOW[".tiff"] = _PILLOW[".tif"]
@@ -137,7 +145,7 @@ def to_label_stack(tree: RegionTree, *, granularities: Sequence[int] = GRANULARI
     TreeError
         A granularity that is not a number of at least 1.
     """
-    pages = _distinct(tree, granularities)
+    pages = distinct_cuts(tree, granularities)
     stack = np.empty((len(pages), *tree.shape), np.uint16)
     for page, count in zip(stack, pages, strict=True):
         page[:] = to_label_image(tree, n_regions=count)
@@ -177,7 +185,7 @@ def write_label_stack(
         raise ExportError(
             f"{path}: a label stack is written as .tif, .tiff, .ome.tif or .ome.tiff; rename it"
         )
-    pages = _distinct(tree, granularities)
+    pages = distinct_cuts(tree, granularities)
     names = ["1 region" if count == 1 else f"{count} regions" for count in pages]
     size = len(pages) * 2 * tree.labels.size
     kind: dict[str, Any]
@@ -202,8 +210,22 @@ def write_label_stack(
     return path
 
 
-def _distinct(tree: RegionTree, granularities: Sequence[int]) -> list[int]:
-    """The number of regions of each different cut, ascending."""
+def distinct_cuts(tree: RegionTree, granularities: Sequence[int]) -> list[int]:
+    """The number of regions of each different cut, ascending.
+
+    Parameters
+    ----------
+    tree
+    granularities
+        Largest numbers of regions, in any order.
+
+    Raises
+    ------
+    ExportError
+        No granularity, or something else than a sequence.
+    TreeError
+        A granularity that is not a number of at least 1.
+    """
     granularities = plain_tuple(granularities)
     if not isinstance(granularities, tuple):
         raise ExportError(f"granularities must be numbers of regions, got {granularities!r}")

@@ -6,6 +6,7 @@ every default is written down once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +18,18 @@ __all__ = [
     "CocoOptions",
     "ContourMapOptions",
     "CutOptions",
+    "FiftyOneOptions",
     "GeoJsonOptions",
+    "GeoPackageOptions",
+    "GeoTiffOptions",
+    "HuggingFaceOptions",
     "LabelStudioOptions",
     "NodeOptions",
     "StackOptions",
+    "check_split",
 ]
+
+_SPLIT = re.compile(r"\w+(\.\w+)*", re.ASCII)
 
 
 def _numbers(name: str, kind: type[int] | type[float]) -> Callable[[Any], tuple[Any, ...]]:
@@ -46,6 +54,22 @@ def _transform(value: Any) -> Any:
     if callable(value) or (isinstance(value, str) and value.strip().lower() == "none"):
         return value
     return _numbers("transform", float)(value)
+
+
+_TRANSFORM: dict[str, Any] = {
+    "default": None,
+    "meaning": "Affine transform from pixels to the map. The text none leaves pixels.",
+    "form": "a,b,c,d,e,f",
+    "parse": _transform,
+    "none": "that of the photograph, otherwise pixels",
+}
+_CRS: dict[str, Any] = {
+    "default": None,
+    "meaning": "Coordinate system of the transform. "
+    "The text none leaves the transform's coordinates.",
+    "form": "like EPSG:32633",
+    "none": "that of the photograph",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +113,46 @@ class CocoOptions(NodeOptions):
         form="a whole number",
         none="not set",
     )
+    attributes: bool = setting(
+        False,
+        "Whether the place in the tree is also said in attributes, as CVAT and Datumaro read it.",
+        choices=(True, False),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FiftyOneOptions(CocoOptions):
+    """How photographs get into the folder."""
+
+    link: bool = setting(
+        False, "Whether photographs are linked, not copied.", choices=(True, False)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HuggingFaceOptions(CutOptions):
+    """What is in the data set beside the trees."""
+
+    photographs: bool = setting(
+        True, "Whether the photographs themselves are in it.", choices=(True, False)
+    )
+    split: str = setting("train", "Name of the split.", form="letters, digits and _")
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        check_split(self.split)
+
+
+def check_split(split: object) -> None:
+    """Check the name of a split, as datasets takes it.
+
+    Raises
+    ------
+    SettingsError
+        It is none.
+    """
+    if not isinstance(split, str) or not _SPLIT.fullmatch(split):
+        raise SettingsError(f"split must be a name of letters, digits and _, got {split!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +187,24 @@ class ContourMapOptions:
 class GeoJsonOptions(NodeOptions):
     """Where the polygons are on the map."""
 
-    transform: Any = setting(
-        None,
-        "Affine transform from pixels to the map. The text none leaves pixels.",
-        form="a,b,c,d,e,f",
-        parse=_transform,
-        none="that of the photograph, otherwise pixels",
-    )
-    crs: Any = setting(
-        None,
-        "Coordinate system of the transform. The text none leaves the transform's coordinates.",
-        form="like EPSG:32633",
-        none="that of the photograph",
-    )
+    transform: Any = setting(**_TRANSFORM)
+    crs: Any = setting(**_CRS)
+
+
+@dataclass(frozen=True, slots=True)
+class GeoPackageOptions(StackOptions):
+    """The layers of a GeoPackage, and where the polygons are on the map."""
+
+    transform: Any = setting(**_TRANSFORM)
+    crs: Any = setting(**_CRS)
+
+
+@dataclass(frozen=True, slots=True)
+class GeoTiffOptions(CutOptions):
+    """Where the picture is on the map."""
+
+    transform: Any = setting(**_TRANSFORM)
+    crs: Any = setting(**_CRS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ __all__ = ["Placement"]
 
 _DEGREES = "longitude and latitude"
 _OWN = "the coordinates of the transform"
+_KEPT = "the projection of the photograph"
 _PIXELS = "pixels"
 
 
@@ -36,9 +37,12 @@ class Placement:
     options
         The options that the user gave. With a transform, photographs are not read. A transform
         "none" asks for pixels. A crs "none" asks for coordinates as the transform gives them.
+    keeps_projection
+        Whether the format keeps the photograph's own projection.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], *, keeps_projection: bool = False) -> None:
+        self._converted = _KEPT if keeps_projection else _DEGREES
         self._given = {
             key: value
             for key, value in options.items()
@@ -72,7 +76,7 @@ class Placement:
         """Count a tree that was written with the options that :meth:`options_of` gave last."""
         kind = _PIXELS
         if "transform" in options:
-            kind = _OWN if options.get("crs") is None else _DEGREES
+            kind = _OWN if options.get("crs") is None else self._converted
         self._chosen[kind] += 1
         if self._note is not None:
             self._note.append(source.saved)

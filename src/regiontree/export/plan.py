@@ -141,20 +141,24 @@ class Targets:
         if not len(plan):
             return
         is_file = (
-            out is not None and not os.path.isdir(out) and out.name.lower().endswith(form.suffixes)
+            out is not None
+            and not form.is_folder
+            and not os.path.isdir(out)
+            and out.name.lower().endswith(form.suffixes)
         )
         if out is None and plan.stores:
             raise ExportError(
                 f"{plan.stores[0][1]}: nothing else is written into a store; name an output with -o"
             )
         if out is not None and os.path.isfile(out) and not is_file:
-            raise ExportError(f"{out}: is a file; {form.name} writes {' or '.join(form.suffixes)}")
+            what = "a folder" if form.is_folder else " or ".join(form.suffixes)
+            raise ExportError(f"{out}: is a file; {form.name} writes {what}")
         if is_file and form.make is None and len(plan) > 1:
             raise ExportError(
                 f"{out}: {form.name} writes a file for each of the {len(plan):,} trees; "
                 "name a folder"
             )
-        if out is not None and is_file:
+        if out is not None and (is_file or form.is_folder):
             self.one = out
         elif form.make is not None:
             given = Path(trees[0])

@@ -19,8 +19,18 @@ from numpy.typing import NDArray
 from regiontree.errors import ExportError, MissingExtraError
 from regiontree.export.antimeridian import Point
 from regiontree.system.damage import plain_reason
+from regiontree.tree.borders import Arcs
 
-__all__ = ["OnMap", "Transform", "place_vertices", "rasterio_package"]
+__all__ = [
+    "OnMap",
+    "Transform",
+    "borders_of",
+    "known_crs",
+    "place_vertices",
+    "rasterio_package",
+    "six_numbers",
+    "unless_none",
+]
 
 Int64 = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -78,6 +88,23 @@ class OnMap:
         return corners
 
 
+def borders_of(arcs: Arcs) -> Int64:
+    """The two vertices of each border, (B, 2): the smaller number first, each border once."""
+    following = np.empty_like(arcs.vertices)
+    following[:-1] = arcs.vertices[1:]
+    last = arcs.start[1:] - 1
+    # The last border of an arc ends where the next arcs begin. Closed arcs end where they began.
+    onward = arcs.ways.max(axis=1)
+    following[last] = arcs.vertices[arcs.start[np.where(onward < 0, np.arange(len(last)), onward)]]
+    low, high = np.minimum(arcs.vertices, following), np.maximum(arcs.vertices, following)
+    return np.stack(np.divmod(np.unique(low * len(arcs.x) + high), len(arcs.x)), axis=1)
+
+
+def unless_none(value: Any) -> Any:
+    """The value, or None if it is the text "none" of the command line."""
+    return None if isinstance(value, str) and value.lower() == "none" else value
+
+
 def place_vertices(
     x: Int64, y: Int64, borders: Int64, transform: Transform | None, crs: Any
 ) -> OnMap:
@@ -105,12 +132,12 @@ def place_vertices(
         if crs is not None:
             raise ExportError(f"crs {crs!r} does not say where pixels are: give a transform, too")
         return OnMap(list(zip(x.tolist(), y.tolist(), strict=True)))
-    affine = None if callable(transform) else _six_numbers(transform)
+    affine = None if callable(transform) else six_numbers(transform)
     to_map = transform if callable(transform) else _affine(affine)
     if crs is None:
         to_points, around, poles = to_map, False, np.zeros((0, 3))
     else:
-        source = _known(crs)
+        source = known_crs(crs)
         around = not _is_plain(source)
         if affine is not None and around:
             poles = _poles(source, affine, int(x.max()), int(y.max()))
@@ -180,7 +207,14 @@ def _jumps(first: Point, inner: Sequence[Point]) -> bool:
 # -- the transform --------------------------------------------------------------------------------
 
 
-def _six_numbers(transform: Sequence[float]) -> tuple[float, ...]:
+def six_numbers(transform: Sequence[float]) -> tuple[float, ...]:
+    """The numbers (a, b, c, d, e, f) of an affine transform, after a check.
+
+    Raises
+    ------
+    ExportError
+        They are not six numbers, or put all pixels on one line.
+    """
     try:
         numbers = [float(number) for number in transform]
     except (TypeError, ValueError):
@@ -230,8 +264,16 @@ def _wrapped(degrees: Floats) -> Floats:
 # -- degrees --------------------------------------------------------------------------------------
 
 
-def _known(crs: Any) -> Any:
-    """rasterio's CRS."""
+def known_crs(crs: Any) -> Any:
+    """rasterio's CRS of a code, of WKT or of rasterio's own.
+
+    Raises
+    ------
+    ExportError
+        It is unknown.
+    MissingExtraError
+        rasterio is not installed.
+    """
     rasterio = rasterio_package()
     try:
         return rasterio.crs.CRS.from_user_input(crs)
@@ -437,6 +479,7 @@ def rasterio_package() -> Any:
         import rasterio
         import rasterio.crs
         import rasterio.errors
+        import rasterio.shutil
         import rasterio.warp
     except ImportError as error:
         raise MissingExtraError(

@@ -10,15 +10,21 @@ from regiontree.errors import MissingExtraError
 __all__ = ["fsspec", "pyarrow"]
 
 
-def pyarrow(module: str = "pyarrow") -> Any:
+def pyarrow(module: str = "pyarrow", what: str = "a store of trees") -> Any:
     """The module ``pyarrow``, or one of its modules.
+
+    Parameters
+    ----------
+    module
+    what
+        What needs it, for the message.
 
     Raises
     ------
     MissingExtraError
         It is not installed.
     """
-    return _module(module, "a store of trees needs pyarrow: pip install 'regiontree[store]'")
+    return _module(module, f"{what} needs pyarrow: pip install 'regiontree[store]'")
 
 
 def fsspec() -> Any:

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.refine.regions import Labels, without_specks
 
-__all__ = ["Window", "merge_specks_within", "windows"]
+__all__ = ["Window", "first_pixel", "merge_specks_within", "windows"]
 
 Area = tuple[slice, slice]  # rows, columns
+Number = TypeVar("Number", int, NDArray[np.int64])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +84,18 @@ def _spans(cells: int, pixels: int, side: int, margin: int) -> Iterator[tuple[sl
     ends = [cells * i // count for i in range(count + 1)]
     for start, stop in zip(ends, ends[1:], strict=False):
         outer = max(0, start - margin), min(cells, stop + margin)
-        low, high = (_first_pixel(cell, cells, pixels) for cell in outer)
-        core = slice(*(_first_pixel(cell, cells, pixels) for cell in (start, stop)))
+        low, high = (first_pixel(cell, cells, pixels) for cell in outer)
+        core = slice(*(first_pixel(cell, cells, pixels) for cell in (start, stop)))
         inner = slice(core.start - low, core.stop - low)
         yield slice(*outer), slice(low, high), core, inner
 
 
-def _first_pixel(cell: int, cells: int, pixels: int) -> int:
-    """The first pixel whose centre lies in a cell, or past the last: see images.nearest."""
+def first_pixel(cell: Number, cells: int, pixels: int) -> Number:
+    """The first pixel whose centre lies in a cell, or past the last: see images.nearest.
+
+    `cell` is the number of the cell along a side of `cells` cells and `pixels` pixels, or an array
+    of such numbers.
+    """
     return -((cells - 2 * pixels * cell) // (2 * cells))
 
 

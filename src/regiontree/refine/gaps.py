@@ -46,13 +46,10 @@ class Gaps:
             y, x = near[0][y, x].astype(np.int64), near[1][y, x].astype(np.int64)
         return cls(valid, there, y, x)
 
-    def springs(self, window: Window) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The cells of a window that have a spring in it, and the pixels of these springs.
-
-        Both are indices into the flattened window.
-        """
+    def springs(self, window: Window) -> NDArray[np.int64]:
+        """The spring of each cell of a window, (h, w) int64, a flat index; -1 where none is."""
         rows, columns = window.pixels
         y, x = self.y[window.cells] - rows.start, self.x[window.cells] - columns.start
         tall, wide = rows.stop - rows.start, columns.stop - columns.start
         inside = self.there[window.cells] & (y >= 0) & (y < tall) & (x >= 0) & (x < wide)
-        return np.flatnonzero(inside), (y * wide + x)[inside]
+        return np.where(inside, y * wide + x, -1)

@@ -1,16 +1,17 @@
 """Move the borders of leaves from the patch grid to the photograph's edges, by a watershed.
 
 A patch says which leaf its centre belongs to, but not where the leaf ends. A marker-controlled
-watershed finds where the leaf ends. The markers are the patch centres, called springs here. The
-photograph is a landscape that is high along edges. Water rises from all springs together. The
-waters of two springs meet at a ridge, which is the strongest edge between the two patches. A pixel
-gets the leaf of the patch whose water reached the pixel first. Two patches of one leaf need no
-border between them, so the ridge between them has no effect.
+watershed finds where the leaf ends. Its markers are called springs here. Each patch has one, at its
+centre, or where the patch shows its leaf (:mod:`regiontree.refine.springs`). The photograph is a
+landscape that is high along edges. Water rises from all springs together. The waters of two springs
+meet at a ridge, which is the strongest edge between the two patches. A pixel gets the leaf of the
+patch whose water reached the pixel first. Two patches of one leaf need no border between them, so
+the ridge between them has no effect.
 
 1. The height is the length of the gradient of the colours in CIE L*a*b*, at two scales. A blur of
    0.3 of the network's patch selects the edge. A blur of 0.07 of the grid's patch, with a smaller
    weight, says where exactly the edge runs. Where there is no edge, a shallow bowl around each
-   spring decides.
+   patch's centre decides.
 2. From every pixel, the water runs down to the lowest neighbour and on to a bottom. All pixels with
    one bottom are a basin. The basins are the nodes of a graph. Every spring is the bottom of a
    basin. The weight of an edge is the height of the lowest pass between its two basins.
@@ -41,13 +42,14 @@ from regiontree.images import fitted, nearest
 from regiontree.images.colours import lab_colours
 from regiontree.images.valid import valid_at
 from regiontree.refine.base import PatchLeaves
-from regiontree.refine.blocks import Window, merge_specks_within, windows
+from regiontree.refine.blocks import Window, first_pixel, merge_specks_within, windows
 from regiontree.refine.coarse import halved, moved_patches
 from regiontree.refine.edges import add_heights, edge_height
 from regiontree.refine.flood import flooded, watershed
 from regiontree.refine.gaps import Gaps
 from regiontree.refine.opening import trim_threads
 from regiontree.refine.regions import Labels, keep_leaves, merge_specks, patch_centres
+from regiontree.refine.springs import moved_springs
 from regiontree.system.stages import check_settings, setting
 
 __all__ = ["Guided", "edge_height", "refine_leaves", "watershed"]
@@ -261,22 +263,41 @@ def _flooded(
     if settings.detail:
         fine = edge_height(colours, settings.fine * patch, valid, out=space[4])
     rows, columns = (
-        # Square of the distance to the spring, 1 at the rim.
+        # Square of the distance to the patch's centre, 1 at the rim.
         (((2 * np.arange(pixels) + 1) * cells / pixels % 2 - 1) ** 2).astype(np.float32)[own]
         for cells, pixels, own in zip(leaf.shape, shape, window.pixels, strict=True)
     )
     add_heights(height, fine, settings.detail, rows, columns, settings.bowl)
-    if gaps is not None:
-        height[~gaps.valid[window.pixels]] += 1 + 2 * height.max()
-        cells, springs = gaps.springs(window)
-        if not len(cells):
-            return nearest(leaf[window.cells], (height.shape[0], height.shape[1]))
-        return flooded(height, springs, leaf[window.cells].reshape(-1)[cells], colours)
+    if valid is not None:
+        height[~valid] += 1 + 2 * height.max()
+    springs = _centres(leaf.shape, shape, window) if gaps is None else gaps.springs(window)
+    bounds = _bounds(leaf.shape, shape, window)
+    springs = moved_springs(leaf[window.cells], springs, seen, height, bounds, valid)
+    wet = springs >= 0
+    if not wet.any():
+        return nearest(leaf[window.cells], (height.shape[0], height.shape[1]))
+    return flooded(height, springs[wet], leaf[window.cells][wet], colours)
+
+
+def _centres(grid: tuple[int, int], shape: tuple[int, int], window: Window) -> NDArray[np.int64]:
+    """The centres of a window's patches, (h, w) int64, as flat indices of its pixels."""
     y, x = (
         at[cells] - own.start
         for at, cells, own in zip(
-            patch_centres(leaf.shape, shape), window.cells, window.pixels, strict=True
+            patch_centres(grid, shape), window.cells, window.pixels, strict=True
         )
     )
-    springs = (y[:, None] * height.shape[1] + x).reshape(-1)
-    return flooded(height, springs, leaf[window.cells].reshape(-1), colours)
+    wide = window.pixels[1].stop - window.pixels[1].start
+    centres: NDArray[np.int64] = y[:, None] * wide + x
+    return centres
+
+
+def _bounds(
+    grid: tuple[int, int], shape: tuple[int, int], window: Window
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first row and column of each patch of a window, and the ends, counted from its corner."""
+    rows, columns = (
+        first_pixel(np.arange(own.start, own.stop + 1), cells, pixels) - within.start
+        for own, within, cells, pixels in zip(window.cells, window.pixels, grid, shape, strict=True)
+    )
+    return rows, columns

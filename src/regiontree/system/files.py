@@ -15,7 +15,7 @@ from filelock import FileLock
 from regiontree.system.paths import path_problem
 from regiontree.system.temporary import held, temporary_file, temporary_folder
 
-__all__ = ["atomic_folder", "atomic_write", "locked", "read_whole", "sha256_of"]
+__all__ = ["atomic_folder", "atomic_named", "atomic_write", "locked", "read_whole", "sha256_of"]
 
 
 def sha256_of(path: Path) -> str:
@@ -86,6 +86,21 @@ def atomic_write(path: str | Path, *, replace: bool = True) -> Iterator[IO[bytes
         if error.filename is None or str(error.filename) == str(temporary):
             error.filename, error.filename2 = str(path), None
         raise
+
+
+@contextmanager
+def atomic_named(path: Path) -> Iterator[Path]:
+    """The name of a new file, for a library that writes by name; as :func:`atomic_write`.
+
+    The file has the suffix of `path`. A library may make other files beside it. They are removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(path) as workplace:
+        new = workplace / f"new{path.suffix}"
+        yield new
+        with new.open("r+b") as file:
+            os.fsync(file.fileno())
+        new.replace(path)
 
 
 def _name_first(temporary: Path, path: Path) -> None:

@@ -94,3 +94,15 @@ class TreeDoors:
     def to_masks(self, folder: str | Path) -> Path:
         """A PNG of every node, into a folder: :func:`regiontree.export.masks.write_masks`."""
         return cast(Path, TREE_DOORS.get("to_masks")(self, folder))
+
+    def to_sam(self, **options: Any) -> list[dict[str, Any]]:
+        """Records as of SAM's automatic mask generator: :func:`regiontree.export.sam.to_sam`."""
+        return cast("list[dict[str, Any]]", TREE_DOORS.get("to_sam")(self, **options))
+
+    def to_mask_generation(self, **options: Any) -> dict[str, Any]:
+        """As transformers: :func:`regiontree.export.maskgeneration.to_mask_generation`."""
+        return cast("dict[str, Any]", TREE_DOORS.get("to_mask_generation")(self, **options))
+
+    def to_supervision(self, **options: Any) -> Any:
+        """``supervision.Detections``: :func:`regiontree.export.supervision.to_supervision`."""
+        return TREE_DOORS.get("to_supervision")(self, **options)

@@ -1,0 +1,1 @@
+"""regiontree inside other programs: one package a program, loaded by that program."""
