@@ -136,18 +136,24 @@ def test_each_command_runs(command, small, tmp_path):
     if verb == "view" and arguments.rstrip("/").endswith("collection"):
         shown_by_a_server([*REGIONTREE, "view", "collection"], tmp_path)
         return
+    if verb == "label-studio":
+        asked = [*REGIONTREE, *command[1:], "--port", "0"]
+        shown_by_a_server(asked, tmp_path, "/health", b'"status":"UP"')
+        return
     if verb == "view" and "--html" not in command:
         command += ["--html", "page.html"]  # a server would not end
     done = subprocess.run([*REGIONTREE, *command[1:]], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def shown_by_a_server(command: list[str], folder: Path) -> None:
+def shown_by_a_server(
+    command: list[str], folder: Path, path: str = "", held: bytes = b"Categories"
+) -> None:
     """The command tells an address, which shows a page, and ends when it is told to."""
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        with urllib.request.urlopen(server.stdout.readline().strip()) as page:
-            assert b"Categories" in page.read()
+        with urllib.request.urlopen(server.stdout.readline().strip() + path) as page:
+            assert held in page.read()
         server.terminate()
     assert server.returncode == 0
 

@@ -14,7 +14,7 @@ _ORDER = [
     "regiontree", "parser", "mask_generator", "settings", "tree", "plot", "export", "metrics",
     "datasets",
     "experiments", "forest", "references", "images", "backbones", "spectral", "hierarchy",
-    "refine", "display", "viewer", "engines", "system", "errors", "cli",
+    "refine", "display", "viewer", "bridges", "engines", "system", "errors", "cli",
 ]  # fmt: skip
 
 # A module's own text, without what is in the module; its heading is the page's.

@@ -599,6 +599,52 @@ def view(
     raise typer.Exit(code)
 
 
+@app.command("label-studio")
+def label_studio(
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--label-studio",
+            help="Address of Label Studio, like http://localhost:8080.  [default: "
+            "LABEL_STUDIO_URL, or what Label Studio says]",
+        ),
+    ] = None,
+    regions: Annotated[
+        int, typer.Option(help="Nested regions that a photograph is labelled with beforehand.")
+    ] = 24,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Label of these regions. If given several times, the labels are for each depth of "
+            "nesting.  [default: region, or the first label of the project]"
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address of the service.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the service. 0 picks a free port.")] = 9090,
+    pieces: Pieces = False,
+    preset: Preset = None,
+    config: Config = None,
+    set_: Set = None,
+    refine: Refine = None,
+    backbone: BackboneName = None,
+    device: Device = "auto",
+) -> None:
+    """Label photographs in Label Studio: nested regions beforehand, and smart clicks.
+
+    The service is connected in Label Studio under Settings > Model. A token of Label Studio is read
+    from LABEL_STUDIO_API_KEY. Exit code: 0 the service was stopped; 2 it could not start.
+    """
+    with _clear_errors():
+        from regiontree.bridges.command import serve_label_studio
+
+        given = _given(_options(refine=refine, backbone=backbone), preset, config, set_)
+        code = serve_label_studio(
+            host=host, port=port, address=address, regions=regions, labels=label or (),
+            pieces=pieces, parser_options={"device": device, **given},
+        )  # fmt: skip
+    raise typer.Exit(code)
+
+
 @app.command()
 def gallery(
     paths: Paths,
