@@ -379,6 +379,11 @@ def test_each_command_of_the_manual_runs(command, folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     (folder / "bad.npz").unlink()
     (folder / "one.npz").rename(folder / "photo.npz")
+    if command.split("--to ")[1].split()[0] in ("fiftyone", "huggingface"):  # hold photographs
+        for path in folder.rglob("*.npz"):
+            tree = RegionTree.load(path)
+            photo = Image.fromarray(np.zeros((*tree.shape, 3), np.uint8))
+            photo.save(path.parent / tree.meta["image"]["name"])
     words = [match for word in command.split() for match in glob(word) or [word]]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.stderr

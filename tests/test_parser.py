@@ -337,8 +337,9 @@ def test_parsing_never_imports_what_only_conversion_needs():
 def test_public_names_are_what_they_were():
     """The public API on purpose: change this list only with the changelog."""
     assert sorted(regiontree.__all__) == [
-        "Collection", "Forest", "RegionParser", "RegionTree", "RegionTreeError", "Settings",
-        "StopReason", "__version__", "parse",
+        "AutomaticMaskGenerator", "Collection", "Forest", "MaskGenerationPipeline",
+        "RegionParser", "RegionTree", "RegionTreeError", "Settings", "StopReason", "__version__",
+        "parse", "to_fiftyone",
     ]  # fmt: skip
     for name in regiontree.__all__:
         assert getattr(regiontree, name) is not None

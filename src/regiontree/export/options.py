@@ -15,6 +15,7 @@ from regiontree.errors import SettingsError, plain_tuple
 from regiontree.system.stages import check_settings, setting
 
 __all__ = [
+    "ChoiceOptions",
     "CocoOptions",
     "ContourMapOptions",
     "CutOptions",
@@ -104,8 +105,8 @@ class NodeOptions(CutOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class CocoOptions(NodeOptions):
-    """Which nodes become COCO instances."""
+class ChoiceOptions(NodeOptions):
+    """Whether a cut, every node or salient nodes are written."""
 
     salient: int | None = setting(
         None,
@@ -113,6 +114,12 @@ class CocoOptions(NodeOptions):
         form="a whole number",
         none="not set",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class CocoOptions(ChoiceOptions):
+    """What COCO's instances say of the tree."""
+
     attributes: bool = setting(
         False,
         "Whether the place in the tree is also said in attributes, as CVAT and Datumaro read it.",

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from regiontree.errors import ExportError, SettingsError, check_number, nearest_name
 from regiontree.export.coco import chosen_nodes, coco_masks, nodes_around
-from regiontree.export.options import CocoOptions
+from regiontree.export.options import ChoiceOptions
 from regiontree.export.quality import predicted_iou, ranked_nodes
 from regiontree.export.runs import MaskRuns, runs_of_nodes
 from regiontree.export.specks import without_specks
@@ -96,7 +96,7 @@ NO_MEANING: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class MaskOptions(CocoOptions):
+class MaskOptions(ChoiceOptions):
     """Which nodes become masks, and what is done with them.
 
     Without any choice, they are the first :data:`MASKS` of
@@ -360,7 +360,7 @@ def _candidates(tree: RegionTree, options: MaskOptions) -> list[int]:
     """The nodes that are chosen before thresholds."""
     if not options.chooses:
         return ranked_nodes(tree)[: options.masks or MASKS]
-    choice = {name: values_of(options)[name] for name in keys_of(CocoOptions)}
+    choice = {name: values_of(options)[name] for name in keys_of(ChoiceOptions)}
     nodes = chosen_nodes(tree, **choice)
     if options.masks is None:
         return nodes
