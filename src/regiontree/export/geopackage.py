@@ -55,6 +55,9 @@ _POLYGON, _MULTIPOLYGON = 3, 6  # of well-known binary
 _VERSION = "1.2"  # older programs warn of a later one, and nothing of it is used
 _DATE = "1970-01-01T00:00:00.000Z"
 _PIXELS = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)  # x to the right, y upwards
+# In SQLite's header: how often the file was changed, and for which of these its version is right.
+# GDAL changes it once more where a second passes while it writes.
+_COUNTERS = (24, 92)
 _STYLES = """
 CREATE TABLE layer_styles (
   id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256),
@@ -221,7 +224,7 @@ def _write_layer(
 
 
 def _finish(path: Path, layers: list[str]) -> None:
-    """Add the styles, and take the date out."""
+    """Add the styles, and take out what depends on the time of writing."""
     with closing(sqlite3.connect(path)) as file, file:
         file.execute(_STYLES)
         file.execute(
@@ -238,3 +241,9 @@ def _finish(path: Path, layers: list[str]) -> None:
                 " owner, update_time) VALUES ('', '', ?, 'geom', ?, ?, '', 1, ?, '', ?)",
                 [layer, layer, style, "regions in their own colours", _DATE],
             )
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("VACUUM")
+    with path.open("r+b") as raw:
+        for place in _COUNTERS:
+            raw.seek(place)
+            raw.write(struct.pack(">I", 1))
