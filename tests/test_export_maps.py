@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -152,21 +151,18 @@ def test_a_tree_of_nothing_but_gaps_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_equal_trees_give_equal_bytes_and_nothing_else_is_left(tmp_path, monkeypatch):
-    """The second one takes longer, which GDAL writes down."""
-    one = write_geopackage(hand_tree(), tmp_path / "a.gpkg", transform=UTM, crs="EPSG:32633")
-    write = pyogrio.raw.write
-
-    def slow(*given: Any, **named: Any) -> None:
-        write(*given, **named)
-        time.sleep(1.1)
-
-    monkeypatch.setattr(pyogrio.raw, "write", slow)
-    other = write_geopackage(hand_tree(), tmp_path / "b.gpkg", transform=UTM, crs="EPSG:32633")
-    with closing(sqlite3.connect(other)) as file:
+def test_equal_trees_give_equal_bytes_and_nothing_else_is_left(tmp_path):
+    """SQLite counts changes in its header, and GDAL makes one more in about one file of ten."""
+    tree = random_tree(np.random.default_rng(1), 50, (64, 64))
+    made = [
+        write_geopackage(tree, tmp_path / f"{i}.gpkg", transform=UTM, crs="EPSG:32633").read_bytes()
+        for i in range(5)
+    ]
+    assert len(set(made)) == 1
+    assert made[0][24:28] == made[0][92:96] == (1).to_bytes(4)
+    assert len(list(tmp_path.iterdir())) == 5
+    with closing(sqlite3.connect(tmp_path / "0.gpkg")) as file:
         assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert one.read_bytes() == other.read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gpkg", "b.gpkg"]
 
 
 def test_each_layer_has_a_style_that_takes_the_colour_from_its_column(tmp_path):

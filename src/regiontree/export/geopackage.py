@@ -56,7 +56,7 @@ _VERSION = "1.2"  # older programs warn of a later one, and nothing of it is use
 _DATE = "1970-01-01T00:00:00.000Z"
 _PIXELS = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)  # x to the right, y upwards
 # In SQLite's header: how often the file was changed, and for which of these its version is right.
-# GDAL changes it once more where a second passes while it writes.
+# GDAL changes it once more now and then, by the time that passes while it writes.
 _COUNTERS = (24, 92)
 _STYLES = """
 CREATE TABLE layer_styles (
