@@ -26,7 +26,8 @@ def import_everything() -> None:
     import regiontree
 
     for module in pkgutil.walk_packages(regiontree.__path__, "regiontree."):
-        if not module.name.endswith("__main__"):
+        # Plugins have windows, whose libraries are those of the programs that they live in.
+        if not module.name.endswith("__main__") and ".plugins." not in module.name:
             importlib.import_module(module.name)
     import torch
 
