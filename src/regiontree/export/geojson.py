@@ -46,7 +46,7 @@ from typing import Any
 from regiontree.display.pictures import hierarchy_colors
 from regiontree.export.antimeridian import Polygon, cut_polygon, join_at_meridian
 from regiontree.export.graph import node_attributes
-from regiontree.export.projection import Transform, borders_of, place_vertices, unless_none
+from regiontree.export.projection import Transform, borders_of, place_vertices
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
 from regiontree.tree.borders import node_polygons, trace_arcs
@@ -146,9 +146,7 @@ def _features(
     if all_nodes and all(value is None for value in cut.values()):
         cut = {"depth": tree.depth}  # down to all leaves, unlike the natural cut
     arcs = trace_arcs(tree.cut(**cut))
-    on_map = place_vertices(
-        arcs.x, arcs.y, borders_of(arcs), unless_none(transform), unless_none(crs)
-    )
+    on_map = place_vertices(arcs.x, arcs.y, borders_of(arcs), transform, crs)
     colors = hierarchy_colors(tree)
     for node, polygons in node_polygons(arcs, tree, tree.cut_nodes(**cut), all_nodes=all_nodes):
         placed: list[Polygon] = [[on_map.ring(ring) for ring in polygon] for polygon in polygons]

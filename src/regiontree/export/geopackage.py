@@ -37,9 +37,9 @@ from regiontree.export.projection import (
     OnMap,
     Transform,
     borders_of,
+    given_place,
     known_crs,
     place_vertices,
-    unless_none,
 )
 from regiontree.export.qgisstyle import polygon_style
 from regiontree.system.files import atomic_named
@@ -120,9 +120,7 @@ def write_geopackage(
     path = Path(path)
     if path.suffix.lower() != ".gpkg":
         raise ExportError(f"{path}: a GeoPackage is written as .gpkg; rename it")
-    transform, crs = unless_none(transform), unless_none(crs)
-    if crs is not None and transform is None:
-        raise ExportError(f"crs {crs!r} does not say where pixels are: give a transform, too")
+    transform, crs = given_place(transform, crs)
     projection = None if crs is None else known_crs(crs).to_wkt()
     absent = no_data_nodes(tree.stop)
     cuts = distinct_cuts(tree, granularities)

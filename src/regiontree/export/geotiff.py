@@ -25,10 +25,10 @@ from regiontree.errors import ExportError
 from regiontree.export.labelmap import to_label_image
 from regiontree.export.projection import (
     Transform,
+    given_place,
     known_crs,
     rasterio_package,
     six_numbers,
-    unless_none,
 )
 from regiontree.export.qgisstyle import label_style
 from regiontree.system.files import atomic_named, atomic_write
@@ -78,14 +78,12 @@ def write_geotiff(
     path = Path(path)
     if path.suffix.lower() not in (".tif", ".tiff"):
         raise ExportError(f"{path}: a GeoTIFF is written as .tif or .tiff; rename it")
-    transform, crs = unless_none(transform), unless_none(crs)
+    transform, crs = given_place(transform, crs)
     if callable(transform):
         raise ExportError(
             f"{path}: a GeoTIFF needs six numbers as its transform, and this photograph is bent on "
             "the map; orthorectify it first (with gdalwarp), or write a geopackage"
         )
-    if crs is not None and transform is None:
-        raise ExportError(f"crs {crs!r} does not say where pixels are: give a transform, too")
     rasterio = rasterio_package()
     place: dict[str, Any] = {}
     if transform is not None:

@@ -25,11 +25,11 @@ __all__ = [
     "OnMap",
     "Transform",
     "borders_of",
+    "given_place",
     "known_crs",
     "place_vertices",
     "rasterio_package",
     "six_numbers",
-    "unless_none",
 ]
 
 Int64 = NDArray[np.int64]
@@ -100,7 +100,21 @@ def borders_of(arcs: Arcs) -> Int64:
     return np.stack(np.divmod(np.unique(low * len(arcs.x) + high), len(arcs.x)), axis=1)
 
 
-def unless_none(value: Any) -> Any:
+def given_place(transform: Any, crs: Any) -> tuple[Any, Any]:
+    """A transform and its crs, each None for the text "none" of the command line.
+
+    Raises
+    ------
+    ExportError
+        There is a crs without a transform.
+    """
+    transform, crs = _unless_none(transform), _unless_none(crs)
+    if crs is not None and transform is None:
+        raise ExportError(f"crs {crs!r} does not say where pixels are: give a transform, too")
+    return transform, crs
+
+
+def _unless_none(value: Any) -> Any:
     """The value, or None if it is the text "none" of the command line."""
     return None if isinstance(value, str) and value.lower() == "none" else value
 
@@ -128,9 +142,8 @@ def place_vertices(
     ExportError, MissingExtraError
         As :func:`regiontree.export.geojson.to_geojson`.
     """
+    transform, crs = given_place(transform, crs)
     if transform is None:
-        if crs is not None:
-            raise ExportError(f"crs {crs!r} does not say where pixels are: give a transform, too")
         return OnMap(list(zip(x.tolist(), y.tolist(), strict=True)))
     affine = None if callable(transform) else six_numbers(transform)
     to_map = transform if callable(transform) else _affine(affine)
