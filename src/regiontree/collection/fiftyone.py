@@ -16,22 +16,16 @@ from regiontree.collection.collection import Collection
 from regiontree.collection.files import CollectionFiles
 from regiontree.collection.pictures import picture_of
 from regiontree.errors import ExportError
-from regiontree.export.coco import chosen_nodes
+from regiontree.export.coco import PIXEL, chosen_nodes
 from regiontree.export.fiftyone import Advance, Photo, make_dataset, require_fiftyone
 from regiontree.export.plan import Job, plan_of
 from regiontree.forest.finding import Places, require_images
 from regiontree.forest.pictures import picture_of_source
 from regiontree.forest.sources import open_source
-from regiontree.tree import RegionTree
 
 __all__ = ["to_fiftyone"]
 
 _REGIONS = 64  # of the finest cut, unless the user says another
-# A tree of one pixel, on which the choice of nodes is tried.
-_PIXEL = RegionTree(
-    labels=np.zeros((1, 1), int), parents=np.zeros(1, int), height=np.zeros(1, np.float32),
-    meta={"contrast": 1.0},
-)  # fmt: skip
 
 
 def to_fiftyone(
@@ -112,7 +106,7 @@ def to_fiftyone(
     if salient is None and all(one is None for one in cut.values()):
         cut["n_regions"] = _REGIONS
     choice = {**cut, "salient": salient, "all_nodes": salient is None}
-    chosen_nodes(_PIXEL, **choice)
+    chosen_nodes(PIXEL, **choice)
     require_images(images)
     places = Places.of(images)
     collection = _collection(source)

@@ -35,6 +35,7 @@ from regiontree.tree.nodata import no_data_nodes
 __all__ = [
     "CATEGORY",
     "INFO",
+    "PIXEL",
     "chosen_nodes",
     "coco_masks",
     "json_items",
@@ -51,6 +52,11 @@ INFO = {"description": "Nested regions of photographs, by regiontree", "version"
 """What a data set says of its origin."""
 CATEGORY = {"id": 1, "name": "region", "supercategory": "region"}
 """The one category of all annotations."""
+PIXEL = RegionTree(
+    labels=np.zeros((1, 1), int), parents=np.zeros(1, int), height=np.zeros(1, np.float32),
+    stability=np.ones(1, np.float16), meta={"contrast": 1.0},
+)  # fmt: skip
+"""A tree of one pixel, on which choices of nodes are tried before any tree is read."""
 
 
 def to_coco(

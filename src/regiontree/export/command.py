@@ -26,11 +26,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from regiontree.errors import ExportError, MissingExtraError
 from regiontree.export import FORMATS, Format, checked_options, find_format, with_assignments
-from regiontree.export.coco import chosen_nodes
+from regiontree.export.coco import PIXEL, chosen_nodes
 from regiontree.export.options import CutOptions, StackOptions
 from regiontree.export.placement import Placement
 from regiontree.export.plan import Job, Targets, plan_of
@@ -50,12 +48,6 @@ __all__ = ["run"]
 
 Small = Callable[[RegionTree], RegionTree]  # makes the tree that is written
 _MANY = 100  # most failures on the terminal
-
-# A tree of one pixel, on which options are tried before any tree is read.
-_PIXEL = RegionTree(
-    labels=np.zeros((1, 1), int), parents=np.zeros(1, int), height=np.zeros(1, np.float32),
-    stability=np.ones(1, np.float16), meta={"contrast": 1.0},
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +173,7 @@ def run(
     require_images(images)
     places = Places.of(images) if images else ()
     small = _small(pieces, min_area, condense, min_stability)
-    small(_PIXEL)
+    small(PIXEL)
     plan = plan_of(trees)
     if plan.listing.left_out:
         say(plan.listing.left_out)
@@ -288,10 +280,10 @@ def _options(
     options = checked_options(form, given)
     if form.options is not None and issubclass(form.options, CutOptions):
         choice = ("n_regions", "height", "depth", "contrast", "salient", "all_nodes")
-        chosen_nodes(_PIXEL, **{key: options[key] for key in choice if key in options})
+        chosen_nodes(PIXEL, **{key: options[key] for key in choice if key in options})
     if form.options is not None and issubclass(form.options, StackOptions):
         for count in options.get("granularities", ()):
-            chosen_nodes(_PIXEL, n_regions=count)
+            chosen_nodes(PIXEL, n_regions=count)
     return options
 
 
