@@ -31,6 +31,7 @@ SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https", "me
 """Kinds of URLs that are read, beside ``file``. A list of a stranger may name other kinds."""
 MOST_BYTES = 4 * 2**30
 """Files with more bytes are not read as a whole."""
+_STORE = "'regiontree[store]'"
 _EXTRAS = {"s3": "'regiontree[s3]'", "s3a": "'regiontree[s3]'", "gs": "gcsfs", "gcs": "gcsfs",
            "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}  # fmt: skip
 _DEEPEST = 64  # levels of folders: pages of a web server may link to themselves for ever
@@ -60,16 +61,17 @@ def _open(address: str) -> _Place:
     if scheme not in SCHEMES:
         known = ", ".join(f"{known}://" for known in ("file", *SCHEMES))
         raise SourceError(said(address, f"is of an unknown kind; known are {known}"))
+    package = _EXTRAS.get(scheme, _STORE)
     try:
         import fsspec
     except ImportError as error:
+        needed = package if "regiontree" in package else f"{_STORE} {package}"
         raise MissingExtraError(
-            f"{scheme}:// addresses need fsspec: pip install 'regiontree[store]'"
+            f"{scheme}:// addresses need fsspec: pip install {needed}"
         ) from error
     try:
         kind = fsspec.get_filesystem_class(scheme)
     except ImportError as error:
-        package = _EXTRAS.get(scheme, "'regiontree[store]'")
         raise MissingExtraError(
             f"{scheme}:// addresses need a package: pip install {package} ({error})"
         ) from error

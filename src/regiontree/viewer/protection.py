@@ -7,14 +7,15 @@ Four rules decide who gets an answer:
   time. Other users of the machine and pages of other sites cannot know it. Relative links keep it,
   and ``Referrer-Policy`` stops browsers from telling it to other sites.
 - On the loopback interface, a request must name the server by a local name. So a site whose own
-  name points to this machine (DNS rebinding) gets nothing. Starlette's TrustedHostMiddleware checks
-  the name.
+  name points to this machine (DNS rebinding) gets nothing. The check is ours, because Starlette's
+  TrustedHostMiddleware reads IPv6 hosts only from version 1.7, which FiftyOne does not allow.
 - No other origin may read answers: there are no CORS headers. A change must be JSON, which a page
   of another origin cannot send without asking first.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 import traceback
 from collections.abc import Collection, Sequence
@@ -34,6 +35,9 @@ __all__ = ["LOCAL_NAMES", "protected"]
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 """Host names of this machine, as a browser writes them."""
 
+# A name, an IPv4 address or an IPv6 address in brackets, and perhaps a port. Nothing else is left
+# over, so what is compared is the whole host.
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{0,5})?")
 _HEADERS = {
     "Cache-Control": "private, no-cache",
     "Content-Security-Policy": "frame-ancestors 'none'",  # each page has the rest of its policy
@@ -65,7 +69,6 @@ def protected(
     """
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.routing import Mount
 
     app: ASGIApp = Starlette(
@@ -78,7 +81,7 @@ def protected(
     )
     app = _Guard(app, token, ("GET", "HEAD", "POST") if changes else ("GET", "HEAD"))
     if hosts is not None:
-        app = TrustedHostMiddleware(app, allowed_hosts=list(hosts), www_redirect=False)
+        app = _KnownHosts(app, hosts)
     return _ProtectiveHeaders(app)
 
 
@@ -100,6 +103,23 @@ class _Guard:
         if not secrets.compare_digest(given.encode("utf-8", "surrogatepass"), self.token):
             return _problem(403, "This address lacks the token of the one shown in the terminal.")
         return None
+
+
+class _KnownHosts:
+    """An application that answers only requests that address it by one of its names."""
+
+    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
+        self.app, self.names = app, frozenset(name.lower() for name in names)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from starlette.responses import PlainTextResponse
+
+        given = [value for name, value in scope["headers"] if name == b"host"]
+        host = _HOST.fullmatch(given[0].decode("latin-1")) if len(given) == 1 else None
+        if host is None or host[1].lower() not in self.names:
+            await PlainTextResponse("Invalid host header", 400)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 class _ProtectiveHeaders:
