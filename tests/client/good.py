@@ -23,11 +23,12 @@ from regiontree import (
     RegionTreeError,
     Settings,
     StopReason,
+    metrics,
     parse,
+    plot,
     to_fiftyone,
 )
 from regiontree import export as exports
-from regiontree import metrics, plot
 from regiontree.errors import ImageError, MissingExtraError, SettingsError
 
 

@@ -90,7 +90,9 @@ class Environments:
 
     def _packages(self, python: Path) -> Path:
         asked = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-        return Path(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
+        return Path(
+            subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        )
 
     def _pip(self, python: Path, *arguments: str) -> None:
         command = [python, "-m", "pip", *arguments, "--quiet", "--disable-pip-version-check"]
@@ -128,8 +130,11 @@ def lacking(python: Path, extra: str, folder: Path) -> str:
     lines = run.stderr.strip().splitlines()
     if run.returncode == 0:
         return "works without its extra"
-    # The viewer serves Label Studio, too, and a network comes before what runs it.
-    names = {extra, *{"labelstudio": ("viewer",), "openvino": ("embedded",)}.get(extra, ())}
+    # What an extra takes with it may be missed before its own packages are.
+    names = {
+        extra,
+        *{"labelstudio": ("viewer",), "openvino": ("embedded",), "ray": ("store",)}.get(extra, ()),
+    }
     if not lines or not any(f"regiontree[{name}]" in lines[-1] for name in names):
         return f"does not name its extra: {run.stderr.strip()[-2000:]}"
     return "" if "Traceback" not in run.stderr else f"is a traceback: {run.stderr[-2000:]}"
