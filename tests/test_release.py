@@ -67,8 +67,10 @@ def test_each_door_takes_what_its_function_takes(name):
     door = inspect.signature(getattr(regiontree.RegionTree, name)).parameters
     told = [one for one in list(door.values())[1:] if one.kind is not one.VAR_KEYWORD]
     wanted = list(real.values())[1 : len(told) + 1]
+    renamed = {"path": "folder"}  # to_masks writes a folder
     assert [(p.name, p.kind, p.default) for p in told] == [
-        (p.name, p.kind, p.default) for p in wanted
+        (renamed.get(p.name, p.name) if name == "to_masks" else p.name, p.kind, p.default)
+        for p in wanted
     ]
     rest = {p.name: p.annotation for p in list(real.values())[len(told) + 1 :]}
     if rest.pop("options", None) and KEYWORDS[name]:  # **options of masks
@@ -77,17 +79,11 @@ def test_each_door_takes_what_its_function_takes(name):
         assert not rest
         return
     kind = getattr(doors, KEYWORDS[name][1])
-    said = {}
-    for base in reversed([kind, *_bases(kind)]):
-        said |= {key: _text(one) for key, one in base.__annotations__.items()}
+    said = {key: _text(one) for key, one in kind.__annotations__.items()}
     assert said.keys() == rest.keys()
     loose = {"transform": "Any", "size": 'Literal["double", "image"]'}
     for key, annotation in rest.items():
         assert said[key] == loose.get(key, annotation).replace("'", '"'), key
-
-
-def _bases(kind: type) -> list[type]:
-    return [base for base in kind.__orig_bases__ if hasattr(base, "__total__")]
 
 
 def _text(annotation: object) -> str:

@@ -148,7 +148,7 @@ def tried(environments: Environments, base: Path, extra: str) -> tuple[bool, str
     except (InstallError, subprocess.TimeoutExpired) as error:
         return False, f"{extra}: not installed: {error}"
     installed = time.monotonic() - begun
-    run = used(python, "all_" if extra == "all" else extra, environments.folder / "weights")
+    run = used(python, extra, environments.folder / "weights")
     if run.returncode:
         return False, f"{extra}: does not work:\n{run.stdout[-2000:]}{run.stderr[-4000:]}"
     seconds = time.monotonic() - begun - installed
