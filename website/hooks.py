@@ -58,7 +58,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     return files
 
 
-_PROJECT = (ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md")
+_PROJECT = tuple(ROOT / f"{name}.md" for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY"))
 
 
 def _notebook(path: Path) -> dict[str, str | bytes]:

@@ -29,7 +29,7 @@ ROOT = HERE.parents[1]
 DIST = ROOT / "dist"
 CLIENT = ROOT / "tests" / "client"
 # Tracked, and of no use without the repository.
-NOT_IN_SDIST = re.compile(r"\.github/|\.pre-commit-config\.yaml$|\.devcontainer/|\.dockerignore$")
+NOT_IN_SDIST = re.compile(r"\.pre-commit-config\.yaml$|\.devcontainer/|\.dockerignore$")
 # What an installed package never holds.
 NOT_IN_WHEEL = re.compile(r"(^|/)(tests?|docs|benchmarks|__pycache__)/|\.pyc$|(^|/)conftest\.py$")
 
