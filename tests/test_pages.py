@@ -25,7 +25,7 @@ from regiontree.viewer import answers, application, index
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-FOR_DEVELOPERS = {"bench", "docs", "fuzz", "dev"}
+FOR_DEVELOPERS = {"bench", "docs", "fuzz", "release", "dev"}
 
 
 def page(name: str) -> str:
@@ -42,7 +42,9 @@ def test_installing_is_as_the_pages_say():
     assert told == set(EXTRAS) - FOR_DEVELOPERS
     assert f"Python {PROJECT['requires-python'].removeprefix('>=')} or later" in install
     for name in ("README.md", "docs/guide/install.md", "docs/how-to/notebook.md"):
-        for extras in re.findall(r"pip install '[^']*\[([\w,]+)\]'", page(name)):
+        lines = re.findall(r"""pip install ['"](?:regiontree|\.)\[([\w,]+)\]['"]""", page(name))
+        assert lines, name
+        for extras in lines:
             assert set(extras.split(",")) <= set(EXTRAS), name
     makefile = page("Makefile")
     assert "VENV ?= .venv\n" in makefile

@@ -362,8 +362,9 @@ def test_only_reading_is_answered(site, method):
     "host",
     ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost.evil.example:1",
      "evil.example:127.0.0.1", "127.0.0.1@evil.example", "", "[::2]", "10.0.0.1",
-     "localhost, evil.example", "[::1]evil.example", "[::1", "::1", "[localhost]", "localhost:80:80",
-     "localhost:port", "evil.example#localhost", "localhost/.evil.example", "[::1]:80@evil.example"],
+     "localhost, evil.example", "[::1]evil.example", "[::1", "::1", "[localhost]",
+     "localhost:80:80", "localhost:port", "evil.example#localhost", "localhost/.evil.example",
+     "[::1]:80@evil.example"],
 )  # fmt: skip
 def test_another_name_for_this_machine_is_refused(site, host):
     answer = site.get("", host=host)

@@ -36,7 +36,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 WHEELS = HERE / "wheels.csv"
-FOR_DEVELOPERS = {"bench", "docs", "fuzz", "dev"}
+FOR_DEVELOPERS = {"bench", "docs", "fuzz", "release", "dev"}
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # Names of uv: https://docs.astral.sh/uv/reference/cli/#uv-pip-compile--python-platform
 SYSTEMS = {
