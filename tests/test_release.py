@@ -50,6 +50,44 @@ def test_a_change_of_a_public_name_is_told_with_what_to_do(monkeypatch, tmp_path
     assert "CHANGELOG.md" in told
 
 
+def test_the_list_has_modules_methods_settings_and_commands():
+    listed = publicnames.LIST.read_text(encoding="utf-8").splitlines()
+    assert "regiontree.RegionTree.newick()" not in listed
+    assert any(line.startswith("regiontree.RegionTree.cut(*, n_regions: ") for line in listed)
+    assert "regiontree.errors.ImageError class of RegionTreeError" in listed
+    assert "setting parts.count" in listed
+    assert "setting size is view.size" in listed
+    assert "command view --port = 0" in listed
+    for module in publicnames.MODULES:
+        assert any(line.startswith(f"{module}.") for line in listed), module
+    assert not [
+        line for line in listed if re.search(r"\._|0x[0-9a-f]{6}", line) and "__v" not in line
+    ]
+
+
+def test_what_is_deprecated_is_what_the_page_says():
+    page = (ROOT / "docs" / "stability.md").read_text(encoding="utf-8")
+    now = page.split("## What is deprecated now\n\n")[1].split("\n\n")[0]
+    warned = [
+        path.name
+        for path in (ROOT / "src").rglob("*.py")
+        if re.search(r"\bwarn\([^)]*DeprecationWarning", path.read_text(encoding="utf-8"))
+    ]
+    assert (now == "Nothing.") == (not warned)
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    settings = table["tool"]["pytest"]["ini_options"]["filterwarnings"]
+    assert "error::DeprecationWarning:regiontree" in settings
+
+
+def test_short_names_of_settings_work_and_warn_of_nothing(recwarn):
+    short = regiontree.Settings.make(size=448, tree="consensus", parts=100)
+    long = regiontree.Settings.make(
+        **{"view.size": 448, "tree.builder": "consensus", "parts.count": 100}
+    )
+    assert short == long
+    assert not [one for one in recwarn if issubclass(one.category, DeprecationWarning)]
+
+
 # -- types ----------------------------------------------------------------------------------------
 
 KEYWORDS = {
@@ -183,6 +221,16 @@ def test_all_is_every_extra_for_users_but_those_that_the_page_names():
     assert not left_out() & inside("all")
 
 
+def test_a_torch_that_is_there_is_kept():
+    assert "torch>=2.6" in PROJECT["dependencies"]
+    assert not [need for needs in EXTRAS.values() for need in needs if need.startswith("torch")]
+
+
+def test_openvino_brings_the_network_that_it_runs():
+    assert inside("openvino") == {"embedded"}
+    assert inside("labelstudio") == {"viewer"}
+
+
 def test_each_extra_has_a_smallest_use():
     import uses
 
@@ -202,6 +250,14 @@ def test_each_extra_has_wheels_where_the_table_says():
     for system in extras.SYSTEMS:
         for python in extras.PYTHONS:
             assert counts["none", system, python], f"{system}, Python {python}"
+    page = (ROOT / "docs/guide/install.md").read_text(encoding="utf-8")
+    told = set()
+    for extra, system, versions_ in re.findall(
+        r"^\| `(\w+)` \| ([^|]+) \| ([\d., ]+) \|", page, re.M
+    ):
+        systems = extras.SYSTEMS if system == "everywhere" else system.split(", ")
+        told |= {(extra, one, python) for one in systems for python in versions_.split(", ")}
+    assert told == {place for place, count in counts.items() if not count}
 
 
 # -- pages and workflows --------------------------------------------------------------------------
@@ -233,6 +289,21 @@ def test_workflows_have_few_rights_and_call_the_makefile(path: Path) -> None:
     for target in re.findall(r"run: make ([\w-]+)", text):
         assert re.search(rf"^{target}:", makefile, flags=re.M), target
     assert "secrets." not in text
+
+
+def test_notes_of_a_release_are_the_section_of_its_version():
+    import notes
+
+    newest = versions()[0][0]
+    text = notes.section(CHANGELOG, newest)
+    assert text.startswith("The first release." if newest == "0.2.0" else "###")
+    assert "### Added" in text
+    assert "[Unreleased]" not in text
+    with pytest.raises(ValueError, match=r"newest version"):
+        notes.section(CHANGELOG, "9.9.9")
+    waiting = CHANGELOG.replace("## [Unreleased]\n", "## [Unreleased]\n\n### Added\n\n- A thing.\n")
+    with pytest.raises(ValueError, match="Unreleased"):
+        notes.section(waiting, newest)
 
 
 def test_the_workflows_are_those_of_the_pages():

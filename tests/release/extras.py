@@ -31,6 +31,7 @@ import venv
 import zipfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -200,34 +201,41 @@ def requirements(wheel: Path, extra: str) -> list[str]:
     return found
 
 
-def resolved(wheel: Path, extra: str, python: str, system: str) -> tuple[int, str]:
-    """How many packages an extra takes; 0 and the reason where wheels are missing."""
-    run = subprocess.run(
-        [shutil.which("uv") or Path(sys.executable).with_name("uv"),
-         "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate",
-         "--only-binary", ":all:", "--python-version", python,
-         "--python-platform", SYSTEMS[system]],
-        input="\n".join(requirements(wheel, extra)), env={**os.environ, **MACOS},
-        capture_output=True, text=True, check=False, timeout=600,
-    )  # fmt: skip
-    if run.returncode == 0:
-        return len(run.stdout.splitlines()), ""
+def resolved(needs: list[str], python: str, system: str, cache: str) -> tuple[int, str]:
+    """How many packages some requirements take; 0 and the reason where wheels are missing."""
+    command = [
+        shutil.which("uv") or Path(sys.executable).with_name("uv"),
+        "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate", "--only-binary", ":all:",
+        "--python-version", python, "--python-platform", SYSTEMS[system],
+    ]  # fmt: skip
+    told = {**os.environ, **MACOS, "UV_CACHE_DIR": cache}
+    for place in (["--offline"], []):  # most answers of PyPI are those of the extra before
+        run = subprocess.run(
+            [*command, *place], input="\n".join(needs), env=told,
+            capture_output=True, text=True, check=False, timeout=600,
+        )  # fmt: skip
+        if run.returncode == 0:
+            return len(run.stdout.splitlines()), ""
     said = " ".join(run.stderr.split())
-    lack = re.search(r"Because (?:only )?([\w.-]+?)[=<>,\d.\w]* ha(?:s|ve) no ", said)
+    lack = re.search(r"[Bb]ecause (?:only )?([\w.-]+?)[=<>,\d.\w]* ha(?:s|ve) no ", said)
     return 0, lack[1] if lack else said[:200]
 
 
 def main_resolve(wheel: Path, extras: Iterable[str]) -> int:
     """Writes `wheels.csv`; returns how many extras have no wheels somewhere."""
+    asked = list(product(("", *extras), SYSTEMS, PYTHONS))
     rows, missing = [], 0
-    for extra in ("", *extras):
-        for system in SYSTEMS:
-            for python in PYTHONS:
-                count, lack = resolved(wheel, extra, python, system)
-                rows.append([extra or "none", system, python, count, lack])
-                missing += not count
-                if lack:
-                    print(f"{extra or 'none'}, {system}, Python {python}: no wheel of {lack}")
+    with tempfile.TemporaryDirectory() as cache, ThreadPoolExecutor(4) as pool:
+
+        def answer(one: tuple[str, str, str]) -> tuple[int, str]:
+            return resolved(requirements(wheel, one[0]), one[2], one[1], cache)
+
+        for (extra, system, python), (count, lack) in zip(
+            asked, pool.map(answer, asked), strict=True
+        ):
+            rows.append([extra or "none", system, python, count, lack])
+            missing += not count
+            print(*rows[-1], flush=True)
     with WHEELS.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["extra", "system", "python", "packages", "no wheel of"])
@@ -245,7 +253,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--resolve", action="store_true", help="install nothing: ask uv for wheels")
     told = parser.parse_args(arguments)
     if told.resolve:
-        return 0 * main_resolve(told.wheel, told.extras)
+        missing = main_resolve(told.wheel, told.extras)
+        print(f"{missing} have no wheels: see {WHEELS.relative_to(ROOT)}")
+        return 0
     return main_install(told.wheel, told.extras, told.folder, keep=told.keep)
 
 
