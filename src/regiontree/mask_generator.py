@@ -90,7 +90,7 @@ class AutomaticMaskGenerator:
         max_bytes: float = MAX_BYTES,
         **choice: Any,
     ) -> None:
-        self.options = mask_options(
+        self.options: MaskOptions = mask_options(
             {
                 "pred_iou_thresh": pred_iou_thresh,
                 "stability_score_thresh": stability_score_thresh,
@@ -100,10 +100,10 @@ class AutomaticMaskGenerator:
                 **choice,
             }
         )
-        self.output_mode = checked_mode(output_mode)
+        self.output_mode: str = checked_mode(output_mode)
         self.pieces = pieces
         self.max_bytes = max_bytes
-        self.parser = _parser(model)
+        self.parser: RegionParser = _parser(model)
 
     def generate(self, image: Any, valid: Any = None) -> list[dict[str, Any]]:
         """The masks of an image, the one with the highest ``predicted_iou`` first.
@@ -177,7 +177,7 @@ class MaskGenerationPipeline:
         self._defaults = options
         _checked_call(options)
         self.pieces = pieces
-        self.parser = _parser(model)
+        self.parser: RegionParser = _parser(model)
 
     def __call__(self, image: Any, **options: Any) -> Any:
         """The masks of an image, or of each image of a list.

@@ -183,9 +183,9 @@ class RegionParser:
         if backbone is not None and not named:
             self._own = OwnModel(backbone)
             settings = _of_own_model(self._own, device, settings, usual)
-        self.settings = settings
-        self.device = self._own.device if self._own else pick_device(device)
-        self.compile = bool(compile)
+        self.settings: Settings = settings
+        self.device: torch.device = self._own.device if self._own else pick_device(device)
+        self.compile: bool = bool(compile)
         view = settings.view
         choice = Choice.of(bands, page)
         if choice.as_dict() and settings.backbone.name == "precomputed":
@@ -193,7 +193,7 @@ class RegionParser:
                 "bands and page choose from photographs, and backbone 'precomputed' reads only "
                 "features; leave them out"
             )
-        self.sight = Sight(view.size, view.tiles, settings.refine, max_pixels, choice)
+        self.sight: Sight = Sight(view.size, view.tiles, settings.refine, max_pixels, choice)
         if settings.needs_pixels:
             check_installed(settings.parts.name)  # before the network runs
 

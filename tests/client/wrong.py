@@ -19,6 +19,9 @@ def mistakes(tree: RegionTree, forest: Forest) -> None:
     tree.labels = tree.labels  # wrong
     number: int = tree.to_newick()  # wrong
     parse()  # wrong
+    parse(3)  # wrong
+    RegionParser().parse(None)  # wrong
+    RegionParser().features({"photo": 1})  # wrong
     RegionParser(preset=3)  # wrong
     Settings.make(3)  # wrong
     forest.no_such_method()  # wrong

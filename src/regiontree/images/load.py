@@ -108,10 +108,9 @@ class LoadedImage:
 
 # From (H, W) of a photograph and its name to the user's mask; None if there is none.
 _MaskOf = Callable[[tuple[int, int], str], NDArray[np.bool_] | None]
-Photo: TypeAlias = (
-    "str | os.PathLike[str] | bytes | bytearray | IO[bytes] | Encoded | Image.Image | NDArray[Any]"
-    " | Tensor | LoadedImage"
-)
+_Stored: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | IO[bytes] | Encoded"
+_Pixels: TypeAlias = "Image.Image | NDArray[Any] | Tensor | LoadedImage"
+Photo: TypeAlias = "_Stored | _Pixels"
 """What a photograph may be given as.
 
 A path, the bytes of an image file, a file open for reading bytes, a Pillow image, an array, a

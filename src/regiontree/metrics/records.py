@@ -38,7 +38,9 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 class Record(BaseModel):
     """Base of records: immutable, with exact types, finite numbers and no unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False
+    )
 
 
 class State(Record):

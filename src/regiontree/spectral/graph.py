@@ -51,7 +51,8 @@ class PartGraph:
     def __init__(
         self, weights: FloatArray | Callable[[], FloatArray], count: IntArray, sums: FloatArray
     ) -> None:
-        self.count, self.sums = count, sums
+        self.count: IntArray = count
+        self.sums: FloatArray = sums
         self._weights = weights
         k = len(count)
         shape = (k, k) if callable(weights) else weights.shape
