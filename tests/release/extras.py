@@ -225,11 +225,14 @@ def main_resolve(wheel: Path, extras: Iterable[str]) -> int:
     """Writes `wheels.csv`; returns how many extras have no wheels somewhere."""
     asked = list(product(("", *extras), SYSTEMS, PYTHONS))
     rows, missing = [], 0
-    with tempfile.TemporaryDirectory() as cache, ThreadPoolExecutor(4) as pool:
+    with tempfile.TemporaryDirectory() as empty, ThreadPoolExecutor(4) as pool:
+        cache = os.environ.get("UV_CACHE_DIR", empty)
 
         def answer(one: tuple[str, str, str]) -> tuple[int, str]:
             return resolved(requirements(wheel, one[0]), one[2], one[1], cache)
 
+        # One question for everything together, so that the cache can answer the others.
+        list(pool.map(answer, product(("all",), SYSTEMS, PYTHONS)))
         for (extra, system, python), (count, lack) in zip(
             asked, pool.map(answer, asked), strict=True
         ):

@@ -99,8 +99,8 @@ class Collection:
         about = self._files.read_about()
         self.settings = settings_of(about)
         self._projection, self.prototypes = load_model(self._files)
-        self.tree = RegionTree.load(self._files.categories)
-        self.members = Members(self._files)
+        self.tree: RegionTree = RegionTree.load(self._files.categories)
+        self.members: Members = Members(self._files)
         self._trees = about["source"] if trees is None else trees
         self._parsers: dict[str, RegionParser] = {}
         # Regions that people moved, and what is shown with them.

@@ -148,7 +148,7 @@ class Index:
         fresh, parts = self._read(
             {name: size for name, size in names.items() if name not in living}
         )
-        self.files = sorted(
+        self.files: list[StoredFile] = sorted(
             [file for file in covered if file.name in living] + fresh,
             key=lambda file: (file.first, file.name),
         )

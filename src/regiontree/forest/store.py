@@ -154,8 +154,8 @@ class Store:
 
     def __init__(self, folder: Folder, record: Mapping[str, Any]) -> None:
         self.folder = folder
-        self.address = folder.address
-        self.record = dict(record)
+        self.address: str = folder.address
+        self.record: dict[str, Any] = dict(record)
         self._index: Index | None = None
 
     def __repr__(self) -> str:
