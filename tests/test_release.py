@@ -203,6 +203,8 @@ def inside(extra: str) -> set[str]:
     for need in EXTRAS[extra]:
         if told := re.match(r"regiontree\[([\w,]+)\]", need):
             found |= set(told[1].split(","))
+    direct = {need.split(";")[0] for need in EXTRAS[extra]}
+    found |= {other for other, needs in EXTRAS.items() if other != extra and set(needs) <= direct}
     return found
 
 

@@ -217,7 +217,7 @@ def resolved(needs: list[str], python: str, system: str, cache: str) -> tuple[in
         if run.returncode == 0:
             return len(run.stdout.splitlines()), ""
     said = " ".join(run.stderr.split())
-    lack = re.search(r"[Bb]ecause (?:only )?([\w.-]+?)[=<>,\d.\w]* ha(?:s|ve) no ", said)
+    lack = re.search(r"[Bb]ecause (?:only )?([A-Za-z][\w-]*)\S* ha(?:s|ve) no ", said)
     return 0, lack[1] if lack else said[:200]
 
 
