@@ -151,6 +151,10 @@ def test_a_missing_package_is_named(monkeypatch):
         ask("memory://photos")
     with pytest.raises(MissingExtraError, match=r"regiontree\[store\]"):
         read_bytes(at("https://example.org/1.jpg"))
+    with pytest.raises(MissingExtraError, match=r"install 'regiontree\[s3\]'$"):
+        ask("s3://bucket/photos")
+    with pytest.raises(MissingExtraError, match=r"install 'regiontree\[store\]' gcsfs$"):
+        ask("gs://bucket/photos")
 
 
 def test_a_missing_package_of_s3_is_named(monkeypatch):
