@@ -246,6 +246,8 @@ def test_each_extra_has_wheels_where_the_table_says():
     found = {(extra, system, python) for extra, system, python, *_ in rows}
     names = ["none", *extras.user_extras()]
     assert found == {(e, s, p) for e in names for s in extras.SYSTEMS for p in extras.PYTHONS}
+    assert extras.SYSTEMS["Linux x86-64"].endswith("_2_28")  # glibc, as the page says
+    assert extras.SYSTEMS["Linux ARM"].endswith("_2_39")
     counts = {(extra, system, python): int(count) for extra, system, python, count, _ in rows}
     pythons = {line.rsplit(" ", 1)[1] for line in PROJECT["classifiers"] if " 3." in line}
     assert pythons == set(extras.PYTHONS)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -54,6 +55,19 @@ def user_extras() -> list[str]:
     """The extras of `pyproject.toml` that are for users, in their order there."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return [one for one in project["optional-dependencies"] if one not in FOR_DEVELOPERS]
+
+
+def without_wheels() -> set[str]:
+    """The extras that have no wheels here, by `wheels.csv`; whether they build is not tried."""
+    machine = {"arm64": "ARM", "aarch64": "ARM"}.get(platform.machine().lower(), "x86-64")
+    kind = {"Darwin": "macOS", "Linux": "Linux"}.get(platform.system(), "Windows")
+    here = kind if kind == "Windows" else f"{kind} {machine}"
+    python = ".".join(platform.python_version_tuple()[:2])
+    with WHEELS.open(encoding="utf-8", newline="") as file:
+        rows = [
+            row for row in csv.DictReader(file) if (row["system"], row["python"]) == (here, python)
+        ]
+    return {row["extra"] for row in rows if row["packages"] == "0"}
 
 
 # -- installing -----------------------------------------------------------------------------------
@@ -250,16 +264,20 @@ def main(arguments: list[str]) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("wheel", type=Path)
-    parser.add_argument("--extras", nargs="+", default=user_extras(), choices=user_extras())
+    parser.add_argument("--extras", nargs="+", choices=user_extras(), help="by default all")
     parser.add_argument("--folder", type=Path, default=ROOT / ".venv-release")
     parser.add_argument("--keep", action="store_true", help="keep the environments")
     parser.add_argument("--resolve", action="store_true", help="install nothing: ask uv for wheels")
     told = parser.parse_args(arguments)
     if told.resolve:
-        missing = main_resolve(told.wheel, told.extras)
+        missing = main_resolve(told.wheel, told.extras or user_extras())
         print(f"{missing} have no wheels: see {WHEELS.relative_to(ROOT)}")
         return 0
-    return main_install(told.wheel, told.extras, told.folder, keep=told.keep)
+    extras = told.extras or user_extras()
+    if told.extras is None and (skipped := without_wheels()):
+        print(f"no wheels here: {', '.join(sorted(skipped))}")
+        extras = [one for one in extras if one not in skipped]
+    return main_install(told.wheel, extras, told.folder, keep=told.keep)
 
 
 if __name__ == "__main__":
