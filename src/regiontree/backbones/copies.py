@@ -265,7 +265,10 @@ def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             start = layer.removesuffix(block[2])
             whole = [left.get(f"{start}{part}{kind}") for part in parts]
             pieces = [piece for piece in whole if piece is not None]
-            found[f"blocks.{block[1]}.qkv{kind}"] = torch.cat(pieces)
+            if len({piece.shape for piece in pieces}) == 1:
+                found[f"blocks.{block[1]}.qkv{kind}"] = torch.cat(pieces)
+            else:
+                found[name] = tensor  # refused by name, for no tensor of ours is called so
     return found
 
 
