@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import refused
+from conftest import ROOT, refused
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from regiontree.backbones import copies, embedded
+from regiontree.backbones.catalog import CATALOG
 from regiontree.backbones.command import backbones
 from regiontree.backbones.copies import compare_weights, convert_dinov2, take_copy
 from regiontree.backbones.embedded import WEIGHTS_SHA256, content_digest, embedded_weights
 from regiontree.backbones.vit import VitShape
 from regiontree.errors import BackboneError, MissingExtraError, SettingsError
+from regiontree.system.files import sha256_of
 
 pytestmark = pytest.mark.usefixtures("embedded_installed")
 PARTS = ("query", "key", "value")
@@ -214,14 +216,14 @@ def test_the_librarys_small_model_is_converted(gated, tmp_path):
     tensors = load_file(tmp_path / "model.safetensors")
     shape = VitShape(width=24, depth=2, heads=3, patch=7, positions=3)
     if gated:
-        with refused(BackboneError, "no DINOv2 ViT-S/14", "mlp"):
+        with refused(BackboneError, "no DINOv2 ViT-S/14", "lacks blocks.0.fc1"):
             convert_dinov2(tensors, "small", shape)
         return
     found = convert_dinov2(tensors, "small", shape)
     assert len(found) == 6 + 2 * 14
     key = next(name for name in tensors if "layer.1." in name and name.endswith("key.weight"))
     assert torch.equal(found["blocks.1.qkv.weight"][24:48], tensors[key])
-    with refused(BackboneError, "fc1.bias", "has shape (96,), expected (1536,)"):
+    with refused(BackboneError, "fc1.bias", "shape (96,), expected (1536,)"):
         convert_dinov2({**found, "blocks.0.scale1": torch.ones(3)}, "small", embedded.SHAPE)
 
 
@@ -242,7 +244,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, weights):
     uneven = hub_form(weights)
     uneven["encoder.layer.3.attention.attention.key.weight"] = torch.zeros(2, 3)
     save_file(uneven, cut)
-    with refused(BackboneError, "attention"):
+    with refused(BackboneError, "blocks.3.qkv.weight"):
         take_copy(str(cut))
     with refused(BackboneError, "neither a folder nor a file"):
         take_copy("./nowhere.safetensors")
@@ -269,3 +271,15 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path, monkeypatch, weights)
     monkeypatch.setenv("REGIONTREE_CACHE", str(tmp_path / "file" / "below"))
     with refused(BackboneError, "REGIONTREE_CACHE"):
         copies.take_copy(str(file))
+
+
+def test_a_file_of_the_hubs_form_has_its_length_and_another_digest(weights, tmp_path):
+    """As the model card says; both facts about facebook/dinov2-small are published."""
+    file = tmp_path / "model.safetensors"
+    save_file(hub_form(weights), file, metadata={"format": "pt"})
+    assert file.stat().st_size == 88_249_960
+    found = sha256_of(file)
+    assert found != CATALOG["dinov2_vits14"].sha256
+    card = (ROOT / "docs" / "model-card.md").read_text(encoding="utf-8")
+    assert found in card
+    assert str(CATALOG["dinov2_vits14"].sha256) in card

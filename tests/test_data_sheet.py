@@ -37,6 +37,7 @@ def test_every_asset_is_in_the_data_sheet_and_nothing_else():
     patterns = listed()
     assert len(patterns) >= 8
     assert "examples/astronaut.jpg" in assets
+    assert not [name for name in assets if name.startswith("src/")]
     unlisted = [name for name in assets if not any(fnmatch(name, p) for p in patterns)]
     assert not unlisted
     empty = [p for p in patterns if not any(fnmatch(name, p) for name in files)]
@@ -45,7 +46,7 @@ def test_every_asset_is_in_the_data_sheet_and_nothing_else():
 
 def test_the_wheel_holds_no_picture_and_no_font():
     kinds = {path.suffix for path in (ROOT / "src" / "regiontree").rglob("*") if path.is_file()}
-    assert kinds <= {".py", ".pyc", ".pyi", ".typed", ".html", ".css", ".js"}
+    assert kinds <= {".py", ".pyc", ".pyi", ".typed", ".html", ".css", ".js", ".yaml"}
 
 
 def test_the_model_card_has_the_digests_that_the_code_checks():

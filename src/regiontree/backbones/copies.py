@@ -236,12 +236,18 @@ def convert_dinov2(
         model = VisionTransformer(shape, FeatureSpec(facet="token", descriptor="none"))
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for name in sorted(wanted.keys() | found.keys()):
-        has = tuple(found[name].shape) if name in found else "none"
-        if has != wanted.get(name):
-            raise BackboneError(
-                f"{source} is no DINOv2 ViT-S/14 without registers: its tensor {ascii(name)[:80]} "
-                f"has shape {has}, expected {wanted.get(name, 'none')}"
-            )
+        if name not in found:
+            fault = f"lacks {name}"
+        elif name not in wanted:
+            fault = f"has a tensor {ascii(name)[:80]}"
+        elif (shape_found := tuple(found[name].shape)) != wanted[name]:
+            fault = f"has {name} of shape {shape_found}, expected {wanted[name]}"
+        else:
+            continue
+        raise BackboneError(
+            f"{source} is no DINOv2 ViT-S/14 without registers: it {fault}; use it under its own "
+            "name, with --backbone"
+        )
     return {name: tensor.float().contiguous() for name, tensor in found.items()}
 
 
