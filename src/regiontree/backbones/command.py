@@ -135,8 +135,8 @@ def _print_taken(taken: Taken, rows: int = 8) -> None:
             print(f"  {row.tensor:<{width}}  {row.largest:18.3g}  {row.cosine:.6f}")
         cosine = sum(row.cosine for row in taken.differences) / len(taken.differences)
         print(f"\n  mean cosine of all tensors  {cosine:.6f}")
-    print("\nNothing was kept as embedded.", end=" ")
-    print(f"Use it under its own name: --backbone {taken.name}" if taken.name else "")
+    use = f" Use it under its own name: --backbone {taken.name}" if taken.name else ""
+    print(f"\nNothing was kept as embedded.{use}")
 
 
 def _others() -> dict[str, str]:
