@@ -100,11 +100,12 @@ def _copy(
         raise SettingsError("give one of --download, --from and --save")
     if save is not None:
         path = save_copy(Path(save))
-        facts = {"path": str(path), "sha256": WEIGHTS_SHA256, "bytes": path.stat().st_size}
+        size = path.stat().st_size
+        facts = {"path": str(path), "sha256": WEIGHTS_SHA256, "bytes": size}
         if as_json:
             print(json.dumps(facts, indent=1))
         else:
-            print(f"wrote {path} ({facts['bytes'] / 1e6:.0f} MB)\ndigest {WEIGHTS_SHA256}")
+            print(f"wrote {path} ({size / 1e6:.0f} MB)\ndigest {WEIGHTS_SHA256}")
             print(f"on another machine: regiontree backbones embedded --from {path.name}")
         return 0
     taken = take_copy(str(source))
