@@ -71,9 +71,9 @@ class _Seen:
 class Shots:
     """Finds the first frame of each shot of a film, in one pass and constant memory.
 
-    A frame is judged when the fourth frame after it has come: what comes after it tells a cut from a
-    flash. So :meth:`add` tells of a frame four frames late, and :meth:`end` of the last four. The
-    first frame always begins a shot and is told at once.
+    A frame is judged when the fourth frame after it has come: what comes after it tells a cut
+    from a flash. So :meth:`add` tells of a frame four frames late, and :meth:`end` of the last
+    four. The first frame always begins a shot and is told at once.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ class Shots:
         return [window[place].index] if is_cut else []
 
     def _step(self, place: int) -> float:
-        """The smallest distance between frames before a place of the window and those from it on."""
+        """The smallest distance between frames before a place of the window and from it on."""
         window = self._window
         seen = window[place]
         is_whole = place >= _NEAR and place + _NEAR <= len(window)
