@@ -15,7 +15,7 @@ A frame begins a shot if the step to it is wide, and wide for its neighbourhood:
 - All of the three frames before it differ from all of the three frames from it on. So a flash of
   one or two frames is no cut: what comes after it is like what was before it. The smallest of the
   nine distances is the step.
-- The step is at least 0.25.
+- The step is at least 0.3.
 - The step is at least 2.5 times the median distance between neighbours among the four frames before
   and the four after it. So fast motion is no cut, as it lasts.
 - No frame within two frames has a wider step. So two frames that blend the scenes are one cut.
@@ -45,7 +45,7 @@ _BINS = 8
 _LAYOUT = 16
 _AROUND = 4  # frames on each side that a step is compared with
 _NEAR = 3  # frames on each side that must differ
-_LEAST_STEP = 0.25
+_LEAST_STEP = 0.3
 _LEAST_RATIO = 2.5
 
 
