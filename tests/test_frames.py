@@ -173,6 +173,14 @@ def test_a_film_that_names_no_matrix_is_read_as_players_do(tmp_path: Path) -> No
         assert clip.facts["matrix_is_guessed"] is True
 
 
+def test_colours_that_cannot_be_converted_are_named(tmp_path: Path) -> None:
+    rgb = patches(COLOURS)
+    ycgco = 8
+    path = yuv_film(tmp_path / "c.mkv", [yuv_of(rgb, "bt709")], matrix=ycgco)
+    with pytest.raises(ImageError, match=r"c\.mkv: has colours that .* \(yuv444p, matrix 8,"):
+        read(path)
+
+
 def test_colours_agree_with_ffmpegs_own_filter(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (8, 12, 3), dtype=np.uint8)

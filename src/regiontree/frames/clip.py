@@ -18,7 +18,19 @@ __all__ = ["Clip", "CutShort", "Reader"]
 
 
 class CutShort(Exception):  # noqa: N818  says what happened to the file
-    """A file gives no more frames, though it should; its text is the reason."""
+    """A file gives no more frames, though it should.
+
+    Parameters
+    ----------
+    reason
+        Why.
+    what
+        What is wrong with the file.
+    """
+
+    def __init__(self, reason: str, what: str = "is damaged or cut short") -> None:
+        super().__init__(reason)
+        self.what = what
 
 
 class Reader(Protocol):
@@ -136,11 +148,10 @@ class Clip:
         """Say that frames from `number` on cannot be read."""
         reader = self._reader
         if number == 0:
-            raise ImageError(f"{reader.title}: is damaged or cut short ({damage})") from None
+            raise ImageError(f"{reader.title}: {damage.what} ({damage})") from None
         reader.facts["damaged"] = {"read": number, "reason": str(damage)}
         warnings.warn(
-            f"{reader.title}: is damaged or cut short ({damage}); {_count(number, reader.one)} "
-            "could be read",
+            f"{reader.title}: {damage.what} ({damage}); {_count(number, reader.one)} could be read",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regiontree.frames.clip import CutShort
+from regiontree.frames.container import require_av
 from regiontree.images import LoadedImage, load_image
 from regiontree.images.grid import nearest
 from regiontree.images.valid import resized
@@ -49,7 +51,13 @@ class Conversion:
         self._reformatter = VideoReformatter()
 
     def image(self, frame: VideoFrame) -> LoadedImage:
-        """The pixels of a frame."""
+        """The pixels of a frame.
+
+        Raises
+        ------
+        CutShort
+            FFmpeg cannot convert its colours.
+        """
         pixels = self._pixels(frame)
         image = load_image(pixels, max_pixels=self._max_pixels)
         size = shown_size(frame, self._aspect)
@@ -86,7 +94,14 @@ class Conversion:
         elif frame.color_primaries in _PRIMARIES:  # as of all films, the curve stays
             options["dst_color_trc"] = frame.color_trc
             options["dst_color_primaries"] = _BT709_PRIMARIES
-        shown = self._reformatter.reformat(frame, **options)
+        try:
+            shown = self._reformatter.reformat(frame, **options)
+        except require_av().error.FFmpegError:
+            names = (
+                frame.format.name, f"matrix {frame.colorspace}",
+                f"primaries {frame.color_primaries}", f"curve {frame.color_trc}",
+            )  # fmt: skip
+            raise CutShort(", ".join(names), "has colours that FFmpeg cannot convert") from None
         return shown.to_ndarray().astype(np.uint8, copy=False)
 
 
