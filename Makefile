@@ -25,7 +25,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,hub,onnx,openvino,superpixels,viewer,plot,export,geo,higra,store,s3,search,ray,docs,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,hub,onnx,openvino,superpixels,viewer,plot,export,geo,higra,store,s3,search,video,ray,docs,dev]'
 	touch $@
 
 demo: install

@@ -10,12 +10,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pydicom
 import pytest
 import tifffile
-from films import MATRICES, film, flat, patches, yuv_film, yuv_of
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
@@ -24,6 +22,9 @@ from regiontree.errors import ImageError, MissingExtraError, SettingsError
 from regiontree.frames import Frame, open_frames, still
 from regiontree.frames.files import gaps
 from regiontree.images import load_image
+
+av = pytest.importorskip("av", reason="the extra 'video' is not installed")
+from films import MATRICES, film, flat, patches, yuv_film, yuv_of  # noqa: E402
 
 COLOURS = [
     (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (128, 128, 128),
