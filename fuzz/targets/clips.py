@@ -47,7 +47,7 @@ def _film(form: str, codec: str, pixels: str = "yuv420p", **container: str) -> b
 
 def _film_seeds() -> list[bytes]:
     return [
-        _film("mp4", "libx264", movflags="faststart"), _film("mp4", "mpeg4"),
+        _film("mp4", "libx264", movflags="frag_keyframe+empty_moov"), _film("mp4", "mpeg4"),
         _film("mov", "png", "rgba"), _film("matroska", "ffv1"), _film("webm", "libvpx-vp9"),
         _film("avi", "mjpeg", "yuvj420p"), _film("mpegts", "mpeg2video"),
     ]  # fmt: skip
