@@ -730,6 +730,12 @@ def test_slices_of_a_series_are_sorted_along_their_normal(tmp_path: Path) -> Non
     assert means[0] < means[-1]
 
 
+def test_the_directory_of_a_disc_is_no_slice(tmp_path: Path) -> None:
+    series(tmp_path, [0, 1])
+    (tmp_path / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM" + bytes(40))
+    assert len(read(tmp_path)) == 2
+
+
 def test_slices_without_places_are_sorted_by_their_numbers(tmp_path: Path) -> None:
     for name, number in (("a", 10), ("b", 2), ("c", 1)):
         dicom(tmp_path / name, ramp(1), InstanceNumber=number)
@@ -869,6 +875,19 @@ def test_an_array_is_a_clip() -> None:
 def test_an_array_of_another_shape_is_refused(array: Any, said: str) -> None:
     with pytest.raises(ImageError, match=said):
         open_frames(array)
+
+
+def test_bands_and_pages_are_chosen_as_of_photographs(mp4: Path, tmp_path: Path) -> None:
+    many = np.zeros((2, 20, 30, 6), np.uint8)
+    many[..., 4] = 90
+    assert (read(many, bands=5)[1].image.rgb == 90).all()
+    rgb = patches(COLOURS)
+    path = film(tmp_path / "c.mov", [rgb], codec="png", pixels="rgb24")
+    assert (read(path, bands=(3, 2, 1))[0].image.rgb == rgb[..., ::-1]).all()
+    stack = tmp_path / "s.tif"
+    tifffile.imwrite(stack, np.stack(greys(3)), photometric="rgb")
+    (one,) = read(stack, page=2)
+    assert numbers([one]) == [2]
 
 
 def test_what_is_no_clip_is_refused() -> None:

@@ -42,12 +42,14 @@ class Conversion:
         Width of a pixel over its height.
     max_pixels
         Larger frames are refused.
+    bands
+        As for :func:`regiontree.images.load_image`.
     """
 
-    def __init__(self, aspect: float, max_pixels: int) -> None:
+    def __init__(self, aspect: float, max_pixels: int, bands: tuple[int, ...] | None) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self._aspect, self._max_pixels = aspect, max_pixels
+        self._aspect, self._max_pixels, self._bands = aspect, max_pixels, bands
         self._reformatter = VideoReformatter()
 
     def image(self, frame: VideoFrame) -> LoadedImage:
@@ -58,16 +60,13 @@ class Conversion:
         CutShort
             FFmpeg cannot convert its colours.
         """
-        pixels = self._pixels(frame)
-        image = load_image(pixels, max_pixels=self._max_pixels)
-        size = shown_size(frame, self._aspect)
-        wide = size if turn_of(frame)[0][0] else size[::-1]
-        rgb, valid = image.rgb, image.valid
-        if rgb.shape[:2] != wide:
-            rgb = resized(rgb, wide, valid)
-            valid = None if valid is None else nearest(valid, wide)
-        rgb = np.ascontiguousarray(turned(rgb, turn_of(frame)))
-        valid = None if valid is None else np.ascontiguousarray(turned(valid, turn_of(frame)))
+        turn, size = turn_of(frame), shown_size(frame, self._aspect)
+        pixels = np.ascontiguousarray(turned(self._pixels(frame), turn))
+        image = load_image(pixels, max_pixels=self._max_pixels, bands=self._bands)
+        if image.size == size:
+            return image
+        rgb, valid = resized(image.rgb, size, image.valid), image.valid
+        valid = None if valid is None else nearest(valid, size)
         return replace(image, rgb=rgb, size=size, valid=valid)
 
     def _pixels(self, frame: VideoFrame) -> NDArray[np.uint8]:

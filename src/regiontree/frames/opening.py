@@ -61,7 +61,7 @@ def open_frames(
         Whether this is a set of photographs whose sizes may differ.
     max_pixels, bands, page
         As for :func:`regiontree.images.load_image`; `page` is that of each photograph in a list or
-        folder.
+        folder. A file with several pages of which one is chosen is a clip of that page.
 
     Raises
     ------
@@ -93,7 +93,7 @@ class _Opening:
             return self._of_folder(path) if path.is_dir() else self._of_file(path)
         given = as_given(source)
         if isinstance(given, np.ndarray):
-            return ArrayReader(given, self.max_pixels)
+            return ArrayReader(given, self.max_pixels, self.choice.bands)
         if isinstance(given, Sequence):
             return self._of_photos(given, "photographs", "the list of photographs", {})
         raise ImageError(
@@ -109,7 +109,7 @@ class _Opening:
             raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
         if is_film(path, start):
             try:
-                return VideoReader(path, self.max_pixels)
+                return VideoReader(path, self.max_pixels, self.choice.bands)
             except NotAFilm as error:
                 raise ImageError(
                     f"{path}: is no film that can be read ({error}; it starts with {start[:8]!r})"

@@ -80,11 +80,6 @@ class Selection:
                 raise SettingsError(f"end must be later than start, got {start or 0} to {end}")
         return cls(every, fps, start, end)
 
-    @property
-    def is_everything(self) -> bool:
-        """Whether all frames are read."""
-        return self == Selection()
-
     def count_of(self, count: int | None, *, timed: bool) -> int | None:
         """How many of `count` frames are read, if that is known without their times."""
         is_by_time = self.fps is not None or (timed and (self.start, self.end) != (None, None))

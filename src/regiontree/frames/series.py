@@ -45,6 +45,8 @@ def dicom_files(files: Sequence[Path]) -> list[Path]:
     """Those files that are DICOM: by their content, or by the endings of their names."""
     found = []
     for path in files:
+        if path.name.upper() == "DICOMDIR":  # a list of the others
+            continue
         with path.open("rb") as file:
             is_marked = file.read(132)[128:] == b"DICM"
         if is_marked or path.suffix.lower() in DicomReader.suffixes:

@@ -35,9 +35,9 @@ class ArrayReader:
     one = "frame"
     timed = False
 
-    def __init__(self, array: NDArray[Any], max_pixels: int) -> None:
+    def __init__(self, array: NDArray[Any], max_pixels: int, bands: tuple[int, ...] | None) -> None:
         shape = array.shape
-        is_clip = array.ndim == 3 or (array.ndim == 4 and shape[3] in (1, 3, 4))
+        is_clip = array.ndim == 3 or (array.ndim == 4 and (bands or shape[3] in (1, 3, 4)))
         if not is_clip or (array.ndim == 3 and shape[2] in (3, 4) and shape[0] > 4):
             hint = "; give one photograph as [photograph]" if array.ndim == 3 else ""
             raise ImageError(
@@ -51,7 +51,8 @@ class ArrayReader:
         if shape[0] == 0:
             raise ImageError(f"{_TITLE}: has no frame (its shape is {shape})")
         check_pixels(_TITLE, (shape[1], shape[2]), max_pixels)
-        self._array, self._max_pixels = array, max_pixels
+        self._array = array
+        self._load = partial(load_image, max_pixels=max_pixels, bands=bands)
         self.size: tuple[int, int] | None = (shape[1], shape[2])
         self.count: int | None = shape[0]
         self.facts: dict[str, Any] = {"kind": "array"}
@@ -64,4 +65,4 @@ class ArrayReader:
 
     def raws(self, kept: ExitStack) -> Iterator[Raw]:
         for number, frame in enumerate(self._array):
-            yield Raw(number, None, partial(load_image, frame, max_pixels=self._max_pixels))
+            yield Raw(number, None, partial(self._load, frame))

@@ -46,9 +46,9 @@ class VideoReader:
     one = "frame"
     timed = True
 
-    def __init__(self, path: Path, max_pixels: int) -> None:
+    def __init__(self, path: Path, max_pixels: int, bands: tuple[int, ...] | None) -> None:
         self.name, self.title = path.name, str(path)
-        self._path, self._max_pixels = path, max_pixels
+        self._path, self._max_pixels, self._bands = path, max_pixels, bands
         with opened(path) as (container, stream):
             self._aspect = float(stream.sample_aspect_ratio or 1)
             check_pixels(self.title, (stream.height, stream.width), max_pixels)
@@ -68,7 +68,7 @@ class VideoReader:
         return file_digest(self._path)
 
     def raws(self, kept: ExitStack) -> Iterator[Raw]:
-        conversion = Conversion(self._aspect, self._max_pixels)
+        conversion = Conversion(self._aspect, self._max_pixels, self._bands)
         container, stream = kept.enter_context(opened(self._path))
         decoding = _Decoding(container, stream, self._path, self._max_pixels)
         for number, frame in enumerate(decoding.frames()):
