@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -192,7 +193,7 @@ def test_colours_agree_with_ffmpegs_own_filter(tmp_path: Path) -> None:
         graph = av.filter.Graph()
         nodes = [
             graph.add_buffer(template=container.streams.video[0]),
-            graph.add("scale", "in_color_matrix=bt709:flags=accurate_rnd+full_chroma_int+bicubic"),
+            graph.add("scale", "in_color_matrix=bt709:flags=accurate_rnd+full_chroma_int+bilinear"),
             graph.add("format", "rgb24"),
             graph.add("buffersink"),
         ]
@@ -341,6 +342,27 @@ def test_one_frame_is_a_clip_of_one(tmp_path: Path) -> None:
 
 def test_two_frames_are_a_clip(tmp_path: Path) -> None:
     assert len(read(film(tmp_path / "two.mp4", greys(2), codec="libx264"))) == 2
+
+
+def test_of_several_films_in_a_file_the_default_is_read(tmp_path: Path) -> None:
+    from av.stream import Disposition
+
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as out:
+        streams = [out.add_stream("ffv1", rate=25) for _ in range(2)]
+        for stream in streams:
+            stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        streams[0].disposition, streams[1].disposition = Disposition(0), Disposition.default
+        for grey, stream in zip((80, 160), streams, strict=True):
+            frame = av.VideoFrame.from_ndarray(flat((grey,) * 3), format="rgb24")
+            out.mux(stream.encode(frame))
+            out.mux(stream.encode())
+    assert numbers(read(path)) == [20]
+
+
+def test_facts_are_json(mp4: Path) -> None:
+    clip = open_frames(mp4)
+    assert json.loads(json.dumps(clip.facts)) == clip.facts
 
 
 # -- bad films ------------------------------------------------------------------------------------
@@ -548,6 +570,14 @@ def test_memory_does_not_grow_with_the_number_of_frames(tmp_path: Path) -> None:
 
 
 # -- animations and stacks ------------------------------------------------------------------------
+
+
+def test_an_animation_needs_no_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    path = tmp_path / "a.gif"
+    images = [Image.fromarray(frame) for frame in greys(3)]
+    images[0].save(path, save_all=True, append_images=images[1:])  # names no duration
+    assert [frame.time for frame in read(path)] == [0, 0.1, 0.2]
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.gif"])

@@ -78,7 +78,7 @@ class Conversion:
         )
         options: dict[str, Any] = {
             "format": "rgba" if has_alpha else "rgb24",
-            "interpolation": Interpolation.BICUBIC
+            "interpolation": Interpolation.BILINEAR
             | Interpolation.ACCURATE_RND
             | Interpolation.FULL_CHR_H_INT
             | Interpolation.BITEXACT,
