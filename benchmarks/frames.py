@@ -10,7 +10,8 @@ process by `open_frames` on one thread; then by `since` from its last frame, whi
 converts one. Memory: a film of 100,000 frames of 32 x 32 pixels, whose resident memory is looked at
 after frame 1,000 and at the end.
 
-Printed: frames for each second of the processor of both, and megabytes that the process grew by after the first frames.
+Printed: frames for each second of the processor of both, and megabytes that the process grew by
+after the first frames.
 
     python benchmarks/frames.py [--long 100000]
 """
