@@ -34,6 +34,7 @@ class Animation:
     is_whole: bool = False
 
     def add(self, seconds: float) -> None:
+        """A further frame; 0 seconds count as a tenth of one."""
         self.seconds.append(seconds or _UNSAID)
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from regiontree.errors import ImageError, SettingsError, check_number
-from regiontree.frames.frame import Frame
+from regiontree.frames.frame import Frame, Frames
 from regiontree.frames.selection import Raw, Selection
 from regiontree.images import LoadedImage
 from regiontree.system.lazy import lazy
@@ -75,7 +75,7 @@ class Reader(Protocol):
         """
 
 
-class Clip:
+class Clip(Frames):
     """The frames of a reader that a selection picks: a :class:`~regiontree.frames.Frames`."""
 
     def __init__(self, reader: Reader, selection: Selection, *, joint: bool) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from regiontree.errors import ImageError
+from regiontree.frames.clip import Reader
 from regiontree.frames.selection import Raw
 from regiontree.frames.stretch import common_limits, spread
 from regiontree.images import Choice, LoadedImage, Photo, image_size, image_suffixes, load_image
@@ -23,7 +24,7 @@ _ENDS = 1 << 16  # bytes of a file's start and end that its digest is made of
 _MOST_GAPS = 20  # that the facts list
 
 
-class PhotoReader:
+class PhotoReader(Reader):
     """The photographs of a list: a :class:`~regiontree.frames.clip.Reader`.
 
     Parameters

@@ -56,15 +56,24 @@ class Frames(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the source, without its folder."""
+
     @property
-    def digest(self) -> str: ...
+    def digest(self) -> str:
+        """sha256 of the source."""
+
     @property
-    def size(self) -> tuple[int, int] | None: ...
+    def size(self) -> tuple[int, int] | None:
+        """(H, W) of every frame in pixels; None if the sizes may differ."""
+
     @property
-    def count(self) -> int | None: ...
+    def count(self) -> int | None:
+        """Number of frames, if it is known without decoding."""
+
     @property
-    def facts(self) -> dict[str, Any]: ...
+    def facts(self) -> dict[str, Any]:
+        """What is known of the clip, as JSON values."""
 
     def __iter__(self) -> Iterator[Frame]:
         """All frames in their order. It can be started again, and gives the same."""

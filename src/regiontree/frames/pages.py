@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from regiontree.errors import ImageError
 from regiontree.frames.animation import Animation, animation_of
-from regiontree.frames.clip import CutShort
+from regiontree.frames.clip import CutShort, Reader
 from regiontree.frames.selection import Raw
 from regiontree.frames.stretch import Limits, common_limits, spread
 from regiontree.frames.video import file_digest
@@ -71,7 +71,7 @@ class _Stack(Protocol):
         """Close what was opened."""
 
 
-class PagesReader:
+class PagesReader(Reader):
     """The pages of a file: a :class:`~regiontree.frames.clip.Reader`.
 
     Deep samples of all pages have one stretch, so that the clip does not flicker. It goes from the

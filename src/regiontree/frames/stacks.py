@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.errors import ImageError
+from regiontree.frames.clip import Reader
 from regiontree.frames.selection import Raw
 from regiontree.images import load_image
 from regiontree.images.readers import check_pixels
@@ -21,7 +22,7 @@ __all__ = ["ArrayReader"]
 _TITLE = "the array of frames"
 
 
-class ArrayReader:
+class ArrayReader(Reader):
     """The frames of an array: a :class:`~regiontree.frames.clip.Reader`.
 
     Raises

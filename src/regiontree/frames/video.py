@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regiontree.errors import ImageError
-from regiontree.frames.clip import CutShort
+from regiontree.frames.clip import CutShort, Reader
 from regiontree.frames.colours import Conversion, facts_of, shown_size
 from regiontree.frames.container import cut_off, is_encrypted, opened, require_av
 from regiontree.frames.selection import Raw
@@ -29,7 +29,7 @@ _SHORT = 3  # frames that may be missing at the end of a film by the times that 
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
-class VideoReader:
+class VideoReader(Reader):
     """The frames of a film: a :class:`~regiontree.frames.clip.Reader`.
 
     Decoding runs in the caller's thread alone. So it leaves no thread behind, damaged frames come

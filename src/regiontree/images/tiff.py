@@ -126,6 +126,7 @@ class TiffStack:
         return _decoded(self._tif, self._data, self._layout, request)
 
     def close(self) -> None:
+        """Close the file."""
         tif = getattr(self, "_tif", None)
         if tif is not None:
             tif.close()
