@@ -4,10 +4,11 @@ Question: how many frames does a second of one processor read from films of some
 how many does it decode alone (which is what resuming at a frame costs for each frame before it),
 and does memory grow with the number of frames?
 
-Method: films drawn here, a pattern that moves over a soft background, coded by H.264, VP9 and
-AV1 at 480, 1080 and 2160 rows, 60 frames each, 12 of the largest. Each is read in a fresh process by `open_frames` on one thread; then by `since` from its last frame, which decodes all and
-converts one. Memory: a film of 100,000 frames of 32 x 32 pixels, whose resident memory is looked at
-after frame 1,000 and at the end.
+Method: films drawn here, a pattern that moves over a soft background, coded by H.264, VP9 and AV1
+at 480, 1080 and 2160 rows, 60 frames each, 12 of the largest. Each is read in a fresh process by
+`open_frames` on one thread; then by `since` from its last frame, which decodes all and converts
+one. Memory: a film of 100,000 frames of 32 x 32 pixels, whose resident memory is looked at after
+frame 1,000 and at the end.
 
 Printed: frames for each second of the processor of both, and megabytes that the process grew by
 after the first frames.
