@@ -30,7 +30,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,hub,onnx,openvino,superpixels,viewer,plot,export,geo,higra,store,s3,search,ray,docs,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,hub,onnx,openvino,superpixels,viewer,plot,export,geo,higra,store,s3,search,video,ray,docs,dev]'
 	touch $@
 
 $(VENV)/installed-release: $(VENV)/installed-dev

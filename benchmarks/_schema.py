@@ -60,6 +60,15 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "photograph_seconds", "like_seconds", "frame_milliseconds", "slow_frame_milliseconds",
         "memory_megabytes",
     ],
+    # shots.py
+    "shots": [
+        "film", "every", "steps:.0f", "extreme_step:.3f", "extreme_ratio:.2f", "missed", "false",
+    ],
+    # frames.py
+    "frames": [
+        "codec", "rows:.0f", "frames:.0f", "read_per_second:.0f", "decoded_per_second:.0f",
+        "grown_megabytes:.1f",
+    ],
     # search.py
     "search": [
         "rows:.0f", "numbers_each:.0f", "search", "query_milliseconds", "memory_megabytes",

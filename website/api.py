@@ -13,7 +13,7 @@ __all__ = ["index_page", "page_name", "pages", "room_page"]
 _ORDER = [
     "regiontree", "parser", "mask_generator", "settings", "tree", "plot", "export", "metrics",
     "datasets",
-    "experiments", "forest", "references", "images", "backbones", "spectral", "hierarchy",
+    "experiments", "forest", "references", "frames", "images", "backbones", "spectral", "hierarchy",
     "refine", "display", "viewer", "bridges", "engines", "system", "errors", "cli",
 ]  # fmt: skip
 

@@ -10,7 +10,7 @@ from fuzz.target import Target
 __all__ = ["KINDS", "MODULES", "all_targets", "cases_of"]
 
 MODULES = ("trees", "features", "settings", "labels", "masks", "published", "images", "networks",
-           "server", "places", "words", "records", "sources")  # fmt: skip
+           "server", "places", "words", "records", "sources", "clips")  # fmt: skip
 """The files of targets, one a kind."""
 KINDS = MODULES
 
