@@ -376,7 +376,12 @@ class RegionParser:
         return self._split(self._forward(self.sight.load(masked(photo, valid))))[0]
 
     def extract(
-        self, photo: Photo | Masked, *, patches: Tensor | None = None, valid: Any = None
+        self,
+        photo: Photo | Masked,
+        *,
+        patches: Tensor | None = None,
+        valid: Any = None,
+        always: bool = False,
     ) -> Features:
         """Patch features of a photograph with all that `build` needs to know about them.
 
@@ -389,6 +394,9 @@ class RegionParser:
         patches
             (h, w, d): what the network computed of the photograph before, for example in a batch,
             with or without descriptors. If None, the network computes it now.
+        always
+            Whether the network runs for a photograph of one colour, too, so that it has the grid
+            that other photographs of its size have. Otherwise it is one patch.
 
         Raises
         ------
@@ -430,7 +438,7 @@ class RegionParser:
             return dataclasses.replace(read, image_size=image.size, source=source, valid=there)
         backbone = self.describe()  # loads the network, even if the photograph does not need it
         overlap, descriptors = self.settings.overlap, None
-        if patches is None and image.is_uniform:  # it is one region, so the network is not run
+        if patches is None and image.is_uniform and not always:  # one region: no network is run
             patches = torch.ones(1, 1, 1, dtype=torch.float32, device="cpu")
         else:
             patches, descriptors = self._split(self._forward(image) if patches is None else patches)

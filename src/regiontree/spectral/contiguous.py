@@ -324,8 +324,9 @@ def _merged(rows: Floats32, pairs: Ints, count: int, sizes: Ints) -> Ints:
     """The first patch of the group of each patch, (n,) int64.
 
     `rows` (n, d) are only read; d is as for :func:`_apart`. `pairs` (m, 2) are those that may
-    merge. A row stands for as many patches as `sizes` (n,) says. Pair e has two half-edges: 2 e in the list of its first group and 2 e + 1 in that of its
-    second. `following` links the half-edges of a list.
+    merge. A row stands for as many patches as `sizes` (n,) says. Pair e has two half-edges: 2 e in
+    the list of its first group and 2 e + 1 in that of its second. `following` links the half-edges
+    of a list.
     """
     n, m = rows.shape[0], pairs.shape[0]
     sums = np.empty(32, np.float32)

@@ -87,9 +87,7 @@ def pairs_in_time(grid: tuple[int, int, int], there: Bools | None = None) -> Int
         number = np.where(there, np.cumsum(there).reshape(grid) - 1, -1)
         first = np.concatenate([[0], np.cumsum(there.sum(axis=(1, 2)))])
         found = [
-            neighbouring_pairs((h, w), there[t]) + first[t]
-            for t in range(frames)
-            if there[t].any()
+            neighbouring_pairs((h, w), there[t]) + first[t] for t in range(frames) if there[t].any()
         ]
     before = number[:-1]
     after = np.full((frames - 1, h + 2 * _REACH, w + 2 * _REACH), -1)
