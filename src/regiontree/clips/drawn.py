@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regiontree.clips.steady import SteadyState
 from regiontree.clips.window import WindowTubes
 
 __all__ = ["NOTHING", "DrawnWindow"]
@@ -35,20 +37,29 @@ class DrawnWindow:
         The tube of each pixel of the own frames; :data:`NOTHING` without data.
     begins : bool
         Whether it begins after a cut in the film, or the clip itself.
+    next_frame : int
+        The first frame of the next window.
+    next_shown : int
+        The frame that the network saw in place of that one.
+    state : SteadyState or None
+        The last own frame, for what comes next.
     """
 
     first: int
     tubes: WindowTubes
     maps: Sequence[NDArray[np.uint16]]
     begins: bool
+    next_frame: int
+    next_shown: int
+    state: SteadyState | None
 
     @classmethod
     def of(
-        cls, first: int, tubes: WindowTubes, labels: Sequence[NDArray[np.int32]], begins: bool
+        cls, labels: Sequence[NDArray[np.int32]], tubes: WindowTubes, **facts: Any
     ) -> DrawnWindow:
         """The window of label maps in which pixels without data have -1."""
         maps = [np.where(own < 0, NOTHING, own).astype(np.uint16) for own in labels]
-        return cls(first, replace(tubes, part=()), maps, begins)
+        return cls(tubes=replace(tubes, part=()), maps=maps, **facts)
 
     def pixels(self) -> NDArray[np.int64]:
         """Pixels of each tube, (k,)."""

@@ -12,25 +12,25 @@ Memory holds one window of frames, some numbers for each tube, and the label map
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regiontree._version import __version__
-from regiontree.backbones.featurefile import Features
 from regiontree.clips.drawn import DrawnWindow
 from regiontree.clips.linking import TubeTable, continued
+from regiontree.clips.look import SeenFrame, seen_frames
 from regiontree.clips.settings import ClipSettings, check_for_clips
 from regiontree.clips.steady import SteadyLabels
 from regiontree.clips.window import drawn_frames, group_window, smoothed_window
 from regiontree.errors import SettingsError
-from regiontree.frames import Frame, Frames, Shots, open_frames, still
+from regiontree.frames import Frames, open_frames
 from regiontree.hierarchy.base import node_embeddings
-from regiontree.images import nearest
-from regiontree.parser import Patches, RegionParser
+from regiontree.parser import RegionParser
+from regiontree.spectral.graph import PartGraph
 from regiontree.system.stages import values_of
 from regiontree.tree import ClipTree, StopReason
 from regiontree.tree.nodata import with_no_data
@@ -39,19 +39,10 @@ __all__ = ["ClipParser", "parse_clip"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """A frame as it waits for its window."""
-
-    index: int
-    patches: Patches
-    rgb: NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True)
 class _Window:
     """Frames that are grouped together, with how many are shared at either end."""
 
-    frames: list[_Seen]
+    frames: list[SeenFrame]
     head: int
     tail: int
     begins: bool
@@ -60,6 +51,38 @@ class _Window:
     def own(self) -> slice:
         """The frames that this window draws."""
         return slice(self.head - self.head // 2, len(self.frames) - self.tail // 2)
+
+    @property
+    def after(self) -> int:
+        """Number of the frame behind the last."""
+        return self.frames[-1].index + 1
+
+
+@dataclass(frozen=True, slots=True)
+class ClipNodes:
+    """The tree of a clip without its pixels.
+
+    Attributes
+    ----------
+    arrays : dict
+        parents, height, ncut, stop, embedding and descriptor, as in
+        :class:`~regiontree.tree.ClipTree`.
+    meta : dict
+    leaves : sequence of (k,) int64
+        For each window, the leaf of each of its tubes; -1 for one that has no pixel.
+    without_data : int
+        The leaf of pixels without data, if there are any.
+    """
+
+    arrays: dict[str, Any]
+    meta: dict[str, Any]
+    leaves: Sequence[NDArray[np.int64]]
+    without_data: int
+
+    def label_maps(self, windows: Iterable[DrawnWindow]) -> Iterator[NDArray[np.int32]]:
+        """The leaf of each pixel of each frame, (H, W) one at a time."""
+        for window, leaves in zip(windows, self.leaves, strict=True):
+            yield from window.leaves(leaves, self.without_data)
 
 
 class ClipParser:
@@ -95,9 +118,7 @@ class ClipParser:
         check_for_clips(self.parser.settings)
         self.clip = clip if isinstance(clip, ClipSettings) else ClipSettings(**(clip or {}))
 
-    def parse(
-        self, frames: Frames, *, done: Callable[[int], None] | None = None
-    ) -> ClipTree:
+    def parse(self, frames: Frames, *, done: Callable[[int], None] | None = None) -> ClipTree:
         """The region tree of a clip.
 
         Parameters
@@ -119,18 +140,28 @@ class ClipParser:
                 done(window.first + len(window.maps))
         return self.tree(frames, windows)
 
-    def windows(self, frames: Frames) -> Iterator[DrawnWindow]:
-        """The windows of a clip in their order, drawn one after the other."""
-        steady, before = SteadyLabels(self.clip.steady), None
-        for window in self._gathered(frames):
+    def windows(self, frames: Frames, after: DrawnWindow | None = None) -> Iterator[DrawnWindow]:
+        """The windows of a clip in their order, drawn one after the other.
+
+        Parameters
+        ----------
+        frames
+        after
+            A window that is drawn: those behind it come. None: all of them.
+        """
+        steady = SteadyLabels(self.clip.steady)
+        tail = None
+        if after is not None:
+            steady.state, tail = after.state, after.tubes.tail
+        for window in self._gathered(frames, after):
             patches = [seen.patches for seen in window.frames]
             rows = smoothed_window(patches, self.parser.settings)
             count = self._count(len(patches))
             tubes = group_window(patches, rows, count, window.own, window.head, window.tail)
-            if window.begins:
+            if window.begins or tail is None:
                 steady.forget()
-            elif before is not None:
-                steady.renumber(_same(before, tubes.head))
+            else:
+                steady.renumber(_same(tail, tubes.head))
             labels = [
                 steady.step(drawn, seen.rgb)
                 for drawn, seen in zip(
@@ -139,91 +170,86 @@ class ClipParser:
                     strict=True,
                 )
             ]
-            before = tubes.tail
-            first = window.frames[window.own][0].index
-            yield DrawnWindow.of(first, tubes, labels, window.begins)
+            tail = tubes.tail
+            yield DrawnWindow.of(
+                labels,
+                tubes,
+                first=window.frames[window.own][0].index,
+                begins=window.begins,
+                next_frame=window.frames[-window.tail].index if window.tail else window.after,
+                next_shown=window.frames[-window.tail].shown if window.tail else window.after,
+                state=steady.state,
+            )
 
-    def tree(self, frames: Frames, windows: Iterable[DrawnWindow]) -> ClipTree:
-        """The tree of a clip whose windows are drawn. `windows` are gone through twice."""
-        windows = list(windows)
-        table, numbers, absent = TubeTable(), [], 0
+    def tree(self, frames: Frames, windows: Sequence[DrawnWindow]) -> ClipTree:
+        """The tree of a clip whose windows are drawn."""
+        nodes = self.nodes(frames, windows)
+        labels = list(nodes.label_maps(windows))
+        whole = labels if frames.size is None else np.stack(labels)
+        return ClipTree(labels=whole, meta=nodes.meta, **nodes.arrays)
+
+    def nodes(self, frames: Frames, windows: Iterable[DrawnWindow]) -> ClipNodes:
+        """The nodes of a clip's tree. `windows` are gone through once, one at a time."""
+        table, numbers, absent, shots = TubeTable(), [], 0, []
         for window in windows:
             if window.begins:
                 table.part()
+                shots.append(window.first)
             numbers.append(table.add(window.tubes))
             pixels = window.pixels()
             table.count_pixels(numbers[-1], pixels)
             absent += sum(own.size for own in window.maps) - int(pixels.sum())
-        arrays, leaf = self._nodes(table)
-        without_data = int((np.asarray(arrays["stop"]) != StopReason.INNER).sum())
-        if absent and len(leaf) and leaf.max() >= 0:
+        graph, part = table.graph()
+        if len(graph.count):
+            arrays, leaf = self._arrays(graph, part, table.descriptors())
+        else:
+            arrays, leaf = _nothing(), np.full(len(part), -1, np.int64)
+        without_data = int((arrays["stop"] != StopReason.INNER).sum())
+        if not len(graph.count):
+            without_data = 0
+        elif absent:
             arrays = with_no_data(np.zeros(0, bool), labels=np.zeros(0, np.int32), **arrays)
             del arrays["labels"]
-        elif absent:
-            without_data = 0
-        labels = [
-            own
-            for window, number in zip(windows, numbers, strict=True)
-            for own in window.leaves(leaf[number], without_data)
-        ]
-        is_joint = frames.size is None
-        return ClipTree(
-            labels=labels if is_joint else np.stack(labels),
-            meta=self._meta(frames, windows),
-            **arrays,
-        )
+        leaves = [leaf[own] for own in numbers]
+        return ClipNodes(arrays, self._meta(frames, shots), leaves, without_data)
 
     # -- steps of the path ------------------------------------------------------------------------
 
-    def _gathered(self, frames: Frames) -> Iterator[_Window]:
-        """The frames in windows."""
-        waiting: list[_Seen] = []
-        head, begins, most = 0, True, self.clip.window + self.clip.overlap
-        for seen, is_cut in self._seen(frames):
-            if is_cut and waiting:
+    def _gathered(self, frames: Frames, after: DrawnWindow | None) -> Iterator[_Window]:
+        """The frames in windows, those behind a drawn window if one is given."""
+        most, overlap = self.clip.window + self.clip.overlap, self.clip.overlap
+        first, shown, begins = 0, 0, True
+        if after is not None:
+            first, shown = after.next_frame, after.next_shown
+            begins = not len(after.tubes.tail)
+        head = 0 if begins else overlap
+        waiting: list[SeenFrame] = []
+        seen = seen_frames(
+            self.parser, frames, change=self.clip.still, first=first, shown=shown
+        )  # fmt: skip
+        for frame in seen:
+            if frame.begins and waiting:
                 yield _Window(waiting, head, 0, begins)
                 waiting, head, begins = [], 0, True
-            waiting = [*waiting, seen]
+            waiting = [*waiting, frame]
             if len(waiting) == most:
-                yield _Window(waiting, head, self.clip.overlap, begins)
-                waiting, head, begins = waiting[-self.clip.overlap :], self.clip.overlap, False
+                yield _Window(waiting, head, overlap, begins)
+                waiting, head, begins = waiting[-overlap:], overlap, False
         if waiting:
             yield _Window(waiting, head, 0, begins)
-
-    def _seen(self, frames: Frames) -> Iterator[tuple[_Seen, bool]]:
-        """Each frame with its patches, and whether a new shot begins with it."""
-        is_joint, shots = frames.size is None, Shots()
-        features: Features | None = None
-        shown: NDArray[np.uint8] | None = None  # the last frame that the network saw
-        for frame in frames:
-            is_cut = is_joint or shots.begins(frame.image.rgb)
-            if shown is None or features is None or is_joint or not self.clip.still:
-                skips = False
-            else:
-                skips = not is_cut and still(frame.image.rgb, shown) < self.clip.still
-            if skips and features is not None:
-                found = replace(features, valid=_valid_of(frame))
-            else:
-                found = self.parser.extract(frame.image, always=True)
-                features, shown = found, frame.image.rgb
-            rgb = self.parser.pixels(frame.image, decoded=frame.image)
-            patches = self.parser.prepare(found, rgb=rgb)
-            yield _Seen(frame.index, patches, frame.image.rgb), is_cut
 
     def _count(self, n_frames: int) -> int:
         """Number of tubes of a window."""
         count: int = self.parser.settings.parts.count  # type: ignore[attr-defined]
         return max(1, round(count * min(self.clip.density, n_frames)))
 
-    def _nodes(self, table: TubeTable) -> tuple[dict[str, Any], NDArray[np.int64]]:
-        """The arrays of the tree's nodes, and the leaf of each number of a tube, -1 if it has none."""
-        graph, part = table.graph()
+    def _arrays(
+        self, graph: PartGraph, part: NDArray[np.int64], sums: NDArray[np.float64] | None
+    ) -> tuple[dict[str, Any], NDArray[np.int64]]:
+        """The arrays of the tree's nodes, and the leaf of each number of a tube; -1 without one."""
         settings = self.parser.settings
-        if not len(graph.count):
-            return _nothing(), np.full(len(part), -1, np.int64)
         tree = settings.tree.build(graph, seed=settings.seed)
-        sums, descriptor = table.descriptors(), None
-        leaf = np.where(part >= 0, tree.leaf_of_part[part], -1)
+        descriptor = None
         if sums is not None:
             descriptor = _mean_descriptors(sums, tree.leaf_of_part, graph.count)
         arrays = {
@@ -234,9 +260,9 @@ class ClipParser:
             "embedding": node_embeddings(tree, graph) if settings.embeddings else None,
             "descriptor": descriptor,
         }
-        return arrays, leaf
+        return arrays, np.where(part >= 0, tree.leaf_of_part[part], -1)
 
-    def _meta(self, frames: Frames, windows: list[DrawnWindow]) -> dict[str, Any]:
+    def _meta(self, frames: Frames, shots: list[int]) -> dict[str, Any]:
         settings = self.parser.settings
         return {
             "software": f"regiontree {__version__}",
@@ -247,7 +273,7 @@ class ClipParser:
                 "name": frames.name,
                 "sha256": frames.digest,
                 "settings": values_of(self.clip),
-                "shots": [window.first for window in windows if window.begins],
+                "shots": shots,
                 **frames.facts,
             },
         }
@@ -287,12 +313,6 @@ def parse_clip(
     """
     frames = open_frames(source, every=every, fps=fps, start=start, end=end, joint=joint)
     return ClipParser(clip=clip, **options).parse(frames)
-
-
-def _valid_of(frame: Frame) -> NDArray[np.bool_] | None:
-    """Which pixels of a frame have data, at its own size."""
-    image = frame.image
-    return None if image.valid is None else nearest(image.valid, image.size)
 
 
 def _same(before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -13,15 +13,36 @@ The difference of two pixels is the largest of the differences of their three co
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SteadyLabels"]
+__all__ = ["SteadyLabels", "SteadyState"]
 
 Int32 = NDArray[np.int32]
 Rgb = NDArray[np.uint8]
 
 _SIDE = 5  # pixels
+
+
+@dataclass(frozen=True, slots=True)
+class SteadyState:
+    """The last frame, as the next one is compared with it.
+
+    Attributes
+    ----------
+    labels : (H, W) int32
+        Its labels; -1 where there is none.
+    before : (H, W, 3) uint8
+        The frame.
+    since : (H, W, 3) uint8
+        Each pixel as it was when it got its label.
+    """
+
+    labels: Int32
+    before: Rgb
+    since: Rgb
 
 
 class SteadyLabels:
@@ -45,9 +66,7 @@ class SteadyLabels:
 
     def __init__(self, change: float) -> None:
         self.change = change
-        self._labels: Int32 | None = None
-        self._before: Rgb | None = None  # the frame before
-        self._since: Rgb | None = None  # each pixel as it was when it got its label
+        self.state: SteadyState | None = None
 
     def step(self, labels: Int32, rgb: Rgb) -> Int32:
         """The labels of the next frame, (H, W) int32.
@@ -57,30 +76,29 @@ class SteadyLabels:
         labels
             (H, W) int32, as they were drawn on this frame alone.
         rgb
-            (H', W', 3) uint8, the frame. If its size is not that of the labels, or not that of the
-            frame before, it is compared at the size of the labels by nearest pixels.
+            (H', W', 3) uint8, the frame. It is compared at the size of the labels.
         """
-        seen = _of_size(rgb, labels.shape)
-        if self.change > 0 and self._labels is not None and self._labels.shape == labels.shape:
-            assert self._before is not None and self._since is not None
-            keeps = _change(self._before, seen) < self.change
-            keeps &= _change(self._since, seen) < 2 * self.change
-            keeps &= self._labels >= 0
-            labels = np.where(keeps, self._labels, labels)
-            since = np.where(keeps[:, :, None], self._since, seen)
-        else:
-            since = seen
-        self._labels, self._before, self._since = labels, seen, since
+        seen = since = _of_size(rgb, labels.shape)
+        last = self.state
+        if self.change > 0 and last is not None and last.labels.shape == labels.shape:
+            keeps = _change(last.before, seen) < self.change
+            keeps &= _change(last.since, seen) < 2 * self.change
+            keeps &= last.labels >= 0
+            labels = np.where(keeps, last.labels, labels)
+            since = np.where(keeps[:, :, None], last.since, seen)
+        self.state = SteadyState(labels, seen, since)
         return labels
 
     def renumber(self, table: NDArray[np.integer]) -> None:
-        """Replace each label by its entry of `table`; below 0 the label is kept nowhere."""
-        if self._labels is not None:
-            self._labels = table[self._labels].astype(np.int32)
+        """Replace each label by its entry of `table`. A pixel that gets -1 keeps no label."""
+        if self.state is not None:
+            own = self.state.labels
+            labels = np.where(own >= 0, table[own], -1).astype(np.int32)
+            self.state = replace(self.state, labels=labels)
 
     def forget(self) -> None:
         """Start anew, as after a cut in the film."""
-        self._labels = self._before = self._since = None
+        self.state = None
 
 
 def _change(before: Rgb, after: Rgb) -> NDArray[np.float32]:

@@ -19,11 +19,11 @@ from regiontree.hierarchy.base import node_embeddings
 from regiontree.images.colours import patch_colours
 from regiontree.parser import Patches, RegionParser
 from regiontree.settings import Settings
+from regiontree.spectral.contiguous import linked_groups
 from regiontree.spectral.graph import MAX_PARTS, PartGraph
 from regiontree.spectral.groups import sum_by_index
 from regiontree.spectral.smoothtime import smooth_in_time
 from regiontree.spectral.tubes import pairs_in_time
-from regiontree.spectral.contiguous import linked_groups
 from regiontree.tree.renumber import renumbered
 
 __all__ = ["WindowTubes", "drawn_frames", "group_window", "smoothed_window"]
