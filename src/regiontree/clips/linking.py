@@ -103,7 +103,7 @@ class TubeTable:
         own = self._tube[numbers]
         np.add.at(self._count, own, window.count)
         np.add.at(self._sums, own, window.sums)
-        if window.descriptors is not None:
+        if window.descriptors is not None and self._descriptors is not None:
             np.add.at(self._descriptors, own, window.descriptors)
         seams = np.stack([self._tube[touching[:, 0]], own[touching[:, 1]]], axis=1)
         self._pairs = _different([self._pairs, own[window.pairs], seams])

@@ -58,7 +58,7 @@ class Spool:
 
     def add(self, window: DrawnWindow) -> None:
         """Write the next window."""
-        arrays = _arrays_of(window)
+        arrays: dict[str, Any] = _arrays_of(window)
         with atomic_write(self._path(self.count)) as file:
             np.savez_compressed(file, **arrays)
         self.count, self.last = self.count + 1, window

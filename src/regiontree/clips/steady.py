@@ -58,9 +58,9 @@ class SteadyLabels:
     >>> steady = SteadyLabels(4.0)
     >>> picture = np.full((6, 6, 3), 90, np.uint8)
     >>> before = steady.step(np.zeros((6, 6), np.int32), picture)
-    >>> steady.step(np.ones((6, 6), np.int32), picture).max()
+    >>> steady.step(np.ones((6, 6), np.int32), picture).max().item()
     0
-    >>> steady.step(np.ones((6, 6), np.int32), picture + np.uint8(50)).min()
+    >>> steady.step(np.ones((6, 6), np.int32), picture + np.uint8(50)).min().item()
     1
     """
 

@@ -324,6 +324,10 @@ class TreeNodes:
     def __str__(self) -> str:
         return self.to_text(n_regions=_PRINTED)
 
+    def _columns(self) -> dict[str, list[str]]:
+        """More columns of the text, by their headings: an entry for each node."""
+        return {}
+
     def to_text(self, max_depth: int | None = None, n_regions: int | None = None) -> str:
         """The tree as text, a line a node: area, depth, height and why a leaf ends.
 
@@ -337,7 +341,7 @@ class TreeNodes:
         if n_regions is not None:
             ends[self.cut_nodes(n_regions=n_regions)] = True
         arrays = (self.parents, self.area, self.level, self.height, self.stop)
-        lines = node_lines(*arrays, ends, self.stability)
+        lines = node_lines(*arrays, ends, self.stability, self._columns())
         return "\n".join([repr(self), *lines])
 
     def _checked(self, node: int) -> int:
