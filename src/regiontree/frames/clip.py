@@ -142,8 +142,8 @@ class Clip:
             raise ImageError(f"{reader.title}: is damaged or cut short ({damage})") from None
         reader.facts["damaged"] = {"read": number, "reason": str(damage)}
         warnings.warn(
-            f"{reader.title}: is damaged or cut short ({damage}); the {number} {reader.one}s "
-            "that could be read are kept",
+            f"{reader.title}: is damaged or cut short ({damage}); {_count(number, reader.one)} "
+            "could be read",
             RuntimeWarning,
             stacklevel=4,
         )
@@ -162,6 +162,10 @@ class Clip:
         notes = self._reader.facts.setdefault("notes", [])
         if sentence not in notes:
             notes.append(sentence)
+
+
+def _count(number: int, one: str) -> str:
+    return f"1 {one}" if number == 1 else f"{number} {one}s"
 
 
 def _pixels(size: tuple[int, int]) -> str:

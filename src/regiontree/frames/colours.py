@@ -106,7 +106,7 @@ def turn_of(frame: VideoFrame) -> tuple[tuple[int, int], tuple[int, int]]:
     side = frame.side_data.get("DISPLAYMATRIX")
     if side is None:
         return _UPRIGHT
-    a, b, _, c, d = struct.unpack("=5i", bytes(memoryview(side))[:20])
+    a, b, _, c, d = struct.unpack_from("=5i", memoryview(side))  # type: ignore[arg-type]
     signs = (_sign(a), _sign(b)), (_sign(c), _sign(d))
     straight = (bool(a), bool(b), bool(c), bool(d))
     if straight not in ((True, False, False, True), (False, True, True, False)):

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["FILM_SUFFIXES", "NotAFilm", "cut_off", "is_film", "opened", "require_av"]
 
 FILM_SUFFIXES = frozenset({
-    ".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".h264", ".hevc", ".ivf", ".m1v", 
-    ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
-    ".nut", ".obu", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+    ".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".h264", ".hevc", ".ivf", ".m1v",
+    ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
+    ".mxf", ".nut", ".obu", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv", ".y4m",
 })  # fmt: skip
 """Endings of files that hold films."""
 _FORMATS = (
@@ -63,13 +63,15 @@ def require_av() -> Any:
 
 def is_film(path: Path, start: bytes) -> bool:
     """Whether a file looks like a film by its first bytes, or else by its name."""
+    return _starts_as_film(start) or path.suffix.lower() in FILM_SUFFIXES
+
+
+def _starts_as_film(start: bytes) -> bool:
     if start[4:8] in _BRANDS:
         return not (start[4:8] == b"ftyp" and start[8:12] in _STILL_BRANDS)
     if start[:4] == b"RIFF":
         return start[8:12] == b"AVI "
-    if start.startswith(_STARTS) or (start[:1] == b"G" and start[188:189] == b"G"):
-        return True
-    return path.suffix.lower() in FILM_SUFFIXES
+    return start.startswith(_STARTS) or start[:1] + start[188:189] == b"GG"
 
 
 @contextmanager
@@ -129,14 +131,14 @@ def _refusal(path: Path, error: Exception) -> Exception:
         start = file.read(512)
     if not start:
         return ImageError(f"{path}: is empty (0 bytes); copy or download it again")
-    if not is_film(path, start):
+    if not _starts_as_film(start):
         return NotAFilm(plain_reason(error))
     if start[4:8] in _BRANDS and not _has_index(path):
         return ImageError(
             f"{path}: is damaged or cut short (its index, moov, is missing, which recorders write "
             "last); copy it again, or repair it with untrunc for example"
         )
-    return ImageError(f"{path}: is damaged or cut short ({plain_reason(error)})")
+    return ImageError(f"{path}: is damaged or cut short ({cut_off(path) or plain_reason(error)})")
 
 
 def is_encrypted(path: Path) -> bool:

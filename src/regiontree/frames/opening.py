@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ from numpy.typing import NDArray
 
 from regiontree.errors import ImageError
 from regiontree.frames.clip import Clip, Reader
-from regiontree.frames.files import PhotoReader, folder_files
+from regiontree.frames.container import NotAFilm, is_film
+from regiontree.frames.files import PhotoReader, folder_files, frames_among, gaps
 from regiontree.frames.frame import Frames
+from regiontree.frames.pages import pages_reader
 from regiontree.frames.selection import Selection
+from regiontree.frames.series import dicom_files, sorted_series
 from regiontree.frames.stacks import ArrayReader
 from regiontree.frames.video import VideoReader
-from regiontree.images import MAX_PIXELS, Bands, Photo
+from regiontree.images import MAX_PIXELS, Bands, Choice, Photo, image_suffixes
 from regiontree.images.given import as_given
+from regiontree.images.readers import FIRST_BYTES
 from regiontree.system.paths import path_problem
 
 __all__ = ["open_frames"]
@@ -68,30 +73,85 @@ def open_frames(
         A number is out of range, or two contradict each other.
     """
     selection = Selection.of(every, fps, start, end)
-    reader = _reader(source, joint, max_pixels, bands, page)
-    return Clip(reader, selection, joint=joint)
+    opening = _Opening(joint, max_pixels, Choice.of(bands, page))
+    return Clip(opening.reader(source), selection, joint=joint)
 
 
-def _reader(
-    source: Any, joint: bool, max_pixels: int, bands: Bands | None, page: int | None
-) -> Reader:
-    if isinstance(source, str | os.PathLike):
-        path = Path(os.fsdecode(source))
-        if problem := path_problem(path):
-            raise ImageError(f"{path}: {problem}")
-        if not path.is_dir():
-            return VideoReader(path, max_pixels)
-        photos: Sequence[Photo] = folder_files(path)
-        name = title = path.name
-    elif isinstance(source, Sequence) and not isinstance(source, bytes | bytearray):
-        photos, name, title = source, "photographs", "the list of photographs"
-    else:
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """How the photographs and pages of a source are read."""
+
+    joint: bool
+    max_pixels: int
+    choice: Choice
+
+    def reader(self, source: Any) -> Reader:
+        if isinstance(source, str | os.PathLike):
+            path = Path(os.fsdecode(source))
+            if problem := path_problem(path):
+                raise ImageError(f"{path}: {problem}")
+            return self._of_folder(path) if path.is_dir() else self._of_file(path)
         given = as_given(source)
         if isinstance(given, np.ndarray):
-            return ArrayReader(given, max_pixels)
+            return ArrayReader(given, self.max_pixels)
+        if isinstance(given, Sequence):
+            return self._of_photos(given, "photographs", "the list of photographs", {})
         raise ImageError(
-            f"a clip must be a path, a list of photographs or an array, got {type(source).__name__}"
+            "a clip must be a path, a list of photographs or an array of frames, got "
+            f"{type(source).__name__}"
         )
-    return PhotoReader(
-        photos, name=name, title=title, joint=joint, max_pixels=max_pixels, bands=bands, page=page
-    )
+
+    def _of_file(self, path: Path) -> Reader:
+        try:
+            with path.open("rb") as file:
+                start = file.read(FIRST_BYTES)
+        except OSError as error:
+            raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
+        if is_film(path, start):
+            try:
+                return VideoReader(path, self.max_pixels)
+            except NotAFilm as error:
+                raise ImageError(
+                    f"{path}: is no film that can be read ({error}; it starts with {start[:8]!r})"
+                ) from None
+        pages = None
+        if self.choice.page is None:
+            pages = pages_reader(path, self.max_pixels, self.choice)
+        return pages or self._of_photos([path], path.name, str(path), {})
+
+    def _of_folder(self, folder: Path) -> Reader:
+        files = folder_files(folder)
+        slices = dicom_files(files)
+        suffixes = image_suffixes()
+        if not slices:
+            photos = frames_among(files, folder)
+            numbers = gaps(photos)
+            facts: dict[str, Any] = {"kind": "folder"}
+            if numbers:
+                facts["numbers"] = numbers
+            if "missing" in numbers:
+                facts["notes"] = [f"{numbers['missing']} frames are missing by their numbers"]
+            return self._of_photos(photos, folder.resolve().name, str(folder), facts)
+        others = [path for path in files if path.suffix.lower() in suffixes and path not in slices]
+        if others:
+            raise ImageError(
+                f"{folder}: holds DICOM files ({slices[0].name}) and other photographs "
+                f"({others[0].name}); put them into folders of their own"
+            )
+        if len(slices) == 1:
+            return self._of_file(slices[0])
+        ordered, facts = sorted_series(slices, folder)
+        return self._of_photos(ordered, folder.resolve().name, str(folder), facts)
+
+    def _of_photos(
+        self, photos: Sequence[Photo], name: str, title: str, facts: dict[str, Any]
+    ) -> PhotoReader:
+        return PhotoReader(
+            photos,
+            name=name,
+            title=title,
+            joint=self.joint,
+            max_pixels=self.max_pixels,
+            choice=self.choice,
+            facts={"kind": "photographs", **facts},
+        )

@@ -134,11 +134,11 @@ class _Decoding:
             return "the file ends within a frame"
         said = []
         if self._lost:
-            said.append(f"{self._lost} packets cannot be decoded")
+            said.append(f"{_count(self._lost, 'packet')} cannot be decoded")
         if self._corrupt:
-            said.append(f"{self._corrupt} frames are incomplete")
+            said.append(f"incomplete: {_count(self._corrupt, 'frame')}")
         if said and declared is not None and declared > self._read:
-            said.append(f"{self._read} frames of {declared} are left")
+            said.append(f"{declared} frames were announced")
         return ", ".join(said) or None
 
     def _packets(self) -> Iterator[Packet[Any] | None]:
@@ -149,6 +149,10 @@ class _Decoding:
         except self._errors as error:
             self._stopped = error
         yield None  # the decoder gives what it holds back
+
+
+def _count(number: int, one: str) -> str:
+    return f"1 {one}" if number == 1 else f"{number} {one}s"
 
 
 def _decoder(stream: VideoStream) -> Any:
@@ -168,8 +172,9 @@ def _decoder(stream: VideoStream) -> Any:
 def _stream_facts(container: InputContainer, stream: VideoStream) -> dict[str, Any]:
     context = stream.codec_context
     facts: dict[str, Any] = {
+        "kind": "film",
         "container": container.format.name,
-        "codec": context.codec.name,
+        "codec": context.codec.canonical_name,
         "stored_size": [stream.height, stream.width],
     }
     if stream.average_rate:

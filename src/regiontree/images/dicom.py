@@ -35,7 +35,7 @@ from regiontree.system.damage import plain_reason
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["DicomReader"]
+__all__ = ["DicomReader", "DicomStack"]
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _RUN_LENGTH = "1.2.840.10008.1.2.5"
@@ -72,10 +72,10 @@ class DicomReader(ImageReader):
 
     def decode(self, request: ImageRequest) -> Decoded:
         with _parsing(request.name):
-            return self._decoded(request)
+            return self._decoded(_dataset(request), request)
 
-    def _decoded(self, request: ImageRequest) -> Decoded:
-        data = _dataset(request)
+    @staticmethod
+    def _decoded(data: Dataset, request: ImageRequest) -> Decoded:
         check_pixels(request.name, (int(data.Rows), int(data.Columns)), request.max_pixels)
         pages, page = int(data.get("NumberOfFrames") or 1), request.page or 0
         check_page(request.name, page, pages)
@@ -99,6 +99,53 @@ class DicomReader(ImageReader):
             white = float((1 << int(data.get("BitsStored") or 8)) - 1)
             return picture_of(stored, request, white=white, profile=profile, facts=facts)
         return _grey(stored, data, page, kind, request, facts)
+
+
+class DicomStack:
+    """The frames of a DICOM file, whose elements are parsed once.
+
+    Parameters
+    ----------
+    request
+        Names the file, which is read as a whole.
+
+    Attributes
+    ----------
+    count : int
+        Number of frames.
+    size : (int, int)
+        (H, W) of each in pixels.
+    times : list of float or None
+        Seconds since the first frame, by FrameTimeVector, FrameTime or the rate that the file wants
+        to be shown at. None: it names none.
+    """
+
+    def __init__(self, request: ImageRequest) -> None:
+        with _parsing(request.name):
+            data = self._data = _dataset(request)
+            self.count = max(1, int(data.get("NumberOfFrames") or 1))
+            self.size = (int(data.Rows), int(data.Columns))
+            self.times = _times(data, self.count)
+
+    def decode(self, request: ImageRequest) -> Decoded:
+        """The samples of the frame that a request names as its page."""
+        with _parsing(request.name):
+            return DicomReader._decoded(self._data, request)
+
+
+def _times(data: Dataset, count: int) -> list[float] | None:
+    steps = data.get("FrameTimeVector")
+    if isinstance(steps, Sequence) and not isinstance(steps, str) and len(steps) == count:
+        total, times = 0.0, []
+        for step in steps:  # milliseconds since the frame before; the first is 0
+            total += _first(step, 0.0) or 0.0
+            times.append(total / 1000)
+        return [time - times[0] for time in times]
+    step = _first(data.get("FrameTime"))
+    if not step:
+        rate = _first(data.get("RecommendedDisplayFrameRate")) or _first(data.get("CineRate"))
+        step = 1000 / rate if rate else None
+    return None if step is None or step <= 0 else [place * step / 1000 for place in range(count)]
 
 
 @contextmanager

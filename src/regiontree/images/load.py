@@ -47,7 +47,7 @@ from regiontree.images.readers import (
     find_reader,
 )
 from regiontree.images.refused import refuse
-from regiontree.images.stretch import Rendered, rendered
+from regiontree.images.stretch import rendered
 from regiontree.images.valid import both, mask_digest
 from regiontree.system.damage import plain_reason
 from regiontree.system.files import read_whole
@@ -56,7 +56,16 @@ from regiontree.system.paths import path_problem
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MAX_PIXELS", "LoadedImage", "Photo", "image_size", "load_again", "load_image"]
+__all__ = [
+    "MAX_PIXELS",
+    "LoadedImage",
+    "Photo",
+    "decoding",
+    "image_of",
+    "image_size",
+    "load_again",
+    "load_image",
+]
 
 MAX_PIXELS = 150_000_000
 """Larger photographs are refused unless more is asked for."""
@@ -127,6 +136,7 @@ def load_image(
     bands: Bands | None = None,
     page: int | None = None,
     valid: Any = None,
+    limits: tuple[float, float] | None = None,
 ) -> LoadedImage:
     """The pixels of a photograph.
 
@@ -155,6 +165,10 @@ def load_image(
         numbers, 0 where nothing is there, or the path of a mask image. The photograph is then
         decoded at full size, and ``facts`` have the digest of the mask as ``mask_sha256``. A mask
         that leaves nothing out changes nothing. None: no mask.
+    limits
+        The values of a file's deep samples that become black and white, so that several photographs
+        have one stretch. Samples of 8 bits are shown as they are. None: as
+        :mod:`regiontree.images.stretch` says.
 
     Raises
     ------
@@ -173,14 +187,14 @@ def load_image(
     if isinstance(source, Path | Encoded):
         file = _File.of(source)
         if valid is None:
-            return _from_bytes(file, max_pixels, cover, choice)
-        found = _from_bytes(file, max_pixels, None, choice, mask_of)
+            return _from_bytes(file, max_pixels, cover, choice, limits=limits)
+        found = _from_bytes(file, max_pixels, None, choice, mask_of, limits)
         if cover is None or "mask_sha256" in found.facts:
             return found
-        return _from_bytes(file, max_pixels, cover, choice)  # as without a mask
+        return _from_bytes(file, max_pixels, cover, choice, limits=limits)  # as without a mask
     if isinstance(source, Image.Image):
         check_pixels("the image", source.size[::-1], max_pixels)
-        with _decoding("the image"):
+        with decoding("the image"):
             decoded = _of_open_file(source, max_pixels, choice)
             if decoded is None:
                 decoded = from_pillow(source, "the image", choice.bands, choice.page)
@@ -234,7 +248,7 @@ def image_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tu
         The file cannot be read, is not an image, or has more than `max_pixels` pixels.
     """
     path = Path(path)
-    with _decoding(str(path)), path.open("rb") as file:
+    with decoding(str(path)), path.open("rb") as file:
         start = file.read(FIRST_BYTES)
         file.seek(0)
         refuse(str(path), start)
@@ -284,9 +298,23 @@ def _without_masked(decoded: Decoded, name: str, mask_of: _MaskOf) -> Decoded:
 
 def _without_file(decoded: Decoded, name: str, choice: Choice, mask_of: _MaskOf) -> LoadedImage:
     """The image of samples that did not come from a file."""
-    shown = rendered(_without_masked(decoded, name, mask_of), name)
-    facts = _recorded(shown, choice)
-    return LoadedImage(shown.rgb, decoded.size, None, _digest(shown.rgb), shown.valid, facts)
+    found = image_of(_without_masked(decoded, name, mask_of), name)
+    return replace(found, facts=_recorded(found.facts, choice))
+
+
+def image_of(decoded: Decoded, title: str) -> LoadedImage:
+    """The image of samples that are not a whole file: an array, or one of a file's frames.
+
+    `title` is what messages call it. The digest is that of the pixels.
+
+    Raises
+    ------
+    ImageError
+        The samples are not real numbers, or none of them is finite.
+    """
+    shown = rendered(decoded, title)
+    digest = _digest(shown.rgb)
+    return LoadedImage(shown.rgb, decoded.size, None, digest, shown.valid, shown.facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +348,7 @@ def _from_bytes(
     cover: Size | None,
     choice: Choice,
     mask_of: _MaskOf = lambda size, name: None,
+    limits: tuple[float, float] | None = None,
 ) -> LoadedImage:
     """The image in the bytes of a file: see :func:`load_image`."""
     data, name, title, path = given.data, given.name, given.title, given.path
@@ -332,7 +361,7 @@ def _from_bytes(
     request = ImageRequest(
         io.BytesIO(data), title, max_pixels, cover, choice.bands, choice.page, path
     )
-    with _decoding(title):
+    with decoding(title):
         if not isinstance(reader, PillowReader):  # which checks the size as it decodes
             _checked_size(reader, request)
             request.file.seek(0)
@@ -340,9 +369,10 @@ def _from_bytes(
         if is_masked and path is not None:
             decoded = _without_beside(decoded, path)
         decoded = _without_masked(decoded, title, mask_of)
+        decoded = decoded if limits is None else replace(decoded, limits=limits)
         shown = rendered(decoded, title)
     digest = hashlib.sha256(data).hexdigest()
-    facts = _recorded(shown, choice)
+    facts = _recorded(shown.facts, choice)
     return LoadedImage(shown.rgb, decoded.size, name, digest, shown.valid, facts)
 
 
@@ -365,10 +395,10 @@ def _without_beside(decoded: Decoded, path: Path) -> Decoded:
     return replace(decoded, valid=valid, facts=facts)
 
 
-def _recorded(shown: Rendered, choice: Choice) -> dict[str, Any]:
+def _recorded(facts: Mapping[str, Any], choice: Choice) -> Mapping[str, Any]:
     """The facts of an image, with what the user chose of the file."""
     chosen = choice.as_dict()
-    return {**shown.facts, "choice": chosen} if chosen else shown.facts
+    return {**facts, "choice": chosen} if chosen else facts
 
 
 def _of_reader(reader: ImageReader, request: ImageRequest) -> Decoded:
@@ -392,8 +422,8 @@ def _checked_size(reader: ImageReader, request: ImageRequest) -> tuple[int, int]
 
 
 @contextmanager
-def _decoding(name: str) -> Iterator[None]:
-    """Turn the errors that Pillow raises while it decodes `name` into an ImageError."""
+def decoding(name: str) -> Iterator[None]:
+    """Turn the errors that a decoder raises on damage in the file `name` into an ImageError."""
     # Pillow's warnings are not silenced: filters belong to the whole process, so to the program.
     try:
         yield

@@ -8,10 +8,11 @@ band is red, the depth, the colour profile. Pillow reads a few 8-bit kinds that 
 from __future__ import annotations
 
 import io
+import mmap
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tifffile
@@ -38,11 +39,11 @@ from regiontree.images.readers import (
     check_pixels,
 )
 from regiontree.images.tiffdata import open_tiff, page_at, read_bands
-from regiontree.images.tifflayout import Directory, Layout, Page, layout_of
+from regiontree.images.tifflayout import Directory, Layout, Page, axes_of, ends_early, layout_of
 from regiontree.images.turn import upright, upright_size
 from regiontree.system.damage import plain_reason
 
-__all__ = ["TiffReader", "mask_of_file"]
+__all__ = ["TiffReader", "TiffStack", "mask_of_file"]
 
 _PILLOW = PillowReader()
 _WHITE_IS_0, _PALETTE, _PRINT, _YCBCR = 0, 3, 5, 6
@@ -80,6 +81,55 @@ class TiffReader(ImageReader):
         with _opened(data, request.name) as tif:
             layout = layout_of(data, request.name, _description(tif))
             return _decoded(tif, data, layout, request)
+
+
+class TiffStack:
+    """The pages of a TIFF, which are read from the disk one at a time.
+
+    Attributes
+    ----------
+    sizes : list of (int, int)
+        (H, W) of each page in pixels, as stored.
+    axes : str
+        What the pages are, the fastest first, by the word of a microscope: "Z", "T" or "ZT". Empty
+        if the file does not say.
+    is_cut : bool
+        Whether the list of pages leads beyond the end of the file.
+
+    Raises
+    ------
+    ImageError
+        The file is damaged or has no image.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._name = str(path)
+        with path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._data, self._mapped = cast("bytes", mapped), mapped
+        try:
+            self._tif = open_tiff(path)
+            description = _description(self._tif)
+            self._layout = layout_of(self._data, self._name, description)
+            self.axes = axes_of(description)
+        except (tifffile.TiffFileError, RecursionError) as error:
+            self.close()
+            raise ImageError(f"{path}: is damaged or cut short ({plain_reason(error)})") from error
+        except BaseException:
+            self.close()
+            raise
+        self.sizes = [page.planes[0].size for page in self._layout.pages]
+        self.is_cut = ends_early(self._data)
+
+    def decode(self, request: ImageRequest) -> Decoded:
+        """The samples of the page that a request names. Its file is open, and is this file."""
+        return _decoded(self._tif, self._data, self._layout, request)
+
+    def close(self) -> None:
+        tif = getattr(self, "_tif", None)
+        if tif is not None:
+            tif.close()
+        self._mapped.close()
 
 
 def _again(request: ImageRequest) -> ImageRequest:
@@ -141,7 +191,8 @@ def _decoded(tif: tifffile.TiffFile, data: bytes, layout: Layout, request: Image
     first = page_at(tif, page.planes[0].offset)
     _check_kind(first, name)
     if _is_for_pillow(first):
-        found = _PILLOW.decode(replace(_again(request), page=None))
+        page_of = request.page if len(layout.pages) > 1 else None
+        found = _PILLOW.decode(replace(_again(request), page=page_of))
         return replace(found, facts={**facts, **found.facts})
     orientation = _number(first, 274) or 1
     level = base

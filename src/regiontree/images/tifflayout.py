@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from regiontree.errors import ImageError
 
-__all__ = ["Directory", "Layout", "layout_of"]
+__all__ = ["Directory", "Layout", "axes_of", "ends_early", "layout_of"]
 
 # A stack of more pages is refused: the file would be read for minutes to list them.
 _MOST_DIRECTORIES = 100_000
@@ -142,6 +142,23 @@ def _chain(data: bytes, name: str) -> Iterator[Directory]:
             yield directory
 
 
+def ends_early(data: bytes) -> bool:
+    """Whether the list of directories leads beyond the end of the file, so that it was cut off."""
+    order, big = _header(data)
+    head, step, inline = (8, 20, 8) if big else (2, 12, 4)
+    offset = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
+    seen: set[int] = set()
+    while offset and offset not in seen and len(seen) < _MOST_DIRECTORIES:
+        seen.add(offset)
+        if offset + head > len(data):
+            return True
+        entries = struct.unpack_from(order + ("Q" if big else "H"), data, offset)[0]
+        if offset + head + entries * step + inline > len(data):
+            return True
+        offset = _directory(data, offset)[1]
+    return False
+
+
 def _header(data: bytes) -> tuple[str, bool]:
     """The byte order for struct, and whether the file is a BigTIFF."""
     order = "<" if data[:2] == b"II" else ">"
@@ -199,6 +216,36 @@ def _planes(description: str) -> list[list[int]] | None:
         channels, slices, frames = (int(said.get(k, 1)) for k in ("channels", "slices", "frames"))
         return _in_order({"C": channels, "Z": slices, "T": frames}, "CZT")
     return None
+
+
+def axes_of(description: str) -> str:
+    """Which axes the pages of a microscope's stack run along, the fastest first: "ZT" for example.
+
+    Channels are no pages. Axes with one step are left out. Empty if the file does not say.
+
+    Parameters
+    ----------
+    description
+        As for :func:`layout_of`.
+
+    Examples
+    --------
+    >>> axes_of("ImageJ=1.53\\nimages=30\\nchannels=2\\nslices=3\\nframes=5")
+    'ZT'
+    """
+    if "<OME" in description[:4000] and (pixels := re.search(r"<Pixels\b[^>]*>", description)):
+        said = dict(re.findall(r'Size(\w)\s*=\s*"(\d+)"', pixels[0]))
+        order = re.search(r'DimensionOrder\s*=\s*"(\w+)"', pixels[0])
+        # Planes with channels are put in the order Z, T: see _in_order.
+        axes = "ZT"
+        if order is not None and int(said.get("C", 1)) == 1:
+            axes = "".join(axis for axis in order[1] if axis in "ZT")
+        return "".join(axis for axis in axes if int(said.get(axis, 1)) > 1)
+    if description.startswith("ImageJ="):
+        found = dict(re.findall(r"^(\w+)=(\d+)\s*$", description, re.MULTILINE))
+        steps = {"Z": int(found.get("slices", 1)), "T": int(found.get("frames", 1))}
+        return "".join(axis for axis, count in steps.items() if count > 1)
+    return ""
 
 
 def _of_ome(description: str, pixels: dict[str, str]) -> list[list[int]] | None:
