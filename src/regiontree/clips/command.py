@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from regiontree.clips.parser import ClipParser
+from regiontree.clips.settings import ClipSettings
 from regiontree.clips.spool import Spool
-from regiontree.errors import RegionTreeError, SettingsError
+from regiontree.errors import RegionTreeError, SettingsError, nearest_name
 from regiontree.frames import Frames, open_frames
+from regiontree.parser import RegionParser
 from regiontree.system.damage import plain_reason
 from regiontree.system.paths import require_writable
 from regiontree.system.progress import Bar, progress_bar
 from regiontree.system.signals import interruptible
-from regiontree.system.stages import values_of
+from regiontree.system.stages import keys_of, value_of_text, values_of
 from regiontree.system.temporary import remove_leftovers
 from regiontree.system.terminal import say
 from regiontree.tree import read_clip_meta, write_clip_file
 
-__all__ = ["SUFFIX", "Selected", "run"]
+__all__ = ["SUFFIX", "Selected", "parted", "run"]
 
 SUFFIX = ".clip.npz"
 """Ending of the tree file of a clip."""
@@ -38,6 +40,22 @@ class Selected:
     end: float | None = None
     joint: bool = False
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any], *, joint: bool, clip: bool) -> Selected:
+        """The options that were given; the others have their defaults.
+
+        Raises
+        ------
+        SettingsError
+            Options that contradict each other.
+        """
+        if joint and clip:
+            raise SettingsError(
+                "--clip and --joint contradict each other: frames follow one another, photographs "
+                "of a set do not; leave one of them out"
+            )
+        return cls(joint=joint, **{k: v for k, v in given.items() if v is not None})
+
 
 @dataclass(frozen=True, slots=True)
 class _Result:
@@ -51,14 +69,45 @@ class _Result:
     error: str | None = None
 
 
+def parted(assignments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Assignments of ``--set``: those of a photograph's settings, and the values of a clip's.
+
+    Examples
+    --------
+    >>> parted(["clip.window=24", "smooth.steps=1"])
+    (['smooth.steps=1'], {'window': 24})
+
+    Raises
+    ------
+    SettingsError
+        A clip has no such setting, or the value is not one.
+    """
+    others, own = [], {}
+    keys = keys_of(ClipSettings)
+    for assignment in assignments:
+        if not assignment.startswith("clip."):
+            others.append(assignment)
+            continue
+        name, _, value = assignment.removeprefix("clip.").partition("=")
+        if name not in keys:
+            raise SettingsError(
+                f"clip.{name} is no setting{nearest_name(name, keys) or '.'} Known: "
+                f"{', '.join(f'clip.{key}' for key in keys)}"
+            )
+        own[name] = value_of_text(keys[name], value)
+    return others, own
+
+
 def run(
-    parser: ClipParser,
+    parser: RegionParser,
     sources: Sequence[str],
     out: Path,
+    clip: Mapping[str, Any],
     selected: Selected,
     *,
     overwrite: bool,
     as_json: bool,
+    refused: Sequence[str] = (),
 ) -> int:
     """Parse clips behind a progress bar on standard error; the exit code.
 
@@ -68,16 +117,22 @@ def run(
     Raises
     ------
     RegionTreeError
-        Nothing can be done: two clips would have one name, or the folder cannot be written.
+        Nothing can be done: two clips would have one name, the folder cannot be written, or an
+        option is of no use for clips (`refused` names it).
     """
+    if refused:
+        raise SettingsError(f"{refused[0]} is not for clips; leave it out")
+    if not str(out) or "://" in str(out):
+        raise SettingsError(f"{out}: trees of clips go into a folder of this machine")
+    work = ClipParser(parser, clip=clip)
     clips = _named(sources, joint=selected.joint)
     require_writable(out)
     remove_leftovers(out)
     results: list[_Result] = []
     with interruptible() as check:
         for name, source in clips.items():
-            work = _Work(parser, source, out / f"{name}{SUFFIX}", selected, check)
-            results.append(work.result(overwrite=overwrite))
+            one = _Work(work, source, out / f"{name}{SUFFIX}", selected, check)
+            results.append(one.result(overwrite=overwrite))
             if results[-1].status == "interrupted":
                 break
     states = [result.status for result in results]
