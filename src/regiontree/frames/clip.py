@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -52,8 +53,8 @@ class Reader(Protocol):
     def digest(self) -> str:
         """sha256 of the source."""
 
-    def raws(self) -> Generator[Raw]:
-        """All frames in their order; closes what it opened.
+    def raws(self, kept: ExitStack) -> Iterator[Raw]:
+        """All frames in their order. What it opens is closed with `kept`.
 
         Raises
         ------
@@ -102,9 +103,9 @@ class Clip:
         return self._frames(index)
 
     def _frames(self, first: int) -> Iterator[Frame]:
-        reader, given, seen = self._reader, 0, self._until_damage()
-        try:
-            for index, raw in enumerate(self._selection.picked(seen)):
+        reader, given = self._reader, 0
+        with ExitStack() as kept:
+            for index, raw in enumerate(self._selection.picked(self._until_damage(kept))):
                 given = index + 1
                 if index < first:
                     continue
@@ -116,24 +117,20 @@ class Clip:
                 name = raw.name or f"{reader.name}#{raw.number:05d}"
                 self._check_size(image, name)
                 yield Frame(index, name, raw.time, replace(image, name=name))
-        finally:
-            seen.close()
         if not given:
             raise ImageError(
                 f"{reader.title}: has no {reader.one} between start ({self._selection.start}) and "
                 f"end ({self._selection.end}); choose others"
             )
 
-    def _until_damage(self) -> Generator[Raw]:
-        raws, number = self._reader.raws(), 0
+    def _until_damage(self, kept: ExitStack) -> Iterator[Raw]:
+        number = 0
         try:
-            for raw in raws:
+            for raw in self._reader.raws(kept):
                 number = raw.number + 1
                 yield raw
         except CutShort as damage:
             self._end_at(number, damage)
-        finally:
-            raws.close()
 
     def _end_at(self, number: int, damage: CutShort) -> None:
         """Say that frames from `number` on cannot be read."""

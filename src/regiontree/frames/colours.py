@@ -80,8 +80,11 @@ class Conversion:
         if not frame.format.is_rgb:
             options["src_colorspace"] = matrix_of(frame)
         options["dst_color_range"] = _FULL
-        if frame.color_trc in _LIGHT or frame.color_primaries in _PRIMARIES:
+        if frame.color_trc in _LIGHT:
             options["dst_color_trc"] = _SRGB_CURVE
+            options["dst_color_primaries"] = _BT709_PRIMARIES
+        elif frame.color_primaries in _PRIMARIES:  # as of all films, the curve stays
+            options["dst_color_trc"] = frame.color_trc
             options["dst_color_primaries"] = _BT709_PRIMARIES
         shown = self._reformatter.reformat(frame, **options)
         return shown.to_ndarray().astype(np.uint8, copy=False)

@@ -6,6 +6,7 @@ others name further files or addresses, which nobody asked for.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ _STARTS = (
     b"0&\xb2u\x8ef\xcf\x11", b"\x06\x0e+4\x02\x05\x01\x01", b"nut/multimedia",
 )  # fmt: skip
 _STILL_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heif", b"mif1", b"msf1", b"jxl ", b"crx ")
+_HEAD = 1 << 24  # bytes in which the index of a film is looked at
 _WALKED = 100_000  # boxes of a file that are looked at
 
 
@@ -119,10 +121,25 @@ def _stream(container: InputContainer, path: Path) -> VideoStream:
 def _unknown_codec(path: Path) -> str:
     if is_encrypted(path):
         return "is encrypted; decrypt it first"
+    name = _codec_name(path)
     return (
-        "is coded in a way that FFmpeg has no decoder for; convert it to H.264, with HandBrake for "
-        "example"
+        f"is coded in a way that FFmpeg has no decoder for{f' ({name})' if name else ''}; convert "
+        "it to H.264, with HandBrake for example"
     )
+
+
+def _codec_name(path: Path) -> str:
+    """What an MP4, AVI or Matroska file calls the coding of its film; empty if it is not found."""
+    with path.open("rb") as file:
+        start = file.read(_HEAD)
+        index = start
+        for kind, begin, size in _boxes(file, path.stat().st_size):
+            if kind == b"moov":
+                file.seek(begin)
+                index = file.read(min(size, _HEAD))
+    patterns = (rb"stsd.{12}([ -~]{4})", rb"vids([ -~]{4})", rb"(V_[A-Z0-9/_]+)")
+    found = (re.search(pattern, index, re.DOTALL) for pattern in patterns)
+    return next((match[1].decode("ascii") for match in found if match), "")
 
 
 def _refusal(path: Path, error: Exception) -> Exception:
@@ -147,7 +164,7 @@ def is_encrypted(path: Path) -> bool:
         for kind, start, size in _boxes(file, path.stat().st_size):
             if kind == b"moov":
                 file.seek(start)
-                index = file.read(min(size, 1 << 24))
+                index = file.read(min(size, _HEAD))
                 return b"encv" in index or b"sinf" in index
     return False
 

@@ -6,7 +6,8 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ class PhotoReader:
             state.update(_identity(photo, self._load).encode())
         return state.hexdigest()
 
-    def raws(self) -> Generator[Raw]:
+    def raws(self, kept: ExitStack) -> Iterator[Raw]:
         for number, photo in enumerate(self._photos):
             path = _path_of(photo)
             yield Raw(number, None, partial(self._load, photo), None if path is None else path.name)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -104,14 +104,14 @@ class PagesReader:
     def digest(self) -> str:
         return file_digest(self._path)
 
-    def raws(self) -> Generator[Raw]:
-        with self._opened() as stack:
-            times = stack.times
-            for page in range(stack.count):
-                time = None if times is None else times[page]
-                yield Raw(page, time, partial(self._image, stack, page))
-            if problem := stack.problem():
-                raise CutShort(problem)
+    def raws(self, kept: ExitStack) -> Iterator[Raw]:
+        stack = kept.enter_context(self._opened())
+        times = stack.times
+        for page in range(stack.count):
+            time = None if times is None else times[page]
+            yield Raw(page, time, partial(self._image, stack, page))
+        if problem := stack.problem():
+            raise CutShort(problem)
 
     @contextmanager
     def _opened(self) -> Generator[_Stack]:

@@ -116,7 +116,8 @@ class Selection:
         """For each time k / fps the frame nearest to it, the earlier of two that are as near.
 
         A frame is nearest to the times between the middle to the frame before it and the middle to
-        the frame after it. It is read if a wanted time lies there.
+        the frame after it. It is read if a wanted time lies there. No time after the last frame is
+        wanted.
         """
         begin, done = self.start or 0.0, 0  # `done`: number of wanted times that have their frame
 
@@ -131,7 +132,7 @@ class Selection:
                     yield before
                 done = max(done, until)
             before = raw
-        if before is not None and wanted_until(_time(before) + 0.5 / fps) > done:
+        if before is not None and wanted_until(_time(before)) > done:
             yield before
 
 

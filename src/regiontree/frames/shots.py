@@ -165,9 +165,9 @@ class Shots:
         ):
             return []
         around = [
-            window[other].before or 0.0
-            for other in range(max(1, place - _AROUND), min(len(window), place + _AROUND + 1))
-            if other != place
+            between
+            for other in range(max(0, place - _AROUND), min(len(window), place + _AROUND + 1))
+            if other != place and (between := window[other].before) is not None
         ]
         usual = float(np.median(around)) if around else 0.0
         is_cut = step >= self.least_step and step >= self.least_ratio * usual

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator
+from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -61,6 +62,6 @@ class ArrayReader:
             state.update(np.ascontiguousarray(frame).data)
         return state.hexdigest()
 
-    def raws(self) -> Generator[Raw]:
+    def raws(self, kept: ExitStack) -> Iterator[Raw]:
         for number, frame in enumerate(self._array):
             yield Raw(number, None, partial(load_image, frame, max_pixels=self._max_pixels))

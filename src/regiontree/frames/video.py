@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["VideoReader", "file_digest"]
 
 # The decoders of Google's library show the opacity of a film; those of FFmpeg leave it out.
+_SHORT = 3  # frames that may be missing at the end of a film by the times that it names
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
@@ -64,14 +67,14 @@ class VideoReader:
     def digest(self) -> str:
         return file_digest(self._path)
 
-    def raws(self) -> Generator[Raw]:
+    def raws(self, kept: ExitStack) -> Iterator[Raw]:
         conversion = Conversion(self._aspect, self._max_pixels)
-        with opened(self._path) as (container, stream):
-            decoding = _Decoding(container, stream, self._path, self._max_pixels)
-            for number, frame in enumerate(decoding.frames()):
-                yield Raw(number, decoding.time_of(frame, number), partial(conversion.image, frame))
-            if reason := decoding.damage(self.count):
-                raise CutShort(reason)
+        container, stream = kept.enter_context(opened(self._path))
+        decoding = _Decoding(container, stream, self._path, self._max_pixels)
+        for number, frame in enumerate(decoding.frames()):
+            yield Raw(number, decoding.time_of(frame, number), partial(conversion.image, frame))
+        if reason := decoding.damage(self.count):
+            raise CutShort(reason)
 
     def _without_frames(self) -> str:
         if is_encrypted(self._path):
@@ -101,6 +104,7 @@ class _Decoding:
         self._decoder.options = {"max_pixels": str(max_pixels)}
         self._decoder.thread_count = 1
         self._start: int | None = None
+        self._end = 0.0
         self._read = self._lost = self._corrupt = 0
         self._stopped: Exception | None = None
 
@@ -124,7 +128,11 @@ class _Decoding:
             return number / float(self._stream.average_rate or 25)
         if self._start is None:
             self._start = stamp
-        return float((stamp - self._start) * base)
+        time = float((stamp - self._start) * base)
+        # Some files count their length from time 0, others from their first frame.
+        last = max(time, float(stamp * base)) + float((frame.duration or 0) * base)
+        self._end = max(self._end, last)
+        return time
 
     def damage(self, declared: int | None) -> str | None:
         """What was wrong with the film, after all of its frames; None if nothing was."""
@@ -139,6 +147,9 @@ class _Decoding:
             said.append(f"incomplete: {_count(self._corrupt, 'frame')}")
         if said and declared is not None and declared > self._read:
             said.append(f"{declared} frames were announced")
+        seconds = _seconds(self._container, self._stream)
+        if seconds is not None and seconds - self._end > _SHORT / (self._stream.average_rate or 1):
+            said.append(f"it ends after {self._end:.3g} of {seconds:.3g} seconds")
         return ", ".join(said) or None
 
     def _packets(self) -> Iterator[Packet[Any] | None]:
@@ -153,6 +164,19 @@ class _Decoding:
 
 def _count(number: int, one: str) -> str:
     return f"1 {one}" if number == 1 else f"{number} {one}s"
+
+
+def _seconds(container: InputContainer, stream: VideoStream) -> float | None:
+    """How long the film lasts by its file; None if it does not say, or says it of sound, too."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    said = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
+    if said:
+        hours, minutes, seconds = (float(part) for part in said.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    if len(container.streams) == 1 and container.duration:
+        return container.duration / 1e6
+    return None
 
 
 def _decoder(stream: VideoStream) -> Any:
@@ -184,8 +208,8 @@ def _stream_facts(container: InputContainer, stream: VideoStream) -> dict[str, A
     aspect = stream.sample_aspect_ratio
     if aspect and aspect != 1:
         facts["pixel_aspect"] = str(aspect)
-    if stream.duration and stream.time_base:
-        facts["seconds"] = float(stream.duration * stream.time_base)
+    if (seconds := _seconds(container, stream)) is not None:
+        facts["seconds"] = seconds
     if stream.frames:
         facts["frames"] = stream.frames
     return facts
