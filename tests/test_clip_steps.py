@@ -116,7 +116,9 @@ def test_smoothing_in_time_is_the_formula():
                 apart = np.linalg.norm(colours[t, i] - colours[s, i]) / 20
                 total += np.exp((unit[t, i] @ unit[s, i] - 1) / 0.2 - apart) * unit[s, i]
         assert np.allclose(found[t][i].numpy(), total / np.linalg.norm(total), atol=1e-5)
-    assert all(torch.equal(a, torch.from_numpy(b).float()) for a, b in zip(given, unit, strict=True))
+    assert all(
+        torch.equal(a, torch.from_numpy(b).float()) for a, b in zip(given, unit, strict=True)
+    )
 
 
 def test_what_has_no_data_smooths_nothing():

@@ -23,9 +23,7 @@ def random_clip(seed: int, sizes=((6, 7),) * 4, n_leaves: int = 9, **more) -> Cl
     places = np.concatenate([frame.reshape(-1) for frame in frames])
     places[rng.permutation(len(places))[:n_leaves]] = np.arange(n_leaves)
     edges = np.cumsum([h * w for h, w in sizes])[:-1]
-    frames = [
-        part.reshape(size) for part, size in zip(np.split(places, edges), sizes, strict=True)
-    ]
+    frames = [part.reshape(size) for part, size in zip(np.split(places, edges), sizes, strict=True)]
     parents = np.zeros(2 * n_leaves - 1, np.int32)
     free = list(range(n_leaves))
     for node in range(n_leaves, 2 * n_leaves - 1):
@@ -259,7 +257,7 @@ def test_clips_and_photographs_are_told_apart(tmp_path):
         RegionTree.load_structure(clip)
     with pytest.raises(TreeFileError, match=r"photograph; read it with regiontree\.RegionTree"):
         ClipTree.load(photo)
-    with pytest.raises(TreeFileError, match="is not there|no such|not exist"):
+    with pytest.raises(TreeFileError, match="does not exist"):
         ClipTree.load(tmp_path / "nothing.clip.npz")
 
 

@@ -575,22 +575,27 @@ def show(
     """
     with _clear_errors():
         from regiontree.forest.listing import only_tree
+        from regiontree.tree import ClipTree, is_clip_file
 
         _check_pieces(pieces, min_area)
         _check_condense(condense, min_stability)
-        saved = only_tree(tree, id_)
-        if figure is not None:
+        if is_clip_file(tree):
+            refused = {"--id": id_, "--pieces": pieces, "--figure": figure}
+            if given := [name for name, value in refused.items() if value]:
+                raise SettingsError(f"{given[0]} is not for the trees of clips; leave it out")
+            found: Any = ClipTree.load(tree)
+        elif figure is not None:
             from regiontree.display.plot.save import check_figure_file, save_tree_figure
             from regiontree.forest.sources import open_source, require_images
 
             check_figure_file(figure, overwrite=overwrite)
             require_images(images or ())
-            source = open_source(saved, images=images or ())
+            source = open_source(only_tree(tree, id_), images=images or ())
             if source.lack:  # the figure would show a white picture, or another one
                 raise ExportError(source.lack)
             found = source.tree
         else:
-            found = saved.load()
+            found = only_tree(tree, id_).load()
         found = found.pieces(min_area) if pieces else found
         if condense is not None:
             found = found.condense(condense, min_stability=min_stability or 0.0)

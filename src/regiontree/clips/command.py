@@ -12,7 +12,7 @@ from typing import Any
 from regiontree.clips.parser import ClipParser
 from regiontree.clips.settings import ClipSettings
 from regiontree.clips.spool import Spool
-from regiontree.errors import RegionTreeError, SettingsError, nearest_name
+from regiontree.errors import RegionTreeError, SettingsError
 from regiontree.frames import Frames, open_frames
 from regiontree.parser import RegionParser
 from regiontree.system.damage import plain_reason
@@ -77,10 +77,7 @@ def parted(assignments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     >>> parted(["clip.window=24", "smooth.steps=1"])
     (['smooth.steps=1'], {'window': 24})
 
-    Raises
-    ------
-    SettingsError
-        A clip has no such setting, or the value is not one.
+    A name that is no setting of clips is kept, for the message that says so.
     """
     others, own = [], {}
     keys = keys_of(ClipSettings)
@@ -89,12 +86,7 @@ def parted(assignments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
             others.append(assignment)
             continue
         name, _, value = assignment.removeprefix("clip.").partition("=")
-        if name not in keys:
-            raise SettingsError(
-                f"clip.{name} is no setting{nearest_name(name, keys) or '.'} Known: "
-                f"{', '.join(f'clip.{key}' for key in keys)}"
-            )
-        own[name] = value_of_text(keys[name], value)
+        own[name] = value_of_text(keys[name], value) if name in keys else value
     return others, own
 
 

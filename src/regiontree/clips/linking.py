@@ -120,10 +120,11 @@ class TubeTable:
         """Add to the pixels of tubes, which have these numbers."""
         np.add.at(self._pixels, self._tube[numbers], pixels)
 
-    def graph(self) -> tuple[PartGraph, Ints]:
+    def graph(self) -> tuple[PartGraph | None, Ints]:
         """The graph that the tree is built from, and the part of each number, (n,) int64.
 
-        Parts are the tubes that have a pixel. The number of any other tube has -1.
+        Parts are the tubes that have a pixel. The number of any other tube has -1. Without any part
+        there is no graph.
         """
         shown = np.flatnonzero(self._pixels > 0)
         if len(shown) > self.limit:
@@ -131,7 +132,9 @@ class TubeTable:
             shown = np.flatnonzero(self._pixels > 0)
         part = np.full(len(self._count), -1, np.int64)
         part[shown] = np.arange(len(shown))
-        graph = PartGraph(_no_weights, self._count[shown], self._sums[shown])
+        graph = None
+        if len(shown):
+            graph = PartGraph(_no_weights, self._count[shown], self._sums[shown])
         return graph, part[self._tube]
 
     def descriptors(self) -> NDArray[np.float64] | None:

@@ -23,7 +23,7 @@ from regiontree._version import __version__
 from regiontree.clips.drawn import DrawnWindow
 from regiontree.clips.linking import TubeTable, continued
 from regiontree.clips.look import SeenFrame, seen_frames
-from regiontree.clips.settings import ClipSettings, check_for_clips
+from regiontree.clips.settings import ClipSettings, check_for_clips, clip_settings
 from regiontree.clips.steady import SteadyLabels
 from regiontree.clips.window import drawn_frames, group_window, smoothed_window
 from regiontree.errors import SettingsError
@@ -116,7 +116,7 @@ class ClipParser:
             )
         self.parser = RegionParser(**options) if parser is None else parser
         check_for_clips(self.parser.settings)
-        self.clip = clip if isinstance(clip, ClipSettings) else ClipSettings(**(clip or {}))
+        self.clip = clip_settings(clip)
 
     def parse(self, frames: Frames, *, done: Callable[[int], None] | None = None) -> ClipTree:
         """The region tree of a clip.
@@ -200,16 +200,14 @@ class ClipParser:
             table.count_pixels(numbers[-1], pixels)
             absent += sum(own.size for own in window.maps) - int(pixels.sum())
         graph, part = table.graph()
-        if len(graph.count):
-            arrays, leaf = self._arrays(graph, part, table.descriptors())
+        if graph is None:
+            arrays, leaf, without_data = _nothing(), np.full(len(part), -1, np.int64), 0
         else:
-            arrays, leaf = _nothing(), np.full(len(part), -1, np.int64)
-        without_data = int((arrays["stop"] != StopReason.INNER).sum())
-        if not len(graph.count):
-            without_data = 0
-        elif absent:
-            arrays = with_no_data(np.zeros(0, bool), labels=np.zeros(0, np.int32), **arrays)
-            del arrays["labels"]
+            arrays, leaf = self._arrays(graph, part, table.descriptors())
+            without_data = int((arrays["stop"] != StopReason.INNER).sum())
+            if absent:
+                arrays = with_no_data(np.zeros(0, bool), labels=np.zeros(0, np.int32), **arrays)
+                del arrays["labels"]
         leaves = [leaf[own] for own in numbers]
         return ClipNodes(arrays, self._meta(frames, shots), leaves, without_data)
 
@@ -235,8 +233,9 @@ class ClipParser:
             if len(waiting) == most:
                 yield _Window(waiting, head, overlap, begins)
                 waiting, head, begins = waiting[-overlap:], overlap, False
-        if waiting:
-            yield _Window(waiting, head, 0, begins)
+        last = _Window(waiting, head, 0, begins)
+        if waiting[last.own]:  # the window before may own all of a few frames
+            yield last
 
     def _count(self, n_frames: int) -> int:
         """Number of tubes of a window."""

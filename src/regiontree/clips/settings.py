@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from regiontree.errors import SettingsError
+from regiontree.errors import SettingsError, nearest_name
 from regiontree.settings import Settings
-from regiontree.system.stages import check_settings, setting
+from regiontree.system.stages import build_record, check_settings, keys_of, setting
 
-__all__ = ["ClipSettings", "check_for_clips"]
+__all__ = ["ClipSettings", "check_for_clips", "clip_settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,26 @@ class ClipSettings:
             raise SettingsError(
                 f"overlap must be below window, which is {self.window}; got {self.overlap}"
             )
+
+
+def clip_settings(given: ClipSettings | Mapping[str, Any] | None) -> ClipSettings:
+    """The settings of a clip from some of their values; the others have their defaults.
+
+    Raises
+    ------
+    SettingsError
+        A name is unknown, or a value is out of range.
+    """
+    if isinstance(given, ClipSettings):
+        return given
+    keys = keys_of(ClipSettings)
+    for name in given or {}:
+        if name not in keys:
+            raise SettingsError(
+                f"clip.{name} is no setting{nearest_name(name, keys) or '.'} Known: "
+                f"{', '.join(f'clip.{key}' for key in keys)}"
+            )
+    return build_record(ClipSettings, "clip", dict(given or {}))
 
 
 def check_for_clips(settings: Settings) -> None:

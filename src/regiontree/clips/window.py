@@ -157,6 +157,10 @@ def drawn_frames(
     stacked = torch.cat(list(rows)).double().cpu()
     group = np.concatenate(list(tubes.part))
     k = len(tubes.count)
+    if not k:
+        for frame in frames[own]:
+            yield np.full(frame.size, -1, np.int32)
+        return
     sums = sum_by_index(stacked, torch.from_numpy(group), k).numpy()
     graph = PartGraph(_no_weights, np.bincount(group, minlength=k), sums)
     tree = parser.settings.tree.build(graph, seed=parser.settings.seed)

@@ -32,6 +32,7 @@ __all__ = [
     "CLIP_FORMAT",
     "FrameLabels",
     "LeafCounts",
+    "is_clip_file",
     "read_clip_file",
     "read_clip_meta",
     "write_clip_file",
@@ -245,6 +246,15 @@ def read_clip_file(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     pairs = [(int(h), int(w)) for h, w in sizes]
     arrays["labels"] = FrameLabels(path, pairs, n_leaves)
     return arrays, meta
+
+
+def is_clip_file(path: str | Path) -> bool:
+    """Whether a path is the file of a clip's tree; False if there is no file, or another one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return CLIP_MEMBER in archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
 
 
 def read_clip_meta(path: str | Path) -> dict[str, Any]:
