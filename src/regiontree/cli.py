@@ -558,7 +558,7 @@ def show(
         Path | None,
         typer.Option(
             help="Also draw the tree, with a picture for each node, to this .png, .svg or .pdf "
-            "file.",
+            "file. The tree of a clip becomes a film: .mp4, .gif or .webp.",
             readable=False,
         ),
     ] = None,
@@ -575,16 +575,22 @@ def show(
     """
     with _clear_errors():
         from regiontree.forest.listing import only_tree
-        from regiontree.tree import ClipTree, is_clip_file
+        from regiontree.tree import is_clip_file
 
         _check_pieces(pieces, min_area)
         _check_condense(condense, min_stability)
         if is_clip_file(tree):
-            refused = {"--id": id_, "--pieces": pieces, "--figure": figure}
+            from regiontree.clips.shown import show_clip
+
+            refused = {"--id": id_, "--pieces": pieces}
             if given := [name for name, value in refused.items() if value]:
                 raise SettingsError(f"{given[0]} is not for the trees of clips; leave it out")
-            found: Any = ClipTree.load(tree)
-        elif figure is not None:
+            show_clip(
+                tree, figure, images or (), depth=depth, regions=regions, condense=condense,
+                min_stability=min_stability or 0.0, overwrite=overwrite,
+            )  # fmt: skip
+            raise typer.Exit(0)
+        if figure is not None:
             from regiontree.display.plot.save import check_figure_file, save_tree_figure
             from regiontree.forest.sources import open_source, require_images
 

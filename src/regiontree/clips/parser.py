@@ -29,7 +29,7 @@ from regiontree.clips.window import drawn_frames, group_window, smoothed_window
 from regiontree.errors import SettingsError
 from regiontree.frames import Frames, open_frames
 from regiontree.hierarchy.base import node_embeddings
-from regiontree.parser import RegionParser
+from regiontree.parser import Patches, RegionParser
 from regiontree.spectral.graph import PartGraph
 from regiontree.system.stages import values_of
 from regiontree.tree import ClipTree, StopReason
@@ -163,7 +163,7 @@ class ClipParser:
             else:
                 steady.renumber(_same(tail, tubes.head))
             labels = [
-                steady.step(drawn, seen.rgb)
+                steady.step(drawn, seen.rgb, _speck(seen.patches))
                 for drawn, seen in zip(
                     drawn_frames(self.parser, patches, rows, tubes, window.own),
                     window.frames[window.own],
@@ -312,6 +312,12 @@ def parse_clip(
     """
     frames = open_frames(source, every=every, fps=fps, start=start, end=end, joint=joint)
     return ClipParser(clip=clip, **options).parse(frames)
+
+
+def _speck(patches: Patches) -> float:
+    """Pixels of half a patch: a smaller piece of a region is a speck."""
+    (height, width), (h, w) = patches.size, patches.grid
+    return 0.5 * height * width / (h * w)
 
 
 def _same(before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,7 +8,8 @@ the leaf that it had in the frame before if two things hold:
 2. The mean difference to the frame in which the pixel got its leaf is below twice that. So a slow
    fade does not carry a leaf on for ever.
 
-The difference of two pixels is the largest of the differences of their three colours.
+What would leave a speck is drawn anew. The difference of two pixels is the largest of the
+differences of their three colours.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from regiontree.tree.components import Components
 
 __all__ = ["SteadyLabels", "SteadyState"]
 
@@ -68,7 +71,7 @@ class SteadyLabels:
         self.change = change
         self.state: SteadyState | None = None
 
-    def step(self, labels: Int32, rgb: Rgb) -> Int32:
+    def step(self, labels: Int32, rgb: Rgb, least: float = 0.0) -> Int32:
         """The labels of the next frame, (H, W) int32.
 
         Parameters
@@ -77,6 +80,9 @@ class SteadyLabels:
             (H, W) int32, as they were drawn on this frame alone.
         rgb
             (H', W', 3) uint8, the frame. It is compared at the size of the labels.
+        least
+            Where pixels that keep their label leave a piece of fewer pixels than this, the piece is
+            drawn as on this frame alone.
         """
         seen = since = _of_size(rgb, labels.shape)
         last = self.state
@@ -84,6 +90,7 @@ class SteadyLabels:
             keeps = _change(last.before, seen) < self.change
             keeps &= _change(last.since, seen) < 2 * self.change
             keeps &= last.labels >= 0
+            keeps &= ~_specks(np.where(keeps, last.labels, labels), least)
             labels = np.where(keeps, last.labels, labels)
             since = np.where(keeps[:, :, None], last.since, seen)
         self.state = SteadyState(labels, seen, since)
@@ -99,6 +106,12 @@ class SteadyLabels:
     def forget(self) -> None:
         """Start anew, as after a cut in the film."""
         self.state = None
+
+
+def _specks(labels: Int32, least: float) -> NDArray[np.bool_]:
+    """Pixels in pieces of fewer than `least` pixels, (H, W) bool."""
+    parts = Components.of(np.ascontiguousarray(labels))
+    return parts.painted((parts.size() < least).astype(np.int32)).astype(bool)
 
 
 def _change(before: Rgb, after: Rgb) -> NDArray[np.float32]:
