@@ -302,6 +302,11 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "cropped:.3f", "scaled:.3f", "mirrored:.3f", "darker:.3f", "mean:.3f",
         "tree_milliseconds:.0f",
     ],
+    # clips.py
+    "clips": [
+        "clip", "preset", "way", "best_j_percent", "best_j_all_nodes_percent", "best_f_percent",
+        "nm_percent", "switches_percent", "flicker_percent:.2f", "beside_network_milliseconds:.0f",
+    ],
     # poles.py
     "poles": ["thing", "width_pixels", "springs", "drawings", "median_iou:.2f", "least_iou:.2f"],
     "stability": [

@@ -16,6 +16,7 @@ from regiontree._version import __version__
 from regiontree.system.doors import TREE_DOORS
 
 if TYPE_CHECKING:
+    from regiontree.clips import ClipParser, parse_clip
     from regiontree.collection.collection import Collection
     from regiontree.collection.fiftyone import to_fiftyone
     from regiontree.errors import RegionTreeError
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from regiontree.mask_generator import AutomaticMaskGenerator, MaskGenerationPipeline
     from regiontree.parser import RegionParser, parse
     from regiontree.settings import Settings
-    from regiontree.tree import RegionTree, StopReason
+    from regiontree.tree import ClipTree, RegionTree, StopReason
 
 __all__ = [
     "AutomaticMaskGenerator",
+    "ClipParser",
+    "ClipTree",
     "Collection",
     "Forest",
     "MaskGenerationPipeline",
@@ -37,11 +40,14 @@ __all__ = [
     "StopReason",
     "__version__",
     "parse",
+    "parse_clip",
     "to_fiftyone",
 ]
 
 _HOME = {
     "AutomaticMaskGenerator": "regiontree.mask_generator",
+    "ClipParser": "regiontree.clips",
+    "ClipTree": "regiontree.tree",
     "Collection": "regiontree.collection.collection",
     "Forest": "regiontree.forest.forest",
     "MaskGenerationPipeline": "regiontree.mask_generator",
@@ -51,6 +57,7 @@ _HOME = {
     "Settings": "regiontree.settings",
     "StopReason": "regiontree.tree",
     "parse": "regiontree.parser",
+    "parse_clip": "regiontree.clips",
     "to_fiftyone": "regiontree.collection.fiftyone",
 }
 

@@ -335,11 +335,39 @@ def segment(
     format: Format = None,
     column: Column = None,
     id_column: IdColumn = None,
+    clip: Annotated[
+        bool,
+        typer.Option(
+            "--clip",
+            help="Each input is a clip and becomes one tree: a film, a file of several frames or "
+            "pages, a folder of frames or of DICOM slices. Films need no --clip.",
+        ),
+    ] = False,
+    joint: Annotated[
+        bool,
+        typer.Option(
+            "--joint", help="All inputs are photographs of one thing and become one tree together."
+        ),
+    ] = False,
+    every: Annotated[
+        int | None, typer.Option(help="Of a clip: every so many frames.  [default: 1]", min=1)
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Of a film: so many frames a second.  [default: all]")
+    ] = None,
+    start: Annotated[
+        float | None, typer.Option(help="Of a clip: seconds, or frames, before the first.")
+    ] = None,
+    end: Annotated[
+        float | None, typer.Option(help="Of a clip: where it ends, in seconds or frames.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
     ] = False,
 ) -> None:
     """Parse photographs into region trees, one .npz each, or a store of them all.
+
+    A film, and with --clip a stack or a folder of frames, becomes one tree of tubes, .clip.npz.
 
     A second run skips finished images. An image that has changed since fails, unless --overwrite is
     given. An image that fails is reported at the end, and the others are still done. Exit code: 0
@@ -353,7 +381,30 @@ def segment(
     )  # fmt: skip
     with _clear_errors():
         from regiontree.engines import command, storing
+        from regiontree.frames import FILM_SUFFIXES
 
+        is_film = any(Path(path).suffix.lower() in FILM_SUFFIXES for path in paths)
+        selected = {"every": every, "fps": fps, "start": start, "end": end}
+        if clip or joint or is_film:
+            from regiontree.clips import command as clips
+
+            set_, of_clip = clips.parted(set_ or ())
+            parser_on = _parser_maker(
+                options, preset, config, set_, max_pixels, bands=bands, page=page, compile=compile
+            )
+            useless = {
+                "--mask": mask, "--pictures": pictures, "--workers": workers, "--engine": engine,
+                "--ray-address": ray_address, "--format": format, "--column": column,
+                "--id-column": id_column,
+            }  # fmt: skip
+            code = clips.run(
+                parser_on(device), paths, Path(out), of_clip,
+                clips.Selected.of(selected, joint=joint, clip=clip), overwrite=overwrite,
+                as_json=as_json, refused=[name for name, value in useless.items() if value],
+            )  # fmt: skip
+            raise typer.Exit(code)
+        if given := [f"--{name}" for name, value in selected.items() if value is not None]:
+            raise SettingsError(f"{given[0]} is about clips; pass --clip, too")
         parser_on = _parser_maker(
             options, preset, config, set_, max_pixels, bands=bands, page=page, compile=compile
         )
@@ -507,7 +558,7 @@ def show(
         Path | None,
         typer.Option(
             help="Also draw the tree, with a picture for each node, to this .png, .svg or .pdf "
-            "file.",
+            "file. The tree of a clip becomes a film: .mp4, .gif or .webp.",
             readable=False,
         ),
     ] = None,
@@ -524,22 +575,33 @@ def show(
     """
     with _clear_errors():
         from regiontree.forest.listing import only_tree
+        from regiontree.tree import is_clip_file
 
         _check_pieces(pieces, min_area)
         _check_condense(condense, min_stability)
-        saved = only_tree(tree, id_)
+        if is_clip_file(tree):
+            from regiontree.clips.shown import show_clip
+
+            refused = {"--id": id_, "--pieces": pieces}
+            if given := [name for name, value in refused.items() if value]:
+                raise SettingsError(f"{given[0]} is not for the trees of clips; leave it out")
+            show_clip(
+                tree, figure, images or (), depth=depth, regions=regions, condense=condense,
+                min_stability=min_stability or 0.0, overwrite=overwrite,
+            )  # fmt: skip
+            raise typer.Exit(0)
         if figure is not None:
             from regiontree.display.plot.save import check_figure_file, save_tree_figure
             from regiontree.forest.sources import open_source, require_images
 
             check_figure_file(figure, overwrite=overwrite)
             require_images(images or ())
-            source = open_source(saved, images=images or ())
+            source = open_source(only_tree(tree, id_), images=images or ())
             if source.lack:  # the figure would show a white picture, or another one
                 raise ExportError(source.lack)
             found = source.tree
         else:
-            found = saved.load()
+            found = only_tree(tree, id_).load()
         found = found.pieces(min_area) if pieces else found
         if condense is not None:
             found = found.condense(condense, min_stability=min_stability or 0.0)

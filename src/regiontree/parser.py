@@ -78,7 +78,7 @@ from regiontree.images.valid import (
     valid_at,
     valid_patches,
 )
-from regiontree.refine import PatchLeaves
+from regiontree.refine import PatchLeaves, Refinement
 from regiontree.refine.regions import keep_leaves
 from regiontree.settings import Settings
 from regiontree.spectral.affinity import all_equal, make_affinity, unit_rows
@@ -92,7 +92,58 @@ from regiontree.system.threads import threads_after_fork
 from regiontree.tree import RegionTree, StopReason
 from regiontree.tree.nodata import with_no_data
 
-__all__ = ["Photo", "RegionParser", "parse"]
+__all__ = ["Patches", "Photo", "RegionParser", "parse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """The patches of one photograph as parts are made of them.
+
+    Attributes
+    ----------
+    unit : (n, d) float32 tensor
+        The smoothed features of the patches that have data, at unit length, row by row of the grid.
+    grid : (int, int)
+        Rows and columns of patches, (h, w).
+    size : (int, int)
+        (H, W) of the photograph in pixels.
+    gaps : PatchGaps or None
+        Which patches of the grid have data. None: all of them, or none if `unit` has no row.
+    valid : (H, W) bool or None
+        Which pixels have data. None: all of them.
+    rgb : (H', W', 3) uint8 or None
+        The photograph, for what draws borders. Pixels without data have the colours around them.
+    overlap : float
+        As in :class:`~regiontree.refine.PatchLeaves`.
+    descriptors : (h, w, e) tensor or None
+        What leaves are described by.
+    smoothed : str
+        What smoothing used: none, features, or features and colours.
+    """
+
+    unit: Tensor
+    grid: tuple[int, int]
+    size: tuple[int, int]
+    gaps: PatchGaps | None
+    valid: NDArray[np.bool_] | None
+    rgb: NDArray[np.uint8] | None
+    overlap: float
+    descriptors: Tensor | None
+    smoothed: str
+
+    @property
+    def seen(self) -> NDArray[np.bool_] | None:
+        """Which patches of the grid have data, (h, w); None for all of them."""
+        return None if self.gaps is None else self.gaps.there
+
+    def on_grid(self) -> Tensor:
+        """`unit` on the grid, (h, w, d); a patch without data has the row of the nearest one."""
+        return _on_grid(self.unit, self.gaps).reshape(*self.grid, -1)
+
+    def spread(self, leaf: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+        """The leaf of each patch of the grid, (h, w) int32, of that of each row of `unit`."""
+        own = leaf.astype(np.int32)
+        return (own if self.gaps is None else own[self.gaps.nearest]).reshape(self.grid)
 
 
 class RegionParser:
@@ -325,7 +376,12 @@ class RegionParser:
         return self._split(self._forward(self.sight.load(masked(photo, valid))))[0]
 
     def extract(
-        self, photo: Photo | Masked, *, patches: Tensor | None = None, valid: Any = None
+        self,
+        photo: Photo | Masked,
+        *,
+        patches: Tensor | None = None,
+        valid: Any = None,
+        always: bool = False,
     ) -> Features:
         """Patch features of a photograph with all that `build` needs to know about them.
 
@@ -338,6 +394,9 @@ class RegionParser:
         patches
             (h, w, d): what the network computed of the photograph before, for example in a batch,
             with or without descriptors. If None, the network computes it now.
+        always
+            Whether the network runs for a photograph of one colour, too, so that it has the grid
+            that other photographs of its size have. Otherwise it is one patch.
 
         Raises
         ------
@@ -379,7 +438,7 @@ class RegionParser:
             return dataclasses.replace(read, image_size=image.size, source=source, valid=there)
         backbone = self.describe()  # loads the network, even if the photograph does not need it
         overlap, descriptors = self.settings.overlap, None
-        if patches is None and image.is_uniform:  # it is one region, so the network is not run
+        if patches is None and image.is_uniform and not always:  # one region: no network is run
             patches = torch.ones(1, 1, 1, dtype=torch.float32, device="cpu")
         else:
             patches, descriptors = self._split(self._forward(image) if patches is None else patches)
@@ -466,18 +525,97 @@ class RegionParser:
         ImageError
             `rgb` is not a photograph, or `valid` has another shape or holds no numbers.
         """
+        facts = (("source", source), ("backbone", backbone))
+        for name, given in facts:
+            if given is not None and not isinstance(given, Mapping):
+                raise FeatureError(f"{name} must be a mapping of facts, got {given!r}")
+        if isinstance(features, Features):
+            source = features.source if source is None else source
+            backbone = features.backbone if backbone is None else backbone
+        patches = self.prepare(
+            features, rgb=rgb, image_size=image_size, overlap=overlap, valid=valid,
+            descriptors=descriptors,
+        )  # fmt: skip
+        del features
+        settings, size, (h, w), valid = self.settings, patches.size, patches.grid, patches.valid
+        meta = self._meta(size, (h, w), source, backbone)
+        meta["smoothed"] = patches.smoothed
+        refinement = self._refinement(patches)
+        meta["refined"] = "none" if refinement is None else refinement.name
+        if valid is not None:
+            meta["image"]["no_data"] = int(valid.size - valid.sum())
+        if not len(patches.unit):
+            meta["contrast"] = 1.0
+            return RegionTree(**self._whole(size, StopReason.NO_DATA), meta=meta)
+        unit, gaps, seen = patches.unit, patches.gaps, patches.seen
+        meta["contrast"] = photo_contrast(
+            patches.on_grid(),
+            None if seen is None else torch.from_numpy(seen).to(unit.device),
+        )
+        if all_equal(unit):
+            arrays = self._whole(size, StopReason.UNIFORM)
+            if patches.descriptors is not None:
+                rows = np.zeros(len(unit), np.int32)
+                arrays["descriptor"] = _pooled(patches.descriptors, rows, 1, gaps)
+            return _finished(arrays, valid, meta)
+        affinity = make_affinity(unit, settings.affinity)
+        graph_of_patches = PatchGraph(unit, affinity, settings.affinity, (h, w), seen)
+        parts = settings.parts.group(graph_of_patches, patches.rgb, seed=settings.seed)
+        graph = part_graph(unit, affinity, parts)
+        hierarchy = settings.tree.build(graph, seed=settings.seed)
+
+        embedding = node_embeddings(hierarchy, graph)
+        leaf_of_row = hierarchy.leaf_of_part[parts.cpu().numpy()].astype(np.int32)
+        stability = self._stability(graph_of_patches, hierarchy, leaf_of_row)
+        labels = self.draw(
+            patches, leaf_of_row, hierarchy.parents, hierarchy.height, embedding
+        )  # fmt: skip
+        # Make room: the tree keeps a copy of the labels. The graph holds the affinity.
+        described, leaf_of_patch = patches.descriptors, patches.spread(leaf_of_row)
+        del unit, affinity, patches, graph_of_patches, graph
+        arrays = {
+            "labels": labels,
+            "parents": hierarchy.parents,
+            "height": hierarchy.height,
+            "ncut": hierarchy.ncut,
+            "stop": hierarchy.stop,
+            "embedding": embedding if settings.embeddings else None,
+            "stability": stability,
+        }
+        if described is not None:
+            n_leaves = int((hierarchy.stop != StopReason.INNER).sum())
+            arrays["descriptor"] = _pooled(described, leaf_of_row, n_leaves, gaps)
+        if valid is not None:
+            arrays["labels"] = keep_leaves(labels, leaf_of_patch, hierarchy.parents, valid)
+        return _finished(arrays, valid, meta)
+
+    def prepare(
+        self,
+        features: Features | Tensor | NDArray[np.floating[Any]],
+        *,
+        rgb: Photo | None = None,
+        image_size: Sequence[int] | None = None,
+        overlap: float | None = None,
+        valid: Any = None,
+        descriptors: Tensor | NDArray[np.floating[Any]] | None = None,
+    ) -> Patches:
+        """A photograph's patches as parts are made of them: checked, smoothed, at unit length.
+
+        This is the first half of :meth:`build`, which takes the same arguments. What makes one tree
+        of many photographs calls it for each of them.
+
+        Raises
+        ------
+        FeatureError, ImageError
+            As :meth:`build`.
+        """
         fits = image_size is None and isinstance(features, Features)  # as `extract` knows
         if isinstance(features, Features):
             image_size = features.image_size if image_size is None else image_size
-            source = features.source if source is None else source
-            backbone = features.backbone if backbone is None else backbone
             overlap = features.overlap if overlap is None else overlap
             valid = features.valid if valid is None else valid
             descriptors = features.descriptors if descriptors is None else descriptors
             features = features.patches
-        for name, facts in (("source", source), ("backbone", backbone)):
-            if facts is not None and not isinstance(facts, Mapping):
-                raise FeatureError(f"{name} must be a mapping of facts, got {facts!r}")
         if overlap is not None:
             overlap = check_number("overlap", overlap, 1e-3, 1e3)
         settings = self.settings
@@ -500,82 +638,73 @@ class RegionParser:
         if size[0] < h or size[1] < w:
             raise FeatureError(f"an image of {size} pixels cannot have a grid of {(h, w)} patches")
         rgb = self._pixels_given(rgb, size, (h, w))
+        said = self._smoothing_said(rgb)
         there = None if valid is None else check_valid(valid, size, "the image")
-        # If the image has the size of the patch grid, there are no finer borders to find.
-        refinement = None if rgb is None or size == (h, w) else settings.refine
-        meta = self._meta(size, (h, w), source, backbone)
-        meta["smoothed"] = self._smoothing_said(rgb)
-        meta["refined"] = "none" if refinement is None else refinement.name
-        if there is not None:
-            meta["image"]["no_data"] = int(there.size - there.sum())
-            if not there.any():
-                meta["contrast"] = 1.0
-                return RegionTree(**self._whole(size, StopReason.NO_DATA), meta=meta)
-            rgb = None if rgb is None else filled(rgb, there)
-        gaps = None if there is None else PatchGaps.of(there, (h, w))
-
+        gaps = None
         # The spectra need float64. Apple's MPS has none, so the tree is then built on the CPU.
         device = "cpu" if self.device.type == "mps" else self.device
         rows = features.reshape(h * w, d)
-        unit = unit_rows((rows if gaps is None else rows[torch.from_numpy(gaps.index)]).to(device))
-        if settings.smooth.steps:
-            unit = self._smoothed(unit, (h, w), rgb, there, gaps)
-        seen = None if gaps is None else gaps.there
-        meta["contrast"] = photo_contrast(
-            _on_grid(unit, gaps).reshape(h, w, d),
-            None if seen is None else torch.from_numpy(seen).to(unit.device),
-        )
-        if all_equal(unit):
-            arrays = self._whole(size, StopReason.UNIFORM)
-            if described is not None:
-                arrays["descriptor"] = _pooled(described, np.zeros(len(unit), np.int32), 1, gaps)
-            return _finished(arrays, there, meta)
-        affinity = make_affinity(unit, settings.affinity)
-        patches = PatchGraph(unit, affinity, settings.affinity, (h, w), seen)
-        parts = settings.parts.group(patches, rgb, seed=settings.seed)
-        graph = part_graph(unit, affinity, parts)
-        hierarchy = settings.tree.build(graph, seed=settings.seed)
-
-        embedding = node_embeddings(hierarchy, graph)
-        leaf_of_row = hierarchy.leaf_of_part[parts.cpu().numpy()].astype(np.int32)
-        stability = self._stability(patches, hierarchy, leaf_of_row)
-        leaf_of_patch = (leaf_of_row if gaps is None else leaf_of_row[gaps.nearest]).reshape(h, w)
-        if refinement is None or rgb is None:
-            labels = nearest(leaf_of_patch, size)
+        if there is None or there.any():
+            if there is not None:
+                rgb = None if rgb is None else filled(rgb, there)
+                gaps = PatchGaps.of(there, (h, w))
+                rows = rows[torch.from_numpy(gaps.index)]
+            unit = unit_rows(rows.to(device))
+            if settings.smooth.steps:
+                unit = self._smoothed(unit, (h, w), rgb, there, gaps)
         else:
-            labels = refinement.refine(
-                PatchLeaves(
-                    leaf_of_patch,
-                    hierarchy.parents.astype(np.int32),
-                    hierarchy.height.astype(np.float32),
-                    _on_grid(unit, gaps).reshape(h, w, d).float(),
-                    torch.from_numpy(embedding[: leaf_of_patch.max() + 1]).to(unit.device).float(),
-                    settings.overlap if overlap is None else overlap,
-                    seen,
-                    there,
-                ),
-                rgb,
-                size,
-            )
-        # Make room: the tree keeps a copy of the labels. The graph holds the affinity.
-        del unit, affinity, patches, graph
-        arrays = {
-            "labels": labels,
-            "parents": hierarchy.parents,
-            "height": hierarchy.height,
-            "ncut": hierarchy.ncut,
-            "stop": hierarchy.stop,
-            "embedding": embedding if settings.embeddings else None,
-            "stability": stability,
-        }
-        if described is not None:
-            n_leaves = int((hierarchy.stop != StopReason.INNER).sum())
-            arrays["descriptor"] = _pooled(described, leaf_of_row, n_leaves, gaps)
-        if there is not None:
-            arrays["labels"] = keep_leaves(labels, leaf_of_patch, hierarchy.parents, there)
-        return _finished(arrays, there, meta)
+            unit = rows[:0].to(device)
+        if overlap is None:
+            overlap = settings.overlap
+        return Patches(unit, (h, w), size, gaps, there, rgb, overlap, described, said)
+
+    def draw(
+        self,
+        patches: Patches,
+        leaf: NDArray[np.integer[Any]],
+        parents: NDArray[np.integer[Any]],
+        height: NDArray[np.floating[Any]],
+        embedding: NDArray[np.floating[Any]],
+    ) -> NDArray[np.int32]:
+        """The leaf of each pixel of a photograph, (H, W) int32, with borders at its edges.
+
+        Parameters
+        ----------
+        patches
+            What :meth:`prepare` gave, with at least one patch that is there.
+        leaf
+            (n,) leaf of each patch that is there. Each leaf has a patch.
+        parents, height
+            (N,), as in :class:`~regiontree.tree.RegionTree`.
+        embedding
+            (N, d) mean feature of each node, of unit length.
+
+        Notes
+        -----
+        A leaf may have no pixel with data; see :func:`regiontree.refine.regions.keep_leaves`.
+        """
+        leaf_of_patch, refinement = patches.spread(leaf), self._refinement(patches)
+        if refinement is None or patches.rgb is None:
+            return nearest(leaf_of_patch, patches.size)
+        own = torch.from_numpy(embedding[: leaf_of_patch.max() + 1])
+        leaves = PatchLeaves(
+            leaf_of_patch,
+            parents.astype(np.int32),
+            height.astype(np.float32),
+            patches.on_grid().float(),
+            own.to(patches.unit.device).float(),
+            patches.overlap,
+            patches.seen,
+            patches.valid,
+        )
+        return refinement.refine(leaves, patches.rgb, patches.size)
 
     # -- steps of the path ------------------------------------------------------------------------
+
+    def _refinement(self, patches: Patches) -> Refinement | None:
+        """What draws the borders. Pixels as large as patches have no finer borders to find."""
+        is_finest = patches.size == patches.grid
+        return None if patches.rgb is None or is_finest else self.settings.refine
 
     @property
     def _reads_photo(self) -> bool:

@@ -28,6 +28,7 @@ from regiontree.system.paths import fitted_name
 from regiontree.tree import RegionTree, kernel
 from regiontree.tree.cuts import node_of_leaf
 from regiontree.tree.nodata import no_data_nodes, not_regions
+from regiontree.tree.nodes import TreeNodes
 from regiontree.tree.paths import lowest_common_ancestor
 from regiontree.tree.stop import StopReason
 from regiontree.tree.text import counted
@@ -61,7 +62,7 @@ _INK = (32, 34, 38)
 Rgb = NDArray[np.uint8]
 
 
-def hierarchy_colors(tree: RegionTree) -> Rgb:
+def hierarchy_colors(tree: TreeNodes) -> Rgb:
     """A colour for each node, (N, 3) uint8: near colours are near in the tree."""
     n = tree.n_nodes
     absent, apart = no_data_nodes(tree.stop), not_regions(tree.parents, tree.stop)

@@ -4,9 +4,10 @@
 length fits in memory.
 """
 
+from regiontree.frames.container import FILM_SUFFIXES
 from regiontree.frames.frame import Frame, Frames
 from regiontree.frames.opening import open_frames
 from regiontree.frames.shots import Shots
 from regiontree.frames.still import still
 
-__all__ = ["Frame", "Frames", "Shots", "open_frames", "still"]
+__all__ = ["FILM_SUFFIXES", "Frame", "Frames", "Shots", "open_frames", "still"]

@@ -38,7 +38,7 @@ from regiontree.spectral.lanes import LANES, TERMS, sum_of_rows, wide
 from regiontree.system.jit import jit
 from regiontree.tree.kernel import connected_pieces
 
-__all__ = ["contiguous_groups", "neighbouring_pairs"]
+__all__ = ["contiguous_groups", "linked_groups", "neighbouring_pairs"]
 
 Floats32 = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -78,7 +78,42 @@ def contiguous_groups(
     >>> contiguous_groups(np.array([[0.0], [0.1], [5.0], [5.3]]), (1, 4), 2)
     array([0, 0, 1, 1])
     """
-    owner = _merged(_padded(rows), neighbouring_pairs(grid, there), count)
+    return linked_groups(rows, neighbouring_pairs(grid, there), count)
+
+
+def linked_groups(
+    rows: NDArray[np.floating[Any]],
+    pairs: Ints,
+    count: int,
+    sizes: Ints | None = None,
+) -> Ints:
+    """Groups of points by Ward's linkage, in which only given pairs may merge: (n,) int64.
+
+    Parameters
+    ----------
+    rows
+        (n, d), the vector of each point.
+    pairs
+        (m, 2) int64, points that are neighbours.
+    count
+        Number of groups, >= 1; n if that is less. There are more if the pairs do not connect all
+        points.
+    sizes
+        (n,) how many patches each point stands for, with its vector as their mean. None: one each.
+
+    Examples
+    --------
+    A large point is costly to merge, so two small ones merge that are farther apart:
+
+    >>> rows = np.array([[0.0], [1.0], [2.2]])
+    >>> pairs = np.array([[0, 1], [1, 2]])
+    >>> linked_groups(rows, pairs, 2).tolist()
+    [0, 0, 1]
+    >>> linked_groups(rows, pairs, 2, np.array([9, 1, 1])).tolist()
+    [0, 1, 1]
+    """
+    weights = np.ones(len(rows), np.int64) if sizes is None else sizes.astype(np.int64)
+    owner = _merged(_padded(rows), pairs, count, weights)
     groups: Ints = np.unique(owner, return_inverse=True)[1].astype(np.int64)
     return groups
 
@@ -285,12 +320,13 @@ def _root(owner: Ints, group: Any) -> Any:
 
 
 @jit()
-def _merged(rows: Floats32, pairs: Ints, count: int) -> Ints:
+def _merged(rows: Floats32, pairs: Ints, count: int, sizes: Ints) -> Ints:
     """The first patch of the group of each patch, (n,) int64.
 
     `rows` (n, d) are only read; d is as for :func:`_apart`. `pairs` (m, 2) are those that may
-    merge. Pair e has two half-edges: 2 e in the list of its first group and 2 e + 1 in that of its
-    second. `following` links the half-edges of a list.
+    merge. A row stands for as many patches as `sizes` (n,) says. Pair e has two half-edges: 2 e in
+    the list of its first group and 2 e + 1 in that of its second. `following` links the half-edges
+    of a list.
     """
     n, m = rows.shape[0], pairs.shape[0]
     sums = np.empty(32, np.float32)
@@ -300,9 +336,12 @@ def _merged(rows: Floats32, pairs: Ints, count: int) -> Ints:
     spare = np.arange(n // 2)[::-1].copy()
     n_spare = n // 2
     place = np.full(n, -1, np.int64)
-    size = np.ones(n, np.int64)
+    size = sizes.copy()
     owner = np.arange(n)
     cost = _costs(rows, pairs)  # of each pair; -1 once its two groups are one or it is double
+    for e in range(m):  # two patches have the factor 1/2 already
+        a, b = size[pairs[e, 0]], size[pairs[e, 1]]
+        cost[e] *= 2 * (a * (b / (a + b)))
     following = np.full(2 * m, -1, np.int64)
     first = np.full(n, -1, np.int64)
     last = np.full(n, -1, np.int64)
@@ -320,6 +359,7 @@ def _merged(rows: Floats32, pairs: Ints, count: int) -> Ints:
             if cost[e] < least[group]:
                 least[group] = cost[e]
                 best[group] = e
+                partner_size[group] = size[pairs[e, 1 - side]]
     heap = np.arange(n)
     for at in range(n // 2 - 1, -1, -1):
         _sink(heap, n, at, least, size)

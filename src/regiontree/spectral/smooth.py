@@ -36,12 +36,12 @@ from regiontree.spectral.lanes import wide, widened
 from regiontree.system.jit import jit
 from regiontree.system.threads import one_thread
 
-__all__ = ["smooth_features"]
+__all__ = ["TEMPERATURE_ALONE", "TEMPERATURE_WITH_COLOURS", "smooth_features"]
 
 Floats = NDArray[np.float32]
 
-# Temperatures with and without colours: a weight falls to 1/e when the cosine falls by this much.
-_TEMPERATURE_WITH_COLOURS, _TEMPERATURE_ALONE = 0.2, 0.1
+TEMPERATURE_WITH_COLOURS, TEMPERATURE_ALONE = 0.2, 0.1
+"""A weight falls to 1/e when the cosine falls by this much."""
 # (dy, dx) from a patch to the four neighbours that follow it in reading order.
 _PAIRS = ((0, 1), (1, -1), (1, 0), (1, 1))
 _BLOCK_ENTRIES = 500_000  # float32 entries smoothed at once: 2 MB, which fit in a cache
@@ -80,7 +80,7 @@ def smooth_features(
         (h, w, d), one unit-length feature for each patch.
     """
     h, w, d = features.shape
-    temperature = _TEMPERATURE_ALONE if colours is None else _TEMPERATURE_WITH_COLOURS
+    temperature = TEMPERATURE_ALONE if colours is None else TEMPERATURE_WITH_COLOURS
     edges = _edges(features, None if colours is None else colours / contrast, there)
     if features.device.type != "cpu" or features.dtype != torch.float32:
         smooth = features if in_place else features.clone()

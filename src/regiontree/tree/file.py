@@ -38,12 +38,17 @@ from regiontree.tree.stop import StopReason
 
 __all__ = [
     "ARRAYS",
+    "CLIP_MEMBER",
     "FORMAT",
     "FORMAT_VERSION",
+    "opened",
+    "read_array",
     "read_meta",
+    "read_own_meta",
     "read_shapes",
     "read_tree_file",
     "read_tree_structure",
+    "write_member",
     "write_tree_file",
 ]
 
@@ -57,6 +62,8 @@ among the stop reasons. Version 3 has the array ``descriptor``, and version 4 th
 ``stability``. A tree is written as the first version that it fits, so that older programs read it
 if they can.
 """
+CLIP_MEMBER = "frames.npy"
+"""A member that only the trees of clips have: see :mod:`regiontree.tree.clipfile`."""
 MAX_BYTES = 4 << 30  # of all arrays together; labels of a 1,000-megapixel image
 _MAX_META_BYTES = 16 << 20
 
@@ -129,12 +136,13 @@ def write_tree_file(
         for name in ARRAYS:
             array = arrays[name]
             if array is not None:
-                _write_member(archive, name, array)
-        _write_member(archive, "meta", np.array(text))
+                write_member(archive, name, array)
+        write_member(archive, "meta", np.array(text))
     return path
 
 
-def _write_member(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+def write_member(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    """Write an array as a member of a tree file, with a date that is always the same."""
     info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
     info.compress_type = zipfile.ZIP_DEFLATED
     info.create_system = 3  # otherwise the writer's operating system
@@ -156,7 +164,7 @@ def read_tree_file(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str,
         The file is not there, is not a region tree, is damaged, or was made by a later version.
     """
     path = Path(path)
-    with _opened(path) as archive:
+    with opened(path) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
         # A damaged name must not look like an optional array that is missing.
         if unknown := sizes.keys() - {f"{name}.npy" for name in (*_MEMBERS, "meta")}:
@@ -169,9 +177,9 @@ def read_tree_file(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str,
                 f"{path}: arrays of {total / 1e9:.1f} GB are more than the "
                 f"{MAX_BYTES / 1e9:.1f} GB a tree may hold"
             )
-        meta = _read_meta(archive, path)
+        meta = read_own_meta(archive, path)
         arrays = {
-            name: _read_array(archive, path, name, dtype, ndim)
+            name: read_array(archive, path, name, dtype, ndim)
             for name, (dtype, ndim) in _MEMBERS.items()
             if not (name in _OPTIONAL and f"{name}.npy" not in sizes)
         }
@@ -181,8 +189,8 @@ def read_tree_file(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str,
 def read_meta(path: str | Path) -> dict[str, Any]:
     """Only the ``meta`` of a tree file, checked as in :func:`read_tree_file`; fast at any size."""
     path = Path(path)
-    with _opened(path) as archive:
-        return _read_meta(archive, path)
+    with opened(path) as archive:
+        return read_own_meta(archive, path)
 
 
 def read_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
@@ -192,7 +200,7 @@ def read_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
     """
     path = Path(path)
     shapes = {}
-    with _opened(path) as archive:
+    with opened(path) as archive:
         there = set(archive.namelist())
         for name in ARRAYS:
             if f"{name}.npy" in there:
@@ -209,21 +217,35 @@ def read_tree_structure(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict
     Errors are those of :func:`read_tree_file`. Damage to other arrays goes unnoticed.
     """
     path = Path(path)
-    with _opened(path) as archive:
-        meta = _read_meta(archive, path)
+    with opened(path) as archive:
+        meta = read_own_meta(archive, path)
         names = ("parents", "height", "ncut", "stop")
-        arrays = {name: _read_array(archive, path, name, *_MEMBERS[name]) for name in names}
+        arrays = {name: read_array(archive, path, name, *_MEMBERS[name]) for name in names}
     return arrays, meta
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def opened(path: Path, *, of_clip: bool = False) -> Iterator[zipfile.ZipFile]:
+    """A tree file, open as a zip archive; whatever goes wrong in the block names the file.
+
+    Raises
+    ------
+    TreeFileError
+        The file is not there, is damaged, or is of a photograph where a clip is wanted, or the
+        other way round.
+    """
     if os.path.isdir(path):
         raise TreeFileError(f"{path}: is a folder; name a tree file in it")
     if problem := path_problem(path, "file; check the path"):
         raise TreeFileError(f"{path}: {problem}")
     try:
         with zipfile.ZipFile(path) as archive:
+            if of_clip != (CLIP_MEMBER in archive.namelist()):
+                is_of, reader = ("photograph", "RegionTree") if of_clip else ("clip", "ClipTree")
+                if is_of == "clip" or "labels.npy" in archive.namelist():
+                    raise TreeFileError(
+                        f"{path}: is the tree of a {is_of}; read it with regiontree.{reader}.load"
+                    )
             yield archive
     except RegionTreeError:
         raise
@@ -234,20 +256,23 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         raise TreeFileError(f"{path}: damaged or not a region tree ({said})") from error
 
 
-def _read_meta(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
-    text = _read_array(archive, path, "meta", "str", 0, limit=_MAX_META_BYTES)
+def read_own_meta(
+    archive: zipfile.ZipFile, path: Path, form: str = FORMAT, version: int = FORMAT_VERSION
+) -> dict[str, Any]:
+    """The meta of an open file of a format, up to a version."""
+    text = read_array(archive, path, "meta", "str", 0, limit=_MAX_META_BYTES)
     if text.reshape(1).view("<u4").max() > sys.maxunicode:  # Python itself trips over such text
         raise TreeFileError(f"{path}: meta is not text")
     try:
         meta = json.loads(str(text), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise TreeFileError(f"{path}: meta is not JSON ({plain_reason(error)})") from error
-    if not isinstance(meta, dict) or meta.pop("format", None) != FORMAT:
-        raise TreeFileError(f"{path}: not a region tree: meta does not name the format {FORMAT!r}")
-    version = meta.pop("format_version", None)
-    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+    if not isinstance(meta, dict) or meta.pop("format", None) != form:
+        raise TreeFileError(f"{path}: not a region tree: meta does not name the format {form!r}")
+    found = meta.pop("format_version", None)
+    if type(found) is not int or not 1 <= found <= version:
         raise TreeFileError(
-            f"{path}: format version {version!r}, this program reads up to {FORMAT_VERSION}; "
+            f"{path}: format version {found!r}, this program reads up to {version}; "
             "upgrade regiontree to read it"
         )
     return meta
@@ -257,7 +282,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
 
 
-def _read_array(
+def read_array(
     archive: zipfile.ZipFile, path: Path, name: str, dtype: str, ndim: int, limit: int = MAX_BYTES
 ) -> NDArray[Any]:
     """One array, after checking that its header agrees with the format and the zip entry."""

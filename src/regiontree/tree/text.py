@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ def node_lines(
     stop: NDArray[np.uint8],
     ends: NDArray[np.bool_],
     stability: NDArray[np.float16] | None = None,
+    more: Mapping[str, Sequence[str]] | None = None,
 ) -> list[str]:
     """A line of headings, then a line for each node from the root down, larger children first.
 
@@ -37,6 +39,8 @@ def node_lines(
         Nodes whose children are counted, not shown.
     stability : (N,)
         Of each node, for a column of its own; a rest has a dash there. None: no such column.
+    more
+        Further columns by their headings: (N,) texts each.
     """
     start, nodes = children(parents, area)
     rows: list[tuple[str, int]] = []
@@ -51,6 +55,11 @@ def node_lines(
     width = max(len("node"), *(len(text) for text, _ in rows))
     below_node = preorder(parents).size - 1
     steady = "" if stability is None else "  stability"
+    wide = {
+        heading: max(len(heading), *(len(texts[i]) for _, i in rows))
+        for heading, texts in (more or {}).items()
+    }
+    steady += "".join(f"  {heading:>{wide[heading]}}" for heading in wide)
     lines = [f"{'node':<{width}}    area  depth  height{steady}  why it ends"]
     for text, i in rows:
         reason = StopReason(int(stop[i]))
@@ -60,6 +69,7 @@ def node_lines(
         own = ""
         if stability is not None:
             own = f"  {'-' if reason == StopReason.REST else f'{stability[i]:.2f}':>9}"
+        own += "".join(f"  {(more or {})[heading][i]:>{wide[heading]}}" for heading in wide)
         lines.append(
             f"{text:<{width}}  {area[i] / area[-1]:>6.1%}  {level[i]:>5}  {height[i]:>6.3f}"
             f"{own}{why}"
