@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from regiontree.errors import TreeError, TreeFileError
 from regiontree.system.files import atomic_write
 from regiontree.system.npyfile import DAMAGE
+from regiontree.system.paths import CLIP_SUFFIX
 from regiontree.tree import checks, kernel
 from regiontree.tree.file import (
     CLIP_MEMBER,
@@ -250,7 +251,7 @@ def write_clip_file(
     """
     path = Path(path)
     if path.suffix.lower() != ".npz":
-        path = path.with_name(path.name + ".clip.npz")
+        path = path.with_name(path.name + CLIP_SUFFIX)
     own = {"format": CLIP_FORMAT, "format_version": _VERSION}
     if taken := sorted(own.keys() & meta.keys()):
         raise TreeError(f"meta key {taken[0]!r} belongs to the file format; rename it")
