@@ -36,7 +36,7 @@ from regiontree.errors import TreeError, TreeFileError
 from regiontree.system.lazy import lazy
 from regiontree.tree import checks, cuts, kernel
 from regiontree.tree.clipfile import FrameLabels, LeafCounts, read_clip_file, write_clip_file
-from regiontree.tree.nodes import OPTIONAL, TreeNodes, checked_nodes
+from regiontree.tree.nodes import OPTIONAL, TreeNodes, checked_nodes, checked_parents
 from regiontree.tree.prune import kept_arrays
 from regiontree.tree.region_tree import RegionTree
 from regiontree.tree.text import counted
@@ -106,7 +106,8 @@ class ClipTree(TreeNodes):
 
     def _set_nodes(self, given: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
         vars(self).update(given)
-        for name, array in checked_nodes(self).items():
+        parents = checked_parents(self.parents)
+        for name, array in checked_nodes(self, parents, kernel.is_inner(parents)).items():
             if array is not None:
                 array.setflags(write=False)
             setattr(self, name, array)
