@@ -225,6 +225,14 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "megapixels:.1f", "leaves", "bits", "table_milliseconds", "lookup_milliseconds",
         "blocks_milliseconds", "take_milliseconds", "take_to_lookup_ratio", "rows_milliseconds",
     ],
+    # clip_file.py
+    "clip-file-levels": [
+        "bits", "level", "frame_kilobytes:.1f", "pack_milliseconds:.1f", "unpack_milliseconds:.1f",
+    ],
+    "clip-file": [
+        "frame", "frames", "bytes_per_frame:.0f", "write_milliseconds:.2f", "load_milliseconds:.1f",
+        "frame_milliseconds:.2f", "frame_by_zip_milliseconds:.1f",
+    ],
     "forward": ["way", "time_per_image_seconds", "speed_ratio"],
     "forward-agreement": [
         "compared", "patches", "least_cosine:.5f", "mean_cosine:.5f", "above_0.999_percent:.3f",

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import pickle
+import weakref
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import regiontree
-from regiontree.errors import TreeError, TreeFileError
+from regiontree.cli import app
+from regiontree.engines.names import name_trees
+from regiontree.errors import StoreError, TreeError, TreeFileError
+from regiontree.forest.forest import Forest
+from regiontree.forest.listing import list_trees
 from regiontree.tree import ClipTree, RegionTree, write_clip_file
 
 
@@ -272,3 +280,173 @@ def test_nothing_is_left_of_a_file_that_could_not_be_finished(tmp_path):
     assert path.read_bytes() == b"older"
     with pytest.raises(TreeError, match="format"):
         write_clip_file(path, arrays, {"format": 1}, [])
+
+
+def test_one_frame_is_unpacked_and_no_other(tmp_path, monkeypatch):
+    tree = random_clip(11)
+    read = ClipTree.load(tree.save(tmp_path / "drawn"))
+    unpacked = []
+    whole = zlib.decompressobj
+
+    def counted(*args):
+        unpacked.append(args)
+        return whole(*args)
+
+    monkeypatch.setattr(zlib, "decompressobj", counted)
+    assert np.array_equal(read.frame_labels(2), tree.frame_labels(2))
+    assert len(unpacked) == 1
+    smaller = read.prune(n_regions=3)  # it needs no frame: areas follow from the leaves
+    assert len(unpacked) == 1
+    assert np.array_equal(smaller.cut_frame(1), tree.cut_frame(1, n_regions=3))
+    assert len(unpacked) == 2
+    expected = tree.prune(n_regions=3)
+    assert smaller == expected
+    assert np.array_equal(smaller.area, expected.area)
+    assert [smaller.span(i) for i in range(5)] == [expected.span(i) for i in range(5)]
+
+
+def test_a_file_that_was_written_anew_is_noticed(tmp_path):
+    path = random_clip(12).save(tmp_path / "drawn")
+    tree = ClipTree.load(path)
+    random_clip(13).save(path)
+    with pytest.raises(TreeFileError, match=r"frame 1 .* has changed since its tree was read"):
+        tree.frame_labels(1)
+    path.unlink()
+    with pytest.raises(TreeFileError, match="no such file"):
+        tree.frame_labels(1)
+
+
+def test_every_changed_byte_is_noticed_or_harmless(tmp_path):
+    tree = random_clip(14, sizes=((2, 3), (3, 2)), n_leaves=3)
+    path = tree.save(tmp_path / "drawn")
+    data = path.read_bytes()
+    refused = 0
+    for place in range(0, len(data), 5):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0x41]) + data[place + 1 :])
+        try:
+            equal = ClipTree.load(path) == tree
+        except TreeFileError as error:
+            equal = True
+            refused += str(error).startswith(f"{path}: ")
+        assert equal, f"byte {place} changed the tree"
+    assert refused > len(data) / 10
+
+
+def test_a_frame_may_not_claim_more_than_its_size(tmp_path):
+    path = random_clip(15).save(tmp_path / "drawn")
+    changed(path, labels__000003=np.zeros((600, 700), np.uint16))
+    with pytest.raises(TreeFileError, match="frame 3 is not as long as its 6 x 7 pixels"):
+        ClipTree.load(path)
+    sizes = np.array([[6, 7]] * 3 + [[2**31 - 1, 2**31 - 1]], np.int32)
+    with pytest.raises(TreeFileError, match="frame 3 of 2147483647 x 2147483647 pixels is larger"):
+        ClipTree.load(changed(path, frames=sizes))
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        ({"labels__000009": np.zeros((6, 7), np.uint16)}, r"holds 'labels/000009.npy'"),
+        ({"stranger": np.zeros(3)}, r"holds 'stranger.npy'"),
+        ({"embedding": None, "embeddinG": np.zeros((17, 4), np.float16)}, "holds 'embeddinG.npy'"),
+        ({"frames": np.array([[6, 7]] * 3 + [[7, 6]], np.int32)}, r"frame 3 has \(6, 7\) pixels"),
+        ({"span": np.array([[2, 1]] * 9, np.int32)}, "leaf 0 ends before it begins"),
+        ({"meta": np.array('{"format": "regiontree clip", "format_version": 9}')}, "upgrade"),
+        ({"stop": np.zeros(17, np.uint8)}, "stop"),
+        ({"height": np.zeros(4, np.float32)}, "height"),
+        ({"parents": np.array([object()] * 17)}, "parents"),
+    ],
+)
+def test_hostile_members_are_refused(tmp_path, members, said):
+    path = changed(random_clip(16).save(tmp_path / "drawn"), **members)
+    with pytest.raises(TreeFileError, match=said):
+        ClipTree.load(path).frame_labels(3)
+
+
+def test_labels_have_16_bits_while_they_fit(tmp_path):
+    for n_leaves, kind in ((65_536, "<u2"), (65_537, "<i4")):
+        parents = np.full(n_leaves + 1, n_leaves)
+        height = np.append(np.zeros(n_leaves), 1)
+        frames = [np.arange(n_leaves)[None], np.full((1, 2), n_leaves - 1)]
+        path = ClipTree(frames, parents, height).save(tmp_path / str(n_leaves))
+        read = ClipTree.load(path)
+        assert read.frame_labels(1).tolist() == [[n_leaves - 1] * 2]
+        with np.load(path) as plain:
+            assert plain["labels/000000"].dtype == kind
+
+
+def test_writing_takes_one_frame_at_a_time(tmp_path):
+    tree = random_clip(17)
+    arrays = {name: getattr(tree, name) for name in ("parents", "height", "ncut", "stop")}
+    alive: list[weakref.ref] = []
+
+    def frames():
+        for t in range(4):
+            gc.collect()
+            assert sum(ref() is not None for ref in alive) <= 1
+            frame = tree.frame_labels(t).copy()
+            alive.append(weakref.ref(frame))
+            yield frame
+            del frame
+
+    path = write_clip_file(tmp_path / "drawn", arrays, {}, frames())
+    assert np.array_equal(ClipTree.load(path).labels, tree.labels)
+    assert len(alive) == 4
+
+
+def test_too_many_pixels_at_once_are_refused(monkeypatch):
+    tree = random_clip(18)
+    monkeypatch.setattr("regiontree.tree.clip_tree._MOST", 100)
+    for wrong in (lambda: tree.labels, lambda: tree.cut(), lambda: tree.mask(3)):
+        with pytest.raises(TreeError, match="one by one, by frame_labels"):
+            wrong()
+    with pytest.raises(TreeError, match="frame by frame"):
+        tree.frame_areas()
+    assert tree.cut_frame(1).shape == (6, 7)
+
+
+# -- among trees of photographs -------------------------------------------------------------------
+
+
+def test_searches_for_trees_leave_clips_out_and_say_so(tmp_path):
+    photo = stacked(random_clip(19)).save(tmp_path / "photo")
+    random_clip(19).save(tmp_path / "walk")
+    listing = list_trees([tmp_path])
+    assert [tree.path for tree in listing.files] == [photo]
+    assert listing.left_out == "left out: 1 .clip.npz"
+    assert list(Forest(tmp_path)) == ["photo"]
+
+
+def test_a_folder_of_clips_alone_holds_no_trees_of_photographs(tmp_path):
+    random_clip(20).save(tmp_path / "walk")
+    assert not list_trees([tmp_path]).files
+    with pytest.raises(StoreError, match="holds no trees"):
+        Forest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["export", "--to", "coco", "--out", "x.json"],
+        ["gallery", "--out", "pages"],
+        ["view", "--no-browser"],
+        ["discover", "--out", "found"],
+    ],
+)
+def test_commands_say_in_one_line_that_a_file_is_of_a_clip(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    random_clip(21).save("walk")
+    result = CliRunner().invoke(app, [command[0], "walk.clip.npz", *command[1:]])
+    assert result.exit_code != 0
+    said = [line for line in result.output.splitlines() if "walk.clip.npz" in line]
+    discovered = "is a file, not a folder of trees"  # of one tree nothing can be discovered
+    expected = "is the tree of a clip; read it with regiontree.ClipTree.load"
+    assert len(said) == 1
+    assert said[0].endswith(discovered if command[0] == "discover" else expected)
+
+
+def test_the_tree_of_a_photograph_never_is_called_as_that_of_a_clip(tmp_path):
+    photos = [(tmp_path / name, tmp_path) for name in ("a.clip.jpg", "b.jpg")]
+    for number, (photo, _) in enumerate(photos):
+        photo.write_bytes(bytes([number]))
+    names = name_trees(photos, tmp_path / "out")
+    assert [name.name for name in names] == ["a.clip.jpg.npz", "b.npz"]

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,9 @@ from fuzz.containers import (
 )
 from fuzz.mutate import json_mutator
 from fuzz.target import Box, Mutator, Target
-from regiontree.errors import RegionTreeError
+from regiontree.errors import RegionTreeError, TreeError, TreeFileError
 from regiontree.forest.sources import open_outline, open_source
-from regiontree.tree import RegionTree
+from regiontree.tree import ClipTree, RegionTree, is_clip_file, read_clip_meta
 from regiontree.tree.file import read_meta
 from regiontree.tree.foreign import read_any_tree
 from regiontree.viewer.index import Card, index_html, thumbnail
@@ -123,6 +124,40 @@ def _arrays() -> st.SearchStrategy[bytes]:
     return build()
 
 
+def clip_bytes() -> bytes:
+    """The file of the tree of a clip of three frames, two of them of another size."""
+    own = tree()
+    frames = [LABELS, LABELS.T, LABELS.T[::-1]]
+    clip = ClipTree(frames, PARENTS, HEIGHT, embedding=own.embedding, meta=META)
+    with TemporaryDirectory() as folder:
+        return clip.save(f"{folder}/case.clip.npz").read_bytes()
+
+
+def _clip(box: Box, data: bytes) -> None:
+    path = box.write("case.clip.npz", data)
+    try:
+        loaded = ClipTree.load(path)
+        frames = [loaded.frame_labels(t) for t in range(loaded.n_frames)]
+    except RegionTreeError:
+        with contextlib.suppress(RegionTreeError):
+            read_clip_meta(path)
+        raise
+    finally:
+        is_clip_file(path)
+    assert [frame.shape for frame in frames] == loaded.sizes
+    assert loaded.area[-1] == sum(frame.size for frame in frames)
+    str(loaded)
+    try:  # that areas and spans are those of the pixels is known when all are read
+        again = ClipTree.load(loaded.save(path))
+    except TreeError as error:
+        if "no pixel in any frame" not in str(error):
+            raise AssertionError("what was read cannot be saved") from error
+        raise TreeFileError(f"{path}: {error}") from error
+    for t, frame in enumerate(frames):
+        assert np.array_equal(again.frame_labels(t), frame), "saved and loaded, a frame differs"
+        assert loaded.frame(t).shape == frame.shape
+
+
 # -- of other programs ----------------------------------------------------------------------------
 
 
@@ -201,6 +236,7 @@ def _meta_seeds() -> list[bytes]:
 
 TARGETS = (
     Target("trees.own", _own, lambda: [tree_bytes(), tree_bytes({})], (zip_mutator(_member),) * 3),
+    Target("trees.clip", _clip, lambda: [clip_bytes()], (zip_mutator(_member),) * 3),
     Target(
         "trees.foreign",
         _foreign,

@@ -19,7 +19,7 @@ from regiontree.errors import SettingsError, nearest_name
 from regiontree.forest.store import is_store
 from regiontree.parser import RegionParser
 from regiontree.references.addresses import scheme_of
-from regiontree.system.paths import files_below
+from regiontree.system.paths import files_below, suffix_of
 from regiontree.system.progress import progress_bar
 from regiontree.system.signals import interruptible
 from regiontree.system.stages import build_record, keys_of, value_of_text
@@ -145,7 +145,7 @@ def _holds_photographs(source: str) -> bool:
     """Whether a source is a folder without trees, so that it should hold photographs."""
     if scheme_of(source) or is_store(source) or not Path(source).is_dir():
         return False
-    return not any(file.suffix.lower() == ".npz" for file in files_below(Path(source))[0])
+    return not any(suffix_of(file) == ".npz" for file in files_below(Path(source))[0])
 
 
 def _offer_names(out: str) -> None:

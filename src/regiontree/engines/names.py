@@ -10,6 +10,8 @@ photograph of the run wants::
     folder/photo.jpg.npz        with one more folder, then with two
     photo.jpg.1a2b3c4d.npz      with the start of the photograph's sha256, then with a number
 
+The first is left out for ``photo.clip.jpg``: files that end in ``.clip.npz`` are trees of clips.
+
 So two photographs that would both be ``photo.npz`` both keep their suffix if they come together. If
 the second comes later, only the second does.
 """
@@ -33,7 +35,7 @@ from regiontree.forest.origin import is_place, recorded_name
 from regiontree.forest.summary import photographs_of
 from regiontree.system.files import sha256_of
 from regiontree.system.inputs import real_name
-from regiontree.system.paths import MAX_NAME_BYTES, cut_name
+from regiontree.system.paths import CLIP_SUFFIX, MAX_NAME_BYTES, cut_name, suffix_of
 from regiontree.tree.file import read_meta
 
 __all__ = ["Owner", "Tree", "is_tree", "name_trees", "names_for", "owner_of"]
@@ -161,7 +163,9 @@ def names_for(photo: Path, root: Path) -> Iterator[Path]:
 
 def _short_names(photo: Path, root: Path) -> Iterator[Path]:
     below = photo.relative_to(root)
-    yield below.with_suffix(".npz")
+    # A name that ends like that of a clip's tree would be left out of searches for trees.
+    if suffix_of(short := below.with_suffix(".npz")) != CLIP_SUFFIX:
+        yield short
     whole = below.with_name(below.name + ".npz")
     yield whole
     for folder in Path(os.path.abspath(root)).parts[1:][: -_MORE_FOLDERS - 1 : -1]:

@@ -1,6 +1,7 @@
 """The trees of a folder of ``.npz`` files for :class:`regiontree.forest.forest.Forest`.
 
-The id of a tree is its path below the folder, without ``.npz``. A folder that was made from a store
+The id of a tree is its path below the folder, without ``.npz``. Trees of clips (``.clip.npz``) are
+left out. A folder that was made from a store
 has :data:`ROWS` as well: the rows that cannot be told from the trees. It is a text of JSON lines,
 and of several lines of one id the last holds.
 """
@@ -25,7 +26,7 @@ from regiontree.forest.schema import SHORT, schema, table_of, texts_of_meta
 from regiontree.forest.sources import TREE_SUFFIX, tree_problem
 from regiontree.references.addresses import as_text
 from regiontree.system.lazy import lazy
-from regiontree.system.paths import files_below
+from regiontree.system.paths import files_below, suffix_of
 from regiontree.tree import RegionTree
 from regiontree.tree.file import read_meta, read_shapes
 
@@ -63,7 +64,7 @@ class FolderRows(Rows):
         self._files: list[Path | None] = []
         self._rows: list[dict[str, Any]] = []
         for file in files:
-            if file.suffix.lower() == TREE_SUFFIX:
+            if suffix_of(file) == TREE_SUFFIX:
                 name = as_text(file.relative_to(folder).as_posix())
                 self._files.append(file)
                 self._rows.append(of_file.get(name, {"id": name[: -len(TREE_SUFFIX)]}))

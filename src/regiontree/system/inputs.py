@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from regiontree.system.paths import path_problem, reason
+from regiontree.system.paths import path_problem, reason, suffix_of
 
 __all__ = [
     "FEATURE_SUFFIXES",
@@ -220,7 +220,7 @@ class _Inside:
                 self.problems[place] = f"is a folder that cannot be listed ({reason(error)})"
 
     def _take(self, path: Path, entry: os.DirEntry[str], real: str) -> None:
-        suffix = path.suffix.lower()
+        suffix = suffix_of(path)
         is_link = entry.is_symlink()  # one that leads nowhere is taken, so that it fails by name
         is_file = is_link or entry.is_file(follow_symlinks=False)
         if suffix in self._suffixes and not is_file:  # a named pipe, for example

@@ -19,6 +19,7 @@ from regiontree.errors import RegionTreeError, SettingsError
 from regiontree.system.temporary import remove_leftovers, temporary_name
 
 __all__ = [
+    "CLIP_SUFFIX",
     "MAX_NAME_BYTES",
     "cut_name",
     "files_below",
@@ -28,10 +29,13 @@ __all__ = [
     "path_problem",
     "reason",
     "require_writable",
+    "suffix_of",
 ]
 
 MAX_NAME_BYTES = 255
 """The most bytes of a file name on usual file systems."""
+CLIP_SUFFIX = ".clip.npz"
+"""How the name of the file of a clip's tree ends."""
 _SPECIAL = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -96,6 +100,18 @@ def input_problem(path: str | Path) -> str | None:
     """The same for an argument that may be a pattern."""
     is_pattern = glob.has_magic(os.fspath(path)) and not os.path.lexists(path)
     return path_problem(path, f"file or folder{', and no file matches this pattern' * is_pattern}")
+
+
+def suffix_of(path: str | Path) -> str:
+    """The suffix of a file's name in lower case; ``.clip.npz``, of a clip's tree, is one suffix.
+
+    So a search for trees of photographs leaves out those of clips.
+
+    >>> suffix_of("a.PNG"), suffix_of("walk.clip.npz"), suffix_of("README")
+    ('.png', '.clip.npz', '')
+    """
+    path = Path(path)
+    return CLIP_SUFFIX if path.name.lower().endswith(CLIP_SUFFIX) else path.suffix.lower()
 
 
 def files_below(folder: str | Path) -> tuple[list[Path], list[Path]]:

@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,7 +36,7 @@ from regiontree.errors import TreeError, TreeFileError
 from regiontree.system.lazy import lazy
 from regiontree.tree import checks, cuts, kernel
 from regiontree.tree.clipfile import FrameLabels, LeafCounts, read_clip_file, write_clip_file
-from regiontree.tree.nodes import OPTIONAL, TreeNodes, checked_nodes
+from regiontree.tree.nodes import OPTIONAL, TreeNodes, checked_nodes, checked_parents
 from regiontree.tree.prune import kept_arrays
 from regiontree.tree.region_tree import RegionTree
 from regiontree.tree.text import counted
@@ -106,7 +106,8 @@ class ClipTree(TreeNodes):
 
     def _set_nodes(self, given: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
         vars(self).update(given)
-        for name, array in checked_nodes(self).items():
+        parents = checked_parents(self.parents)
+        for name, array in checked_nodes(self, parents, kernel.is_inner(parents)).items():
             if array is not None:
                 array.setflags(write=False)
             setattr(self, name, array)
@@ -234,7 +235,20 @@ class ClipTree(TreeNodes):
         )
 
     def frame_areas(self) -> NDArray[np.int64]:
-        """Pixels of each node in each frame, (T, N) int64."""
+        """Pixels of each node in each frame, (T, N) int64.
+
+        Every frame is looked at once.
+
+        Raises
+        ------
+        TreeError
+            They would take more than 8 GB; count the pixels of ``frame_labels(t)``.
+        """
+        if self.n_frames * self.n_nodes * 8 > _MOST:
+            raise TreeError(
+                f"the areas of {self.n_nodes} nodes in {self.n_frames} frames take more than "
+                f"{_MOST / 1e9:.1f} GB; count the pixels of frame_labels(t), frame by frame"
+            )
         areas = np.zeros((self.n_frames, self.n_nodes), np.int64)
         for t, labels in enumerate(self._frames):
             own = np.bincount(labels.reshape(-1), minlength=self.n_nodes)
@@ -250,14 +264,11 @@ class ClipTree(TreeNodes):
     @lazy
     def _spans(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The first and the last frame of each node, (N,) each."""
-        first = np.full(self.n_nodes, self.n_frames, np.int64)
-        last = np.full(self.n_nodes, -1, np.int64)
-        first[: self.n_leaves], last[: self.n_leaves] = self._leaf_span.T
-        for node in range(self.n_nodes - 1):
-            above = self.parents[node]
-            first[above] = min(first[above], first[node])
-            last[above] = max(last[above], last[node])
-        return first, last
+        from_end = np.zeros((self.n_nodes, 2), np.int64)
+        from_end[: self.n_leaves, 0] = self.n_frames - self._leaf_span[:, 0]
+        from_end[: self.n_leaves, 1] = self._leaf_span[:, 1]
+        latest = kernel.accumulate_max(self.parents, from_end)
+        return self.n_frames - latest[:, 0], latest[:, 1]
 
     # -- pixels -----------------------------------------------------------------------------------
 
@@ -341,8 +352,18 @@ class ClipTree(TreeNodes):
             keep, labels=leaves, **{name: getattr(self, name) for name in names}
         )
         table = arrays.pop("labels")
-        frames = [table[own] for own in self._frames]
-        return type(self)(labels=frames, meta=self.meta, **arrays)
+        own = type(self).__new__(type(self))
+        own._set_nodes(arrays, self.meta)
+        frames = Relabelled(self._frames, table)
+        # What lies in a file stays there.
+        own._frames = tuple(frames) if isinstance(self._frames, tuple) else frames
+        area = np.zeros(own.n_leaves, np.int64)
+        np.add.at(area, table, self.area[: self.n_leaves])
+        span = np.stack([np.full(own.n_leaves, self.n_frames), np.full(own.n_leaves, -1)], axis=1)
+        np.minimum.at(span[:, 0], table, self._leaf_span[:, 0])
+        np.maximum.at(span[:, 1], table, self._leaf_span[:, 1])
+        own._set_counts(self.sizes, area, span.astype(np.int32))
+        return own
 
     def _columns(self) -> dict[str, list[str]]:
         first, last = self._spans
@@ -375,10 +396,14 @@ class ClipTree(TreeNodes):
             right = span.shape == (n, 2) and len(area) == tree.n_nodes
             if not right or span.min() < 0 or span.max() >= len(labels):
                 raise TreeError("span or area do not fit the nodes")
+            if (wrong := np.flatnonzero(span[:, 0] > span[:, 1])).size:
+                raise TreeError(f"leaf {wrong[0]} ends before it begins")
             tree._frames = labels
             tree._set_counts(labels.sizes, area[:n], span)
             if not np.array_equal(tree.area, area) or (area[:n] < 1).any():
                 raise TreeError("area does not follow from the leaves")
+            if area[-1] != sum(h * w for h, w in tree.sizes):
+                raise TreeError("area does not follow from the sizes of the frames")
         except TreeError as error:
             raise TreeFileError(f"{path}: {error}") from error
         return tree
@@ -388,6 +413,27 @@ class ClipTree(TreeNodes):
         if not 0 <= t < self.n_frames:
             raise TreeError(f"frame {t} does not exist: this clip has 0 to {self.n_frames - 1}")
         return t
+
+
+class Relabelled(Sequence[Int32]):
+    """Label maps whose labels are replaced by a table when a map is asked for."""
+
+    def __init__(self, frames: Sequence[Int32], table: Int32) -> None:
+        self._frames, self._table = frames, table
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @overload
+    def __getitem__(self, frame: int) -> Int32: ...
+    @overload
+    def __getitem__(self, frame: slice) -> list[Int32]: ...
+    def __getitem__(self, frame: int | slice) -> Int32 | list[Int32]:
+        if isinstance(frame, slice):
+            return [self[t] for t in range(*frame.indices(len(self)))]
+        own: Int32 = self._table[self._frames[frame]]
+        own.setflags(write=False)
+        return own
 
 
 def _frames_of(labels: Any) -> Sequence[Any]:

@@ -9,13 +9,20 @@ A file holds the arrays of the nodes, as the file of a photograph's tree does
 - ``span.npy``: (L, 2) int32, the first and the last frame in which each leaf has a pixel.
 
 So one frame is read without the others, and a clip of any length is written one frame at a time.
-Reading trusts nothing, as with photographs.
+Where each frame lies is read once, as a zip file of 100,000 members takes long to open.
+
+Reading trusts nothing, as with photographs. The sizes of the frames bound what each of them may
+take, before it is unpacked. A frame that was written anew since the tree was read is not returned:
+its checksum differs.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -25,8 +32,19 @@ from numpy.typing import NDArray
 
 from regiontree.errors import TreeError, TreeFileError
 from regiontree.system.files import atomic_write
+from regiontree.system.npyfile import DAMAGE
+from regiontree.system.paths import CLIP_SUFFIX
 from regiontree.tree import checks, kernel
-from regiontree.tree.file import CLIP_MEMBER, opened, read_array, read_own_meta, write_member
+from regiontree.tree.file import (
+    CLIP_MEMBER,
+    MAX_BYTES,
+    damage_named,
+    opened,
+    read_array,
+    read_member,
+    read_own_meta,
+    write_member,
+)
 
 __all__ = [
     "CLIP_FORMAT",
@@ -53,7 +71,9 @@ _NODES: dict[str, tuple[str, int]] = {
     "stability": ("float16", 1),
 }
 _OPTIONAL = {"embedding", "descriptor", "stability"}
-_SMALL = 65_535  # leaves that fit in 16 bits
+_SMALL = 65_536  # leaves whose numbers fit in 16 bits
+_HEADER = 1 << 10  # most bytes before the labels of a frame
+_LOCAL = struct.Struct("<4s22xHH")  # a zip member's own header: mark, lengths of name and extra
 
 Int32 = NDArray[np.int32]
 
@@ -116,10 +136,34 @@ class LeafCounts:
 
 
 class FrameLabels(Sequence[Int32]):
-    """The label maps of a clip's file, each read when it is asked for: (H, W) int32."""
+    """The label maps of a clip's file, each read when it is asked for: (H, W) int32.
 
-    def __init__(self, path: Path, sizes: Sequence[tuple[int, int]], n_leaves: int) -> None:
+    Parameters
+    ----------
+    path
+        The file.
+    sizes
+        (H, W) of each frame.
+    n_leaves
+    members : (T, 5) int64
+        Of each frame: where its member starts, its bytes packed and unpacked, its checksum, and how
+        it is packed.
+
+    Raises
+    ------
+    TreeFileError
+        From reading a frame: it is damaged, or the file has changed. The message names the frame.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        sizes: Sequence[tuple[int, int]],
+        n_leaves: int,
+        members: NDArray[np.int64],
+    ) -> None:
         self.path, self.sizes, self.n_leaves = path, list(sizes), n_leaves
+        self._members = members
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -133,26 +177,49 @@ class FrameLabels(Sequence[Int32]):
             return [self[t] for t in range(*frame.indices(len(self)))]
         if not -len(self) <= frame < len(self):
             raise IndexError(f"frame {frame} does not exist: there are {len(self)}")
-        with opened(self.path, of_clip=True) as archive:
-            return self._read(archive, frame % len(self))
+        frame = frame % len(self)
+        with damage_named(self.path):
+            return self._read(frame)
 
     def __iter__(self) -> Iterator[Int32]:
-        with opened(self.path, of_clip=True) as archive:
-            for frame in range(len(self)):
-                yield self._read(archive, frame)
+        return (self[frame] for frame in range(len(self)))
 
-    def _read(self, archive: zipfile.ZipFile, frame: int) -> Int32:
-        name = _member(frame)
-        kind = "uint16" if self.n_leaves <= _SMALL else "int32"
-        labels = read_array(archive, self.path, name, kind, 2)
-        if labels.shape != tuple(self.sizes[frame]):
+    def _read(self, frame: int) -> Int32:
+        data = self._unpacked(frame)
+        kind, size = _kind(self.n_leaves), tuple(self.sizes[frame])
+        file = io.BytesIO(data)
+        labels = read_member(file, len(data), self.path, _member(frame), kind, 2)
+        if labels.shape != size:
             raise TreeFileError(
-                f"{self.path}: frame {frame} has {labels.shape} pixels, and {self.sizes[frame]} "
-                "were written; the file is damaged"
+                f"{self.path}: frame {frame} has {labels.shape} pixels, and {size} were written; "
+                "the file is damaged"
             )
-        if int(labels.min(initial=0)) < 0 or int(labels.max(initial=0)) >= self.n_leaves:
+        if int(labels.min()) < 0 or int(labels.max()) >= self.n_leaves:
             raise TreeFileError(f"{self.path}: frame {frame} holds a label that is no leaf")
-        return labels.astype(np.int32)
+        own = labels.astype(np.int32)
+        own.setflags(write=False)
+        return own
+
+    def _unpacked(self, frame: int) -> bytes:
+        """The bytes of a frame's member, after the check of their number and their sum."""
+        start, packed_size, size, checksum, method = self._members[frame].tolist()
+        with open(self.path, "rb") as file:
+            file.seek(start)
+            header = file.read(_LOCAL.size)
+            mark, name, extra = _LOCAL.unpack(header.ljust(_LOCAL.size, b"\0"))
+            file.seek(name + extra, 1)
+            data = file.read(packed_size)
+        if method == zipfile.ZIP_DEFLATED:
+            try:
+                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
+            except zlib.error:
+                data = b""
+        if mark != b"PK\3\4" or len(data) != size or zlib.crc32(data) != checksum:
+            raise TreeFileError(
+                f"{self.path}: frame {frame} ({_member(frame)}) is damaged, or the file has "
+                "changed since its tree was read; read it again"
+            )
+        return data
 
 
 def write_clip_file(
@@ -184,7 +251,7 @@ def write_clip_file(
     """
     path = Path(path)
     if path.suffix.lower() != ".npz":
-        path = path.with_name(path.name + ".clip.npz")
+        path = path.with_name(path.name + CLIP_SUFFIX)
     own = {"format": CLIP_FORMAT, "format_version": _VERSION}
     if taken := sorted(own.keys() & meta.keys()):
         raise TreeError(f"meta key {taken[0]!r} belongs to the file format; rename it")
@@ -195,8 +262,7 @@ def write_clip_file(
     with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
         for t, labels in enumerate(frames):
             whole = counts.add(labels)
-            small = whole.astype(np.uint16) if n_leaves <= _SMALL else whole
-            write_member(archive, _member(t), small)
+            write_member(archive, _member(t), whole.astype(_kind(n_leaves)))
         counts.check()
         area = np.pad(counts.area, (0, len(parents) - n_leaves))
         written = {
@@ -230,30 +296,86 @@ def read_clip_file(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     path = Path(path)
     with opened(path, of_clip=True) as archive:
         meta = read_own_meta(archive, path, CLIP_FORMAT, _VERSION)
-        there = set(archive.namelist())
-        arrays: dict[str, Any] = {
-            name: read_array(archive, path, name, kind, ndim)
-            for name, (kind, ndim) in _NODES.items()
-            if not (name in _OPTIONAL and f"{name}.npy" not in there)
-        }
         sizes = read_array(archive, path, CLIP_MEMBER.removesuffix(".npy"), "int32", 2)
         if sizes.shape[1] != 2 or not len(sizes) or sizes.min() < 1:
             raise TreeFileError(f"{path}: damaged: it has no sizes of frames")
-        missing = next((t for t in range(len(sizes)) if f"{_member(t)}.npy" not in there), None)
-        if missing is not None:
-            raise TreeFileError(f"{path}: damaged: frame {missing} of {len(sizes)} is missing")
-    n_leaves = int(np.count_nonzero(arrays["stop"]))
-    pairs = [(int(h), int(w)) for h, w in sizes]
-    arrays["labels"] = FrameLabels(path, pairs, n_leaves)
+        _check_names(archive, path, len(sizes))
+        arrays: dict[str, Any] = {
+            name: read_array(archive, path, name, kind, ndim)
+            for name, (kind, ndim) in _NODES.items()
+            if not (name in _OPTIONAL and f"{name}.npy" not in archive.NameToInfo)
+        }
+        pairs = [(int(h), int(w)) for h, w in sizes]
+        n_leaves = int(np.count_nonzero(arrays["stop"]))
+        members = _members(archive, path, pairs, n_leaves)
+    arrays["labels"] = FrameLabels(path, pairs, n_leaves, members)
     return arrays, meta
+
+
+def _check_names(archive: zipfile.ZipFile, path: Path, n_frames: int) -> None:
+    """Check that the file has its frames, no member twice, none unknown, and nodes of a sane size.
+
+    Raises
+    ------
+    TreeFileError
+        It has not. A damaged name must not look like an optional array that is missing.
+    """
+    there = archive.NameToInfo
+    if len(there) != len(archive.infolist()):
+        raise TreeFileError(f"{path}: damaged: it holds an array twice")
+    missing = next((t for t in range(n_frames) if f"{_member(t)}.npy" not in there), None)
+    if missing is not None:
+        raise TreeFileError(f"{path}: damaged: frame {missing} of {n_frames} is missing")
+    own = {f"{name}.npy" for name in (*_NODES, "meta")} | {CLIP_MEMBER}
+    others = there.keys() - {f"{_member(t)}.npy" for t in range(n_frames)}
+    if unknown := others - own:
+        raise TreeFileError(f"{path}: not a clip's tree: it holds {min(unknown)[:60]!r}")
+    total = sum(there[name].file_size for name in others)
+    if total > MAX_BYTES:
+        raise TreeFileError(
+            f"{path}: nodes of {total / 1e9:.1f} GB are more than the {MAX_BYTES / 1e9:.1f} GB a "
+            "tree may hold"
+        )
+
+
+def _members(
+    archive: zipfile.ZipFile, path: Path, sizes: Sequence[tuple[int, int]], n_leaves: int
+) -> NDArray[np.int64]:
+    """Where the labels of each frame lie, as :class:`FrameLabels` wants it.
+
+    Raises
+    ------
+    TreeFileError
+        A member is not as long as the frame's size says, is too long, or is packed in another way.
+    """
+    found = np.empty((len(sizes), 5), np.int64)
+    each = np.dtype(_kind(n_leaves)).itemsize
+    for t, (height, width) in enumerate(sizes):
+        info = archive.NameToInfo[f"{_member(t)}.npy"]
+        size = height * width * each
+        if size > MAX_BYTES:
+            raise TreeFileError(
+                f"{path}: frame {t} of {height} x {width} pixels is larger than the "
+                f"{MAX_BYTES / 1e9:.1f} GB a frame may take"
+            )
+        if not size < info.file_size <= size + _HEADER:
+            raise TreeFileError(
+                f"{path}: frame {t} is not as long as its {height} x {width} pixels; the file is "
+                "damaged"
+            )
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise TreeFileError(f"{path}: frame {t} is packed in a way that no clip is written")
+        found[t] = (info.header_offset, info.compress_size, info.file_size, info.CRC,
+                    info.compress_type)  # fmt: skip
+    return found
 
 
 def is_clip_file(path: str | Path) -> bool:
     """Whether a path is the file of a clip's tree; False if there is no file, or another one."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return CLIP_MEMBER in archive.namelist()
-    except (OSError, ValueError, zipfile.BadZipFile):
+            return CLIP_MEMBER in archive.NameToInfo
+    except DAMAGE:
         return False
 
 
@@ -262,6 +384,11 @@ def read_clip_meta(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     with opened(path, of_clip=True) as archive:
         return read_own_meta(archive, path, CLIP_FORMAT, _VERSION)
+
+
+def _kind(n_leaves: int) -> str:
+    """The type of a frame's labels in the file."""
+    return "uint16" if n_leaves <= _SMALL else "int32"
 
 
 def _member(frame: int) -> str:

@@ -24,7 +24,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +41,11 @@ __all__ = [
     "CLIP_MEMBER",
     "FORMAT",
     "FORMAT_VERSION",
+    "MAX_BYTES",
+    "damage_named",
     "opened",
     "read_array",
+    "read_member",
     "read_meta",
     "read_own_meta",
     "read_shapes",
@@ -64,7 +67,8 @@ if they can.
 """
 CLIP_MEMBER = "frames.npy"
 """A member that only the trees of clips have: see :mod:`regiontree.tree.clipfile`."""
-MAX_BYTES = 4 << 30  # of all arrays together; labels of a 1,000-megapixel image
+MAX_BYTES = 4 << 30
+"""The most bytes of all arrays of a tree together: labels of a 1,000-megapixel image."""
 _MAX_META_BYTES = 16 << 20
 
 # name -> (dtypes allowed, dimensions); written in this order
@@ -234,19 +238,34 @@ def opened(path: Path, *, of_clip: bool = False) -> Iterator[zipfile.ZipFile]:
         The file is not there, is damaged, or is of a photograph where a clip is wanted, or the
         other way round.
     """
+    with damage_named(path), zipfile.ZipFile(path) as archive:
+        is_clip = CLIP_MEMBER in archive.NameToInfo
+        if is_clip and not of_clip:
+            raise TreeFileError(
+                f"{path}: is the tree of a clip; read it with regiontree.ClipTree.load"
+            )
+        if of_clip and not is_clip and "labels.npy" in archive.NameToInfo:
+            raise TreeFileError(
+                f"{path}: is the tree of a photograph; read it with regiontree.RegionTree.load"
+            )
+        yield archive
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Whatever goes wrong in the block with a tree file becomes an error that names the file.
+
+    Raises
+    ------
+    TreeFileError
+        The file is not there, cannot be read, or is damaged.
+    """
     if os.path.isdir(path):
         raise TreeFileError(f"{path}: is a folder; name a tree file in it")
     if problem := path_problem(path, "file; check the path"):
         raise TreeFileError(f"{path}: {problem}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            if of_clip != (CLIP_MEMBER in archive.namelist()):
-                is_of, reader = ("photograph", "RegionTree") if of_clip else ("clip", "ClipTree")
-                if is_of == "clip" or "labels.npy" in archive.namelist():
-                    raise TreeFileError(
-                        f"{path}: is the tree of a {is_of}; read it with regiontree.{reader}.load"
-                    )
-            yield archive
+        yield
     except RegionTreeError:
         raise
     except (FileNotFoundError, PermissionError) as error:
@@ -291,24 +310,41 @@ def read_array(
     except KeyError:
         raise TreeFileError(f"{path}: not a region tree: it has no array {name!r}") from None
     with archive.open(info) as member:
-        try:
-            shape, fortran, found = read_header(member)
-        except ValueError as error:
-            raise TreeFileError(f"{path}: array {name!r} has a bad header") from error
-        expected = found.str if dtype == "str" and found.kind == "U" else dtype
-        right = found == np.dtype(expected).newbyteorder("<")
-        if not right or fortran or len(shape) != ndim:
-            raise TreeFileError(
-                f"{path}: array {name!r} is {found} of shape {shape}; {ndim}-D {dtype} expected"
-            )
-        size = found.itemsize * int(np.prod(shape, dtype=object))
-        if size > limit:
-            raise TreeFileError(
-                f"{path}: array {name!r} has {size} bytes, at most {limit} expected"
-            )
-        if size != info.file_size - member.tell():
-            raise TreeFileError(f"{path}: array {name!r} is not as long as its header says")
-        data = io.BytesIO(member.read())
+        return read_member(member, info.file_size, path, name, dtype, ndim, limit)
+
+
+def read_member(
+    member: IO[bytes],
+    length: int,
+    path: Path,
+    name: str,
+    dtype: str,
+    ndim: int,
+    limit: int = MAX_BYTES,
+) -> NDArray[Any]:
+    """The array of a member of so many bytes, of a known type and at most `limit` bytes.
+
+    Raises
+    ------
+    TreeFileError
+        Its header does not fit the format or the length; the message names the file and the array.
+    """
+    try:
+        shape, fortran, found = read_header(member)
+    except ValueError as error:
+        raise TreeFileError(f"{path}: array {name!r} has a bad header") from error
+    expected = found.str if dtype == "str" and found.kind == "U" else dtype
+    right = found == np.dtype(expected).newbyteorder("<")
+    if not right or fortran or len(shape) != ndim:
+        raise TreeFileError(
+            f"{path}: array {name!r} is {found} of shape {shape}; {ndim}-D {dtype} expected"
+        )
+    size = found.itemsize * int(np.prod(shape, dtype=object))
+    if size > limit:
+        raise TreeFileError(f"{path}: array {name!r} has {size} bytes, at most {limit} expected")
+    if size != length - member.tell():
+        raise TreeFileError(f"{path}: array {name!r} is not as long as its header says")
+    data = io.BytesIO(member.read())
     if data.getbuffer().nbytes != size:
         raise TreeFileError(f"{path}: array {name!r} is cut short")
     try:

@@ -22,7 +22,7 @@ from regiontree.tree.salience import salient_nodes
 from regiontree.tree.stop import StopReason
 from regiontree.tree.text import node_lines
 
-__all__ = ["OPTIONAL", "TreeNodes", "checked_nodes"]
+__all__ = ["OPTIONAL", "TreeNodes", "checked_nodes", "checked_parents"]
 
 OPTIONAL = ("embedding", "descriptor", "stability")
 """Arrays of nodes that a tree may lack."""
@@ -351,17 +351,39 @@ class TreeNodes:
         return node
 
 
-def checked_nodes(tree: TreeNodes) -> dict[str, NDArray[Any] | None]:
+def checked_parents(given: Any) -> NDArray[np.int32]:
+    """A checked copy of the parents of a tree's nodes.
+
+    Raises
+    ------
+    TreeError
+        They are no tree; the message names the first offender.
+    """
+    parents = checks.checked_array("parents", given, 1, "iu", np.int32)
+    checks.check_parents(parents)
+    return parents
+
+
+def checked_nodes(
+    tree: TreeNodes, parents: NDArray[np.int32], inner: NDArray[np.bool_]
+) -> dict[str, NDArray[Any] | None]:
     """The arrays of a tree's nodes as they were given, checked: copies of the right type.
+
+    Parameters
+    ----------
+    tree
+        The tree, with its arrays as they were given.
+    parents
+        Those of :func:`checked_parents`.
+    inner : (N,) bool
+        Which nodes have children.
 
     Raises
     ------
     TreeError
         They contradict each other; the message names the array and the first offender.
     """
-    parents = checks.checked_array("parents", tree.parents, 1, "iu", np.int32)
-    checks.check_parents(parents)
-    n, inner = len(parents), kernel.is_inner(parents)
+    n = len(parents)
     n_leaves = n - int(inner.sum())
     height = checks.checked_array("height", tree.height, 1, "fiu", np.float32, n)
     checks.check_height(height, parents)

@@ -43,7 +43,7 @@ from regiontree.errors import TreeError, TreeFileError
 from regiontree.tree import checks, cuts, kernel
 from regiontree.tree.doors import TreeDoors
 from regiontree.tree.file import ARRAYS, read_tree_file, read_tree_structure, write_tree_file
-from regiontree.tree.nodes import OPTIONAL, TreeNodes, checked_nodes
+from regiontree.tree.nodes import OPTIONAL, TreeNodes, checked_nodes, checked_parents
 from regiontree.tree.prune import kept_arrays
 from regiontree.tree.renumber import renumbered
 from regiontree.tree.text import counted
@@ -113,15 +113,17 @@ class RegionTree(TreeNodes, TreeDoors):
     level: Int32 = field(init=False)
 
     def __post_init__(self) -> None:
-        nodes = checked_nodes(self)
+        parents = checked_parents(self.parents)
+        n, inner = len(parents), kernel.is_inner(parents)
+        n_leaves = n - int(inner.sum())
+
         labels = checks.checked_array("labels", self.labels, 2, "iu", np.int32)
-        parents: Any = nodes["parents"]
-        n = len(parents)
-        n_leaves = n - int(kernel.is_inner(parents).sum())
         checks.check_labels(labels, n_leaves)
         leaf_area = checks.leaf_areas(labels, n_leaves)
         area = kernel.accumulate_sum(parents, np.pad(leaf_area, (0, n - n_leaves)))
         level = kernel.levels(parents).astype(np.int32)
+
+        nodes = checked_nodes(self, parents, inner)
         arrays = {"labels": labels, **nodes, "area": area, "level": level}
         for name, array in arrays.items():
             if array is not None:
