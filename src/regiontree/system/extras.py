@@ -75,8 +75,7 @@ def check_optional(module: str, extra: str, what: str, *, package: str | None = 
     least = least_version(package, extra)
     if least is not None and found and _numbers(found) < _numbers(least):
         raise MissingExtraError(
-            f"{what} {package} {least} or later, and {found} is installed, which is too old: "
-            f"{_install(extra, '-U ')}"
+            f"{package} {found} is too old, {least} or later is needed: {_install(extra, '-U ')}"
         )
 
 
