@@ -99,9 +99,9 @@ def test_cvat_gets_named_masks_and_labels(tmp_path, monkeypatch):
     collection = Collection.load("collection")
     with pytest.raises(CollectionError, match="point 900,3 lies outside car-1"):
         collection.name_at("car-1", (900, 3), "sky")
-    before = collection.name_at("car-1", (148, 65), "tyre", n_categories=24)
+    before = collection.name_at("car-1", (120, 60), "tyre", n_categories=8)
     assert before.name == "tyre"
-    assert collection.name_at("car-1", (148, 65), "", n_categories=24).node == before.node
+    assert collection.name_at("car-1", (120, 60), "", n_categories=8).node == before.node
     assert before.node not in Collection.load("collection").names.own
 
 
@@ -185,9 +185,8 @@ def test_cells_are_counted_measured_and_linked(tmp_path, monkeypatch):
         number, plane = int(row["cell"]), int(row["plane"])
         mask = labels[plane] == number
         assert mask.sum() == int(row["area"])
-        overlaps = {
-            k: iou(mask, truth[plane] == k) for k in range(1, 5) if (truth[plane] == k).any()
-        }
+        there = [k for k in range(1, 5) if (truth[plane] == k).any()]
+        overlaps = {k: iou(mask, truth[plane] == k) for k in there}
         cell = max(overlaps, key=lambda k: overlaps[k])
         assert overlaps[cell] > 0.9
         assert same.setdefault(cell, number) == number, "a cell has one number in all planes"
