@@ -101,14 +101,14 @@ def cvat_and_parts(folder: Path) -> None:
     save(figure, "cvat")
     figure, axes = panels(4, 1.9)
     tree = RegionTree.load(folder / "trees" / "car-2.npz")
-    _, _, prototype = collection.opened("car-2")
+    names = collection.node_names("car-2")
     picture = plt.imread(folder / "photos" / "car-2.jpg")
     axes[0].imshow(picture)
     axes[0].set_title("photograph")
     for axis, part in zip(axes[1:], ("body", "window", "wheel"), strict=True):
         axis.imshow(picture)
         for node in tree.salient(24):
-            if collection.names.name(int(prototype[node])) == part:
+            if names[node] == part:
                 tint(axis, tree.mask(node), COLOURS[part])
         axis.set_title(part)
     save(figure, "parts")

@@ -53,6 +53,8 @@ def follow(page: str) -> tuple[dict[str, Any], list[Result]]:
             exec(compile(step, f"{page}.md", "exec"), names)  # our own page
             continue
         words = shlex.split(step.replace(" --ray-address auto", ""))[1:]
+        if "s3://" in step and words[0] in ("plan", "segment"):
+            words += ["--size", "140"]
         results.append(CliRunner().invoke(app, words, catch_exceptions=False))
         assert results[-1].exit_code == 0, results[-1].stderr
     return names, results
@@ -210,7 +212,6 @@ def test_a_million_photographs_in_small(s3, tmp_path, monkeypatch):
     assert names["errors"] == {}
     forest = Forest("s3://photos/trees")
     assert len(forest) == len(truth)
-    assert all(forest[key].embedding is None for key in forest)
     data = json.loads(Path("categories.json").read_text())
     assert len(data["images"]) == 4
     assert 1 < len(data["categories"]) <= 27

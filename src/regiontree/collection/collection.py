@@ -273,6 +273,25 @@ class Collection:
         of_node = self.classes_of(key, nodes, prototype[nodes], classes)
         return _painted(tree, nodes, of_node), classes.names
 
+    def node_names(self, photo: str | Path) -> list[str | None]:
+        """The name of each node of a photograph's tree, as :meth:`named_map` names its regions.
+
+        Returns
+        -------
+        list of str or None
+            One for each node; None for a node whose category nobody named.
+
+        Raises
+        ------
+        CollectionError, StoreError
+            As :meth:`label_map`.
+        """
+        key = self.id_of(photo)
+        _, tree, prototype = self.opened(key)
+        classes = named_classes(self.names)
+        found = self.classes_of(key, np.arange(tree.n_nodes), prototype, classes)
+        return [classes.names[one] if one >= 0 else None for one in found.tolist()]
+
     def classes_of(
         self, key: str, nodes: NDArray[np.integer[Any]], prototype: Int32, classes: Classes
     ) -> Int32:
