@@ -18,9 +18,10 @@ import pytest
 from trees import hand_tree
 
 import regiontree
-from regiontree.errors import MissingExtraError
+from regiontree.errors import ExportError, ImageError, MissingExtraError, TreeError
 from regiontree.system import extras
 from regiontree.system.extras import check_optional, least_version, optional
+from regiontree.tree.stop import StopReason
 
 UTM = (1.0, 0.0, 500_000.0, 0.0, -1.0, 4_600_000.0)
 
@@ -172,3 +173,98 @@ def test_a_package_that_is_there_and_broken_says_why(tmp_path, monkeypatch):
         "maps need broken_one, which cannot be imported (libx.so.3: no such file): "
         "pip install 'regiontree[geo]'"
     )
+
+
+# -- images of nothing ----------------------------------------------------------------------------
+
+SUFFIXES = {
+    "coco": ".json", "geojson": ".geojson", "geopackage": ".gpkg", "geotiff": ".tif",
+    "graphml": ".graphml", "higra": ".tree", "label-studio": ".json", "labels-png": ".png",
+    "labels-tiff": ".tif", "newick": ".nwk", "ome-tiff": ".ome.tif", "panoptic": ".json",
+    "stack": ".tif", "tree": ".npz", "ucm": ".npy", "ucm-picture": ".png",
+}  # fmt: skip
+
+
+def written(form: str, tree: RegionTree, folder: Path, **options: Any) -> Path:
+    path = folder / f"out{SUFFIXES[form]}"
+    tree.export(form, path, **options)
+    assert path.stat().st_size
+    return path
+
+
+@pytest.mark.parametrize("form", SUFFIXES)
+def test_one_pixel_is_written_in_every_format(form, tmp_path):
+    written(form, one_pixel(), tmp_path)
+
+
+@pytest.mark.parametrize("form", SUFFIXES)
+def test_an_image_without_data_is_written_or_refused_in_words(form, tmp_path):
+    empty = RegionTree(
+        np.zeros((3, 4), int), [0], [0.0], stop=[StopReason.NO_DATA], meta=one_pixel().meta
+    )
+    if form == "geopackage":
+        with pytest.raises(ExportError, match="no pixel of the tree has data"):
+            written(form, empty, tmp_path)
+        return
+    written(form, empty, tmp_path)
+    if form == "coco":
+        assert empty.to_coco()["annotations"] == []
+
+
+def one_pixel() -> RegionTree:
+    return RegionTree([[0]], [0], [0.0], meta={"image": {"name": "x.png"}})
+
+
+def test_one_pixel_is_no_mask_or_one_for_those_who_ask_for_masks():
+    tree = one_pixel()
+    assert [one["area"] for one in tree.to_sam()] == [1]
+    assert [mask.tolist() for mask in tree.to_mask_generation()["masks"]] == [[[True]]]
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0)])
+def test_an_image_without_pixels_is_refused_before_anything_is_made(shape):
+    with pytest.raises(ImageError, match="empty"):
+        regiontree.RegionParser().parse(np.zeros((*shape, 3), np.uint8))
+    with pytest.raises(TreeError):
+        RegionTree(np.zeros(shape, int), [0], [0.0])
+
+
+# -- 50,000 regions -------------------------------------------------------------------------------
+
+
+def many_regions(side: int = 224) -> RegionTree:
+    """Each pixel is a leaf; a balanced tree above them of 100,351 nodes."""
+    count = side * side
+    parents, height, level, step = list(range(2 * count - 1)), [0.0] * count, list(range(count)), 1
+    while len(level) > 1:
+        above = []
+        for left, right in zip(level[::2], level[1::2], strict=False):
+            above.append(len(height))
+            parents[left] = parents[right] = len(height)
+            height.append(step / 20)
+        level, step = above + level[2 * len(above) :], step + 1
+    labels = np.arange(count, dtype=np.int32).reshape(side, side)
+    return RegionTree(labels, parents, height, meta={"image": {"name": "x.png"}})
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        ("labels-png", {"n_regions": 60_000}), ("labels-tiff", {"n_regions": 60_000}),
+        ("geotiff", {"n_regions": 60_000}), ("panoptic", {"n_regions": 60_000}),
+        ("stack", {"granularities": (60_000,)}), ("ome-tiff", {"granularities": (60_000,)}),
+        ("newick", {}), ("higra", {}), ("tree", {}), ("ucm", {}), ("ucm-picture", {}),
+        pytest.param("coco", {"n_regions": 60_000}, marks=pytest.mark.slow),
+        pytest.param("geopackage", {"granularities": (60_000,)}, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_fifty_thousand_regions_take_bounded_time(form, options, tmp_path):
+    tree = many_regions()
+    began = time.perf_counter()
+    path = written(form, tree, tmp_path, **options)
+    assert time.perf_counter() - began < 60  # seconds; most take less than one
+    if form in ("labels-png", "labels-tiff"):
+        from PIL import Image
+
+        with Image.open(path) as image:
+            assert len(np.unique(np.asarray(image))) == tree.n_leaves == 50_176
