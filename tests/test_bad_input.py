@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 import types
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from trees import hand_tree
 
 import regiontree
+from regiontree import RegionTree
 from regiontree.errors import ExportError, ImageError, MissingExtraError, TreeError
 from regiontree.system import extras
 from regiontree.system.extras import check_optional, least_version, optional
