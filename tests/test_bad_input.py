@@ -218,15 +218,15 @@ def one_pixel() -> RegionTree:
     return RegionTree([[0]], [0], [0.0], meta={"image": {"name": "x.png"}})
 
 
-def test_one_pixel_is_no_mask_or_one_for_those_who_ask_for_masks():
+def test_one_pixel_is_the_whole_image_and_so_no_mask():
     tree = one_pixel()
-    assert [one["area"] for one in tree.to_sam()] == [1]
-    assert [mask.tolist() for mask in tree.to_mask_generation()["masks"]] == [[[True]]]
+    assert tree.to_sam() == []
+    assert tree.to_mask_generation()["masks"] == []
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0)])
 def test_an_image_without_pixels_is_refused_before_anything_is_made(shape):
-    with pytest.raises(ImageError, match="empty"):
+    with pytest.raises(ImageError, match="has no pixels"):
         regiontree.RegionParser().parse(np.zeros((*shape, 3), np.uint8))
     with pytest.raises(TreeError):
         RegionTree(np.zeros(shape, int), [0], [0.0])
