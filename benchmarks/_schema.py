@@ -79,6 +79,8 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "set", "way", "photographs:.0f", "classes:.0f", "accuracy_percent", "miou_percent",
         "right_20_percent", "right_50_percent", "right_100_percent", "area_percent",
     ],
+    # recipes.py
+    "recipes": ["recipe", "way", "photographs:.0f", "things:.0f", "measure", "value_percent"],
     # results.py
     "results": [
         "preset", "protocol", "data_set", "images", "nodes:.1f", "leaves:.1f",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +73,28 @@ def golden(data: Path) -> list[Path]:
     if not files:
         pytest.skip("no golden trees beside the data folder")
     return files
+
+
+@pytest.fixture
+def declared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the package asks for, from pyproject.toml: an editable install may know an older one."""
+    from importlib import metadata
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    rows = list(project["dependencies"])
+    for extra, packages in extras.items():
+        for package in packages:
+            own = re.fullmatch(r"regiontree\[(\w+)\]", package)
+            for one in extras[own[1]] if own else [package]:  # as pip's metadata have them
+                wanted, _, condition = one.partition(";")
+                both = f"({condition.strip()}) and " if condition else ""
+                rows.append(f"{wanted.strip()}; {both}extra == '{extra}'")
+    asked = metadata.requires
+    monkeypatch.setattr(
+        metadata, "requires", lambda name: rows if name == "regiontree" else asked(name)
+    )
+    return rows
 
 
 @pytest.fixture(scope="session")

@@ -614,7 +614,7 @@ def test_missing_packages_name_what_to_install(monkeypatch: pytest.MonkeyPatch) 
 
     from regiontree.bridges import service
 
-    monkeypatch.setattr(service, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(MissingExtraError, match=r"regiontree\[labelstudio\]"):
         service.check_installed()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tracemalloc
 
 import numpy as np
@@ -13,7 +14,6 @@ from trees import hand_tree, path_to_root, pixels_of, random_tree, trees
 
 from regiontree import RegionTree
 from regiontree.errors import ExportError, MissingExtraError, TreeError
-from regiontree.export import coco
 from regiontree.export.coco import photo_name, to_coco, write_coco
 
 pycoco = pytest.importorskip("pycocotools.coco")
@@ -232,6 +232,6 @@ def test_masks_are_never_held():
 
 
 def test_the_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr(coco, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'regiontree\[export\]'"):
         to_coco(hand_tree())

@@ -256,3 +256,9 @@ def test_a_tree_of_100_000_nodes_takes_few_rounds_whatever_its_shape(shape, monk
     paths = heavy_paths(parents)
     assert paths.rank.max() <= 1
     assert paths.ancestors(0)[-1] == n - 1
+
+
+def test_sums_do_not_depend_on_the_order_of_values_in_memory():
+    parents, rows = np.array([2, 2, 2]), np.array([[1, 2], [3, 4], [0, 0]])
+    assert kernel.accumulate_sum(parents, np.asfortranarray(rows)).tolist()[2] == [4, 6]
+    assert kernel.accumulate_max(parents, rows.T.copy().T).tolist()[2] == [3, 4]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import sys
@@ -464,10 +463,7 @@ def test_pycocotools_decodes_the_run_lengths(rng_tree):
 
 
 def test_coco_without_pycocotools_is_refused_at_once(parser, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        "regiontree.export.coco.find_spec", lambda name: None if "pycoco" in name else find(name)
-    )
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
     with refused(MissingExtraError, "regiontree[export]"):
         AutomaticMaskGenerator(parser, output_mode="coco_rle")
     assert hand_tree().to_sam(output_mode="uncompressed_rle")
@@ -657,14 +653,13 @@ def test_missing_supervision_is_one_line_that_names_the_extra(monkeypatch):
     with pytest.raises(MissingExtraError) as caught:
         hand_tree().to_supervision()
     assert str(caught.value) == (
-        "supervision is not installed: pip install -U 'regiontree[supervision]'"
+        "to_supervision() needs supervision: pip install 'regiontree[supervision]'"
     )
 
 
-def test_old_supervision_is_named(monkeypatch):
+def test_old_supervision_is_named(monkeypatch, declared):
     old = types.ModuleType("supervision")
     old.__version__ = "0.16.0"
-    old.Detections = type("Detections", (), {"__dataclass_fields__": {"xyxy": None}})
     monkeypatch.setitem(sys.modules, "supervision", old)
     with refused(MissingExtraError, "supervision 0.16.0 is too old", "0.18", "[supervision]"):
         hand_tree().to_supervision()

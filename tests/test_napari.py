@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
 from importlib import metadata
 from types import SimpleNamespace
@@ -508,14 +509,12 @@ def test_frames_are_planes(tmp_path):
 # -- the program and the manifest -----------------------------------------------------------------
 
 
-def test_missing_and_old_versions_are_named(monkeypatch):
-    def missing(name):
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "version", missing)
+def test_missing_and_old_versions_are_named(monkeypatch, declared):
+    monkeypatch.setitem(sys.modules, "napari", None)
     with refused(MissingExtraError, "napari", "pip install 'regiontree[napari]'") as caught:
         labels_arguments(TreeStack((hand_tree(),)), "x")
     assert "\n" not in str(caught.value)
+    monkeypatch.setitem(sys.modules, "napari", json)  # any module
     monkeypatch.setattr(metadata, "version", lambda name: "0.5.6")
     with refused(MissingExtraError, "napari 0.5.6 is too old", "0.6", "regiontree[napari]"):
         require_napari()

@@ -642,7 +642,7 @@ def test_a_host_that_is_not_here_is_named(host):
 
 
 def test_packages_that_are_not_installed_are_named(monkeypatch):
-    monkeypatch.setattr(server, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'regiontree\[viewer\]'"):
         server.check_installed()
 

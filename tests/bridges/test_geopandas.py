@@ -5,6 +5,7 @@ from __future__ import annotations
 import geopandas
 import numpy as np
 import pytest
+from test_recipe_pages import check_fields
 
 from regiontree import RegionTree
 from regiontree.export.geojson import write_geojson
@@ -56,3 +57,8 @@ def test_geojson_lies_where_the_geopackage_does(tree, tmp_path):
     assert one.node.tolist() == other.node.tolist()
     apart = [a.hausdorff_distance(b) for a, b in zip(one.geometry, other.geometry, strict=True)]
     assert max(apart) < 0.01  # metres
+
+
+@pytest.mark.usefixtures("embedded_installed")
+def test_the_recipe_for_fields_gives_their_hectares(tmp_path, monkeypatch) -> None:
+    check_fields(tmp_path, monkeypatch)

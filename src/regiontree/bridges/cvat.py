@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from regiontree.bridges.clicks import Box, Click, Clickable
 from regiontree.errors import ImageError, MissingExtraError, SettingsError, check_number
 from regiontree.export.coco import nodes_around
+from regiontree.system.extras import optional
 from regiontree.system.lazy import lazy
 from regiontree.tree import RegionTree, StopReason
 from regiontree.tree.borders import node_polygons, trace_arcs
@@ -296,13 +297,9 @@ def _sdk(kind: str) -> Any:
     MissingExtraError
         It is not installed, or has not what this kind of function needs.
     """
-    try:
-        import cvat_sdk.auto_annotation as sdk
-        from cvat_sdk.masks import encode_mask  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            f"the function for CVAT needs cvat-sdk ({error}): pip install 'regiontree[cvat]'"
-        ) from error
+    what = "the function for CVAT needs"
+    sdk = optional("cvat_sdk.auto_annotation", "cvat", what, package="cvat-sdk")
+    optional("cvat_sdk.masks", "cvat", what, package="cvat-sdk")
     needed = "InteractionFunctionSpec" if kind == "interaction" else "text_attribute_spec"
     if not hasattr(sdk, needed):
         from cvat_sdk.version import VERSION

@@ -23,11 +23,11 @@ import os
 import secrets
 import traceback
 from collections.abc import Awaitable, Callable, Collection
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from regiontree.bridges.backend import Backend
-from regiontree.errors import DataError, MissingExtraError, RegionTreeError
+from regiontree.errors import DataError, RegionTreeError
+from regiontree.system.extras import check_optional
 from regiontree.system.terminal import say
 
 if TYPE_CHECKING:
@@ -44,11 +44,8 @@ _USER, _PASSWORD = "BASIC_AUTH_USER", "BASIC_AUTH_PASS"  # the names of Label St
 
 def check_installed() -> None:
     """Raise a MissingExtraError if the service's packages are missing; it names the extra."""
-    if find_spec("starlette") is None or find_spec("uvicorn") is None:
-        raise MissingExtraError(
-            "the service for Label Studio needs starlette and uvicorn: pip install "
-            "'regiontree[labelstudio]'"
-        )
+    for package in ("starlette", "uvicorn"):
+        check_optional(package, "labelstudio", "the service for Label Studio needs")
 
 
 def make_service(backend: Backend, *, hosts: Collection[str] | None = None) -> ASGIApp:

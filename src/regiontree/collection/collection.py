@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from regiontree.collection.assigned import AllRegions, Assigned, all_regions, assignments
 from regiontree.collection.classes import Classes, heirs, named_classes
-from regiontree.collection.edits import Edit, edit_names
+from regiontree.collection.edits import Edit, Naming, edit_names
 from regiontree.collection.examples import (
     Example,
     check_alike,
@@ -273,6 +273,25 @@ class Collection:
         of_node = self.classes_of(key, nodes, prototype[nodes], classes)
         return _painted(tree, nodes, of_node), classes.names
 
+    def node_names(self, photo: str | Path) -> list[str | None]:
+        """The name of each node of a photograph's tree, as :meth:`named_map` names its regions.
+
+        Returns
+        -------
+        list of str or None
+            One for each node; None for a node whose category nobody named.
+
+        Raises
+        ------
+        CollectionError, StoreError
+            As :meth:`label_map`.
+        """
+        key = self.id_of(photo)
+        _, tree, prototype = self.opened(key)
+        classes = named_classes(self.names)
+        found = self.classes_of(key, np.arange(tree.n_nodes), prototype, classes)
+        return [classes.names[one] if one >= 0 else None for one in found.tolist()]
+
     def classes_of(
         self, key: str, nodes: NDArray[np.integer[Any]], prototype: Int32, classes: Classes
     ) -> Int32:
@@ -326,6 +345,47 @@ class Collection:
         _, tree, prototype = self.opened(photo)
         nodes = tree.cut_nodes(n_regions=self.settings.regions)
         return _painted(tree, nodes, prototype[nodes])
+
+    def name_at(
+        self, photo: str | Path, point: tuple[int, int], name: str, n_categories: int = 27
+    ) -> Category:
+        """Name the category that a pixel shows, in ``collection.csv`` and here.
+
+        Parameters
+        ----------
+        photo
+            Id of a photograph of the collection, or its path.
+        point
+            Row and column of the pixel, counted from 0.
+        name
+            Empty takes the category's own name away.
+        n_categories
+            Into how many categories the collection is cut, at most.
+
+        Returns
+        -------
+        Category
+            The category with its name. All its regions have it, in every photograph.
+
+        Raises
+        ------
+        CollectionError
+            The collection does not have the photograph, the pixel lies outside or has no data, or
+            the name is not possible.
+        """
+        shown = self.label_map(photo, n_categories)
+        row, column = point
+        if not (0 <= row < shown.shape[0] and 0 <= column < shown.shape[1]):
+            raise CollectionError(
+                f"point {row},{column} lies outside {photo}, which has {shown.shape[0]} rows and "
+                f"{shown.shape[1]} columns"
+            )
+        index = int(shown[row, column])
+        if index < 0:
+            raise CollectionError(f"{photo} has no data at row {row}, column {column}")
+        node = self.categories(n_categories)[index].node
+        self.edit([Naming(node, name, self.names.own.get(node, ""))])
+        return self.categories(n_categories)[index]
 
     def label_map(self, photo: str | Path, n_categories: int = 27) -> Int32:
         """The category of each pixel, (H, W) int32: 0 to n - 1, or -1 for no data.

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -23,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree._version import __version__
-from regiontree.errors import ExportError, MissingExtraError
+from regiontree.errors import ExportError
 from regiontree.export.graph import node_attributes
 from regiontree.export.runs import runs_down_columns
 from regiontree.forest.origin import recorded_name
+from regiontree.system.extras import optional
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
 from regiontree.tree.kernel import accumulate_any, nearest_marked
@@ -315,13 +315,9 @@ def coco_masks() -> Any:
     Raises
     ------
     MissingExtraError
-        pycocotools is not installed.
+        pycocotools is not installed, or too old.
     """
-    if find_spec("pycocotools") is None:
-        raise MissingExtraError("COCO needs pycocotools: pip install 'regiontree[export]'")
-    import pycocotools.mask
-
-    return pycocotools.mask
+    return optional("pycocotools.mask", "export", "COCO needs")
 
 
 def _run_lengths(tree: RegionTree, masks: Any) -> list[dict[str, Any]]:

@@ -36,7 +36,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +49,7 @@ from regiontree.errors import ExportError, MissingExtraError
 from regiontree.export.coco import chosen_nodes, nodes_around
 from regiontree.export.graph import node_attributes
 from regiontree.forest.pictures import Picture
+from regiontree.system.extras import optional
 from regiontree.system.faults import attempt, fault_text
 from regiontree.system.paths import fitted_name
 from regiontree.tree import RegionTree
@@ -61,7 +61,6 @@ __all__ = ["Advance", "Photo", "cut_view", "make_dataset", "require_fiftyone"]
 Advance = Callable[[str, str | None], None]
 """Called with the id of each photograph, and why it was left out or None."""
 
-_LEAST = (1, 3)  # the first version with masks in files
 _IN_DATABASE = 1 << 25  # most pixels of the masks of a sample that lie in the database
 _DOCUMENT = 16_000_000  # bytes; MongoDB takes 16 MiB
 _DETECTION = 300  # bytes at least
@@ -219,17 +218,7 @@ def require_fiftyone() -> Any:
     MissingExtraError
         It is not installed, or is too old.
     """
-    lack = "pip install 'regiontree[fiftyone]'"
-    try:
-        found = version("fiftyone")
-    except PackageNotFoundError as error:
-        raise MissingExtraError(f"FiftyOne's data sets need FiftyOne: {lack}") from error
-    if tuple(int(part) for part in found.split(".")[:2] if part.isdecimal()) < _LEAST:
-        least = ".".join(map(str, _LEAST))
-        raise MissingExtraError(f"FiftyOne {found} is too old, {least} is needed: {lack}")
-    import fiftyone
-
-    return fiftyone
+    return optional("fiftyone", "fiftyone", "FiftyOne's data sets need")
 
 
 # -- samples --------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontree.display.pictures import GRANULARITIES, hierarchy_colors
-from regiontree.errors import ExportError, MissingExtraError
+from regiontree.errors import ExportError
 from regiontree.export.graph import node_attributes
 from regiontree.export.labelmap import distinct_cuts
 from regiontree.export.projection import (
@@ -42,6 +42,7 @@ from regiontree.export.projection import (
     place_vertices,
 )
 from regiontree.export.qgisstyle import polygon_style
+from regiontree.system.extras import optional
 from regiontree.system.files import atomic_named
 from regiontree.tree import RegionTree
 from regiontree.tree.borders import Polygon, node_polygons, trace_arcs
@@ -149,13 +150,7 @@ def write_geopackage(
 
 def _pyogrio() -> Any:
     """The module that writes layers."""
-    try:
-        import pyogrio
-    except ImportError as error:
-        raise MissingExtraError(
-            "writing a GeoPackage needs pyogrio: pip install 'regiontree[geo]'"
-        ) from error
-    return pyogrio
+    return optional("pyogrio", "geo", "writing a GeoPackage needs")
 
 
 def _shapes(tree: RegionTree, nodes: IntArray, transform: Transform) -> list[tuple[int, bytes]]:

@@ -22,7 +22,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regiontree.errors import MissingExtraError
+from regiontree.system.extras import optional
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
 from regiontree.tree.stop import StopReason
@@ -88,8 +88,4 @@ def write_graphml(tree: RegionTree, path: str | Path) -> Path:
 
 
 def _networkx() -> Any:
-    try:
-        import networkx
-    except ImportError as error:
-        raise MissingExtraError("graphs need NetworkX: pip install 'regiontree[export]'") from error
-    return networkx
+    return optional("networkx", "export", "graphs need")

@@ -32,7 +32,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontree.errors import ExportError, MissingExtraError
+from regiontree.errors import ExportError
+from regiontree.system.extras import optional
 from regiontree.system.files import atomic_write
 from regiontree.tree import RegionTree
 
@@ -118,10 +119,4 @@ def write_higra(tree: RegionTree, path: str | Path) -> Path:
 
 
 def _higra() -> Any:
-    try:
-        import higra
-    except ImportError as error:
-        raise MissingExtraError(
-            "Higra's trees need Higra: pip install 'regiontree[higra]'"
-        ) from error
-    return higra
+    return optional("higra", "higra", "Higra's trees need")

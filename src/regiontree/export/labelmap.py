@@ -203,6 +203,7 @@ def write_label_stack(
                 (to_label_image(tree, n_regions=count) for count in pages),
                 shape=(len(pages), *tree.shape),
                 dtype=np.uint16,
+                photometric="minisblack",  # rows of 3 or 4 pixels are no colours
                 compression="zlib",
                 metadata=metadata,
                 software=f"regiontree {__version__}",

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontree.errors import ExportError, MissingExtraError
+from regiontree.errors import ExportError
 from regiontree.export.antimeridian import Point
 from regiontree.system.damage import plain_reason
+from regiontree.system.extras import optional
 from regiontree.tree.borders import Arcs
 
 __all__ = [
@@ -486,16 +487,10 @@ def rasterio_package() -> Any:
     Raises
     ------
     MissingExtraError
-        It is not installed.
+        It is not installed, or too old.
     """
-    try:
-        import rasterio
-        import rasterio.crs
-        import rasterio.errors
-        import rasterio.shutil
-        import rasterio.warp
-    except ImportError as error:
-        raise MissingExtraError(
-            "reading and changing where an image lies needs rasterio: pip install 'regiontree[geo]'"
-        ) from error
+    for module in ("rasterio.crs", "rasterio.errors", "rasterio.shutil", "rasterio.warp"):
+        optional(module, "geo", "reading and changing where an image lies needs")
+    import rasterio
+
     return rasterio

@@ -14,14 +14,13 @@ import numpy as np
 
 from regiontree.errors import MissingExtraError
 from regiontree.export.sam import MAX_BYTES, ChosenMasks, check_memory, chosen_masks, mask_options
+from regiontree.system.extras import optional
 from regiontree.tree import RegionTree
 
 if TYPE_CHECKING:
     from supervision import Detections
 
 __all__ = ["to_supervision"]
-
-_INSTALL = "pip install -U 'regiontree[supervision]'"
 
 
 def to_supervision(
@@ -100,15 +99,11 @@ def _compact(chosen: ChosenMasks, boxes: Any, library: Any) -> Any:
 
 def _supervision(compact: bool) -> Any:
     """The library, after a check that it has what is needed."""
-    try:
-        import supervision
-    except ImportError as error:
-        raise MissingExtraError(f"supervision is not installed: {_INSTALL}") from error
-    version = getattr(supervision, "__version__", "unknown")
-    if "data" not in getattr(supervision.Detections, "__dataclass_fields__", {}):
-        raise MissingExtraError(f"supervision {version} is too old, 0.18 is needed: {_INSTALL}")
+    supervision = optional("supervision", "supervision", "to_supervision() needs")
     if compact and not hasattr(getattr(supervision, "CompactMask", None), "from_coco_rle"):
+        version = getattr(supervision, "__version__", "an older one")
         raise MissingExtraError(
-            f"compact needs supervision 0.30, and {version} is installed: {_INSTALL}"
+            f"compact needs supervision 0.30 or later, and {version} is installed: "
+            "pip install -U 'regiontree[supervision]'"
         )
     return supervision

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
-from regiontree.errors import MissingExtraError
+from regiontree.system.extras import optional
 
 __all__ = ["fsspec", "pyarrow"]
 
@@ -22,9 +21,9 @@ def pyarrow(module: str = "pyarrow", what: str = "a store of trees") -> Any:
     Raises
     ------
     MissingExtraError
-        It is not installed.
+        It is not installed, or too old.
     """
-    return _module(module, f"{what} needs pyarrow: pip install 'regiontree[store]'")
+    return optional(module, "store", f"{what} needs")
 
 
 def fsspec() -> Any:
@@ -33,15 +32,6 @@ def fsspec() -> Any:
     Raises
     ------
     MissingExtraError
-        It is not installed.
+        It is not installed, or too old.
     """
-    return _module(
-        "fsspec", "addresses of object stores need fsspec: pip install 'regiontree[store]'"
-    )
-
-
-def _module(name: str, lack: str) -> Any:
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(lack) from error
+    return optional("fsspec", "store", "addresses of object stores need")

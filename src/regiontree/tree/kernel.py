@@ -146,6 +146,7 @@ def _accumulated(ufunc: np.ufunc, parents: Parents, values: NDArray[Any]) -> NDA
     After k rounds a node has everything that lies less than 2^k steps below it. A round hands this
     on to the node 2^k steps above. The result is exact if `ufunc` gives the same in any order.
     """
+    values = np.ascontiguousarray(values)  # in another order, `flat` would be a copy
     flat = values.reshape(-1)  # ufunc.at is fast in one dimension only
     width = values.size // len(parents)
     for nodes, above in _jumps(parents):

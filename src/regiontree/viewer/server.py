@@ -17,10 +17,10 @@ import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from regiontree.errors import MissingExtraError, ViewError, check_number
+from regiontree.errors import ViewError, check_number
+from regiontree.system.extras import check_optional
 from regiontree.system.signals import interruptible
 from regiontree.system.terminal import say
 from regiontree.viewer.protection import LOCAL_NAMES
@@ -35,10 +35,9 @@ _PATIENCE = 3.0  # seconds that answers under way get when the server stops
 
 def check_installed() -> None:
     """Raise a MissingExtraError if the server's packages are not installed; it names the extra."""
-    if find_spec("starlette") is None or find_spec("uvicorn") is None:
-        raise MissingExtraError(
-            "the viewer's server needs starlette and uvicorn: pip install 'regiontree[viewer]'; "
-            "--html writes a page without them"
+    for package in ("starlette", "uvicorn"):
+        check_optional(
+            package, "viewer", "the viewer's server (--html writes a page without it) needs"
         )
 
 
