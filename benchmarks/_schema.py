@@ -131,6 +131,13 @@ SCHEMAS: dict[str, Sequence[str]] = {
     ],
     # nodata.py
     "nodata": ["gap", "colours", "images", "nm_percent", "nh_percent"],
+    # clips.py
+    "clips": [
+        "clip", "preset", "way", "j_percent", "j_all_nodes_percent", "j_recall_percent",
+        "j_decay_percent", "f_percent", "nm_percent", "nm_all_nodes_percent", "nh_percent",
+        "switches_percent", "flicker_percent:.2f", "boiling_percent", "static_percent",
+    ],
+    "clips-classes": ["clip", "preset", "way", "class", "iou_percent"],
     # python -m fuzz
     "fuzz": ["target", "cases", "time_seconds:.0f", "cpu_time_seconds:.0f", "faults"],
     # crf.py

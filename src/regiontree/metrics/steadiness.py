@@ -46,6 +46,7 @@ __all__ = [
     "IdentitySwitches",
     "linked_regions",
     "noise_level",
+    "noise_threshold",
     "static_pixels",
 ]
 
@@ -86,6 +87,17 @@ def noise_level(frame: Pixels) -> float:
     return float(np.max(medians)) / (0.6745 * 6)
 
 
+def noise_threshold(noise: float) -> float:
+    """Largest change that noise explains, in grey levels, from its standard deviation.
+
+    Examples
+    --------
+    >>> noise_threshold(0), round(noise_threshold(3), 2)
+    (2.0, 16.97)
+    """
+    return max(_DEVIATIONS * math.sqrt(2) * noise, _LEAST)
+
+
 def static_pixels(before: Pixels, after: Pixels, *, threshold: float | None = None) -> Bools:
     """Where nothing moved from one frame to the next, (H, W) bool.
 
@@ -112,7 +124,7 @@ def static_pixels(before: Pixels, after: Pixels, *, threshold: float | None = No
     """
     if threshold is None:
         noise = math.sqrt((noise_level(before) ** 2 + noise_level(after) ** 2) / 2)
-        threshold = max(_DEVIATIONS * math.sqrt(2) * noise, _LEAST)
+        threshold = noise_threshold(noise)
     if before.shape != after.shape or before.dtype != np.uint8 or after.dtype != np.uint8:
         raise DataError(
             f"frames must be uint8 of one size, got {before.dtype} {before.shape} and "
