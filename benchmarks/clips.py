@@ -304,7 +304,8 @@ def overlaps(tree: RegionTree, truth: Map, values: list[int]) -> tuple[Map, Map,
     """Of the nodes of the budget and K values: shared pixels (B, K), sizes (B,) and (K,)."""
     nodes = budget_nodes(tree.parents, tree.height, BUDGET)
     table = contingency(tree.labels, truth, tree.n_leaves)
-    counts = node_counts(tree.parents, table.counts[:, table.ids != VOID])[nodes]
+    counted = np.ascontiguousarray(table.counts[:, table.ids != VOID])
+    counts = node_counts(tree.parents, counted)[nodes]
     ids = table.ids[table.ids != VOID].tolist()
     shared = np.zeros((len(nodes), len(values)), np.int64)
     for at, value in enumerate(values):
@@ -320,7 +321,8 @@ def followers(before: RegionTree, after: RegionTree) -> Map:
     table = contingency(before.labels, after.labels, before.n_leaves)
     leaves = np.zeros((before.n_leaves, after.n_leaves), np.int64)
     leaves[:, table.ids] = table.counts
-    both = node_counts(after.parents, node_counts(before.parents, leaves).T).T
+    half = np.ascontiguousarray(node_counts(before.parents, leaves).T)
+    both = node_counts(after.parents, half).T
     shared = both[np.ix_(*nodes)]
     sizes = both[nodes[0], -1][:, None] + both[-1, nodes[1]]
     return (shared / np.maximum(sizes - shared, 1)).argmax(axis=1)
