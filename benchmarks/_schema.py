@@ -142,6 +142,13 @@ SCHEMAS: dict[str, Sequence[str]] = {
     ],
     # nodata.py
     "nodata": ["gap", "colours", "images", "nm_percent", "nh_percent"],
+    # clips.py
+    "clips": [
+        "clip", "preset", "way", "j_percent", "j_all_nodes_percent", "j_recall_percent",
+        "j_decay_percent", "f_percent", "nm_percent", "nm_all_nodes_percent", "nh_percent",
+        "switches_percent", "flicker_percent:.2f", "boiling_percent", "static_percent",
+    ],
+    "clips-classes": ["clip", "preset", "way", "class", "iou_percent"],
     # python -m fuzz
     "fuzz": ["target", "cases", "time_seconds:.0f", "cpu_time_seconds:.0f", "faults"],
     # crf.py
@@ -311,11 +318,6 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "preset", "tree", "photographs", "regions", "seed:.3f", "precision:.3f", "jpeg_75:.3f",
         "cropped:.3f", "scaled:.3f", "mirrored:.3f", "darker:.3f", "mean:.3f",
         "tree_milliseconds:.0f",
-    ],
-    # clips.py
-    "clips": [
-        "clip", "preset", "way", "best_j_percent", "best_j_all_nodes_percent", "best_f_percent",
-        "nm_percent", "switches_percent", "flicker_percent:.2f", "beside_network_milliseconds:.0f",
     ],
     # poles.py
     "poles": ["thing", "width_pixels", "springs", "drawings", "median_iou:.2f", "least_iou:.2f"],

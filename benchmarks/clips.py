@@ -1,26 +1,30 @@
-"""Does one tree of a clip follow things better than trees of its frames, and is it steadier?
+"""How well do tubes follow objects, and how steady are regions, beside trees of single frames?
 
-Question: how well does the best tube cover an object, how often does a region's number change, and
-how much do borders boil? What does a clip's tree cost beside the network?
+Question
+    J and F of the best tube of a clip's tree, NMCovering over the volume, flicker, boiling borders
+    and identity switches: how do they compare with trees of single frames whose nodes are followed
+    by overlap, and with k-means of the patches of the whole clip?
+Method
+    Clips of ../shared/video, and a volume drawn by code: nested ellipsoids with texture, whose
+    truth is known. Ways:
+    `clip tree`: `regiontree.parse_clip`. `followed`: trees of single frames; each of the 24 nodes
+    of the first frame is followed to the node with the highest IoU among the 24 of the next frame.
+    Its J is that of the node that is best in the first frame, whose truth is known. `oracle`: the
+    node of each frame that is best for this frame's truth. `k-means`: of the patches of the clip;
+    the best cluster.
+    Nodes are those of a budget of 24, or all but the root. Flicker, boiling and switches are of the
+    cut into 24 regions; regions of single frames are linked from frame to frame first. J and F are
+    means over all frames, the first and the last too. NMCovering and NHCovering are of the sum of
+    all frames' overlaps.
+Printed
+    A row for each clip, preset and way; then the IoU of each class (`clips-classes.csv`).
 
-Method: clips of ../shared/video, 50 frames each: three of DAVIS 2016 with one object, one of CamVid
-with 11 classes. `tubes` is the tree of the clip. `frames followed` are trees of single frames: the
-best node of the first frame, with the truth known, is followed by the largest overlap with the mask
-before. `frames, best` takes the best node of each frame with the truth known, which nobody can do.
-`k-means` clusters the patch features of the whole clip, and takes the best cluster of the best of
-8, 12 and 24. Nodes are those of a budget of 24, or all. F is of the node with the best J. NM is
-NMCovering at 24 nodes over all pixels of the clip; for frames it is the mean of the frames. Flicker
-and switches are of the cut into 24 regions; regions of single frames are matched from frame to
-frame first. Beside the network: all seconds of a frame but those of the network and of reading.
-
-Printed: a row for each clip, preset and way, and the means over the three clips of DAVIS.
-
-    python benchmarks/clips.py --csv benchmarks/results/clips.csv
+    python benchmarks/clips.py --features FOLDER
+    python benchmarks/clips.py --features FOLDER --presets fast --clips blackswan
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,258 +37,360 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regiontree import RegionParser, RegionTree
-from regiontree.clips import ClipParser
-from regiontree.frames import open_frames
-from regiontree.images import nearest
-from regiontree.metrics.budget import budget_nodes
-from regiontree.metrics.classes import ClassTree
-from regiontree.metrics.contingency import Contingency, contingency
-from regiontree.metrics.score import score_tree
-from regiontree.metrics.tubes import (
-    TubeOverlaps,
-    border_f,
-    flicker,
-    identity_switches,
-    matched_regions,
-    region_j,
-    still_pixels,
+from regiontree.clips import parse_clip
+from regiontree.images.grid import nearest
+from regiontree.metrics import ClassTree, budget_nodes, contingency, score_tree
+from regiontree.metrics.contingency import node_counts
+from regiontree.metrics.steadiness import (
+    FlickerCounts,
+    IdentitySwitches,
+    linked_regions,
+    noise_level,
+    noise_threshold,
 )
+from regiontree.metrics.tubes import TubeCounts, contour_f, series_scores
 from regiontree.spectral.kmeans import kmeans
+from regiontree.tree.kernel import preorder
 
-BUDGET, REGIONS, CLUSTERS = 24, 24, (8, 12, 24)
+BUDGET, REGIONS, CLUSTERS, GROUPS = 24, 24, (8, 12, 24), 800
 DAVIS = ("blackswan", "bmx-trees", "dance-twirl")
-CLIPS = (*DAVIS, "camvid-0016E5")
-PRESETS = ("default", "fast")
+CLIPS = (*DAVIS, "camvid-0016E5", "ellipsoids")
+OBJECT = 1  # of a mask of DAVIS, once its values above 0 are made 1
+VOID = 11  # of CamVid
 
 Map = NDArray[Any]
+Scores = dict[str, Any]
 
 
-@dataclass(slots=True)
+# -- clips ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Clip:
-    """A clip with its truth: one mask of classes a frame."""
+    """Attributes: name; frames (H, W, 3) uint8; truths (H, W); classes, None for one object."""
 
     name: str
-    folder: Path
-    frames: list[Map] = field(default_factory=list)
-    truth: list[Map] = field(default_factory=list)
-    still: list[Map] = field(default_factory=list)
-
-    @classmethod
-    def read(cls, name: str) -> Clip:
-        clip = cls(name, data_folder().parent / "video" / name)
-        for path in sorted((clip.folder / "frames").iterdir()):
-            clip.frames.append(np.asarray(Image.open(path).convert("RGB")))
-            mask = clip.folder / "masks" / f"{path.stem}.png"
-            clip.truth.append(np.asarray(Image.open(mask)).astype(np.int64))
-        clip.still = [
-            still_pixels(a, b) for a, b in zip(clip.frames, clip.frames[1:], strict=False)
-        ]
-        return clip
+    frames: list[Map]
+    truths: list[Map]
+    classes: ClassTree | None
 
     @property
-    def objects(self) -> list[Map]:
-        """The mask of the object in each frame."""
-        return [truth > 0 for truth in self.truth]
+    def size(self) -> tuple[int, int]:
+        return self.truths[0].shape
 
 
-class Timed:
-    """A parser whose seconds in the network and in reading are counted apart."""
-
-    def __init__(self, preset: str) -> None:
-        self.parser = RegionParser(preset=preset)
-        self.seconds = 0.0
-        extract = self.parser.extract
-
-        def timed(*given: Any, **more: Any) -> Any:
-            start = time.perf_counter()
-            found = extract(*given, **more)
-            self.seconds += time.perf_counter() - start
-            return found
-
-        self.parser.extract = timed  # type: ignore[method-assign]
-
-
-def boiling(regions: list[Map], clip: Clip) -> float:
-    """The share of still pixels that change their region."""
-    pairs = zip(regions, regions[1:], clip.still, strict=False)
-    changed, still = np.sum([flicker(a, b, where) for a, b, where in pairs], axis=0)
-    return 100 * changed / max(still, 1)
-
-
-def switches(regions: list[Map], clip: Clip) -> float | None:
-    """The share of steps in which the object's region is another one than before."""
-    if clip.name not in DAVIS:
-        return None
-    changed, steps = identity_switches(regions, clip.objects)
-    return 100 * changed / max(steps, 1)
+def read_clip(name: str) -> Clip:
+    if name == "ellipsoids":
+        return drawn_volume()
+    folder = data_folder().parent / "video" / name
+    masks = sorted((folder / "masks").glob("*.png"))
+    if not masks:
+        raise SystemExit(f"no masks in {folder}")
+    truths = [np.asarray(Image.open(path)).astype(np.int64) for path in masks]
+    if name in DAVIS:
+        truths = [np.minimum(truth, OBJECT) for truth in truths]
+    frames = [
+        np.asarray(Image.open(folder / "frames" / f"{path.stem}.jpg").convert("RGB"))
+        for path in masks
+    ]
+    return Clip(name, frames, truths, None if name in DAVIS else classes_of(folder / "labels.txt"))
 
 
 def classes_of(path: Path) -> ClassTree:
-    """The classes of a clip: lines of mask value, class and the class above, - for void."""
-    lines = [line.split("\t") for line in path.read_text().splitlines() if line.strip()]
-    known = [(int(value), name, above) for value, name, above in lines if above != "-"]
-    void = frozenset(int(value) for value, _, above in lines if above == "-")
-    names = list(
-        dict.fromkeys([above for *_, above in known] + [f"{n} (own)" for _, n, _ in known])
+    """Classes of lines of mask value, name and the class above, without the classes above."""
+    rows = [line.split("\t")[:2] for line in path.read_text().splitlines() if line.strip()]
+    kept = [(int(value), name) for value, name in rows if int(value) != VOID]
+    ids = {value: at for at, (value, _) in enumerate(kept)}
+    return ClassTree(tuple(name for _, name in kept), [-1] * len(kept), ids, frozenset({VOID}))
+
+
+def drawn_volume(planes: int = 40, side: int = 280) -> Clip:
+    """A stack of planes through a body, two organs in it and a core in one of them, with noise.
+
+    Each tissue has stripes of a direction and width of its own, in all three directions.
+    """
+    z, y, x = np.mgrid[-1 : 1 : planes * 1j, -1 : 1 : side * 1j, -1 : 1 : side * 1j]
+
+    def inside(centre: tuple[float, ...], axes: tuple[float, ...]) -> Map:
+        apart = ((z, y, x)[i] - centre[i] for i in range(3))
+        return sum((d / axis) ** 2 for d, axis in zip(apart, axes, strict=True)) <= 1
+
+    truth = np.zeros(z.shape, np.int64)
+    truth[inside((0, 0, 0), (1.3, 0.8, 0.9))] = 1
+    truth[inside((-0.1, -0.1, -0.4), (0.8, 0.45, 0.3))] = 2
+    truth[inside((0.1, 0.1, 0.42), (0.7, 0.35, 0.3))] = 3
+    truth[inside((0.1, 0.1, 0.42), (0.4, 0.18, 0.15))] = 4
+    rng = np.random.default_rng(0)
+    colour = np.array(
+        [[25, 25, 30], [150, 110, 100], [90, 120, 80], [190, 170, 120], [110, 60, 70]]
     )
-    parents = [-1] * len(names)
-    ids = {}
-    for value, name, above in known:
-        at = names.index(f"{name} (own)")
-        parents[at], ids[value] = names.index(above), at
-    return ClassTree(tuple(names), np.array(parents), ids, void)
+    values = colour[truth].astype(np.float64)
+    for tissue in range(1, 5):
+        wave = rng.normal(0, 1, 3) * (6, 25, 25)
+        stripes = 18 * np.sin(wave[0] * z + wave[1] * y + wave[2] * x)
+        values[truth == tissue] += stripes[truth == tissue][:, None]
+    values += rng.normal(0, 8, values.shape)
+    frames = np.clip(np.round(values), 0, 255).astype(np.uint8)
+    names = ("outside", "body", "organ", "other organ", "core")
+    classes = ClassTree(names, [-1, -1, 1, 1, 3], {i: i for i in range(5)})
+    return Clip("ellipsoids", list(frames), list(truth), classes)
 
 
-def covering(tables: list[Contingency], tree: Any, clip: Clip) -> float | None:
-    """NMCovering at a budget of 24 nodes, of the sum of the frames' tables."""
-    if clip.name in DAVIS:
-        return None
-    classes = classes_of(clip.folder / "labels.txt")
-    ids = np.unique(np.concatenate([table.ids for table in tables]))
-    counts = sum(
-        np.stack([table.counts[:, table.ids == value].sum(axis=1) for value in ids], axis=1)
-        for table in tables
-    )
-    nodes = budget_nodes(tree.parents, tree.height, BUDGET)
-    score = score_tree(tree.parents, Contingency(counts, ids), classes, nodes=nodes)
-    return None if score is None else 100 * score.nm
+def features_of(clip: Clip, preset: str, folder: Path) -> Map:
+    """Patch features of all frames, (T, h, w, d) float16, kept in the folder."""
+    path = folder / f"{preset}-{clip.name}.npy"
+    if not path.is_file():
+        parser = RegionParser(preset=preset, device="cpu")
+        found = [parser.features(Image.fromarray(frame)).numpy() for frame in clip.frames]
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.stack(found).astype(np.float16))
+    return np.load(path)
 
 
-def of_tubes(clip: Clip, preset: str) -> dict[str, Any]:
-    timed = Timed(preset)
-    frames = open_frames(clip.folder / "frames")
-    reading = -time.perf_counter()
-    for _ in frames:
-        pass
-    reading += time.perf_counter()
-    start = time.perf_counter()
-    tree = ClipParser(timed.parser).parse(frames)
-    beside = time.perf_counter() - start - timed.seconds - reading
-    maps = [tree.frame_labels(t) for t in range(tree.n_frames)]
-    regions = list(tree.cut(n_regions=REGIONS))
-    found: dict[str, Any] = {
-        "flicker": boiling(regions, clip), "switches": switches(regions, clip),
-        "milliseconds": 1000 * beside / tree.n_frames,
+# -- a tree of the whole clip ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tubes:
+    """Attributes: leaf of each pixel of each frame; parents and height (N,)."""
+
+    labels: list[Map]
+    parents: Map
+    height: Map
+
+    def cut(self, count: int) -> list[Map]:
+        """The regions of each frame if the tree is cut into `count` tubes."""
+        leaves = np.arange(1 if len(self.parents) == 1 else self.parents.min(), dtype=np.int32)
+        tree = RegionTree(leaves[None], self.parents, self.height)
+        number = tree.cut(n_regions=count)[0]
+        return [number[own] for own in self.labels]
+
+
+def clip_tree(clip: Clip, preset: str) -> Tubes:
+    """The tree of a clip."""
+    tree = parse_clip(np.stack(clip.frames), preset=preset)
+    return Tubes([tree.frame_labels(t) for t in range(tree.n_frames)], tree.parents, tree.height)
+
+
+# -- measures -------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Row:
+    clip: str
+    preset: str
+    way: str
+    scores: Scores
+    classes: dict[str, float] = field(default_factory=dict)
+
+
+def steadiness(clip: Clip, regions: list[Map], *, link: bool) -> Scores:
+    """Flicker and boiling; not of the drawn volume, whose planes are no times."""
+    if clip.name == "ellipsoids":
+        return {}
+    noise = float(np.median([noise_level(frame) for frame in clip.frames[::10]]))
+    flicker = FlickerCounts(link=link, threshold=noise_threshold(noise))
+    switches = IdentitySwitches(ignored=(0,) if clip.classes is None else (VOID,))
+    named, fresh = None, 0
+    for frame, own, truth in zip(clip.frames, regions, clip.truths, strict=True):
+        flicker.update(frame, own)
+        numbers = linked_regions(named, own, fresh) if link and named is not None else own
+        named, fresh = numbers, max(fresh, int(numbers.max()) + 1)
+        switches.update(numbers, truth)
+    found, counts = flicker.compute(), switches.compute().values()
+    return {
+        "flicker": 100 * found.flicker, "boiling": 100 * found.boiling,
+        "static": 100 * found.static,
+        "switches": 100 * sum(s for s, _ in counts) / max(sum(n for _, n in counts), 1),
     }  # fmt: skip
-    if clip.name in DAVIS:
-        overlaps = TubeOverlaps(tree.parents)
-        for own, mask in zip(maps, clip.objects, strict=True):
-            overlaps.add(own, mask)
-        j = overlaps.mean()
-        nodes = budget_nodes(tree.parents, tree.height, BUDGET)
-        best = int(nodes[j[nodes].argmax()])
-        f = [border_f(tree.mask(best, frame=t), mask) for t, mask in enumerate(clip.objects)]
-        found |= {"j": 100 * j[best], "j_all": 100 * j[:-1].max(), "f": 100 * np.mean(f)}
-    tables = [
-        contingency(own, truth, tree.n_leaves) for own, truth in zip(maps, clip.truth, strict=True)
-    ]
-    return found | {"nm": covering(tables, tree, clip)}
 
 
-def of_frames(clip: Clip, preset: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    timed = Timed(preset)
-    trees: list[RegionTree] = []
-    start, reading = time.perf_counter(), 0.0
-    for frame in open_frames(clip.folder / "frames"):
-        reading -= time.perf_counter()
-        image = frame.image
-        reading += time.perf_counter()
-        features = timed.parser.extract(image)
-        trees.append(timed.parser.build(features, rgb=timed.parser.pixels(image, decoded=image)))
-    beside = time.perf_counter() - start - timed.seconds
-    regions = [trees[0].cut(n_regions=REGIONS)]
-    fresh = REGIONS
-    for tree in trees[1:]:
-        own = matched_regions(regions[-1], tree.cut(n_regions=REGIONS))
-        own = np.where(own < 0, fresh, own)  # a region without a partner is a new one
-        fresh += 1
-        regions.append(own)
-    found: dict[str, Any] = {
-        "flicker": boiling(regions, clip), "switches": switches(regions, clip),
-        "milliseconds": 1000 * beside / len(trees),
-    }  # fmt: skip
-    covered = [
-        covering([contingency(tree.labels, truth, tree.n_leaves)], tree, clip)
-        for tree, truth in zip(trees, clip.truth, strict=True)
-    ]
-    if clip.name not in DAVIS:
-        yield (
-            "frames followed",
-            found | {"nm": np.mean([one for one in covered if one is not None])},
+def of_tree(clip: Clip, tubes: Tubes) -> tuple[Scores, dict[str, float]]:
+    """J, F and coverings of a tree of the clip."""
+    counts = TubeCounts(tubes.parents)
+    for own, truth in zip(tubes.labels, clip.truths, strict=True):
+        counts.update(own, truth)
+    nodes = budget_nodes(tubes.parents, tubes.height, BUDGET)
+    if clip.classes is not None:
+        score = score_tree(tubes.parents, counts.table(), clip.classes, nodes=nodes)
+        every = score_tree(tubes.parents, counts.table(), clip.classes)
+        names = [clip.classes.names[c] for c in score.classes]
+        return {"nm": 100 * score.nm, "nh": 100 * score.nh, "nm_all": 100 * every.nm}, dict(
+            zip(names, 100 * score.iou, strict=True)
         )
+    best = counts.best(OBJECT, nodes)
+    leaf = leaves_of(tubes.parents, best.node)
+    f = [
+        contour_f(leaf[own], t == OBJECT) for own, t in zip(tubes.labels, clip.truths, strict=True)
+    ]
+    return of_series(best.series, f) | {"j_all": 100 * counts.best(OBJECT).j.mean}, {}
+
+
+def of_series(j: Any, f: Any) -> Scores:
+    """Columns for J and F of each frame."""
+    own, contour = series_scores(j), series_scores(f)
+    return {
+        "j": 100 * own.mean, "j_recall": 100 * own.recall, "j_decay": 100 * own.decay,
+        "f": 100 * contour.mean,
+    }  # fmt: skip
+
+
+def leaves_of(parents: Map, node: int) -> Map:
+    """Whether each leaf is in the node, (L,) bool."""
+    leaves = np.arange(1 if len(parents) == 1 else int(parents.min()))
+    return preorder(parents).holds(np.full(len(leaves), node), leaves)
+
+
+# -- trees of single frames -----------------------------------------------------------------------
+
+
+def frame_trees(clip: Clip, features: Map, parser: RegionParser) -> list[RegionTree]:
+    return [
+        parser.build(torch.from_numpy(own.astype(np.float32)), rgb=frame, image_size=clip.size)
+        for frame, own in zip(clip.frames, features, strict=True)
+    ]
+
+
+def overlaps(tree: RegionTree, truth: Map, values: list[int]) -> tuple[Map, Map, Map]:
+    """Of the nodes of the budget and K values: shared pixels (B, K), sizes (B,) and (K,)."""
+    nodes = budget_nodes(tree.parents, tree.height, BUDGET)
+    table = contingency(tree.labels, truth, tree.n_leaves)
+    counted = np.ascontiguousarray(table.counts[:, table.ids != VOID])
+    counts = node_counts(tree.parents, counted)[nodes]
+    ids = table.ids[table.ids != VOID].tolist()
+    shared = np.zeros((len(nodes), len(values)), np.int64)
+    for at, value in enumerate(values):
+        if value in ids:
+            shared[:, at] = counts[:, ids.index(value)]
+    size = np.array([(truth == value).sum() for value in values])
+    return shared, counts.sum(axis=1), size
+
+
+def followers(before: RegionTree, after: RegionTree) -> Map:
+    """For each node of the budget of a frame: the place of the node of the next with most IoU."""
+    nodes = [budget_nodes(tree.parents, tree.height, BUDGET) for tree in (before, after)]
+    table = contingency(before.labels, after.labels, before.n_leaves)
+    leaves = np.zeros((before.n_leaves, after.n_leaves), np.int64)
+    leaves[:, table.ids] = table.counts
+    half = np.ascontiguousarray(node_counts(before.parents, leaves).T)
+    both = node_counts(after.parents, half).T
+    shared = both[np.ix_(*nodes)]
+    sizes = both[nodes[0], -1][:, None] + both[-1, nodes[1]]
+    return (shared / np.maximum(sizes - shared, 1)).argmax(axis=1)
+
+
+def iou(shared: Map, size: Map, true: Map) -> Map:
+    """(B, K); 1 where node and truth are empty."""
+    union = size[:, None] + true - shared
+    return np.where(union > 0, shared / np.maximum(union, 1), 1.0)
+
+
+def of_frames(
+    clip: Clip, trees: list[RegionTree]
+) -> Iterator[tuple[str, Scores, dict[str, float]]]:
+    """`followed` and `oracle`."""
+    values = [OBJECT] if clip.classes is None else sorted(clip.classes.class_of_id)
+    steady = steadiness(clip, [tree.cut(n_regions=REGIONS) for tree in trees], link=True)
+    each = [overlaps(tree, t, values) for tree, t in zip(trees, clip.truths, strict=True)]
+    place = np.arange(len(each[0][1]))
+    places = [place]
+    for before, after in zip(trees, trees[1:], strict=False):
+        place = followers(before, after)[place]
+        places.append(place)
+    if clip.classes is not None:
+        # The drawn volume's classes contain each other, which only trees of the clip use.
+        if (clip.classes.parents >= 0).any():
+            return
+        tubes = [(s[p], n[p], k) for p, (s, n, k) in zip(places, each, strict=True)]
+        found = iou(*(sum(part) for part in zip(*tubes, strict=True))).max(axis=0)
+        best = [iou(*one).argmax(axis=0) for one in each]
+        own = sum(s[b, np.arange(len(b))] for b, (s, _, _) in zip(best, each, strict=True))
+        # A class that is not in the frame takes no node there.
+        size = sum(np.where(k > 0, n[b], 0) for b, (_, n, k) in zip(best, each, strict=True))
+        true = sum(k for *_, k in each)
+        there = true > 0
+        names = [clip.classes.names[clip.classes.class_of_id[v]] for v in values]
+        for way, scores, extra in (
+            ("followed", found, steady),
+            ("oracle", own / np.maximum(size + true - own, 1), {}),
+        ):
+            classes = {n: 100 * s for n, s, t in zip(names, scores, there, strict=True) if t}
+            yield way, extra | {"nm": float(np.mean(list(classes.values())))}, classes
         return
-    followed, best, before = [], [], None
-    for tree, mask in zip(trees, clip.objects, strict=True):
-        own = TubeOverlaps(tree.parents)
-        own.add(tree.labels, mask)
-        nodes = budget_nodes(tree.parents, tree.height, BUDGET)
-        j = own.mean()
-        best.append((tree.mask(int(nodes[j[nodes].argmax()])), 100 * j[:-1].max()))
-        if before is None:
-            before = best[0][0]
-        else:
-            last = TubeOverlaps(tree.parents)
-            last.add(tree.labels, before)
-            before = tree.mask(int(nodes[last.mean()[nodes].argmax()]))
-        followed.append(before)
-    for way, masks in (("frames followed", followed), ("frames, best", [m for m, _ in best])):
-        pairs = list(zip(masks, clip.objects, strict=True))
-        scores = {
-            "j": 100 * np.mean([region_j(a, b) for a, b in pairs]),
-            "f": 100 * np.mean([border_f(a, b) for a, b in pairs]),
-        }
-        if way == "frames followed":
-            yield way, found | scores
-        else:
-            yield way, scores | {"j_all": np.mean([score for _, score in best])}
+    first = iou(*each[0])[:, 0].argmax()
+    for way, chosen, extra in (
+        ("followed", [p[first] for p in places], steady),
+        ("oracle", [int(iou(*one)[:, 0].argmax()) for one in each], {}),
+    ):
+        j, f = [], []
+        for tree, at, one, truth in zip(trees, chosen, each, clip.truths, strict=True):
+            node = budget_nodes(tree.parents, tree.height, BUDGET)[at]
+            j.append(iou(*one)[at, 0])
+            f.append(contour_f(leaves_of(tree.parents, node)[tree.labels], truth == OBJECT))
+        yield way, of_series(j, f) | extra, {}
 
 
-def of_clusters(clip: Clip, preset: str) -> dict[str, Any]:
-    parser = RegionParser(preset=preset)
-    found = [parser.features(frame.image) for frame in open_frames(clip.folder / "frames")]
-    h, w, d = found[0].shape
-    rows = torch.nn.functional.normalize(torch.stack(found).reshape(-1, d), dim=1)
-    scores = []
+# -- k-means --------------------------------------------------------------------------------------
+
+
+def of_clusters(clip: Clip, features: Map, k: int) -> Row:
+    frames, h, w, d = features.shape
+    rows = torch.from_numpy(features.reshape(-1, d).astype(np.float32))
+    labels = kmeans(torch.nn.functional.normalize(rows, dim=1), k, seed=0).labels.numpy()
+    maps = [nearest(own, clip.size) for own in labels.reshape(frames, h, w).astype(np.int32)]
+    count = int(labels.max()) + 1
+    flat = Tubes(maps, np.full(count + 1, count, np.int32), np.append(np.zeros(count), 1))
+    scores, classes = of_tree(clip, flat)
+    scores.pop("j_all", None)
+    scores.pop("nm_all", None)
+    return Row(
+        clip.name, "", f"k-means, k = {k}", scores | steadiness(clip, maps, link=False), classes
+    )
+
+
+# -- all ------------------------------------------------------------------------------------------
+
+COLUMNS = ("j", "j_all", "j_recall", "j_decay", "f", "nm", "nm_all", "nh", "switches", "flicker",
+           "boiling", "static")  # fmt: skip
+
+
+def rows_of(clip: Clip, preset: str, folder: Path) -> Iterator[Row]:
+    features = features_of(clip, preset, folder)
+    parser = RegionParser(preset=preset, device="cpu")
+    tubes = clip_tree(clip, preset)
+    scores, classes = of_tree(clip, tubes)
+    steady = steadiness(clip, tubes.cut(REGIONS), link=False)
+    yield Row(clip.name, preset, "clip tree", scores | steady, classes)
+    for way, own, of_classes in of_frames(clip, frame_trees(clip, features, parser)):
+        yield Row(clip.name, preset, way, own, of_classes)
     for k in CLUSTERS:
-        labels = kmeans(rows, k, seed=0).labels.numpy().reshape(len(found), h, w)
-        maps = [nearest(own.astype(np.int32), clip.truth[0].shape) for own in labels]
-        j = [
-            np.mean([region_j(own == c, m) for own, m in zip(maps, clip.objects, strict=True)])
-            for c in range(k)
-        ]
-        c = int(np.argmax(j))
-        f = [border_f(own == c, mask) for own, mask in zip(maps, clip.objects, strict=True)]
-        scores.append({"j": 100 * j[c], "f": 100 * np.mean(f)})
-    return max(scores, key=lambda score: score["j"])
-
-
-COLUMNS = ("j", "j_all", "f", "nm", "switches", "flicker", "milliseconds")
+        row = of_clusters(clip, features, k)
+        row.preset = preset
+        yield row
 
 
 def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--only", nargs="+", default=list(CLIPS), help="clips")
-    parser.add_argument("--presets", nargs="+", default=list(PRESETS))
-    asked = parser.parse_args()
+    options = arguments(__doc__)
+    options.add_argument("--clips", nargs="+", choices=CLIPS, default=list(CLIPS))
+    options.add_argument("--presets", nargs="+", default=["default", "fast"])
+    options.add_argument(
+        "--features", type=Path, required=True, metavar="FOLDER", help="where features are kept"
+    )
+    given = options.parse_args()
+    torch.set_num_threads(1)
     print_heading(__file__)
-    rows: list[tuple[str, str, str, dict[str, Any]]] = []
-    for preset in asked.presets:
-        for name in asked.only:
-            clip = Clip.read(name)
-            rows.append((name, preset, "tubes", of_tubes(clip, preset)))
-            rows += [(name, preset, way, scores) for way, scores in of_frames(clip, preset)]
-            if name in DAVIS:
-                rows.append((name, preset, "k-means", of_clusters(clip, preset)))
-        for way in ("tubes", "frames followed", "frames, best", "k-means"):
-            own = [s for n, p, way_, s in rows if n in DAVIS and p == preset and way_ == way]
-            keys = {key for scores in own for key in scores if scores[key] is not None}
-            means = {key: float(np.mean([scores[key] for scores in own])) for key in keys}
-            rows.append(("mean of DAVIS", preset, way, means))
-    table = [
-        [name, preset, way, *(scores.get(column) for column in COLUMNS)]
-        for name, preset, way, scores in rows
+    rows = []
+    for preset in given.presets:
+        for name in given.clips:
+            for row in rows_of(read_clip(name), preset, given.features):
+                print(row.clip, row.preset, row.way, row.scores, flush=True)
+                rows.append(row)
+    table = [[r.clip, r.preset, r.way, *(r.scores.get(c) for c in COLUMNS)] for r in rows]
+    print_results("clips", table, given.csv)
+    by_class = [
+        [r.clip, r.preset, r.way, name, value] for r in rows for name, value in r.classes.items()
     ]
-    print_results("clips", table, asked.csv)
+    print_results("clips-classes", by_class, given.csv, "classes")
     print_closing()
 
 

@@ -1,214 +1,327 @@
-"""How well tubes follow things through a clip, and how steady the regions of its frames are.
+"""How well tubes follow objects through a clip: J and F of DAVIS, and covering of the volume.
 
-**J and F** are the measures of DAVIS (Perazzi et al., "A Benchmark Dataset and Evaluation
-Methodology for Video Object Segmentation", CVPR 2016). J is the intersection over union of a tube
-and an object in a frame, 1 if both are empty there. F is the F-measure of their borders: a border
-pixel of one is right if a border pixel of the other lies within 0.008 of the frame's diagonal. Both
-are means over frames. In the paper a bipartite match decides, and its code uses the distance alone,
-as here.
+A tube is a node of a clip's tree: the pixels of its leaves in all frames.
 
-**Flicker** is the share of pixels that change their region from one frame to the next although
-nothing changed there. A pixel stands still if no pixel of the 5 x 5 around it changes by more than
-a number of grey levels. Regions of two trees have no common numbers, so they are matched one to one
-by their overlap first.
+**J** is the region similarity. In frame t, for a tube M and an object G,
 
-**Identity switches** are counted as in CLEAR MOT (Bernardin and Stiefelhagen, 2008): in how many
-steps from frame to frame the region that overlaps most with an object is another one than before.
+    J(t) = |M(t) and G(t)| / |M(t) or G(t)|,    1 if both are empty
+
+**F** is the contour accuracy. A pixel lies on the contour of a mask if the pixel to the right,
+below or right below has another value. Precision is the share of the tube's contour pixels within
+r pixels of the object's contour, and recall the share of the object's within r of the tube's. r is
+.008 of the diagonal of the frame, rounded up. F = 2 precision recall / (precision + recall).
+
+The paper matches contour pixels one to one by morphology and a bipartite graph, and the program of
+the benchmark takes the distance alone, by dilation with a disk. Here the distance decides, too.
+
+Over the annotated frames, a measure has three statistics: its *mean*, its *recall* (the share of
+frames above .5), and its *decay* (the mean of the first quarter less that of the last).
+
+**The volume.** NMCovering and NHCovering (:mod:`regiontree.metrics.score`) of a clip are those of
+one large image whose pixels are the pixels of all frames: the contingency tables are summed.
+
+Reference: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
+Segmentation", CVPR 2016, section 4.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, maximum_filter
-from scipy.optimize import linear_sum_assignment
+from scipy.ndimage import distance_transform_edt
 
-from regiontree.errors import DataError
-from regiontree.tree.kernel import accumulate_sum
+from regiontree.errors import DataError, check_number
+from regiontree.metrics.contingency import Contingency, contingency, node_counts
 
-__all__ = [
-    "TubeOverlaps",
-    "border_f",
-    "flicker",
-    "identity_switches",
-    "matched_regions",
-    "region_j",
-    "still_pixels",
-]
+__all__ = ["SeriesScores", "TubeCounts", "TubeScores", "contour_f", "series_scores"]
 
+TOLERANCE = 0.008  # of the diagonal
+_ABOVE = 0.5
+
+Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Labels = NDArray[np.integer]
-
-_BOUND = 0.008  # of the diagonal: the published tolerance
-_SIDE = 5
+Int64 = NDArray[np.int64]
 
 
-def region_j(found: Bools, truth: Bools) -> float:
-    """J of one frame: the intersection over union of two masks (H, W), 1 if both are empty.
+# -- statistics over frames -----------------------------------------------------------------------
 
-    Examples
-    --------
-    >>> region_j(np.array([[1, 1, 0]], bool), np.array([[0, 1, 1]], bool))
-    0.3333333333333333
+
+@dataclass(frozen=True, slots=True)
+class SeriesScores:
+    """The statistics of a measure over the frames of a clip.
+
+    Attributes
+    ----------
+    mean : float
+        0 to 1.
+    recall : float
+        Share of frames above .5.
+    decay : float
+        Mean of the first quarter of the frames less that of the last, -1 to 1. Above 0, the measure
+        falls with time.
     """
-    _check_shapes(found, truth)
-    union = int((found | truth).sum())
-    return 1.0 if not union else int((found & truth).sum()) / union
+
+    mean: float
+    recall: float
+    decay: float
 
 
-def border_f(found: Bools, truth: Bools, bound: float = _BOUND) -> float:
-    """F of one frame: how well the border of a mask follows that of the truth, 0 to 1.
+def series_scores(series: NDArray[np.floating] | Iterable[float]) -> SeriesScores:
+    """Mean, recall and decay of a measure.
 
     Parameters
     ----------
-    found, truth
-        (H, W) bool.
-    bound
-        The tolerance as a share of the diagonal, rounded up to whole pixels.
+    series : (T,) floats
+        J or F of each annotated frame, in the order of time.
+
+    Raises
+    ------
+    DataError
+        There is no frame.
+
+    Notes
+    -----
+    The quarters are those of the benchmark's program. Their ends are round(1 + (T - 1) q / 4) for
+    q = 0 to 4, halves upwards. A frame at an end belongs to both quarters.
+
+    Examples
+    --------
+    >>> series_scores([1.0, 1.0, 0.5, 0.0, 0.0])
+    SeriesScores(mean=0.5, recall=0.4, decay=1.0)
+    """
+    values = np.asarray(list(series), dtype=np.float64)
+    if not len(values):
+        raise DataError("a measure over frames needs at least one annotated frame, got none")
+    # The small number moves a half up, as the benchmark's program does.
+    ends = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
+    first, last = values[ends[0] : ends[1] + 1], values[ends[3] : ends[4] + 1]
+    return SeriesScores(
+        mean=float(values.mean()),
+        recall=float((values > _ABOVE).mean()),
+        decay=float(first.mean() - last.mean()),
+    )
+
+
+# -- F --------------------------------------------------------------------------------------------
+
+
+def contour_f(found: Bools, truth: Bools, *, tolerance: float = TOLERANCE) -> float:
+    """F of one frame: how closely the contours of two masks follow each other, 0 to 1.
+
+    Parameters
+    ----------
+    found, truth : (H, W) bool
+        The tube and the object in the frame.
+    tolerance
+        Largest distance of contours that match, as a share of the frame's diagonal. It is rounded
+        up to whole pixels.
 
     Returns
     -------
     float
-        1 if neither has a border, 0 if one has none.
+        1 if neither mask has a contour; 0 if only one has.
 
-    Notes
-    -----
-    A pixel is on a mask's border if the pixel to the right, below, or right below differs from it.
+    Raises
+    ------
+    DataError
+        The masks are not two (H, W) arrays of one size.
+
+    Examples
+    --------
+    The diagonal of 3 x 8 pixels is 8.5, so .1 of it is rounded up to 1 pixel. The contours lie
+    after the columns 2 and 4.
+
+    >>> found, truth = np.zeros((2, 3, 8), bool)
+    >>> found[:, :3], truth[:, :5] = True, True
+    >>> contour_f(found, truth, tolerance=.1), contour_f(found, truth, tolerance=.2)
+    (0.0, 1.0)
     """
-    _check_shapes(found, truth)
-    own, other = _border(found), _border(truth)
+    found, truth = np.asarray(found, dtype=bool), np.asarray(truth, dtype=bool)
+    if found.ndim != 2 or found.shape != truth.shape:
+        raise DataError(f"masks must be two (H, W) of one size, got {found.shape}, {truth.shape}")
+    reach = math.ceil(check_number("tolerance", tolerance, 0, 1) * math.hypot(*found.shape))
+    own, other = _contour(found), _contour(truth)
     if not own.any() or not other.any():
         return float(own.any() == other.any())
-    reach = math.ceil(bound * math.hypot(*found.shape))
+    # The nearest pixel of the other contour lies in the box around both.
+    box = tuple(slice(int(at.min()), int(at.max()) + 1) for at in np.nonzero(own | other))
+    own, other = own[box], other[box]
+    # Dilation with a disk of radius r reaches the pixels at a distance of at most r.
     precision = float((distance_transform_edt(~other)[own] <= reach).mean())
     recall = float((distance_transform_edt(~own)[other] <= reach).mean())
     both = precision + recall
     return 2 * precision * recall / both if both else 0.0
 
 
-class TubeOverlaps:
-    """J of every node of a clip's tree with one object, frame by frame.
+def _contour(mask: Bools) -> Bools:
+    """Pixels unlike the pixel to the right, below or right below, (H, W)."""
+    beyond = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
+    right, below, across = beyond[:-1, 1:], beyond[1:, :-1], beyond[1:, 1:]
+    contour: Bools = (mask != right) | (mask != below)
+    contour[:-1, :-1] |= (mask != across)[:-1, :-1]
+    return contour
+
+
+# -- J --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TubeScores:
+    """J of one tube with one object.
+
+    Attributes
+    ----------
+    node : int
+        The tube.
+    series : (T,) float64
+        J of each frame.
+    j : SeriesScores
+        Its statistics.
+    """
+
+    node: int
+    series: Floats
+    j: SeriesScores
+
+
+class TubeCounts:
+    """What the leaves of a clip's tree share with the truth, frame by frame.
+
+    A frame is read once and not kept. Only the overlaps that are not empty are kept, a few hundred
+    numbers a frame.
 
     Parameters
     ----------
     parents : (N,) integers
-        As in :class:`~regiontree.tree.ClipTree`.
+        The tree: leaves first, parents after their children, the root last and its own parent.
+    ignored
+        Values of the truth whose pixels count nowhere, not even in the size of a tube.
 
     Examples
     --------
-    >>> overlaps = TubeOverlaps(np.array([2, 2, 2]))
-    >>> overlaps.add(np.array([[0, 0, 1]]), np.array([[1, 1, 0]], bool))
-    >>> overlaps.add(np.array([[0, 1, 1]]), np.array([[1, 1, 0]], bool))
-    >>> overlaps.mean().round(2).tolist()
-    [0.75, 0.17, 0.67]
+    Leaf 0 is the object in the first frame, and half of it in the second one.
+
+    >>> counts = TubeCounts(np.array([2, 2, 2]))
+    >>> counts.update(np.array([[0, 0, 1]]), np.array([[9, 9, 0]]))
+    >>> counts.update(np.array([[0, 1, 1]]), np.array([[9, 9, 0]]))
+    >>> counts.j(9).round(3)
+    array([0.75 , 0.167, 0.667])
+    >>> counts.best(9).node, counts.best(9).j.decay
+    (0, 0.5)
     """
 
-    def __init__(self, parents: NDArray[np.integer]) -> None:
-        self.parents = parents
-        self._frames: list[NDArray[np.float64]] = []
+    def __init__(self, parents: NDArray[np.integer], *, ignored: Iterable[int] = ()) -> None:
+        self.parents = np.asarray(parents)
+        self.ignored = frozenset(int(value) for value in ignored)
+        self._n_leaves = 1 if len(self.parents) == 1 else int(self.parents.min())
+        self._frames: list[tuple[Int64, Int64, Int64]] = []  # leaf, value of the truth, pixels
 
-    def add(self, labels: Labels, truth: Bools) -> None:
-        """The next frame: the leaf of each pixel, (H, W), and the object's mask, (H, W) bool."""
-        _check_shapes(labels, truth)
-        n, inside = len(self.parents), labels[truth]
-        area = accumulate_sum(self.parents, np.bincount(labels.reshape(-1), minlength=n))
-        shared = accumulate_sum(self.parents, np.bincount(inside, minlength=n))
-        union = area + len(inside) - shared
-        self._frames.append(np.where(union > 0, shared / np.maximum(union, 1), 1.0))
+    def update(self, labels: NDArray[np.integer], truth: NDArray[np.integer]) -> None:
+        """Count the next annotated frame.
 
-    def mean(self) -> NDArray[np.float64]:
-        """The mean of J over the frames, for each node, (N,)."""
-        found: NDArray[np.float64] = np.mean(self._frames, axis=0)
-        return found
+        Parameters
+        ----------
+        labels : (H, W) integers
+            Leaf of each pixel.
+        truth : (H, W) integers
+            Value of each pixel: an object or a class.
 
+        Raises
+        ------
+        DataError
+            Shapes differ, labels are not leaves, or the truth is no map of integers.
+        """
+        table = contingency(labels, truth, self._n_leaves)
+        leaf, column = np.nonzero(table.counts)
+        self._frames.append((leaf, table.ids[column], table.counts[leaf, column]))
 
-# -- steadiness -----------------------------------------------------------------------------------
+    @property
+    def frames(self) -> int:
+        """Frames that were counted."""
+        return len(self._frames)
 
+    def table(self) -> Contingency:
+        """The table of the volume: pixels of each leaf with each value, over all frames.
 
-def still_pixels(before: NDArray[np.uint8], after: NDArray[np.uint8], change: int = 8) -> Bools:
-    """Where a frame stands still, (H, W) bool.
+        Ignored values are in it; a :class:`~regiontree.metrics.ClassTree` says what to leave out.
 
-    Parameters
-    ----------
-    before, after
-        (H, W, 3) uint8, two frames.
-    change
-        No pixel of the 5 x 5 around differs by more grey levels than this, in any colour.
-    """
-    apart = (np.maximum(before, after) - np.minimum(before, after)).max(axis=2)
-    found: Bools = maximum_filter(apart, _SIDE) <= change
-    return found
+        Raises
+        ------
+        DataError
+            There is no frame.
+        """
+        self._check()
+        leaf, value, pixels = (np.concatenate(part) for part in zip(*self._frames, strict=True))
+        ids, column = np.unique(value, return_inverse=True)
+        counts = np.zeros((self._n_leaves, len(ids)), dtype=np.int64)
+        np.add.at(counts, (leaf, column), pixels)
+        return Contingency(counts, ids)
 
+    def j(self, value: int) -> Floats:
+        """Mean J of every node with the object of a value, (N,), over the frames so far.
 
-def matched_regions(before: Labels, after: Labels) -> NDArray[np.int64]:
-    """The regions of a frame under the numbers of the frame before, (H, W) int64.
+        Raises
+        ------
+        DataError
+            There is no frame.
+        """
+        self._check()
+        total = np.zeros(len(self.parents))
+        for found in self._each(value):
+            total += found
+        return total / len(self._frames)
 
-    Regions are matched one to one, so that as many pixels as possible keep their number. A region
-    without a partner has -1.
+    def scores(self, value: int, node: int) -> TubeScores:
+        """J of one node with the object of a value, in each frame.
 
-    Examples
-    --------
-    >>> matched_regions(np.array([[0, 0, 1, 1]]), np.array([[2, 2, 0, 1]])).tolist()
-    [[0, 0, 1, -1]]
-    """
-    _check_shapes(before, after)
-    n, m = int(before.max()) + 1, int(after.max()) + 1
-    both = np.bincount((before.astype(np.int64) * m + after).reshape(-1), minlength=n * m)
-    rows, columns = linear_sum_assignment(-both.reshape(n, m))
-    number = np.full(m, -1, np.int64)
-    number[columns] = rows
-    return number[after]
+        Raises
+        ------
+        DataError
+            There is no frame, or no such node.
+        """
+        self._check()
+        if not 0 <= node < len(self.parents):
+            raise DataError(f"node must be 0 to {len(self.parents) - 1}, got {node}")
+        series = np.array([found[node] for found in self._each(value)])
+        return TubeScores(int(node), series, series_scores(series))
 
+    def best(self, value: int, nodes: NDArray[np.integer] | None = None) -> TubeScores:
+        """The tube with the highest mean J; of equal ones that with the lowest number.
 
-def flicker(before: Labels, after: Labels, still: Bools) -> tuple[int, int]:
-    """Pixels that changed their region where the frame stands still, and all that stand still.
+        Parameters
+        ----------
+        value
+            The object.
+        nodes
+            The tubes to choose from, such as :func:`~regiontree.metrics.budget_nodes`. None: all
+            but the root, or the root if it is alone.
 
-    Parameters
-    ----------
-    before, after
-        (H, W) integers: the region of each pixel, under numbers that mean the same in both frames.
-    still
-        (H, W) bool, from :func:`still_pixels`.
-    """
-    _check_shapes(before, after)
-    return int(((before != after) & still).sum()), int(still.sum())
+        Raises
+        ------
+        DataError
+            There is no frame, or no node to choose from.
+        """
+        chosen = np.arange(max(len(self.parents) - 1, 1)) if nodes is None else np.unique(nodes)
+        if not len(chosen) or chosen[0] < 0 or chosen[-1] >= len(self.parents):
+            raise DataError(f"nodes must be some of 0 to {len(self.parents) - 1}, got {nodes}")
+        return self.scores(value, int(chosen[self.j(value)[chosen].argmax()]))
 
+    def _each(self, value: int) -> Iterator[Floats]:
+        """J of every node in each frame, (N,) each."""
+        for leaf, values, pixels in self._frames:
+            counted = ~np.isin(values, list(self.ignored))
+            leaves = np.zeros((self._n_leaves, 2), dtype=np.int64)
+            np.add.at(leaves[:, 0], leaf[counted], pixels[counted])
+            own = counted & (values == value)
+            leaves[leaf[own], 1] = pixels[own]
+            area, shared = node_counts(self.parents, leaves).T
+            union = area + shared[-1] - shared
+            yield np.where(union > 0, shared / np.maximum(union, 1), 1.0)
 
-def identity_switches(regions: list[Labels], truths: list[Bools]) -> tuple[int, int]:
-    """How often an object's region becomes another one, and in how many steps it could.
-
-    Parameters
-    ----------
-    regions
-        One (H, W) map a frame: regions under numbers that mean the same in all frames.
-    truths
-        One (H, W) bool mask a frame. A step counts if the object is in both of its frames.
-
-    Examples
-    --------
-    >>> regions = [np.array([[0, 0, 1]]), np.array([[0, 2, 1]]), np.array([[2, 2, 1]])]
-    >>> identity_switches(regions, [np.array([[1, 1, 0]], bool)] * 3)
-    (1, 2)
-    """
-    best = [
-        int(np.bincount(own[truth]).argmax()) if truth.any() else None
-        for own, truth in zip(regions, truths, strict=True)
-    ]
-    steps = [(a, b) for a, b in zip(best, best[1:], strict=False) if None not in (a, b)]
-    return sum(a != b for a, b in steps), len(steps)
-
-
-def _border(mask: Bools) -> Bools:
-    """Pixels whose right, lower or lower right neighbour differs, (H, W)."""
-    border = np.zeros(mask.shape, bool)
-    border[:, :-1] |= mask[:, :-1] != mask[:, 1:]
-    border[:-1] |= mask[:-1] != mask[1:]
-    border[:-1, :-1] |= mask[:-1, :-1] != mask[1:, 1:]
-    return border
-
-
-def _check_shapes(a: NDArray[np.generic], b: NDArray[np.generic]) -> None:
-    if a.shape != b.shape or a.ndim != 2:
-        raise DataError(f"two maps (H, W) of one size are compared, got {a.shape} and {b.shape}")
+    def _check(self) -> None:
+        if not self._frames:
+            raise DataError("no frame was counted; call update with each annotated frame first")
