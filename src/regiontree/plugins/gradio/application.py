@@ -161,7 +161,10 @@ def make_app(
             parse, photo, [visit, picture, regions, *region, facts, drawn],
             concurrency_limit=1, show_progress_on=picture,
         )  # fmt: skip
-        regions.release(recut, [visit, regions], [picture, *region], show_progress="hidden")
+        regions.input(
+            recut, [visit, regions], [picture, *region], show_progress="hidden",
+            trigger_mode="always_last",
+        )  # fmt: skip
         picture.select(
             click, [visit, regions], [picture, *region], show_progress="hidden"
         )  # fmt: skip
