@@ -707,6 +707,44 @@ def label_studio(
     raise typer.Exit(code)
 
 
+@app.command("app")
+def app_(
+    host: Annotated[str, typer.Option(help="Address of the app.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the app. 0 picks a free port.")] = 7860,
+    max_side: Annotated[
+        int,
+        typer.Option(
+            help="Long side of a tree in pixels; larger photographs are made smaller.",
+            min=64,
+            max=8192,
+        ),
+    ] = 1280,
+    example: Annotated[
+        list[Path] | None,
+        typer.Option(help="A photograph to choose from. May be given several times."),
+    ] = None,
+    preset: Preset = None,
+    config: Config = None,
+    set_: Set = None,
+    refine: Refine = None,
+    backbone: BackboneName = None,
+    device: Device = "auto",
+) -> None:
+    """Serve a web page on which photographs fall apart into regions, for visitors and demos.
+
+    Exit code: 0 the app was stopped; 2 it could not start.
+    """  # fmt: skip
+    with _clear_errors():
+        from regiontree.plugins.gradio.command import serve_app
+
+        given = _given(_options(refine=refine, backbone=backbone), preset, config, set_)
+        code = serve_app(
+            {"device": device, **given}, host=host, port=port, max_side=max_side,
+            examples=example or (),
+        )  # fmt: skip
+    raise typer.Exit(code)
+
+
 @app.command()
 def gallery(
     paths: Paths,

@@ -6,6 +6,7 @@ A region has one colour in all frames: see :func:`regiontree.display.pictures.hi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regiontree.display.pictures import fitted_size, hierarchy_colors, overlay
-from regiontree.errors import ExportError, MissingExtraError
+from regiontree.errors import ExportError
 from regiontree.images import nearest
+from regiontree.system.extras import optional
 from regiontree.system.files import atomic_write
 from regiontree.tree import ClipTree, cuts
 
@@ -115,11 +117,7 @@ def save_film(
 
 
 def _write_mp4(file: Any, pictures: Iterable[Image.Image], fps: float) -> None:
-    try:
-        import av
-    except ImportError:
-        raise MissingExtraError("films need PyAV: pip install 'regiontree[video]'") from None
-    from fractions import Fraction
+    av = optional("av", "video", "films need")
 
     with av.open(file, "w", format="mp4") as film:
         stream: Any = None

@@ -10,11 +10,13 @@ import re
 import struct
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from regiontree.errors import ImageError, MissingExtraError
+from regiontree.errors import ImageError
 from regiontree.system.damage import plain_reason
+from regiontree.system.extras import optional
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -53,13 +55,10 @@ def require_av() -> Any:
     Raises
     ------
     MissingExtraError
-        It is not installed.
+        It is not installed, or too old.
     """
-    try:
-        import av
-        import av.logging
-    except ImportError as error:
-        raise MissingExtraError("films need PyAV: pip install 'regiontree[video]'") from error
+    av = optional("av", "video", "films need")
+    import_module("av.logging")
     return av
 
 
