@@ -38,7 +38,7 @@ from regiontree.spectral.lanes import LANES, TERMS, sum_of_rows, wide
 from regiontree.system.jit import jit
 from regiontree.tree.kernel import connected_pieces
 
-__all__ = ["contiguous_groups", "neighbouring_pairs"]
+__all__ = ["contiguous_groups", "merged_groups", "neighbouring_pairs"]
 
 Floats32 = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -78,7 +78,41 @@ def contiguous_groups(
     >>> contiguous_groups(np.array([[0.0], [0.1], [5.0], [5.3]]), (1, 4), 2)
     array([0, 0, 1, 1])
     """
-    owner = _merged(_padded(rows), neighbouring_pairs(grid, there), count)
+    return merged_groups(rows, np.ones(len(rows), np.int64), neighbouring_pairs(grid, there), count)
+
+
+def merged_groups(means: NDArray[np.floating[Any]], size: Ints, pairs: Ints, count: int) -> Ints:
+    """Groups of groups by Ward's linkage, for groups that are there already.
+
+    Parameters
+    ----------
+    means
+        (n, d), the mean vector of each group.
+    size
+        (n,) patches of each group, >= 1.
+    pairs
+        (m, 2), groups that touch. Every group must be reached from every other.
+    count
+        Number of groups to merge down to, >= 1; n if that is less.
+
+    Returns
+    -------
+    (n,) int64
+        The new group of each. New groups are numbered in the order of their first members.
+
+    Examples
+    --------
+    The cheap merge comes first. Group 1 is between the others, but nearer to group 0. Group 0 is
+    large, so that merge would cost more:
+
+    >>> means, pairs = np.array([[0.0], [1.0], [2.2]]), np.array([[0, 1], [1, 2]])
+    >>> merged_groups(means, np.array([1, 1, 1]), pairs, 2)
+    array([0, 0, 1])
+    >>> merged_groups(means, np.array([90, 1, 1]), pairs, 2)
+    array([0, 1, 1])
+    """
+    size = np.array(size, np.int64)  # a copy, since merging changes it
+    owner = _merged(_padded(means), size, np.ascontiguousarray(pairs, np.int64), count)
     groups: Ints = np.unique(owner, return_inverse=True)[1].astype(np.int64)
     return groups
 
@@ -285,12 +319,13 @@ def _root(owner: Ints, group: Any) -> Any:
 
 
 @jit()
-def _merged(rows: Floats32, pairs: Ints, count: int) -> Ints:
+def _merged(rows: Floats32, size: Ints, pairs: Ints, count: int) -> Ints:
     """The first patch of the group of each patch, (n,) int64.
 
-    `rows` (n, d) are only read; d is as for :func:`_apart`. `pairs` (m, 2) are those that may
-    merge. Pair e has two half-edges: 2 e in the list of its first group and 2 e + 1 in that of its
-    second. `following` links the half-edges of a list.
+    `rows` (n, d) are only read; d is as for :func:`_apart`. `size` (n,) int64, the patches of each
+    row, is changed. `pairs` (m, 2) are those that may merge. Pair e has two half-edges: 2 e in the
+    list of its first group and 2 e + 1 in that of its second. `following` links the half-edges of a
+    list.
     """
     n, m = rows.shape[0], pairs.shape[0]
     sums = np.empty(32, np.float32)
@@ -300,9 +335,11 @@ def _merged(rows: Floats32, pairs: Ints, count: int) -> Ints:
     spare = np.arange(n // 2)[::-1].copy()
     n_spare = n // 2
     place = np.full(n, -1, np.int64)
-    size = np.ones(n, np.int64)
     owner = np.arange(n)
     cost = _costs(rows, pairs)  # of each pair; -1 once its two groups are one or it is double
+    for e in range(m):  # of two single patches the factor is 1
+        a, b = pairs[e, 0], pairs[e, 1]
+        cost[e] *= 2.0 * size[a] * (size[b] / (size[a] + size[b]))
     following = np.full(2 * m, -1, np.int64)
     first = np.full(n, -1, np.int64)
     last = np.full(n, -1, np.int64)
@@ -320,6 +357,7 @@ def _merged(rows: Floats32, pairs: Ints, count: int) -> Ints:
             if cost[e] < least[group]:
                 least[group] = cost[e]
                 best[group] = e
+                partner_size[group] = size[pairs[e, 1 - side]]
     heap = np.arange(n)
     for at in range(n // 2 - 1, -1, -1):
         _sink(heap, n, at, least, size)
