@@ -162,17 +162,17 @@ def write_picture(path: Path, raster: Raster, tree: RegionTree) -> str:
     pixels = raster.reduced(size)
     absent = no_data_nodes(tree.stop)
     place = raster.place.of_profile((shape[0] / size[0], shape[1] / size[1]))
-    bands = 4 if absent.any() else 3
+    layers = list(np.moveaxis(pixels.rgb, 2, 0))
+    if absent.any():
+        layers.append(np.where(absent[tree.labels], 0, 255).astype(np.uint8))
     with atomic_named(path) as new, rasterio_package().open(
-        new, "w", driver="GTiff", height=size[0], width=size[1], count=bands, dtype="uint8",
-        tiled=True, blockxsize=BLOCK, blockysize=BLOCK, compress="deflate", photometric="RGB",
+        new, "w", driver="GTiff", height=size[0], width=size[1], count=len(layers), dtype="uint8",
+        tiled=True, blockxsize=BLOCK, blockysize=BLOCK, compress="deflate", predictor=2, photometric="RGB",
         **place,
     ) as file:  # fmt: skip
-        for band in range(3):
-            file.write(pixels.rgb[:, :, band], band + 1)
-        if bands == 4:
+        if len(layers) == 4:
             file.colorinterp = [*file.colorinterp[:3], rasterio_package().enums.ColorInterp.alpha]
-            file.write(np.where(absent[tree.labels], 0, 255).astype(np.uint8), 4)
+        file.write(np.stack(layers))
     return sha256_of(path)
 
 

@@ -32,11 +32,12 @@ from regiontree.images.valid import both
 from regiontree.system.damage import plain_reason
 from regiontree.system.paths import path_problem
 
-__all__ = ["Pixels", "Place", "Raster", "gdal", "raster_of"]
+__all__ = ["CACHE", "Pixels", "Place", "Raster", "gdal", "raster_of"]
 
-CACHE_MB = 64
-"""What GDAL may keep of blocks that it has read or will write, in megabytes."""
-_MEASURED = 2048  # pixels a side of the reduced copy that the stretch is measured on
+CACHE = 96 * 2**20
+"""What GDAL may keep of blocks that it has read or will write, in bytes."""
+_CHUNK = 4096  # pixels a side of what is read at once for a reduced copy
+_MEASURED = 1024  # pixels a side of the reduced copy that the stretch is measured on
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +144,26 @@ class Raster:
         return Pixels(rgb, valid)
 
     def reduced(self, size: tuple[int, int]) -> Pixels:
-        """The whole scene at a smaller size (H', W'), by nearest neighbour or overviews."""
-        whole = ((0, self.shape[0]), (0, self.shape[1]))
-        return self._shown(self._decoded(whole, size))
+        """The whole scene at a smaller size (H', W'), by nearest neighbour.
+
+        If the file has overviews, the nearest pixels of an overview are taken.
+        """
+        return self._shown(self._reduced(size))
+
+    def _reduced(self, size: tuple[int, int]) -> Decoded:
+        scale = min(old / new for old, new in zip(self.shape, size, strict=True))
+        if any(factor <= scale for factor in self._file.overviews(self.bands[0])):
+            return self._decoded(((0, self.shape[0]), (0, self.shape[1])), size)
+        # GDAL would read the file line by line, and each block many times.
+        spans = [list(_sampled(*pair)) for pair in zip(self.shape, size, strict=True)]
+        rows = []
+        for down, y in spans[0]:
+            found = [
+                _picked(self._decoded((down, across), None), y - down[0], x - across[0])
+                for across, x in spans[1]
+            ]
+            rows.append(_joined(found, 1))
+        return _joined(rows, 0)
 
     def _shown(self, decoded: Decoded) -> Pixels:
         valid = measured(decoded.samples)
@@ -162,8 +180,6 @@ class Raster:
         """The samples of a window ((top, end), (left, right)), at another size if one is given."""
         (top, end), (left, right) = window
         told: dict[str, Any] = {"window": window}
-        if size is not None:
-            told["out_shape"] = size
         valid = alpha = None
         try:
             if size is not None:
@@ -191,11 +207,47 @@ class Raster:
         return Decoded(samples, samples.shape[:2], valid, alpha, white=self._white)
 
 
+def _sampled(old: int, new: int) -> Iterator[tuple[tuple[int, int], NDArray[np.int64]]]:
+    """Parts of a side of `old` pixels, with the nearest pixels of `new` that lie in each."""
+    nearest = (2 * np.arange(new, dtype=np.int64) + 1) * old // (2 * new)
+    for start in range(0, old, _CHUNK):
+        part = start, min(start + _CHUNK, old)
+        inside = nearest[(nearest >= part[0]) & (nearest < part[1])]
+        if len(inside):
+            yield part, inside
+
+
+def _picked(decoded: Decoded, y: NDArray[np.int64], x: NDArray[np.int64]) -> Decoded:
+    """Some rows and columns of pixels."""
+    at = np.ix_(y, x)
+    return replace(
+        decoded, samples=decoded.samples[at], size=(len(y), len(x)),
+        valid=None if decoded.valid is None else decoded.valid[at],
+        alpha=None if decoded.alpha is None else decoded.alpha[at],
+    )  # fmt: skip
+
+
+def _joined(parts: list[Decoded], axis: int) -> Decoded:
+    """Neighbouring parts as one."""
+    valid = alpha = None
+    if any(part.valid is not None for part in parts):
+        masks = [
+            np.ones(part.samples.shape[:2], np.bool_) if part.valid is None else part.valid
+            for part in parts
+        ]
+        valid = np.concatenate(masks, axis)
+    opacities = [part.alpha for part in parts if part.alpha is not None]
+    if opacities:
+        alpha = np.concatenate(opacities, axis)
+    samples = np.concatenate([part.samples for part in parts], axis)
+    return replace(parts[0], samples=samples, size=samples.shape[:2], valid=valid, alpha=alpha)
+
+
 @contextmanager
 def gdal() -> Iterator[None]:
     """Let GDAL keep few blocks in memory within the block."""
     rasterio = rasterio_package()
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_MB), warnings.catch_warnings():
+    with rasterio.Env(GDAL_CACHEMAX=CACHE), warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         yield
 
@@ -270,7 +322,7 @@ def _opened(path: Path, file: Any, choice: Choice) -> Raster:
         float((1 << int(bits)) - 1) if bits.isdigit() else None,
     )  # fmt: skip
     small = (min(file.height, _MEASURED), min(file.width, _MEASURED))
-    decoded = raster._decoded(((0, file.height), (0, file.width)), small)
+    decoded = raster._reduced(small)
     limits = display_limits(decoded)
     if limits is not None:
         facts["stretch"] = {"low": limits[0], "high": limits[1]}
