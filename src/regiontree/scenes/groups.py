@@ -40,6 +40,8 @@ LEAST_PATCHES = 4
 MOST_GROUPS = 65_536
 """Groups of a large scene, about. Their means are 100 MB with 384 channels."""
 
+_PAIRED = 1 << 17  # patches whose pairs are looked for at once
+
 Ints = NDArray[np.int64]
 
 
@@ -202,7 +204,7 @@ class Groups:
     def _touching(self) -> Iterator[Ints]:
         """Numbers of pairs that touch, some rows of patches at a time."""
         h, w = self.of_patch.shape
-        n, step = len(self.count), max(1, (1 << 21) // w)
+        n, step = len(self.count), max(1, _PAIRED // w)
         for top in range(0, h, step):
             own = np.array(self.of_patch[top : top + step + 1], np.int64)
             there = own >= 0

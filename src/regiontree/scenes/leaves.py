@@ -177,7 +177,7 @@ def _vrt(folder: Path, windows: list[SceneWindow], grid: SceneGrid, place: Place
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def read_blocks(file: Any, rows: int = 2 * BLOCK) -> Iterator[tuple[Any, Labels]]:
+def read_blocks(file: Any, rows: int = BLOCK) -> Iterator[tuple[Any, Labels]]:
     """Each part of a raster of leaves with its window: strips of some rows, cut at some columns."""
     windows = rasterio_package().windows
     for top in range(0, file.height, rows):

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from regiontree.errors import ImageError
 from regiontree.hierarchy.base import PartGraph, TreeBuilder, node_embeddings
 from regiontree.scenes.grid import SceneWindow
 from regiontree.scenes.groups import Groups
+from regiontree.spectral.affinity import all_equal
 from regiontree.spectral.contiguous import merged_groups
 from regiontree.system.files import atomic_write
 
@@ -85,6 +87,7 @@ def scene_nodes(
     """
     if not len(groups.count):
         raise ImageError(f"{name}: no pixel holds data; check its no-data value and its mask")
+    parts = 1 if all_equal(torch.from_numpy(groups.mean)) else parts
     part = merged_groups(groups.mean, groups.count, groups.pairs(), parts)
     k = int(part.max()) + 1
     sums = np.zeros((k, groups.mean.shape[1]))

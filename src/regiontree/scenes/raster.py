@@ -34,9 +34,9 @@ from regiontree.system.paths import path_problem
 
 __all__ = ["CACHE", "Pixels", "Place", "Raster", "gdal", "raster_of"]
 
-CACHE = 96 * 2**20
+CACHE = 64 * 2**20
 """What GDAL may keep of blocks that it has read or will write, in bytes."""
-_CHUNK = 4096  # pixels a side of what is read at once for a reduced copy
+_CHUNK = 2048  # pixels a side of what is read at once for a reduced copy
 _MEASURED = 1024  # pixels a side of the reduced copy that the stretch is measured on
 
 
