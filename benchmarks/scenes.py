@@ -74,21 +74,25 @@ def write_scene(path: Path, side: int, fill: float) -> None:
                 file.write(np.moveaxis(block, 2, 0), window=window)
 
 
+class Steps:
+    """How many windows a scene had at most."""
+
+    windows = 0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        self.windows = max(self.windows, total)
+
+
 def memory_of(path: str, out: str) -> dict[str, Any]:
     parser = RegionParser(backbone=Linear(), parts=2000)
     start = time.perf_counter()
-    windows = 0
-
-    def step(what: str, done: int, total: int) -> None:
-        nonlocal windows
-        windows = max(windows, total)
-
-    scene = parse_scene(path, out, parser=parser, on_step=step)
+    steps = Steps()
+    scene = parse_scene(path, out, parser=parser, on_step=steps)
     status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     peak = next(line for line in status if line.startswith("VmHWM"))
     return {
         "seconds": time.perf_counter() - start,
-        "windows": windows,
+        "windows": steps.windows,
         "leaves": scene.tree.n_leaves,
         "bytes": 1024 * int(peak.split()[1]),
         "written": sum(file.stat().st_size for file in scene.folder.iterdir()),
@@ -153,18 +157,14 @@ def agreement(photos: list[Path], window: int, cuts: list[int], csv: Path | None
         rgb = load_image(photo).rgb
         parser = RegionParser(parts=1600)
         trees: dict[str, RegionTree] = {}
-        counts = {}
+        steps = Steps()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "scene.tif")
             Image.fromarray(rgb).save(path, compression="tiff_deflate")
             for side in (window, 65_536):
-
-                def step(what: str, done: int, total: int, side: int = side) -> None:
-                    counts[side] = max(counts.get(side, 0), total)
-
                 out = Path(folder, str(side))
                 trees[str(side)] = parse_scene(
-                    path, out, parser=parser, window=side, picture_pixels=10**9, on_step=step
+                    path, out, parser=parser, window=side, picture_pixels=10**9, on_step=steps
                 ).tree
         own = RegionParser(parts=1600, tiles="own")
         trees["own"] = own.parse(rgb)
@@ -174,7 +174,7 @@ def agreement(photos: list[Path], window: int, cuts: list[int], csv: Path | None
             for count in cuts:
                 one, two = here.cut(n_regions=count), other.cut(n_regions=count)
                 rows.append([
-                    photo.name, size, counts[window], name, count, 100 * covering(one, other),
+                    photo.name, size, steps.windows, name, count, 100 * covering(one, other),
                     100 * covering(two, here), 100 * changed(one, two),
                 ])  # fmt: skip
         ends = ends_of(here.shape, window, parser.backbone.patch)

@@ -362,7 +362,7 @@ def test_large_rasters_have_overviews(tmp_path) -> None:
 
 
 def test_the_picture_of_labels_is_the_cut(made) -> None:
-    area, _, scene = made
+    _, _, scene = made
     nodes = scene.tree.cut_nodes(n_regions=10)
     leaf = read(scene.leaves)
     values = read(scene.folder / "regions.tif")
@@ -478,7 +478,7 @@ def test_a_crs_in_degrees_keeps_its_axes(tmp_path) -> None:
 
 
 def test_a_vrt_of_two_files_is_one_scene(tmp_path) -> None:
-    area, rgb = areas(128, 256)
+    rgb = areas(128, 256)[1]
     for name, half, x in (("a", rgb[:, :128], 500_000), ("b", rgb[:, 128:], 500_064)):
         place = rasterio.Affine(0.5, 0.0, x, 0.0, -0.5, 4_600_000.0)
         saved(tmp_path / f"{name}.tif", half, transform=place)

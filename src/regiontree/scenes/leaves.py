@@ -165,15 +165,14 @@ def _vrt(folder: Path, windows: list[SceneWindow], grid: SceneGrid, place: Place
         source = ElementTree.SubElement(band, "SimpleSource")
         ElementTree.SubElement(source, "SourceFilename", relativeToVRT="1").text = name
         ElementTree.SubElement(source, "SourceBand").text = "1"
-        size = {"xSize": str(wide), "ySize": str(tall)}
         ElementTree.SubElement(
             source, "SourceProperties", RasterXSize=str(wide), RasterYSize=str(tall),
             DataType="Int32", BlockXSize=str(BLOCK), BlockYSize=str(BLOCK),
         )  # fmt: skip
-        ElementTree.SubElement(source, "SrcRect", xOff="0", yOff="0", **size)
-        ElementTree.SubElement(
-            source, "DstRect", xOff=str(columns.start), yOff=str(rows.start), **size
-        )
+        for name, x, y in (("SrcRect", 0, 0), ("DstRect", columns.start, rows.start)):
+            ElementTree.SubElement(
+                source, name, xOff=str(x), yOff=str(y), xSize=str(wide), ySize=str(tall)
+            )
     return ElementTree.tostring(root, encoding="unicode")
 
 

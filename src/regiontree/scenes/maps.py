@@ -167,8 +167,8 @@ def write_picture(path: Path, raster: Raster, tree: RegionTree) -> str:
         layers.append(np.where(absent[tree.labels], 0, 255).astype(np.uint8))
     with atomic_named(path) as new, rasterio_package().open(
         new, "w", driver="GTiff", height=size[0], width=size[1], count=len(layers), dtype="uint8",
-        tiled=True, blockxsize=BLOCK, blockysize=BLOCK, compress="deflate", predictor=2, photometric="RGB",
-        **place,
+        tiled=True, blockxsize=BLOCK, blockysize=BLOCK, compress="deflate", predictor=2,
+        photometric="RGB", **place,
     ) as file:  # fmt: skip
         if len(layers) == 4:
             file.colorinterp = [*file.colorinterp[:3], rasterio_package().enums.ColorInterp.alpha]

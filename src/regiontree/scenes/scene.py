@@ -103,7 +103,8 @@ class Scene:
         facts = _finished(folder)
         if facts is None:
             raise TreeFileError(
-                f"{folder}: holds no finished scene (no scene.json); make it with 'regiontree scene'"
+                f"{folder}: holds no finished scene (it has no scene.json); make one with "
+                "'regiontree scene'"
             )
         tree = RegionTree.load(folder / "tree.npz")
         return cls(folder, tree, np.array(facts["area"], np.int64), facts)
@@ -285,9 +286,14 @@ def _kept(out: Path, asked: dict[str, Any], overwrite: bool) -> dict[str, Any] |
 
 
 def _said(key: str) -> str:
-    names = {"bytes": "length of the file", "changed": "time of the file", "image": "choice of bands",
-             "software": "version of regiontree", "picture_pixels": "picture size",
-             "size": "size in pixels"}  # fmt: skip
+    names = {
+        "bytes": "length of the file",
+        "changed": "time of the file",
+        "image": "choice of bands",
+        "software": "version of regiontree",
+        "picture_pixels": "picture size",
+        "size": "size in pixels",
+    }
     return names.get(key, key)
 
 
