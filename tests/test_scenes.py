@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from regiontree.errors import (
     SettingsError,
     TreeFileError,
 )
+from regiontree.images.colours import patch_colours
+from regiontree.spectral.smooth import smooth_features
 from regiontree.tree.stop import StopReason
 
 pyogrio = pytest.importorskip("pyogrio", reason="the extra 'geo' is not installed")
@@ -41,7 +44,10 @@ from rasterio.features import rasterize  # noqa: E402
 from regiontree.scenes import Scene, parse_scene  # noqa: E402
 from regiontree.scenes.features import MARGIN, SceneFeatures  # noqa: E402
 from regiontree.scenes.grid import SceneGrid, within  # noqa: E402
+from regiontree.scenes.groups import MOST_GROUPS, group_window, patches_of_group  # noqa: E402
+from regiontree.scenes.maps import picture_size  # noqa: E402
 from regiontree.scenes.raster import raster_of  # noqa: E402
+from regiontree.scenes.scene import PICTURE  # noqa: E402
 
 PATCH = 4
 TILE = 64
@@ -203,6 +209,59 @@ def test_no_seam_shows_where_windows_end(tmp_path) -> None:
     near = (ends[:, None] + np.arange(-PATCH, PATCH + 1)).ravel()
     ratio = (across[near].mean() + down[near].mean()) / (across.mean() + down.mean())
     assert ratio < 1.35
+
+
+def test_groups_of_a_window_are_those_of_its_patches(made) -> None:
+    """The means and counts are those of the smoothed features, computed for the whole scene."""
+    features, grid = features_of(made[1])
+    smooth = parser().settings.smooth
+    with raster_of(made[1]) as raster:
+        whole = raster.read(*grid.pixels((slice(0, grid.cells[0]), slice(0, grid.cells[1]))))
+        found = [group_window(features, raster, w, smooth, 5) for w in grid.windows()]
+    there = whole.valid.reshape(grid.cells[0], PATCH, grid.cells[1], PATCH).mean(axis=(1, 3)) >= 0.5
+    colours = patch_colours(whole.rgb, grid.cells, whole.valid)
+    rows = smooth_features(
+        features.part((slice(0, grid.cells[0]), slice(0, grid.cells[1]))), steps=smooth.steps,
+        colours=torch.from_numpy(colours).permute(1, 2, 0), contrast=smooth.contrast,
+        there=torch.from_numpy(there),
+    ).numpy()  # fmt: skip
+    for window, groups in zip(grid.windows(), found, strict=True):
+        assert np.array_equal(groups.of_patch >= 0, there[window.cells])
+        for group in range(len(groups.count)):
+            inside = groups.of_patch == group
+            assert inside.sum() == groups.count[group]
+            mean = rows[window.cells][inside].mean(axis=0)
+            assert np.allclose(mean, groups.mean[group], atol=1e-4)
+
+
+@pytest.mark.parametrize(("side", "share"), [(500, 1.0), (60_000, 1.0), (60_000, 0.1)])
+def test_there_are_not_too_many_groups(made, side: int, share: float) -> None:
+    with raster_of(made[1]) as raster:
+        large = replace(raster, shape=(side, side), share=share)
+        size = patches_of_group(large, SceneGrid((side, side), 14, 2048))
+    patches = share * (side / 14) ** 2
+    assert patches / size <= MOST_GROUPS
+    assert size == 4 or patches / (size - 1) > MOST_GROUPS
+
+
+def test_a_scene_has_at_most_4096_parts() -> None:
+    with pytest.raises(SettingsError, match="4096"):
+        parser(parts=4097)
+
+
+def test_nodes_have_no_stability_and_no_descriptors(made) -> None:
+    assert made[2].tree.stability is None
+    assert made[2].tree.descriptor is None
+    assert made[2].tree.meta["settings"]["stability"] == 0
+
+
+@pytest.mark.parametrize("most", [10_000, 50_000, 126_000])
+def test_the_reduced_picture_has_at_most_so_many_pixels(most: int) -> None:
+    height, width = picture_size((300, 420), most)
+    assert height * width <= most
+    assert (height + 1) * (width + 1) > most or most == 126_000
+    assert picture_size((300, 420), 126_000) == (300, 420)
+    assert PICTURE == 16_000_000
 
 
 def test_equal_runs_give_equal_files(made, tmp_path) -> None:
