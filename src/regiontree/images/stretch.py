@@ -128,7 +128,7 @@ def display_limits(decoded: Decoded) -> tuple[float, float] | None:
     Examples
     --------
     >>> display_limits(Decoded(np.array([[0, 500], [1000, 250]], np.uint16), (2, 2)))
-    (1.5, 998.5)
+    (0.75, 998.5)
     """
     samples = decoded.samples
     if samples.dtype in (np.uint8, np.bool_):
