@@ -231,8 +231,7 @@ def test_groups_of_a_window_are_those_of_its_patches(made) -> None:
             inside = groups.of_patch == group
             assert inside.sum() == groups.count[group]
             mean = rows[window.cells][inside].mean(axis=0)
-            # Mean colours of patches are rounded to 8 bits, in two ways.
-            assert np.allclose(mean, groups.mean[group], atol=2e-3)
+            assert np.allclose(mean, groups.mean[group], atol=1e-5)
 
 
 @pytest.mark.parametrize(("side", "share"), [(500, 1.0), (60_000, 1.0), (60_000, 0.1)])

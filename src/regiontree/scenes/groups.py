@@ -154,8 +154,8 @@ def _smoothed(
     seen = None if there.all() else torch.from_numpy(there).to(features.device)
     more: dict[str, Any] = {}
     if smooth.contrast is not None:
-        valid = None if pixels.valid.all() else pixels.valid
-        colours = torch.from_numpy(patch_colours(pixels.rgb, _shape(features), valid))
+        # Colours are rounded otherwise without a mask, so windows would differ in the last bit.
+        colours = torch.from_numpy(patch_colours(pixels.rgb, _shape(features), pixels.valid))
         more = {"colours": colours.permute(1, 2, 0).to(features.device),
                 "contrast": smooth.contrast}  # fmt: skip
     return smooth_features(features, steps=smooth.steps, there=seen, in_place=True, **more)
