@@ -160,11 +160,11 @@ SCHEMAS: dict[str, Sequence[str]] = {
         "time_seconds:.0f", "memory_megabytes", "output_megabytes",
     ],
     "scenes-agreement": [
-        "photograph", "photograph_pixels", "windows:.0f", "compared_with", "regions:.0f",
-        "nm_percent", "nm_back_percent", "changed_percent",
+        "photograph", "photograph_pixels", "windows:.0f", "patches_of_group:.0f", "compared_with",
+        "regions:.0f", "nm_percent", "nm_back_percent", "changed_percent",
     ],
     "scenes-seams": [
-        "photograph", "regions:.0f", "border_at_window_ends_ratio",
+        "photograph", "patches_of_group:.0f", "regions:.0f", "border_at_window_ends_ratio",
         "border_at_window_ends_without_windows_ratio",
     ],
     # tree_cost.py

@@ -8,12 +8,13 @@ Method
     of which the share --fill holds data and the rest is no data. Each is done in a fresh process,
     whose peak resident memory is read (VmHWM). The network is a small linear one of 384 channels
     (:class:`tiles.Linear`), with 2000 parts and windows of 2048 pixels. GDAL keeps 64 MB.
-    agreement: the tree of a photograph in windows is compared with the tree of one window, and with
+    agreement: for groups of --patches patches, since a scene of 65,536 patches or fewer has groups
+    of one, and larger scenes have larger ones, up to 280 at 60,000 pixels a side. The tree of a
+    photograph in windows is compared with the tree of one window, and with
     `--tiles own`, whose context is the whole photograph. NM is the covering of the cuts of one
     tree into --regions regions by the nodes of the other (each region has its best IoU with any
     node, weighted by area), and back. *changed* is the share of pixels in another region, regions
-    matched one to one. `another seed` is no change for these trees, so the second row of figures
-    says what another context changes, beside windows.
+    matched one to one.
     seams: how often a border between regions runs within a patch of a window's end, as a multiple
     of how often it runs anywhere; and the same at these places in the tree of one window.
 
@@ -44,7 +45,8 @@ from tiles import Linear, changed
 
 from regiontree import RegionParser, RegionTree
 from regiontree.images import load_image
-from regiontree.scenes import parse_scene
+from regiontree.scenes import groups, parse_scene
+from regiontree.scenes.grid import SceneGrid
 from regiontree.tree.kernel import accumulate_sum
 
 TILE = 1024
@@ -143,49 +145,55 @@ def seam_ratio(cut: Labels, rows: list[int], columns: list[int], patch: int) -> 
 
 
 def ends_of(shape: tuple[int, int], window: int, patch: int) -> tuple[list[int], list[int]]:
-    from regiontree.scenes.grid import SceneGrid
-
     grid = SceneGrid(shape, patch, window)
     rows = {grid.pixels(found.cells)[0].start for found in grid.windows()}
     columns = {grid.pixels(found.cells)[1].start for found in grid.windows()}
     return sorted(rows - {0}), sorted(columns - {0})
 
 
-def agreement(photos: list[Path], window: int, cuts: list[int], csv: Path | None) -> None:
+def agreement(
+    photos: list[Path], window: int, cuts: list[int], sizes: list[int], csv: Path | None
+) -> None:
     rows, seams = [], []
     for photo in photos:
         rgb = load_image(photo).rgb
-        parser = RegionParser(parts=1600)
-        trees: dict[str, RegionTree] = {}
+        parser = RegionParser(parts=400)
+        own = RegionParser(parts=400, tiles="own").parse(rgb)
         steps = Steps()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "scene.tif")
             Image.fromarray(rgb).save(path, compression="tiff_deflate")
-            for side in (window, 65_536):
-                out = Path(folder, str(side))
-                trees[str(side)] = parse_scene(
+
+            def tree(
+                side: int, patches: int, path: Path = path, steps: Steps = steps
+            ) -> RegionTree:
+                groups.LEAST_PATCHES = patches
+                out = path.with_name(f"{side}-{patches}")
+                return parse_scene(
                     path, out, parser=parser, window=side, picture_pixels=10**9, on_step=steps
                 ).tree
-        own = RegionParser(parts=1600, tiles="own")
-        trees["own"] = own.parse(rgb)
-        here = trees[str(window)]
+
+            whole = tree(65_536, 1)
+            here = {patches: tree(window, patches) for patches in sizes}
         size = f"{rgb.shape[1]} x {rgb.shape[0]}"
-        for name, other in (("one window", trees["65536"]), ("--tiles own", trees["own"])):
+        ends = ends_of(whole.shape, window, parser.backbone.patch)
+        for patches, found in here.items():
+            for name, other in (("one window", whole), ("--tiles own", own)):
+                for count in cuts:
+                    one, two = found.cut(n_regions=count), other.cut(n_regions=count)
+                    rows.append([
+                        photo.name, size, steps.windows, patches, name, count,
+                        100 * covering(one, other), 100 * covering(two, found),
+                        100 * changed(one, two),
+                    ])  # fmt: skip
             for count in cuts:
-                one, two = here.cut(n_regions=count), other.cut(n_regions=count)
-                rows.append([
-                    photo.name, size, steps.windows, name, count, 100 * covering(one, other),
-                    100 * covering(two, here), 100 * changed(one, two),
-                ])  # fmt: skip
-        ends = ends_of(here.shape, window, parser.backbone.patch)
-        for count in cuts:
-            ratios = [
-                seam_ratio(trees[name].cut(n_regions=count), *ends, parser.backbone.patch)
-                for name in (str(window), "65536")
-            ]
-            seams.append([photo.name, count, *ratios])
-        print_results("scenes-agreement", rows, csv)
-        print_results("scenes-seams", seams, csv, "seams")
+                ratios = [
+                    seam_ratio(each.cut(n_regions=count), *ends, parser.backbone.patch)
+                    for each in (found, whole)
+                ]
+                seams.append([photo.name, patches, count, *ratios])
+    print_results("scenes-agreement", rows, csv)
+    print_results("scenes-seams", seams, csv, "seams")
 
 
 def main() -> None:
@@ -195,13 +203,14 @@ def main() -> None:
     options.add_argument("--fill", type=float, nargs="+", default=[1.0, 0.5, 0.05])
     options.add_argument("--photos", type=Path, nargs="+", help="for agreement: image files")
     options.add_argument("--window", type=int, default=1024)
+    options.add_argument("--patches", type=int, nargs="+", default=[1, 4, 16], help="of a group")
     options.add_argument("--regions", type=int, nargs="+", default=[24, 100])
     given = options.parse_args()
     print_heading("scenes.py")
     if given.what == "memory":
         memory(given.sides, given.fill, given.csv)
     else:
-        agreement(given.photos, given.window, given.regions, given.csv)
+        agreement(given.photos, given.window, given.regions, given.patches, given.csv)
     print_closing()
 
 

@@ -3,7 +3,7 @@
 The features of a whole scene do not fit in memory. So each window's patches are grouped at once, by
 Ward's linkage of neighbours (:mod:`regiontree.spectral.contiguous`). What stays of a group is its
 mean feature and its number of patches. There are at most :data:`MOST_GROUPS` groups or so in all,
-of at least :data:`LEAST_PATCHES` patches, far more than parts of the tree. Groups of two windows
+far more than parts of the tree. A scene with fewer patches has a group for each. Groups of two windows
 touch where the windows do, and the second pass merges them as if no window had been there.
 
 A window's groups are one file. It is renamed when it is whole, so a run that was killed goes on
@@ -35,8 +35,8 @@ from regiontree.tree.kernel import connected_pieces
 
 __all__ = ["Groups", "WindowGroups", "all_groups", "group_window", "patches_of_group"]
 
-LEAST_PATCHES = 4
-"""Patches of a group in a small scene, on average."""
+LEAST_PATCHES = 1
+"""Patches of a group in a small scene: each patch is one, so windows change nothing."""
 MOST_GROUPS = 65_536
 """Groups of a large scene, about. Their means are 100 MB with 384 channels."""
 
