@@ -165,7 +165,11 @@ def agreement(
             Image.fromarray(rgb).save(path, compression="tiff_deflate")
 
             def tree(
-                side: int, patches: int, path: Path = path, steps: Steps = steps
+                side: int,
+                patches: int,
+                path: Path = path,
+                steps: Steps = steps,
+                parser: RegionParser = parser,
             ) -> RegionTree:
                 groups.LEAST_PATCHES = patches
                 out = path.with_name(f"{side}-{patches}")
