@@ -3,8 +3,8 @@
 The features of a whole scene do not fit in memory. So each window's patches are grouped at once, by
 Ward's linkage of neighbours (:mod:`regiontree.spectral.contiguous`). What stays of a group is its
 mean feature and its number of patches. There are at most :data:`MOST_GROUPS` groups or so in all,
-far more than parts of the tree. A scene with fewer patches has a group for each. Groups of two windows
-touch where the windows do, and the second pass merges them as if no window had been there.
+far more than parts of the tree. A scene with fewer patches has a group for each. Groups of two
+windows touch where the windows do, and the second pass merges them as if no window had been there.
 
 A window's groups are one file. It is renamed when it is whole, so a run that was killed goes on
 with the windows that have no file.
