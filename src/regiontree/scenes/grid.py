@@ -15,7 +15,8 @@ __all__ = ["COARSER", "Area", "SceneGrid", "SceneWindow", "within"]
 COARSER = 4
 """Patches along the side of a patch of the coarser view."""
 
-Area = tuple[slice, slice]  # rows, columns
+Area = tuple[slice, slice]
+"""Rows and columns, of patches or of pixels."""
 
 
 @dataclass(frozen=True, slots=True)
