@@ -172,6 +172,19 @@ SCHEMAS: dict[str, Sequence[str]] = {
     ],
     "tiles-command": ["photograph_pixels", "options", "tiles", "time_seconds:.0f",
                       "memory_gigabytes:.2f"],
+    # scenes.py
+    "scenes": [
+        "scene_pixels", "with_data_percent:.0f", "windows:.0f", "leaves:.0f",
+        "time_seconds:.0f", "memory_megabytes", "output_megabytes",
+    ],
+    "scenes-agreement": [
+        "photograph", "photograph_pixels", "windows:.0f", "patches_of_group:.0f", "compared_with",
+        "regions:.0f", "nm_percent", "nm_back_percent", "changed_percent",
+    ],
+    "scenes-seams": [
+        "photograph", "patches_of_group:.0f", "regions:.0f", "border_at_window_ends_ratio",
+        "border_at_window_ends_without_windows_ratio",
+    ],
     # tree_cost.py
     "tree-cost": [
         "preset", "precision", "patches", "refined", "median_share_percent", "most_share_percent",

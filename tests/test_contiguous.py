@@ -13,7 +13,7 @@ from regiontree import RegionParser
 from regiontree.settings import Settings
 from regiontree.spectral import contiguous
 from regiontree.spectral.affinity import AffinitySettings, make_affinity, unit_rows
-from regiontree.spectral.contiguous import contiguous_groups, neighbouring_pairs
+from regiontree.spectral.contiguous import contiguous_groups, linked_groups, neighbouring_pairs
 from regiontree.spectral.lanes import sum_of_rows, widened
 from regiontree.spectral.oversegment import ContiguousWard, PatchGraph
 from regiontree.system import jit
@@ -183,3 +183,29 @@ def test_it_is_the_default_and_another_seed_changes_no_tree() -> None:
     )
     assert np.array_equal(one.labels, other.labels)
     assert np.array_equal(one.height, other.height)
+
+
+def test_groups_merge_as_by_brute_force() -> None:
+    """The cheapest pair that touches merges, until there are few: each cost computed anew."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        n = int(rng.integers(3, 14))
+        means, size = rng.normal(size=(n, 3)).astype(np.float32), rng.integers(1, 50, n)
+        chain = np.stack([np.arange(n - 1), np.arange(1, n)], axis=1)
+        more = np.sort(np.stack([rng.permutation(n)[:2] for _ in range(n)]), axis=1)
+        pairs, count = np.concatenate([chain, more]), int(rng.integers(1, n + 1))
+        label = np.arange(n)
+        while len(np.unique(label)) > count:
+            costs = []
+            for a, b in {tuple(sorted(label[pair])) for pair in pairs}:
+                if a != b:
+                    one, two = label == a, label == b
+                    x, y = size[one].sum(), size[two].sum()
+                    apart = np.average(means[one], axis=0, weights=size[one]) - np.average(
+                        means[two], axis=0, weights=size[two]
+                    )
+                    costs.append((x * y / (x + y) * apart @ apart, a, b))
+            _, a, b = min(costs)
+            label[label == b] = a
+        found = linked_groups(means, pairs, count, size)
+        assert len(np.unique(found * n + label)) == len(np.unique(label)) == found.max() + 1

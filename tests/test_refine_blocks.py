@@ -108,6 +108,6 @@ def test_a_margin_is_needed(scene, monkeypatch):
     tree, rgb = scene
     at_once = refine_leaves(tree.labels, tree.parents, rgb, rgb.shape[:2])
     with_margin = in_windows(monkeypatch, tree, rgb, rgb.shape[:2])
-    monkeypatch.setattr(guided, "_MARGIN", 0)
+    monkeypatch.setattr(guided, "WINDOW_MARGIN", 0)
     without = in_windows(monkeypatch, tree, rgb, rgb.shape[:2])
     assert (without != at_once).sum() > 4 * (with_margin != at_once).sum()

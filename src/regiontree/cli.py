@@ -746,6 +746,76 @@ def app_(
 
 
 @app.command()
+def scene(
+    path: Annotated[
+        Path,
+        typer.Argument(help="A raster that GDAL reads: a GeoTIFF, or a .vrt of many files."),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Output folder of the scene.", readable=False)
+    ],
+    regions: Annotated[
+        int, typer.Option(help="Most regions of the picture of labels, regions.tif.")
+    ] = 64,
+    granularities: Annotated[
+        str, typer.Option(help="Numbers of regions of the layers of polygons in regions.gpkg.")
+    ] = "8,64,512",
+    window: Annotated[
+        int, typer.Option(help="Side of a window in pixels. A smaller one takes less memory.")
+    ] = 2048,
+    picture_pixels: Annotated[
+        int,
+        typer.Option(help="Most pixels of overview.tif, the reduced picture of the polygons."),
+    ] = 16_000_000,
+    preset: Preset = None,
+    config: Config = None,
+    set_: Set = None,
+    backbone: BackboneName = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of a tile for the network, in pixels.  [default: 518]")
+    ] = None,
+    device: Device = "auto",
+    dtype: Dtype = None,
+    compile: Compile = False,
+    parts: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of parts that the scene is divided into, at most 4096.  [default: 2000]"
+        ),
+    ] = None,
+    refine: Annotated[
+        str | None,
+        typer.Option(help="How borders move to pixels: none or guided.  [default: guided]"),
+    ] = None,
+    bands: Bands = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a scene of other settings in the folder.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")
+    ] = False,
+) -> None:
+    """Make one region tree of a scene of any size, window by window, and its maps for a GIS.
+
+    The scene is never in memory as a whole. A run that was stopped goes on with the same command.
+    Exit code: 0 done, 2 nothing could be done, 130 interrupted.
+    """
+    with _clear_errors():
+        from regiontree.scenes import command
+
+        given = _given(
+            _options(backbone=backbone, size=size, dtype=dtype, parts=parts, refine=refine),
+            preset, config, set_,
+        )  # fmt: skip
+        code = command.run(
+            command.scene_parser(given, device, compile=compile), path, out, bands=bands,
+            window=window, regions=regions, granularities=command.numbers(granularities),
+            picture_pixels=picture_pixels, overwrite=overwrite, as_json=as_json,
+        )  # fmt: skip
+    raise typer.Exit(code)
+
+
+@app.command()
 def gallery(
     paths: Paths,
     out: Annotated[

@@ -48,6 +48,7 @@ __all__ = [
     "TILE",
     "Tiled",
     "memory_needed",
+    "mix_context",
     "pool_features",
     "tile_starts",
     "tile_weights",
@@ -154,18 +155,7 @@ class Tiled:
         context = self._seen_whole(pixels)
         for top, detail in self._rows(pixels, h, w):
             result[top : top + len(detail)] = self._unit(detail)
-        pooled = pool_features(result[:, :, :own], context.shape[:2])
-        contexts = halves(context, self.descriptor_dim)
-        rows = max(1, _BLOCK_ENTRIES // (w * own))
-        for top in range(0, h, rows):
-            details = halves(result[top : top + rows].float(), self.descriptor_dim)
-            first = 0
-            for coarse, detail in zip(contexts, details, strict=True):
-                around = upsample_features(coarse, pooled, details[0], top, h)
-                mixed = self._context * around + (1 - self._context) * detail
-                channels = slice(first, first + detail.shape[2])
-                result[top : top + rows, :, channels] = normalize(mixed, dim=2)
-                first = channels.stop
+        mix_context(result, context, self._context, self.descriptor_dim)
         return result
 
     def _unit(self, features: Tensor) -> Tensor:
@@ -258,6 +248,39 @@ def memory_needed(
     built = 8 * values + 600 * patches + 64 * parts**2
     refined = 4 * values + 8 * pixels
     return _AROUND + kept + max(seen, parted, built, refined)
+
+
+def mix_context(
+    features: Tensor, context: Tensor, share: float, descriptor_length: int = 0
+) -> None:
+    """Mix the features of tiles with those of a coarser view, in place.
+
+    Parameters
+    ----------
+    features
+        (h, w, d), the tiles' features of unit length, descriptors apart from the rest. They become
+        the mixed ones, of unit length.
+    context
+        (h', w', d), those of the coarser view of the same area.
+    share
+        Weight of the coarser view, 0 to 1.
+    descriptor_length
+        How many channels of d, the last ones, are descriptors.
+    """
+    h, w, dim = features.shape
+    own = dim - descriptor_length or dim  # channels that the tree is built on
+    pooled = pool_features(features[:, :, :own], context.shape[:2])
+    contexts = halves(context, descriptor_length)
+    rows = max(1, _BLOCK_ENTRIES // (w * own))
+    for top in range(0, h, rows):
+        details = halves(features[top : top + rows].float(), descriptor_length)
+        first = 0
+        for coarse, detail in zip(contexts, details, strict=True):
+            around = upsample_features(coarse, pooled, details[0], top, h)
+            mixed = share * around + (1 - share) * detail
+            channels = slice(first, first + detail.shape[2])
+            features[top : top + rows, :, channels] = normalize(mixed, dim=2)
+            first = channels.stop
 
 
 def tile_starts(cells: int, tile: int) -> list[int]:

@@ -75,6 +75,7 @@ def write_geopackage(
     granularities: Sequence[int] = GRANULARITIES,
     transform: Transform | None = None,
     crs: Any = None,
+    area: NDArray[np.int64] | None = None,
 ) -> Path:
     """Write cuts of a tree as the layers of a GeoPackage; return the path.
 
@@ -92,6 +93,9 @@ def write_geopackage(
     crs
         The coordinate reference system of the transform, as there. It is written down, and no
         coordinate is converted. None or "none": it is unknown.
+    area
+        (N,) pixels of each node, where the tree is on a reduced copy of the picture. None: those of
+        the tree.
 
     Returns
     -------
@@ -140,7 +144,7 @@ def write_geopackage(
             for node, shape in _shapes(tree, nodes, _PIXELS if transform is None else transform):
                 if not absent[node]:
                     shapes.append(shape)
-                    rows.append(_row(tree, node, before, colors))
+                    rows.append(_row(tree, node, before, colors, area))
             layers.append(f"regions_{len(rows)}")
             _write_layer(pyogrio, new, layers[-1], shapes, rows, projection)
             before = frozenset(nodes.tolist())
@@ -174,7 +178,11 @@ def _binary(polygons: list[Polygon], on_map: OnMap) -> bytes:
 
 
 def _row(
-    tree: RegionTree, node: int, before: Container[int] | None, colors: NDArray[np.uint8]
+    tree: RegionTree,
+    node: int,
+    before: Container[int] | None,
+    colors: NDArray[np.uint8],
+    area: NDArray[np.int64] | None,
 ) -> dict[str, Any]:
     """The columns of a region; `before` are the nodes of the layer before."""
     coarser = None
@@ -182,11 +190,14 @@ def _row(
         coarser = node
         while coarser not in before:
             coarser = int(tree.parents[coarser])
+    attributes = node_attributes(tree, node)
+    if area is not None:
+        attributes["area"] = int(area[node])
     return {
         "node": node,
         "parent": None if node == tree.root else int(tree.parents[node]),
         "coarser": coarser,
-        **node_attributes(tree, node),
+        **attributes,
         "fill": "#" + colors[node].tobytes().hex(),
     }
 

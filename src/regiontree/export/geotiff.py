@@ -15,10 +15,12 @@ Reference: OGC 21-026, Cloud Optimized GeoTIFF. GDAL writes the file, through ra
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regiontree.display.pictures import hierarchy_colors
 from regiontree.errors import ExportError
@@ -35,7 +37,7 @@ from regiontree.system.files import atomic_named, atomic_write
 from regiontree.tree import RegionTree
 from regiontree.tree.nodata import no_data_nodes
 
-__all__ = ["write_geotiff"]
+__all__ = ["write_geotiff", "write_label_blocks"]
 
 
 def write_geotiff(
@@ -101,8 +103,44 @@ def write_geotiff(
     absent = no_data_nodes(tree.stop)[nodes]
     if absent.any():
         labels[np.isin(labels, np.flatnonzero(absent) + 1)] = 0
+    return write_label_blocks(tree, nodes, path, [(None, labels)], labels.shape, place)
+
+
+def write_label_blocks(
+    tree: RegionTree,
+    nodes: NDArray[np.int64],
+    path: Path,
+    blocks: Iterable[tuple[Any, NDArray[np.uint16]]],
+    shape: tuple[int, int],
+    place: Mapping[str, Any],
+) -> Path:
+    """Write a cut as :func:`write_geotiff` does, from parts of the picture; return the path.
+
+    Parameters
+    ----------
+    tree
+        What gives the colours.
+    nodes
+        Those of the cut, at most 65,535.
+    path
+        The file.
+    blocks
+        Parts of the picture with rasterio's window of each; None is the whole. Pixels without data
+        are 0.
+    shape
+        (H, W) of the whole, in pixels.
+    place
+        What rasterio is told: ``transform`` and ``crs``, if they are known.
+
+    Raises
+    ------
+    ExportError
+        GDAL cannot write it.
+    """
+    rasterio = rasterio_package()
+    absent = no_data_nodes(tree.stop)[nodes]
     colors = hierarchy_colors(tree)[nodes]
-    rows, columns = labels.shape
+    rows, columns = shape
     with atomic_named(path) as new, rasterio.Env(), warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         plain = new.with_name("plain.tif")
@@ -112,7 +150,8 @@ def write_geotiff(
                 nodata=0, tiled=True, blockxsize=512, blockysize=512, compress="deflate",
                 bigtiff="if_safer", **place,
             ) as file:  # fmt: skip
-                file.write(labels, 1)
+                for window, labels in blocks:
+                    file.write(labels, 1, window=window)
                 file.write_colormap(1, {j + 1: (*map(int, c), 255) for j, c in enumerate(colors)})
             rasterio.shutil.copy(
                 plain, new, driver="COG", compress="DEFLATE", overview_resampling="MODE",

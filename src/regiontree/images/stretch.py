@@ -25,7 +25,7 @@ from regiontree.errors import ImageError
 from regiontree.images.profile import to_srgb
 from regiontree.images.readers import Decoded
 
-__all__ = ["Rendered", "over_white", "rendered"]
+__all__ = ["Rendered", "display_limits", "measured", "over_white", "rendered"]
 
 _PERCENTILES = (0.1, 99.9)
 # The largest values of whole numbers of the depths that cameras and scanners have, and the share of
@@ -114,6 +114,36 @@ def rendered(decoded: Decoded, name: str) -> Rendered:
     return Rendered(np.ascontiguousarray(rgb), valid, facts)
 
 
+def display_limits(decoded: Decoded) -> tuple[float, float] | None:
+    """The values that :func:`rendered` shows as black and white; None if it changes no value.
+
+    A part of an image is shown like the whole if it is rendered with these ``limits`` of the whole.
+    They are None for 8 bits, and if no pixel holds data.
+
+    Parameters
+    ----------
+    decoded
+        Samples of the whole image. A reduced copy will do.
+
+    Examples
+    --------
+    >>> display_limits(Decoded(np.array([[0, 500], [1000, 250]], np.uint16), (2, 2)))
+    (0.75, 998.5)
+    """
+    samples = decoded.samples
+    if samples.dtype in (np.uint8, np.bool_):
+        return None
+    there = measured(samples)
+    if decoded.valid is not None:
+        there = there & decoded.valid
+    if decoded.alpha is not None:
+        there = there & (decoded.alpha > 0)
+    if not there.any():
+        return None
+    low, high = decoded.limits or _limits(samples, there, decoded.white)
+    return float(low), float(high)
+
+
 def over_white(rgb: NDArray[np.uint8], opacity: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Colours (h, w, 3) of some opacity (h, w), 0 to 255, over white."""
     image = Image.fromarray(np.dstack((rgb, opacity)), "RGBA")
@@ -128,7 +158,7 @@ def _stretched(
 
     There are no such values if no pixel holds data.
     """
-    finite = np.concatenate([_measured(samples[rows]) for rows in _blocks(samples)])
+    finite = np.concatenate([measured(samples[rows]) for rows in _blocks(samples)])
     if not finite.any():
         raise ImageError(f"{name}: the image holds no finite value, only NaN or infinity")
     there = finite if decoded.valid is None else finite & decoded.valid
@@ -182,7 +212,7 @@ def _floats(samples: NDArray[Any]) -> NDArray[Any]:
     return samples.astype(np.float64 if wide else np.float32)
 
 
-def _measured(samples: NDArray[Any]) -> NDArray[np.bool_]:
+def measured(samples: NDArray[Any]) -> NDArray[np.bool_]:
     """Which pixels are finite in every channel.
 
     The largest float is no measurement: programs write it where there is none.

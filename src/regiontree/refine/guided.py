@@ -52,13 +52,14 @@ from regiontree.refine.regions import Labels, keep_leaves, merge_specks, patch_c
 from regiontree.refine.springs import moved_springs
 from regiontree.system.stages import check_settings, setting
 
-__all__ = ["Guided", "edge_height", "refine_leaves", "watershed"]
+__all__ = ["WINDOW_MARGIN", "Guided", "edge_height", "refine_leaves", "refine_window", "watershed"]
 
 FloatImage = NDArray[np.float32]
 
 _WHOLE = 2048 * 2048  # pixels done at once
 _WINDOW = 1536  # pixels a side of a window, without its margin
-_MARGIN = 8  # patches around a window: with fewer, its borders change the result (docs/tiles.md)
+WINDOW_MARGIN = 8
+"""Patches around a window. With fewer, its borders change the result (docs/tiles.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +206,46 @@ def refine_leaves(
     return _of_size(_drawn(leaf, parents, rgb, overlap, settings), size, leaf, parents)
 
 
+def refine_window(
+    leaf_of_patch: Labels,
+    parents: NDArray[np.integer],
+    rgb: NDArray[np.uint8],
+    *,
+    overlap: float = 1.0,
+    settings: Guided,
+    there: NDArray[np.bool_] | None = None,
+    valid: NDArray[np.bool_] | None = None,
+) -> Labels:
+    """The leaf of each pixel of a window that was cut from a larger photograph, (H, W) int32.
+
+    The result is right where other windows begin only if it is cropped by
+    :data:`WINDOW_MARGIN` patches there. No patch moves between large regions first. A leaf may have
+    no pixel.
+
+    Parameters
+    ----------
+    leaf_of_patch
+        (h, w) int32. A patch that is not there has the leaf of another.
+    parents
+        As for :func:`refine_leaves`.
+    rgb
+        (H, W, 3) uint8. Its pixels without data have the colours around them.
+    overlap
+        As in :class:`~regiontree.refine.base.PatchLeaves`.
+    settings
+        The settings of the watershed.
+    there, valid
+        (h, w) and (H, W) bool, which patches and pixels have data. None: all of them.
+    """
+    shape, grid = (rgb.shape[0], rgb.shape[1]), leaf_of_patch.shape
+    gaps = None if there is None or valid is None else Gaps.of(there, valid)
+    (window,) = windows((grid[0], grid[1]), shape, max(grid), 0)
+    labels = _flooded(leaf_of_patch, rgb, window, overlap, settings, gaps)
+    patch = (shape[0] * shape[1] / leaf_of_patch.size) ** 0.5
+    labels = trim_threads(labels, round(settings.threads * patch))
+    return merge_specks_within(labels, parents, round(settings.specks * patch**2))
+
+
 def _of_size(
     labels: Labels, size: tuple[int, int], leaf: Labels, parents: NDArray[np.integer]
 ) -> Labels:
@@ -233,7 +274,7 @@ def _drawn(
         found = trim_threads(found, round(settings.threads * patch))
         return merge(found, parents, round(settings.specks * patch**2))
 
-    cut = list(windows((springs.shape[0], springs.shape[1]), shape, side, _MARGIN))
+    cut = list(windows((springs.shape[0], springs.shape[1]), shape, side, WINDOW_MARGIN))
     if len(cut) == 1:
         return drawn(cut[0])
     labels = np.empty(shape, np.int32)
