@@ -11,6 +11,7 @@ WORKDIR /build
 RUN python -m venv /opt/regiontree
 ENV PATH=/opt/regiontree/bin:$PATH
 COPY constraints.txt ./
+# hadolint ignore=DL3013
 RUN pip install --quiet ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^torch==' constraints.txt)"
 COPY pyproject.toml README.md CHANGELOG.md LICENSE ./
 COPY src src
@@ -39,7 +40,7 @@ ENV PATH=/opt/regiontree/bin:$PATH PYTHONUNBUFFERED=1 \
     REGIONTREE_CACHE=/opt/weights NUMBA_CACHE_DIR=/opt/loops MPLCONFIGDIR=/tmp/matplotlib
 # Written to also if the rest of the container is read-only: loops for another processor.
 VOLUME /opt/loops
-USER visitor
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["regiontree"]
 CMD ["--help"]
