@@ -50,7 +50,8 @@ import subprocess
 import sys
 
 if "google.colab" in sys.modules and not os.path.isfile("drawn_scenes.py"):
-    subprocess.run(["git", "clone", "--quiet", "--depth=1", "{address}"], check=True)
+    repository = "{address}"
+    subprocess.run(["git", "clone", "--quiet", "--depth=1", repository], check=True)
     os.chdir("{folder}/{FOLDER}")
     sys.path.insert(0, os.getcwd())
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
