@@ -93,6 +93,8 @@ def test_the_steps_of_the_image_make_a_command_that_needs_no_network(tmp_path: P
     before = _files(weights), _files(loops)
     assert before[0]
     assert any(path.suffix == ".nbc" for path in before[1])
+    sources = list((root / "opt/regiontree/lib").glob("*/site-packages/regiontree/**/*.py"))
+    assert {path.stat().st_mtime_ns % 10**9 for path in sources} == {0}, "layers keep seconds"
     assert all(path.stat().st_mode & 0o004 for path in before[0]), "any user reads the network"
     assert all(path.stat().st_mode & 0o006 == 0o006 for path in before[1])
     work = tmp_path / "work"
