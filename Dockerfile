@@ -1,6 +1,6 @@
 # regiontree on the CPU: docs/how-to/docker.md says how to build and run it.
 #   docker build -t regiontree .
-ARG PYTHON=3.12
+ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim AS build
 # Empty: PyTorch comes from the index that pip is set to, as the other packages do.
