@@ -11,6 +11,8 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 
+from website.colab import TAG
+
 __all__ = ["NotebookPage", "named_pictures", "notebook_page", "run_notebook"]
 
 _TIMEOUT = 300  # seconds a cell may take
@@ -47,11 +49,13 @@ def notebook_page(notebook: nbformat.NotebookNode, name: str) -> NotebookPage:
     """The page of a notebook; `name` is that of its file, without the suffix.
 
     A picture has the number of its cell, or the ``name`` in the metadata of the cell. Other pages
-    show those with a name.
+    show those with a name. The cell for Colab is not shown.
     """
     page = NotebookPage("")
     parts = []
     for number, cell in enumerate(notebook.cells):
+        if TAG in cell.metadata.get("tags", ()):
+            continue
         if cell.cell_type == "markdown":
             parts.append(cell.source)
             continue
