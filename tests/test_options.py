@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from regiontree import RegionTree, Settings
 from regiontree.cli import app
+from regiontree.clips.command import Selected
 
 GROUP = typer.main.get_command(app)
 
@@ -71,12 +72,37 @@ def test_an_option_is_its_setting(said: str, parsed: list[Any]) -> None:
     assert parser.settings == Settings.make(changes.pop("preset", "default"), **changes)
 
 
+OF_CLIPS = {"--clip", "--joint", "--every", "--fps", "--start", "--end"}
+
+
+def test_options_of_clips_reach_their_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        "regiontree.clips.command.run", lambda *given, **named: seen.append((given, named)) or 0
+    )
+    said = "--clip --every 2 --fps 5 --start 1.5 --end 9 --overwrite --json --set clip.window=20"
+    assert call("segment", "a", "b", "-o", tmp_path, *said.split()).exit_code == 0
+    assert call("segment", "a", "-o", tmp_path, "--joint").exit_code == 0
+    (given, named), ((*_, joint), _) = seen
+    assert given[1:] == (
+        ["a", "b"], tmp_path, {"window": 20}, Selected(2, 5.0, 1.5, 9.0, False),
+    )  # fmt: skip
+    assert named == {"overwrite": True, "as_json": True, "refused": []}
+    assert joint == Selected(joint=True)
+    assert (
+        set(re.findall(r"--\S+", said)) - {"--overwrite", "--json", "--set"} | {"--joint"}
+        == OF_CLIPS
+    )
+
+
 def test_every_setting_with_an_option_is_tried() -> None:
     """A new option of `segment` needs a line in `SETTINGS`, or one of the tests named here."""
     others = {
         "--out", "--config", "--device", "--compile", "--max-pixels", "--mask", "--bands",
         "--page", "--overwrite", "--pictures", "--json", "--workers", "--engine", "--ray-address",
-        "--format", "--column", "--id-column",
+        "--format", "--column", "--id-column", *OF_CLIPS,
     }  # fmt: skip
     given = GROUP.commands["segment"].params
     options = {
@@ -226,6 +252,15 @@ CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {
             "protocols": ("pixel", "grid"), "match": "hungarian", "threshold": 0.5,
             "budgets": "2,3", "metrics": ["boundary", "bsds"], "out": Path("o"), "as_json": True,
+        },
+    ),
+    "app": (
+        "regiontree.plugins.gradio.command.serve_app",
+        "--host 0.0.0.0 --port 8000 --max-side 640 --example a.jpg --example b.jpg "
+        "--preset fast --set parts.count=9 --refine none --backbone embedded --device cpu",
+        {
+            "host": "0.0.0.0", "port": 8000, "max_side": 640,
+            "examples": [Path("a.jpg"), Path("b.jpg")],
         },
     ),
     "evaluate --categories": (

@@ -22,8 +22,9 @@ PAGES = [
 ]
 # Its commands need a config of the published code: tests/test_published_run.py has one.
 PAGES = [page for page in PAGES if page.name != "published.md"]
-# Other tests run their Python: tests/bridges/test_fiftyone.py, and test_export_huggingface.py.
-ELSEWHERE = {"fiftyone.md", "huggingface.md"}
+# Other tests run their Python: bridges/test_fiftyone.py, test_export_huggingface.py and
+# bridges/test_gradio.py.
+ELSEWHERE = {"fiftyone.md", "huggingface.md", "app.md"}
 
 
 def code(page: Path, language: str) -> list[str]:
@@ -50,12 +51,19 @@ def tree():
 def test_the_python_runs_as_written(page, tree, tmp_path, monkeypatch):
     """From the first block of a page to its last; a page may speak of a tree made before."""
     (tmp_path / "photos").mkdir()
-    for copy in ("photo.jpg", "photos/photo.jpg", "new.jpg"):
+    (tmp_path / "examples").mkdir()
+    for copy in ("photo.jpg", "photos/photo.jpg", "new.jpg", "examples/astronaut.jpg"):
         shutil.copy(EXAMPLE, tmp_path / copy)
+    film(tmp_path / "clip.mp4", frames=22)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"tree": tree}
     for block in code(page, "python"):
         exec(compile(block, name_of(page), "exec"), names)  # our own file
+    if page.name == "clips.md":
+        assert names["labels"].shape == (11, 96, 96)
+        assert names["tree"].shape == (19, 320, 360)  # of the moving picture
+        assert (tmp_path / "clip.webp").is_file()
+        return
     assert names["tree"].shape == (512, 512)
     if page == README:
         assert names["labels"].max() == 7
@@ -65,6 +73,19 @@ def test_the_python_runs_as_written(page, tree, tmp_path, monkeypatch):
         assert names["features"].shape == (37, 37, 384)
     if page.name == "many.md":
         assert (tmp_path / "trees/photo.npz").is_file()
+
+
+def film(path: Path, frames: int = 4) -> None:
+    """A film in which the camera moves along a photograph."""
+    av = pytest.importorskip("av", reason="PyAV is not installed")
+    photo = np.asarray(Image.open(EXAMPLE).convert("RGB").resize((160, 96)))
+    with av.open(str(path), "w") as made:
+        stream = made.add_stream("libx264", rate=12)
+        stream.width, stream.height, stream.pix_fmt = 96, 96, "yuv420p"
+        for t in range(frames):
+            own = np.ascontiguousarray(photo[:, 2 * t : 2 * t + 96])
+            made.mux(stream.encode(av.VideoFrame.from_ndarray(own, format="rgb24")))
+        made.mux(stream.encode(None))
 
 
 def commands() -> list[list[str]]:
@@ -97,6 +118,9 @@ def small(tmp_path_factory):
         Image.open(EXAMPLE).resize((90, 90)).save(folder / photo)
     made = [*REGIONTREE, "segment", "photos", "-o", "trees", "--size", "140"]
     subprocess.run(made, cwd=folder, check=True)
+    film(folder / "clip.mp4")
+    clip = [*REGIONTREE, "segment", "clip.mp4", "-o", "clips", "--size", "140"]
+    subprocess.run(clip, cwd=folder, check=True)
     subprocess.run([*REGIONTREE, "convert", "trees", "-o", "STORE"], cwd=folder, check=True)
     subprocess.run([*REGIONTREE, "discover", "trees", "-o", "collection"], cwd=folder, check=True)
     return folder
@@ -116,6 +140,9 @@ def test_each_command_runs(command, small, tmp_path):
         shutil.rmtree(tmp_path / "trees")
     if command[-1] == "STORE" or (verb == "segment" and "STORE" in command):
         shutil.rmtree(tmp_path / "STORE")
+    elif verb == "show" and "clip.clip.npz" in arguments:
+        shutil.move(tmp_path / "clips/clip.clip.npz", tmp_path / "trees/clip.clip.npz")
+    shutil.rmtree(tmp_path / "clips")
     (tmp_path / "masks").mkdir()
     Image.new("L", (90, 90), 1).save(tmp_path / "masks/photo.png")
     (tmp_path / "labels.txt").write_text("astronaut\t1\t0\n")
@@ -135,6 +162,12 @@ def test_each_command_runs(command, small, tmp_path):
         command = [*command, "--size", "140"]
     if verb == "view" and arguments.rstrip("/").endswith("collection"):
         shown_by_a_server([*REGIONTREE, "view", "collection"], tmp_path)
+        return
+    if verb == "app":  # in a browser: tests/bridges/test_gradio.py
+        asked = [*REGIONTREE, *command[1:]]
+        done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert "regiontree[app]" in done.stderr
         return
     if verb == "label-studio":
         asked = [*REGIONTREE, *command[1:], "--port", "0"]

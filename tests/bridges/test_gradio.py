@@ -120,6 +120,14 @@ def test_two_visitors_have_trees_of_their_own(
     context.close()
 
 
+def test_the_python_of_the_page_runs() -> None:
+    text = (Path(__file__).parents[2] / "docs/how-to/app.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    names: dict[str, Any] = {}
+    exec(block, names)  # our own file
+    assert names["page"].title == "regiontree"
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_is_wider_than_the_window(page: Page, address: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})
