@@ -195,6 +195,25 @@ def labelstudio() -> None:
 
 
 @use
+def app() -> None:
+    from regiontree.plugins.gradio import make_app
+
+    assert make_app({"preset": "fast"}).title == "regiontree"
+
+
+@use
+def video() -> None:
+    from regiontree.display.film import save_film
+    from regiontree.frames import open_frames
+    from regiontree.tree import ClipTree
+
+    labels = np.zeros((3, 64, 64), int)
+    labels[:, :, 32:] = 1
+    film = save_film(ClipTree(labels, [2, 2, 2], [0, 0, 1]), "film.mp4", width=64)
+    assert [frame.image.size for frame in open_frames(film)] == [(64, 64)] * 3
+
+
+@use
 def cvat() -> None:
     from regiontree.bridges.cvat import create
 
