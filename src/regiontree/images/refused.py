@@ -18,6 +18,7 @@ _CAMERA_RAW = frozenset({
     ".srw", ".x3f",
 })  # fmt: skip
 _RAW = "a camera's raw file; develop it first, to a TIFF or JPEG for example"
+_FILM = "a film; make one tree of its frames, by regiontree segment or regiontree.parse_clip"
 # First bytes, where they begin, and the kind with what to do.
 _KINDS = (
     (0, b"IIRO", _RAW),
@@ -32,9 +33,9 @@ _KINDS = (
     (0, b"\x89HDF\r\n", "an HDF5 file; save the image in it as TIFF or .npy"),
     (0, b"CDF\x01", "a NetCDF file; save the variable as TIFF, with gdal_translate for example"),
     (0, b"CDF\x02", "a NetCDF file; save the variable as TIFF, with gdal_translate for example"),
-    (4, b"ftypisom", "a film; save its frames as images first, with ffmpeg for example"),
-    (4, b"ftypmp4", "a film; save its frames as images first, with ffmpeg for example"),
-    (4, b"ftypqt  ", "a film; save its frames as images first, with ffmpeg for example"),
+    (4, b"ftypisom", _FILM),
+    (4, b"ftypmp4", _FILM),
+    (4, b"ftypqt  ", _FILM),
     (0, b"\x93NUMPY", "a NumPy array; load it and pass the array"),
     (0, b"PK\x03\x04", "an archive; unpack it first"),
     (0, b"\x1f\x8b", "an archive; unpack it first"),
