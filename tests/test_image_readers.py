@@ -313,13 +313,16 @@ def test_other_kinds_are_refused_by_name(tmp_path, start, name, kind):
             read(path)
 
 
+WHAT_TO_DO = {"convert", "develop", "draw", "load", "make", "save", "unpack"}
+
+
 def test_what_is_refused_says_what_to_do_instead():
     from regiontree.images import refused as kinds
 
-    for said in (kinds._RAW, *(kind for *_, kind in kinds._KINDS)):
+    for said in (kinds._RAW, kinds._FILM, *(kind for *_, kind in kinds._KINDS)):
         what, _, instead = said.partition("; ")
         assert what, said
-        assert instead.split()[0] in {"convert", "develop", "draw", "load", "save", "unpack"}, said
+        assert instead.split()[0] in WHAT_TO_DO, said
 
 
 def test_a_photograph_is_read_whatever_its_name_says(tmp_path):
