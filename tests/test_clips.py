@@ -364,6 +364,14 @@ def test_segment_refuses_options_that_do_not_fit(folder, tmp_path, arguments, sa
     assert not (tmp_path / "out").exists()
 
 
+def test_a_film_and_a_photograph_do_not_go_together_unasked(folder, tmp_path):
+    result = segment("clip.mp4", folder / "frame0.png", "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "clip.mp4 is a film, and" in result.stderr
+    assert "--clip" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_clips_of_one_name_are_refused(folder, tmp_path):
     other = tmp_path / "b" / "frames"
     other.parent.mkdir()

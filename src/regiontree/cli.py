@@ -383,11 +383,17 @@ def segment(
         from regiontree.engines import command, storing
         from regiontree.frames import FILM_SUFFIXES
 
-        is_film = any(Path(path).suffix.lower() in FILM_SUFFIXES for path in paths)
+        films = [path for path in paths if Path(path).suffix.lower() in FILM_SUFFIXES]
         selected = {"every": every, "fps": fps, "start": start, "end": end}
-        if clip or joint or is_film:
+        if clip or joint or films:
             from regiontree.clips import command as clips
 
+            others = [path for path in paths if path not in films]
+            if others and not (clip or joint):
+                raise SettingsError(
+                    f"{films[0]} is a film, and {others[0]} is not; give them to two commands, or "
+                    "say --clip if each is a clip"
+                )
             set_, of_clip = clips.parted(set_ or ())
             parser_on = _parser_maker(
                 options, preset, config, set_, max_pixels, bands=bands, page=page, compile=compile
