@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -418,3 +419,24 @@ def test_show_prints_the_tree_of_a_clip(tmp_path):
     assert "ClipTree of 2 frames of 1 x 2 pixels" in result.stdout
     assert Path(path).exists()
     assert isinstance(ClipTree.load(path).frame(0), RegionTree)
+
+
+# -- memory ---------------------------------------------------------------------------------------
+
+
+def test_only_a_window_of_frames_is_held(monkeypatch):
+    held = []
+    made = RegionParser.prepare
+
+    def prepare(self, *given, **more):
+        patches = made(self, *given, **more)
+        held.append(weakref.ref(patches.unit))
+        return patches
+
+    monkeypatch.setattr(RegionParser, "prepare", prepare)
+    frames, _ = film(n=40, speed=1)
+    most = 0
+    for _ in ClipParser(parser(), clip={"window": 5, "overlap": 2}).windows(open_frames(frames)):
+        most = max(most, sum(ref() is not None for ref in held))
+    assert len(held) == 40
+    assert most <= 2 * 7 + 5  # the window, the one that is gathered, and frames not judged yet
