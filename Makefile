@@ -83,7 +83,7 @@ fuzz: $(VENV)/installed-dev
 # Names without a docstring, links that lead nowhere and notebooks with errors are failures.
 docs: $(VENV)/installed-dev
 	$(BIN)/python -m website.docstrings
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m website.build
 
 # Each way that a workflow runs is checked without the network: zizmor asks GitHub for nothing.
 lint-workflows: $(VENV)/installed-release node_modules/installed

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from conftest import ROOT
@@ -145,3 +148,59 @@ def test_pages_show_only_pictures_that_a_notebook_draws(website):
     }
     assert shown == drawn
     assert shown
+
+
+LITTLE_SITE = """
+site_name: little
+docs_dir: pages
+theme: {name: null, custom_dir: theme}
+plugins: [autorefs]
+validation: {nav: {omitted_files: warn}, links: {not_found: warn, anchors: warn}}
+nav: [{Start: index.md}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("pages", "told"),
+    [
+        ({"index.md": "# A\n\n[top](#a)"}, None),
+        ({"index.md": "# A\n\n[gone](gone.md)"}, "gone.md"),
+        ({"index.md": "# A\n\n[gone](#nowhere)"}, "#nowhere"),
+        ({"index.md": "# A\n\n[gone][little.nowhere]"}, "little.nowhere"),
+        ({"index.md": "# A", "hidden.md": "# B"}, "hidden.md"),
+    ],
+    ids=["whole", "file", "anchor", "name", "nav"],
+)
+def test_a_warning_makes_the_build_fail(tmp_path, pages, told):
+    """In a process of its own, as `make docs` runs it; without warnings it prints nothing."""
+    pytest.importorskip("mkdocs_autorefs")
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "theme").mkdir()
+    (tmp_path / "theme/main.html").write_text("{{ page.content }}")
+    (tmp_path / "mkdocs.yml").write_text(LITTLE_SITE)
+    for name, text in pages.items():
+        (tmp_path / "pages" / name).write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "website.build", "--config", str(tmp_path / "mkdocs.yml")],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if told is None:
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert (tmp_path / "site/index.html").is_file()
+    else:
+        assert done.returncode == 1
+        assert "WARNING" in done.stderr
+        assert told in done.stderr
+
+
+def test_make_docs_builds_the_site_with_its_warnings():
+    """`mkdocs build --quiet` lets every warning pass."""
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\ndocs:")[2]
+    recipe = recipe.partition("\n\n")[0]
+    assert "-m website.build\n" in recipe + "\n"
+    assert "--draft" not in recipe
+    assert "--quiet" not in recipe

@@ -11,10 +11,10 @@ __all__ = ["index_page", "page_name", "pages", "room_page"]
 
 # The order of the pages: first what users call, then along the path of a photograph, then the rest.
 _ORDER = [
-    "regiontree", "parser", "mask_generator", "settings", "tree", "plot", "export", "metrics",
-    "datasets",
-    "experiments", "forest", "references", "frames", "images", "backbones", "spectral", "hierarchy",
-    "refine", "display", "viewer", "bridges", "engines", "system", "errors", "cli",
+    "regiontree", "parser", "mask_generator", "clips", "scenes", "settings", "tree", "plot",
+    "export", "metrics", "datasets", "experiments", "forest", "collection", "references", "frames",
+    "images", "backbones", "spectral", "hierarchy", "refine", "display", "viewer", "bridges",
+    "plugins", "engines", "system", "errors", "cli",
 ]  # fmt: skip
 
 # A module's own text, without what is in the module; its heading is the page's.

@@ -537,7 +537,9 @@ class Collection:
 
     @lazy
     def places(self) -> NDArray[np.float32]:
-        """Places of the prototypes on a map, (K, 2) from 0 to 1: see :func:`plane_of`.
+        """Places of the prototypes on a map, (K, 2) from 0 to 1.
+
+        :func:`~regiontree.collection.plane.plane_of` says how the places are found.
 
         They are computed once, and then lie in the collection's folder.
         """

@@ -2,7 +2,7 @@
 
 A worker process opens :func:`open_work`. On a CPU it loads its own network. With a GPU, or with the
 user's own model, it asks the process that started it for the features of the pixels that it
-decoded (:class:`Distant`).
+decoded (``Distant``).
 """
 
 from __future__ import annotations
@@ -263,7 +263,7 @@ class Distant(Absent):
 
 
 def features_for(network: Backbone, pixels: Any) -> Any:
-    """The features that :class:`Distant` asked for: arrays instead of tensors."""
+    """The features that ``Distant`` asked for: arrays instead of tensors."""
     with torch.no_grad():
         given = torch.from_numpy(pixels).to(network.device)
         return run_batch(network, given).cpu().numpy()

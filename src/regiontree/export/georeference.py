@@ -101,7 +101,9 @@ class _Place:
 def georeference(
     path: str | Path, *, size: Size | None = None, page: int = 0, degrees: bool = True
 ) -> tuple[Transform, Any] | None:
-    """Where a photograph lies: (transform, crs) for :func:`to_geojson`, or None if nothing says it.
+    """Where a photograph lies, (transform, crs), or None if nothing says it.
+
+    :func:`~regiontree.export.geojson.to_geojson` takes both.
 
     Parameters
     ----------

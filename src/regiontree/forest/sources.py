@@ -168,7 +168,10 @@ class Outline:
 
 
 def tree_problem(file: Path) -> str | None:
-    """Why a path that :func:`find_files` gives is no tree file; None if it may be one."""
+    """Why a path is no tree file; None if it may be one.
+
+    The path is one that :func:`~regiontree.system.inputs.find_files` gives.
+    """
     if problem := input_problem(file):
         return f"{file}: {problem}"
     if os.path.isdir(file):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from regiontree.forest.stored import StoredRows
 
-__all__ = ["StoredTree", "StoredTrees", "store_of"]
+__all__ = ["StoredTree", "StoredTrees", "key_of_id", "store_of"]
 
 _SEPARATOR = "::"  # between a store and the id of a row
 _SHORT = ("id", "reference", "error")

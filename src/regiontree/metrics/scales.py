@@ -136,8 +136,8 @@ P = TypeVar("P")
 class CutMetric(ImageMetric[I], Generic[I]):
     """Base of the measures of BSDS500: a record for each image, with a value for each scale.
 
-    A subclass has an ``update``, which calls :meth:`_cuts` and :meth:`_size`; the figures of chosen
-    cuts, :meth:`_figures`; and a ``compute``, which calls :meth:`_summary`.
+    A subclass has an ``update``, which calls ``_cuts`` and ``_size``; the figures of chosen
+    cuts, ``_figures``; and a ``compute``, which calls ``_summary``.
     """
 
     settings: CutSettings

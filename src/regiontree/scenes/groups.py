@@ -2,7 +2,7 @@
 
 The features of a whole scene do not fit in memory. So each window's patches are grouped at once, by
 Ward's linkage of neighbours (:mod:`regiontree.spectral.contiguous`). What stays of a group is its
-mean feature and its number of patches. There are at most :data:`MOST_GROUPS` groups or so in all,
+mean feature and its number of patches. There are at most ``MOST_GROUPS`` groups or so in all,
 far more than parts of the tree. A scene with fewer patches has a group for each. Groups of two
 windows touch where the windows do, and the second pass merges them as if no window had been there.
 

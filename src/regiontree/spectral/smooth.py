@@ -40,8 +40,10 @@ __all__ = ["TEMPERATURE_ALONE", "TEMPERATURE_WITH_COLOURS", "smooth_features"]
 
 Floats = NDArray[np.float32]
 
-TEMPERATURE_WITH_COLOURS, TEMPERATURE_ALONE = 0.2, 0.1
-"""A weight falls to 1/e when the cosine falls by this much."""
+TEMPERATURE_WITH_COLOURS = 0.2
+"""Where colours take part, a weight falls to 1/e when the cosine falls by this much."""
+TEMPERATURE_ALONE = 0.1
+"""Without colours, a weight falls to 1/e when the cosine falls by this much."""
 # (dy, dx) from a patch to the four neighbours that follow it in reading order.
 _PAIRS = ((0, 1), (1, -1), (1, 0), (1, 1))
 _BLOCK_ENTRIES = 500_000  # float32 entries smoothed at once: 2 MB, which fit in a cache

@@ -148,7 +148,7 @@ class ClipTree(TreeNodes):
         Raises
         ------
         TreeError
-            The frames have different sizes, which are in :attr:`sizes`.
+            The frames have different sizes, which are in ``sizes``.
         """
         if not self.is_even:
             raise TreeError("the frames have different sizes; see sizes, and take them one by one")
