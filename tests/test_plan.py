@@ -621,7 +621,7 @@ def test_plan_has_the_settings_of_segment() -> None:
     )
     not_settings = {
         "--out", "--compile", "--mask", "--overwrite", "--pictures", "--workers", "--engine",
-        "--ray-address", "--json",
+        "--ray-address", "--json", "--clip", "--joint", "--every", "--fps", "--start", "--end",
     }  # fmt: skip
     assert {name: planned.get(name) for name in segment.keys() - not_settings} == {
         name: segment[name] for name in segment.keys() - not_settings

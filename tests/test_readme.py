@@ -55,6 +55,7 @@ def test_the_python_runs_as_written(page, tree, tmp_path, monkeypatch):
     for copy in ("photo.jpg", "photos/photo.jpg", "new.jpg", "examples/astronaut.jpg"):
         shutil.copy(EXAMPLE, tmp_path / copy)
     film(tmp_path / "clip.mp4", frames=22)
+    scene(tmp_path)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"tree": tree}
     for block in code(page, "python"):
@@ -63,6 +64,9 @@ def test_the_python_runs_as_written(page, tree, tmp_path, monkeypatch):
         assert names["labels"].shape == (11, 96, 96)
         assert names["tree"].shape == (19, 320, 360)  # of the moving picture
         assert (tmp_path / "clip.webp").is_file()
+        return
+    if page.name == "scenes.md":
+        assert (tmp_path / "out/leaves.tif").is_file()
         return
     assert names["tree"].shape == (512, 512)
     if page == README:
@@ -86,6 +90,28 @@ def film(path: Path, frames: int = 4) -> None:
             own = np.ascontiguousarray(photo[:, 2 * t : 2 * t + 96])
             made.mux(stream.encode(av.VideoFrame.from_ndarray(own, format="rgb24")))
         made.mux(stream.encode(None))
+
+
+def scene(folder: Path) -> None:
+    """A scene of four bands, and a mosaic that shows it."""
+    rasterio = pytest.importorskip("rasterio", reason="rasterio is not installed")
+    photo = np.asarray(Image.open(EXAMPLE).convert("RGB").resize((96, 96))).transpose(2, 0, 1)
+    place = rasterio.Affine(0.5, 0, 4000, 0, -0.5, 9000)
+    form = {"driver": "GTiff", "width": 96, "height": 96, "count": 4, "dtype": "uint8"}
+    with rasterio.open(
+        folder / "scene.tif", "w", **form, transform=place, crs="EPSG:32633"
+    ) as made:
+        made.write(np.concatenate([photo, photo[:1]]))
+    bands = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{b}"><SimpleSource>'
+        f'<SourceFilename relativeToVRT="1">scene.tif</SourceFilename>'
+        f"<SourceBand>{b}</SourceBand></SimpleSource></VRTRasterBand>"
+        for b in (1, 2, 3, 4)
+    )
+    (folder / "mosaic.vrt").write_text(
+        f'<VRTDataset rasterXSize="96" rasterYSize="96"><SRS>EPSG:32633</SRS>'
+        f"<GeoTransform>4000, 0.5, 0, 9000, 0, -0.5</GeoTransform>{bands}</VRTDataset>"
+    )
 
 
 def commands() -> list[list[str]]:
@@ -118,6 +144,7 @@ def small(tmp_path_factory):
         Image.open(EXAMPLE).resize((90, 90)).save(folder / photo)
     made = [*REGIONTREE, "segment", "photos", "-o", "trees", "--size", "140"]
     subprocess.run(made, cwd=folder, check=True)
+    scene(folder)
     film(folder / "clip.mp4")
     clip = [*REGIONTREE, "segment", "clip.mp4", "-o", "clips", "--size", "140"]
     subprocess.run(clip, cwd=folder, check=True)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 import regiontree
 from regiontree import (
     AutomaticMaskGenerator,
+    ClipParser,
+    ClipTree,
     Collection,
     Forest,
     MaskGenerationPipeline,
@@ -25,6 +27,7 @@ from regiontree import (
     StopReason,
     metrics,
     parse,
+    parse_clip,
     plot,
     to_fiftyone,
 )
@@ -48,6 +51,20 @@ def one_photograph(path: Path) -> RegionTree:
     assert_type(RegionTree.load(path.with_suffix(".npz")), RegionTree)
     if StopReason(int(tree.stop[0])) is StopReason.NO_DATA:
         print("no data")
+    return tree
+
+
+def one_clip(path: Path) -> ClipTree:
+    """The frames of a film as one tree."""
+    tree = parse_clip(path, every=2, preset="fast", clip={"window": 24})
+    assert_type(tree, ClipTree)
+    assert_type(tree.cut_frame(0, n_regions=8), NDArray[np.int32])
+    assert_type(tree.span(tree.salient(5)[0]), tuple[int, int])
+    assert_type(tree.frame(0), RegionTree)
+    assert_type(tree.condense(24), ClipTree)
+    assert_type(tree.shape, tuple[int, int, int])
+    assert_type(ClipTree.load(tree.save(path.with_suffix(".clip.npz"))), ClipTree)
+    assert_type(ClipParser(preset="fast").parser, RegionParser)
     return tree
 
 
