@@ -5,7 +5,9 @@ The package's docstrings refer to names with roles::
     :class:`~regiontree.tree.RegionTree`, :meth:`parse`, :mod:`regiontree.plot`
 
 On the site, each role becomes a link to the name's own entry. A name that does not exist becomes a
-link that leads nowhere, which the strict build refuses. Examples become blocks of code.
+link that leads nowhere, which the strict build refuses. Examples become blocks of code, and so do
+paragraphs whose lines start with arrows. The default of a field that is made with ``setting(...)``
+is shown as its value alone.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ __all__ = ["RolesExtension", "markdown_of"]
 _ROLE = re.compile(r":(?:class|func|meth|mod|attr|data|exc):`(~?)([^`]+)`")
 _DOCTEST = re.compile(r"^>>> .*?(?=\n\s*\n|\Z)", flags=re.M | re.S)
 _FLAG = re.compile(r" *# doctest: \+\w+")
+_PARAGRAPH = re.compile(r"^\S.*(?:\n.*\S.*)*", flags=re.M)
+_STEP = re.compile(r"^ +-> ", flags=re.M)
 _LITERAL_BLOCK = re.compile(r"(?:(?<=\S)| )::$", flags=re.M)
 
 
@@ -33,6 +37,11 @@ class RolesExtension(griffe.Extension):
     def _change(self, found: griffe.Object, package: griffe.Module) -> None:
         if found.docstring:
             found.docstring.value = markdown_of(found.docstring.value, found, package)
+        if isinstance(found, griffe.Attribute):
+            found.value = _default(found.value)
+        if isinstance(found, griffe.Function):
+            for parameter in found.parameters:
+                parameter.default = _default(parameter.default)
         for member in found.members.values():
             if not member.is_alias:
                 self._change(member, package)  # type: ignore[arg-type]
@@ -52,7 +61,20 @@ def markdown_of(text: str, scope: griffe.Object, package: griffe.Module) -> str:
     def code(match: re.Match[str]) -> str:
         return f"```pycon\n{_FLAG.sub('', match[0])}\n```"
 
-    return _DOCTEST.sub(code, _ROLE.sub(link, _LITERAL_BLOCK.sub(":", text)))
+    def steps(match: re.Match[str]) -> str:
+        if len(_STEP.findall(match[0])) < 2:
+            return match[0]
+        return f"```{{ .text .steps }}\n{match[0]}\n```"
+
+    linked = _ROLE.sub(link, _LITERAL_BLOCK.sub(":", _PARAGRAPH.sub(steps, text)))
+    return _DOCTEST.sub(code, linked)
+
+
+def _default(value: str | griffe.Expr | None) -> str | griffe.Expr | None:
+    """``48`` for ``setting(48, "Frames of a window.", low=2)``; other defaults as they are."""
+    if isinstance(value, griffe.ExprCall) and str(value.function) == "setting" and value.arguments:
+        return value.arguments[0]
+    return value
 
 
 def _path(name: str, scope: griffe.Object, package: griffe.Module) -> str | None:
