@@ -100,6 +100,7 @@ class Sizes:
     extensions = griffe.load_extensions(website["roles"].RolesExtension)
     little = griffe.load("little", search_paths=[tmp_path], extensions=extensions)
     assert str(little["Sizes.window"].value) == "48"
+    assert little["Sizes"].docstring.value.endswith("window\n    Frames.")
     shown = {one.name: str(one.default) for one in little["Sizes"].parameters}
     assert shown["window"] == "48"
     assert shown["other"] == "len('abc')"

@@ -6,12 +6,13 @@ The package's docstrings refer to names with roles::
 
 On the site, each role becomes a link to the name's own entry. A name that does not exist becomes a
 link that leads nowhere, which the strict build refuses. Examples become blocks of code, and so do
-paragraphs whose lines start with arrows. The default of a field that is made with ``setting(...)``
-is shown as its value alone.
+paragraphs whose lines start with arrows. Of a field that is made with ``setting(...)``, the value
+becomes the default, and the text becomes the description of a parameter.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from typing import Any
 
@@ -35,6 +36,8 @@ class RolesExtension(griffe.Extension):
         self._change(pkg, pkg)
 
     def _change(self, found: griffe.Object, package: griffe.Module) -> None:
+        if isinstance(found, griffe.Class):
+            _describe_settings(found)
         if found.docstring:
             found.docstring.value = markdown_of(found.docstring.value, found, package)
         if isinstance(found, griffe.Attribute):
@@ -70,9 +73,24 @@ def markdown_of(text: str, scope: griffe.Object, package: griffe.Module) -> str:
     return _DOCTEST.sub(code, linked)
 
 
+def _describe_settings(found: griffe.Class) -> None:
+    """Add the texts of a class's settings to its docstring, which is still as it was written."""
+    rows = []
+    for name, member in found.members.items():
+        call = None if member.is_alias else getattr(member, "value", None)
+        if _is_setting(call) and len(call.arguments) > 1:
+            rows += [name, f"    {ast.literal_eval(str(call.arguments[1]))}"]
+    if rows and found.docstring and "\n---" not in found.docstring.value:
+        found.docstring.value += "\n".join(["", "", "Parameters", "----------", *rows])
+
+
+def _is_setting(value: Any) -> bool:
+    return isinstance(value, griffe.ExprCall) and str(value.function) == "setting"
+
+
 def _default(value: str | griffe.Expr | None) -> str | griffe.Expr | None:
     """``48`` for ``setting(48, "Frames of a window.", low=2)``; other defaults as they are."""
-    if isinstance(value, griffe.ExprCall) and str(value.function) == "setting" and value.arguments:
+    if isinstance(value, griffe.ExprCall) and _is_setting(value) and value.arguments:
         return value.arguments[0]
     return value
 
