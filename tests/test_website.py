@@ -80,7 +80,30 @@ def test_roles_become_links(tmp_path, website):
     assert markdown("See :func:`running <little.run>`.") == "See [`running`][little.run]."
     assert markdown("See :func:`little.walk`.") == "See [`little.walk`][little.walk]."  # refused
     assert markdown("See :class:`numpy.ndarray`.") == "See `numpy.ndarray`."
+    assert markdown("a -> b") == "a -> b"
+    drawn = "a  (x)\n  -> b  (y)\n     more\n  -> c"
+    assert markdown(f"A.\n\n{drawn}\n\nB.") == f"A.\n\n```{{ .text .steps }}\n{drawn}\n```\n\nB."
     assert markdown(">>> run()  # doctest: +SKIP\n3") == "```pycon\n>>> run()\n3\n```"
+
+
+def test_the_default_of_a_setting_is_its_value_alone(tmp_path, website):
+    text = '''"""A."""
+from dataclasses import dataclass
+@dataclass
+class Sizes:
+    """Sizes."""
+    window: int = setting(48, "Frames.", low=2)
+    other: int = len("abc")
+'''
+    (tmp_path / "little").mkdir()
+    (tmp_path / "little/__init__.py").write_text(text)
+    extensions = griffe.load_extensions(website["roles"].RolesExtension)
+    little = griffe.load("little", search_paths=[tmp_path], extensions=extensions)
+    assert str(little["Sizes.window"].value) == "48"
+    assert little["Sizes"].docstring.value.endswith("window\n    Frames.")
+    shown = {one.name: str(one.default) for one in little["Sizes"].parameters}
+    assert shown["window"] == "48"
+    assert shown["other"] == "len('abc')"
 
 
 def test_links_that_leave_docs_lead_to_copies(tmp_path, website):

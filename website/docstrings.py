@@ -102,6 +102,6 @@ def _place(found: griffe.Object | griffe.Alias) -> str:
 
 if __name__ == "__main__":
     found = undocumented(load_package())
-    print(*found, sep="\n")
     if found:
+        print(*found, sep="\n")
         sys.exit(f"{len(found)} public names without a docstring")

@@ -5,11 +5,14 @@ The package's docstrings refer to names with roles::
     :class:`~regiontree.tree.RegionTree`, :meth:`parse`, :mod:`regiontree.plot`
 
 On the site, each role becomes a link to the name's own entry. A name that does not exist becomes a
-link that leads nowhere, which the strict build refuses. Examples become blocks of code.
+link that leads nowhere, which the strict build refuses. Examples become blocks of code, and so do
+paragraphs whose lines start with arrows. Of a field that is made with ``setting(...)``, the value
+becomes the default, and the text becomes the description of a parameter.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from typing import Any
 
@@ -20,6 +23,8 @@ __all__ = ["RolesExtension", "markdown_of"]
 _ROLE = re.compile(r":(?:class|func|meth|mod|attr|data|exc):`(~?)([^`]+)`")
 _DOCTEST = re.compile(r"^>>> .*?(?=\n\s*\n|\Z)", flags=re.M | re.S)
 _FLAG = re.compile(r" *# doctest: \+\w+")
+_PARAGRAPH = re.compile(r"^\S.*(?:\n.*\S.*)*", flags=re.M)
+_STEP = re.compile(r"^ +-> ", flags=re.M)
 _LITERAL_BLOCK = re.compile(r"(?:(?<=\S)| )::$", flags=re.M)
 
 
@@ -31,8 +36,15 @@ class RolesExtension(griffe.Extension):
         self._change(pkg, pkg)
 
     def _change(self, found: griffe.Object, package: griffe.Module) -> None:
+        if isinstance(found, griffe.Class):
+            _describe_settings(found)
         if found.docstring:
             found.docstring.value = markdown_of(found.docstring.value, found, package)
+        if isinstance(found, griffe.Attribute):
+            found.value = _default(found.value)
+        if isinstance(found, griffe.Function):
+            for parameter in found.parameters:
+                parameter.default = _default(parameter.default)
         for member in found.members.values():
             if not member.is_alias:
                 self._change(member, package)  # type: ignore[arg-type]
@@ -52,7 +64,35 @@ def markdown_of(text: str, scope: griffe.Object, package: griffe.Module) -> str:
     def code(match: re.Match[str]) -> str:
         return f"```pycon\n{_FLAG.sub('', match[0])}\n```"
 
-    return _DOCTEST.sub(code, _ROLE.sub(link, _LITERAL_BLOCK.sub(":", text)))
+    def steps(match: re.Match[str]) -> str:
+        if len(_STEP.findall(match[0])) < 2:
+            return match[0]
+        return f"```{{ .text .steps }}\n{match[0]}\n```"
+
+    linked = _ROLE.sub(link, _LITERAL_BLOCK.sub(":", _PARAGRAPH.sub(steps, text)))
+    return _DOCTEST.sub(code, linked)
+
+
+def _describe_settings(found: griffe.Class) -> None:
+    """Add the texts of a class's settings to its docstring, which is still as it was written."""
+    rows = []
+    for name, member in found.members.items():
+        call = None if member.is_alias else getattr(member, "value", None)
+        if _is_setting(call) and len(call.arguments) > 1:
+            rows += [name, f"    {ast.literal_eval(str(call.arguments[1]))}"]
+    if rows and found.docstring and "\n---" not in found.docstring.value:
+        found.docstring.value += "\n".join(["", "", "Parameters", "----------", *rows])
+
+
+def _is_setting(value: Any) -> bool:
+    return isinstance(value, griffe.ExprCall) and str(value.function) == "setting"
+
+
+def _default(value: str | griffe.Expr | None) -> str | griffe.Expr | None:
+    """``48`` for ``setting(48, "Frames of a window.", low=2)``; other defaults as they are."""
+    if isinstance(value, griffe.ExprCall) and _is_setting(value) and value.arguments:
+        return value.arguments[0]
+    return value
 
 
 def _path(name: str, scope: griffe.Object, package: griffe.Module) -> str | None:

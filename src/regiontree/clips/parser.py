@@ -146,6 +146,7 @@ class ClipParser:
         Parameters
         ----------
         frames
+            What :func:`regiontree.frames.open_frames` opened.
         after
             A window that is drawn: those behind it come. None: all of them.
         """
