@@ -88,8 +88,10 @@ def opened(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
     """
     av = require_av()
     options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
+    # From PyAV 19 on, metadata that is no UTF-8 is always replaced, and there is no such argument.
+    lenient = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
     try:
-        container = av.open(f"file:{path}", metadata_errors="replace", options=options)
+        container = av.open(f"file:{path}", options=options, **lenient)
     except av.error.FFmpegError as error:
         raise _refusal(path, error) from None
     except UnicodeError as error:
