@@ -621,6 +621,7 @@ def child(path: Path, out: Path) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(made, tmp_path) -> None:
     _, path, _ = made
     running = child(path, tmp_path / "out")
@@ -785,6 +786,7 @@ def peak(path: Path, out: Path) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems tell it otherwise")
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_scene(tmp_path) -> None:
     found = []
     for side in (2048, 6144):
@@ -847,6 +849,7 @@ def test_granularities_that_are_no_numbers_are_refused(tmp_path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.slow
 def test_ctrl_c_ends_the_command_with_130_and_it_goes_on(tmp_path) -> None:
     path = saved(tmp_path / "s.tif", areas(900, 900)[1])
     out = tmp_path / "out"
@@ -912,6 +915,7 @@ def has_qgis() -> bool:
 
 
 @pytest.mark.skipif(not has_qgis(), reason="QGIS for Python is not installed (python3-qgis)")
+@pytest.mark.slow
 def test_qgis_shows_the_maps(made, tmp_path) -> None:
     scene = made[2]
     picture = tmp_path / "map.png"
