@@ -79,6 +79,16 @@ def test_large_photographs_are_made_smaller_and_turned_upright(tmp_path):
     assert found.name == "a"
 
 
+def test_a_visitors_tree_takes_some_10_mb():
+    rng = np.random.default_rng(2)
+    small = rng.integers(0, 255, (12, 16, 3), np.uint8)
+    photo = np.asarray(Image.fromarray(small).resize((1280, 960)))
+    tree = RegionParser(preset="fast", size=112).parse(photo)
+    arrays = [getattr(tree, name) for name in ("labels", "embedding", "descriptor", "parents")]
+    held = photo.nbytes + sum(array.nbytes for array in arrays if array is not None)
+    assert 7e6 < held < 13e6
+
+
 def test_what_is_no_photograph_is_told(tmp_path):
     parser = RegionParser(preset="fast", size=112, max_pixels=10_000)
     (tmp_path / "a.jpg").write_bytes(b"nothing")

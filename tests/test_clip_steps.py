@@ -52,6 +52,22 @@ def test_a_clip_of_one_frame_has_the_parts_of_a_photograph():
     assert np.array_equal(found, contiguous_groups(rows, (6, 8), 7))
 
 
+@pytest.mark.parametrize("left", [(0, 3, 6), (0, None, 0)], ids=["fast", "back"])
+def test_what_jumps_or_comes_back_is_a_new_tube(left):
+    clip = np.zeros((3, 4, 9, 3), np.float32)
+    clip[..., 0] = 1
+    thing = np.zeros((3, 4, 9), bool)
+    for t, column in enumerate(left):
+        if column is not None:
+            thing[t, 1:3, column : column + 2] = True
+    clip[thing] = (0, 1, 0)
+    seen = [t for t in range(3) if thing[t].any()]
+    found = tubes(clip.reshape(-1, 3), (3, 4, 9), 1 + len(seen)).reshape(3, 4, 9)
+    own = [set(found[t][thing[t]].tolist()) for t in seen]
+    assert all(len(numbers) == 1 for numbers in own)
+    assert len(set.union(*own)) == len(seen)
+
+
 def test_a_tube_follows_what_moves_by_a_patch_a_frame():
     clip = np.zeros((5, 4, 9, 3), np.float32)
     clip[..., 0] = 1

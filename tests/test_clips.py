@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import regiontree
 from regiontree.clips import ClipParser, ClipSettings, parse_clip
+from regiontree.clips import parser as parser_module
 from regiontree.clips.spool import Spool
 from regiontree.errors import ImageError, SettingsError
 from regiontree.frames import open_frames
@@ -124,6 +125,24 @@ def test_tubes_go_on_from_window_to_window(moving, window):
     assert len(inside) == 1
 
 
+def test_a_window_begins_every_so_many_frames_and_shares_some(monkeypatch):
+    seen = []
+    made = parser_module.group_window
+
+    def group_window(frames, rows, count, *given):
+        seen.append((len(frames), count))
+        return made(frames, rows, count, *given)
+
+    monkeypatch.setattr(parser_module, "group_window", group_window)
+    frames, _ = film(n=16, speed=1)
+    work = ClipParser(parser(), clip={"window": 6, "overlap": 2})
+    windows = list(work.windows(open_frames(frames)))
+    # Frames 0-7, 6-13 and 12-15 are grouped; a window has twice the 20 parts of a photograph.
+    assert seen == [(8, 40), (8, 40), (4, 40)]
+    assert [window.first for window in windows] == [0, 7, 13]
+    assert [len(window.maps) for window in windows] == [7, 6, 3]
+
+
 def test_parse_clip_is_the_parser_on_open_frames(moving):
     options = {"size": (64, 96), "parts": 20, "stability": 0}
     a = parse_clip(moving[0], every=2, backbone=Colours(), clip={"steady": 0}, **options)
@@ -173,6 +192,19 @@ def test_a_cut_in_the_film_parts_the_tubes():
     for leaf in range(tree.n_leaves):
         first, last = tree.span(leaf)
         assert last < 14 or first >= 14
+
+
+def test_what_looks_alike_before_and_after_a_cut_is_one_region():
+    one, square = film(n=10)
+    other = np.full((10, 64, 96, 3), (250, 250, 120), np.uint8)
+    tree = ClipParser(parser()).parse(open_frames(np.concatenate([one, other, one])))
+    assert tree.meta["clip"]["shots"] == [0, 10, 20]
+    regions = tree.cut(n_regions=4)
+    first, last = (
+        np.bincount(regions[part][square]).argmax() for part in (slice(10), slice(20, 30))
+    )
+    assert first == last
+    assert best_iou(tree, np.concatenate([square, np.zeros_like(square), square])) > 0.9
 
 
 # -- what has no data -----------------------------------------------------------------------------
@@ -330,9 +362,16 @@ def test_segment_makes_one_tree_of_a_folder_and_does_it_once(folder, tmp_path):
     other = segment(folder, "--clip", "-o", out, *FAST, "--every", 2)
     assert other.exit_code == 2
     assert "other settings; give --overwrite" in other.stderr
+    setting = segment(folder, "--clip", "-o", out, *FAST, "--set", "clip.steady=9")
+    assert setting.exit_code == 2
+    assert "other settings; give --overwrite" in setting.stderr
     again = segment(folder, "--clip", "-o", out, *FAST, "--every", 2, "--overwrite")
     assert again.exit_code == 0
     assert ClipTree.load(out / "frames.clip.npz").n_frames == 3
+    Image.open(folder / "frame0.png").save(folder / "frame6.png")
+    changed = segment(folder, "--clip", "-o", out, *FAST, "--every", 2)
+    assert changed.exit_code == 2
+    assert "another clip; give --overwrite" in changed.stderr
 
 
 def test_segment_says_what_is_wrong_and_does_the_rest(folder, tmp_path):

@@ -350,16 +350,20 @@ def segment(
         ),
     ] = False,
     every: Annotated[
-        int | None, typer.Option(help="Of a clip: every so many frames.  [default: 1]", min=1)
+        int | None, typer.Option(help="Of a clip: take every n-th frame.  [default: 1]", min=1)
     ] = None,
     fps: Annotated[
-        float | None, typer.Option(help="Of a film: so many frames a second.  [default: all]")
+        float | None, typer.Option(help="Of a film: frames to take of each second.  [default: all]")
     ] = None,
     start: Annotated[
-        float | None, typer.Option(help="Of a clip: seconds, or frames, before the first.")
+        float | None,
+        typer.Option(
+            help="Of a clip: where to begin, in seconds; in frames if they have no times."
+        ),
     ] = None,
     end: Annotated[
-        float | None, typer.Option(help="Of a clip: where it ends, in seconds or frames.")
+        float | None,
+        typer.Option(help="Of a clip: where to end, in seconds; in frames if they have no times."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a machine-readable summary to standard output.")

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import datetime
 import re
+import runpy
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
+from gradio.route_utils import delete_files_created_by_app
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from regiontree.parser import RegionParser
 from regiontree.plugins.gradio import make_app
 from regiontree.plugins.gradio.command import launch_options
+from regiontree.plugins.gradio.visit import DOWNLOADS, parsed
 from regiontree.tree import RegionTree
 
 pytest_plugins = ["browser"]
@@ -118,6 +126,69 @@ def test_two_visitors_have_trees_of_their_own(
     click_at(page, 0.45, 0.3)
     changed(page, before)
     context.close()
+
+
+def test_a_tree_is_kept_for_an_hour_and_those_of_64_visitors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = make_app({"preset": "fast"})
+    page.launch(prevent_thread_lock=True, **launch_options("127.0.0.1", 0))  # a free port
+    try:
+        kept = page.app.state_holder
+        state = next(
+            block for block in page.blocks.values()
+            if isinstance(block, gr.State) and block.time_to_live == 3600
+        )  # fmt: skip
+        # Only a new photograph sets it, so its hour begins when the tree is made.
+        assert [set_.name for set_ in page.fns.values() if state in set_.outputs] == ["parse"]
+        for visitor in range(65):
+            kept[str(visitor)][state._id] = "tree"
+        assert "0" not in kept
+        assert "1" in kept
+        made = datetime.datetime.now()
+        later = SimpleNamespace(now=lambda: made + datetime.timedelta(minutes=59))
+        monkeypatch.setattr("gradio.state_holder.datetime", SimpleNamespace(datetime=later))
+        assert kept["64"][state._id] == "tree"
+        kept.delete_all_expired_state()
+        assert kept["64"][state._id] == "tree"  # this look does not prolong it
+        later.now = lambda: made + datetime.timedelta(minutes=61)
+        kept.delete_all_expired_state()
+        assert kept["64"][state._id] is None
+    finally:
+        monkeypatch.undo()
+        page.close(verbose=False)
+
+
+def test_photographs_wait_in_a_queue_of_twenty() -> None:
+    page = make_app({"preset": "fast"})
+    assert page._queue.max_size == 20
+    (parse,) = [own for own in page.fns.values() if own.name == "parse"]
+    assert parse.concurrency_limit == 1
+
+
+def test_files_of_a_visitor_are_those_that_gradio_removes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    page = make_app({"preset": "fast"})
+    visit = parsed(RegionParser(preset="fast", size=112, parts=20), PHOTO, 128)
+    (download,) = [own for own in page.fns.values() if own.name == "download"]
+    made = download.fn(visit, 4, DOWNLOADS[0])["value"]
+    (file,) = download.outputs
+    assert file.move_resource_to_block_cache(made) == made  # no second copy
+    assert Path(made).is_file()
+    delete_files_created_by_app(page, 3600)
+    assert Path(made).is_file()
+    delete_files_created_by_app(page, None)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_the_space_is_the_same_page() -> None:
+    space = Path(__file__).parents[2] / "apps/space/app.py"
+    page = runpy.run_path(str(space), run_name="space")["app"]
+    mine = make_app()
+    assert [own.name for own in page.fns.values()] == [own.name for own in mine.fns.values()]
 
 
 def test_the_python_of_the_page_runs() -> None:

@@ -18,11 +18,17 @@ class ClipSettings:
     """How the frames of a clip share one tree."""
 
     window: int = setting(
-        48, "Frames whose patches are grouped together.", low=2, high=4096, whole=True
+        48,
+        "Frames from the beginning of a window to that of the next. Patches of a window are "
+        "grouped together.",
+        low=2,
+        high=4096,
+        whole=True,
     )
     overlap: int = setting(
         8,
-        "Frames that a window shares with the next one. They tell which tubes go on.",
+        "Frames that a window has in addition, and shares with the next one. They tell which tubes "
+        "go on.",
         low=1,
         high=1024,
         whole=True,

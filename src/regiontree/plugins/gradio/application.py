@@ -1,7 +1,8 @@
 """The page of the app: what is where, and what happens on a click.
 
-A visitor's tree lies in the memory of the process, some megabytes of it, until an hour after the
-last look. Photographs are parsed one at a time; the others wait in a queue that shows their place.
+A visitor's tree lies in the memory of the process, some megabytes of it, for an hour after it was
+made. Uploads, pictures and files lie in Gradio's temporary folder, and are removed after an hour,
+too. Photographs are parsed one at a time; the others wait in a queue that shows their place.
 """
 
 from __future__ import annotations
@@ -110,7 +111,10 @@ def make_app(
     def download(visit: Visit | None, regions: int, what: str) -> Any:
         if visit is None:
             raise gr.Error("choose a photograph first", print_exception=False)
-        folder = Path(tempfile.mkdtemp(prefix="regiontree-", dir=os.environ.get("GRADIO_TEMP_DIR")))
+        # Within Gradio's folder the file is not copied, and Gradio removes it.
+        cache = Path(file.GRADIO_CACHE)
+        cache.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="regiontree-", dir=cache))
         made = str(visit.save(what, int(regions), folder))
         return gr.update(value=made, visible=True)
 
