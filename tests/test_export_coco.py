@@ -99,6 +99,7 @@ def test_pycocotools_takes_the_annotations_as_results_and_draws_them(tmp_path):
     results = data.loadRes(json.loads(json.dumps(annotations)))
     after = [results.annToMask(one) for one in results.loadAnns(results.getAnnIds())]
     assert np.array_equal(before, after)
+    plot.close("all")  # pycocotools draws into the current figure
     data.showAnns(annotations, draw_bbox=True)
     assert len(plot.gca().images) == len(annotations)
     plot.close()

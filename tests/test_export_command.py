@@ -66,7 +66,7 @@ def test_a_format_uses_the_options_that_its_function_has(name):
     form = find_format(name)
     taken = inspect.signature(form.maker or form.writer).parameters
     options = {key for key, value in taken.items() if value.kind == value.KEYWORD_ONLY}
-    assert options - {"picture"} == set(form.keys)
+    assert options - {"picture", "area"} == set(form.keys)  # scenes give their own areas
     assert ("picture" in options) == bool(form.make and form.finds_photo)
     assert callable(form.writer)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from regiontree.errors import ExportError, MissingExtraError
 from regiontree.export import huggingface
 from regiontree.export.command import run
 from regiontree.export.huggingface import COLUMNS, to_huggingface, write_huggingface
-from regiontree.forest import arrow
 from regiontree.forest.pictures import Picture
 from regiontree.system.files import sha256_of
 from regiontree.tree.nodata import with_no_data
@@ -298,10 +298,7 @@ def test_an_interruption_leaves_nothing(trees, tmp_path, monkeypatch):
 
 
 def test_one_line_names_the_extra(trees, tmp_path, monkeypatch):
-    def missing(name: str) -> None:
-        raise ModuleNotFoundError(name)
-
-    monkeypatch.setattr(arrow, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     line = r"^a data set of Hugging Face needs pyarrow: pip install 'regiontree\[store\]'$"
     with pytest.raises(MissingExtraError, match=line):
         run([tmp_path / "trees"], "huggingface", tmp_path / "set")

@@ -22,7 +22,7 @@ from regiontree.backbones.featurefile import Features
 from regiontree.display.pictures import save_pictures
 from regiontree.errors import BackboneError, MissingExtraError, SettingsError, ViewError
 from regiontree.forest.sources import Outline, open_source
-from regiontree.viewer import command, server
+from regiontree.viewer import command
 from regiontree.viewer.page import page_html
 
 
@@ -254,7 +254,7 @@ def test_wrong_options_are_an_error_whatever_the_trees(photos, served):
 
 
 def test_a_missing_extra_is_told_of_before_anything_is_parsed(photos, parsed, monkeypatch):
-    monkeypatch.setattr(server, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "starlette", None)
     with pytest.raises(MissingExtraError, match=r"regiontree\[viewer\]"):
         command.view([photos])
     assert parsed == []

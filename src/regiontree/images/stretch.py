@@ -127,8 +127,9 @@ def display_limits(decoded: Decoded) -> tuple[float, float] | None:
 
     Examples
     --------
-    >>> display_limits(Decoded(np.array([[0, 500], [1000, 250]], np.uint16), (2, 2)))
-    (0.75, 998.5)
+    >>> limits = display_limits(Decoded(np.array([[0, 500], [1000, 250]], np.uint16), (2, 2)))
+    >>> [round(limit, 6) for limit in limits or ()]
+    [0.75, 998.5]
     """
     samples = decoded.samples
     if samples.dtype in (np.uint8, np.bool_):

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 import zipfile
 import zlib
@@ -372,6 +373,8 @@ def _members(
 
 def is_clip_file(path: str | Path) -> bool:
     """Whether a path is the file of a clip's tree; False if there is no file, or another one."""
+    if not os.path.isfile(path):  # a named pipe would be waited for for ever
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             return CLIP_MEMBER in archive.NameToInfo
