@@ -16,7 +16,7 @@ from regiontree.errors import RegionTreeError, SettingsError
 from regiontree.frames import Frames, open_frames
 from regiontree.parser import RegionParser
 from regiontree.system.damage import plain_reason
-from regiontree.system.paths import require_writable
+from regiontree.system.paths import CLIP_SUFFIX, require_writable
 from regiontree.system.progress import Bar, progress_bar
 from regiontree.system.signals import interruptible
 from regiontree.system.stages import keys_of, value_of_text, values_of
@@ -24,10 +24,7 @@ from regiontree.system.temporary import remove_leftovers
 from regiontree.system.terminal import say
 from regiontree.tree import read_clip_meta, write_clip_file
 
-__all__ = ["SUFFIX", "Selected", "parted", "run"]
-
-SUFFIX = ".clip.npz"
-"""Ending of the tree file of a clip."""
+__all__ = ["Selected", "parted", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +120,7 @@ def run(
     results: list[_Result] = []
     with interruptible() as check:
         for name, source in clips.items():
-            one = _Work(work, source, out / f"{name}{SUFFIX}", selected, check)
+            one = _Work(work, source, out / f"{name}{CLIP_SUFFIX}", selected, check)
             results.append(one.result(overwrite=overwrite))
             if results[-1].status == "interrupted":
                 break
@@ -159,8 +156,8 @@ def _named(sources: Sequence[str], *, joint: bool) -> dict[str, Any]:
         name = name or Path(source).resolve().name
         if name in clips:
             raise SettingsError(
-                f"{clips[name]} and {source} would both become {name}{SUFFIX}; give them different "
-                "output folders, in two commands"
+                f"{clips[name]} and {source} would both become {name}{CLIP_SUFFIX}; give them "
+                "different output folders, in two commands"
             )
         clips[name] = source
     return clips
@@ -190,8 +187,7 @@ class _Work:
 
         try:
             frames = open_frames(
-                self.source, every=self.selected.every, fps=self.selected.fps,
-                start=self.selected.start, end=self.selected.end, joint=self.selected.joint,
+                self.source, **asdict(self.selected),
                 max_pixels=self.parser.parser.sight.max_pixels,
             )  # fmt: skip
             if not overwrite and self._is_finished(frames):

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 
 from regiontree.clips.window import WindowTubes
-from regiontree.errors import TreeError
 from regiontree.spectral.contiguous import linked_groups
-from regiontree.spectral.graph import MAX_PARTS, PartGraph
+from regiontree.spectral.graph import MAX_PARTS, PartGraph, no_weights
 from regiontree.spectral.groups import sum_by_index
 
 __all__ = ["TubeTable", "continued"]
@@ -134,7 +133,7 @@ class TubeTable:
         part[shown] = np.arange(len(shown))
         graph = None
         if len(shown):
-            graph = PartGraph(_no_weights, self._count[shown], self._sums[shown])
+            graph = PartGraph(no_weights, self._count[shown], self._sums[shown])
         return graph, part[self._tube]
 
     def descriptors(self) -> NDArray[np.float64] | None:
@@ -187,7 +186,3 @@ def _different(pairs: list[Ints]) -> Ints:
     found = np.sort(np.concatenate(pairs), axis=1)
     found = found[found[:, 0] != found[:, 1]]
     return np.unique(found, axis=0) if len(found) else found
-
-
-def _no_weights() -> NDArray[np.float64]:
-    raise TreeError("a clip has no affinities between parts; use builder ward")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from regiontree.images.colours import patch_colours
 from regiontree.parser import Patches, RegionParser
 from regiontree.settings import Settings
 from regiontree.spectral.contiguous import linked_groups
-from regiontree.spectral.graph import MAX_PARTS, PartGraph
+from regiontree.spectral.graph import MAX_PARTS, PartGraph, no_weights
 from regiontree.spectral.groups import sum_by_index
 from regiontree.spectral.smoothtime import smooth_in_time
 from regiontree.spectral.tubes import pairs_in_time
@@ -162,7 +161,7 @@ def drawn_frames(
             yield np.full(frame.size, -1, np.int32)
         return
     sums = sum_by_index(stacked, torch.from_numpy(group), k).numpy()
-    graph = PartGraph(_no_weights, np.bincount(group, minlength=k), sums)
+    graph = PartGraph(no_weights, np.bincount(group, minlength=k), sums)
     tree = parser.settings.tree.build(graph, seed=parser.settings.seed)
     embedding = node_embeddings(tree, graph)
     # A leaf of the window's tree may hold several equal tubes. The first stands for all.
@@ -198,7 +197,3 @@ def _described(frame: Patches) -> torch.Tensor:
     assert frame.descriptors is not None
     values = frame.descriptors.reshape(-1, frame.descriptors.shape[2]).double().cpu()
     return values[torch.from_numpy(_there(frame).reshape(-1))]
-
-
-def _no_weights() -> NDArray[Any]:
-    raise AssertionError("builders for clips use no weights")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from regiontree.scenes.grid import SceneWindow
 from regiontree.scenes.groups import Groups
 from regiontree.spectral.affinity import all_equal
 from regiontree.spectral.contiguous import linked_groups
+from regiontree.spectral.graph import no_weights
 from regiontree.system.files import atomic_write
 
 __all__ = ["SceneNodes", "scene_nodes"]
@@ -94,17 +94,13 @@ def scene_nodes(
     for group, own in enumerate(part.tolist()):  # one row at a time: no table of all sums
         sums[own] += groups.mean[group].astype(float) * groups.count[group]
     count = np.bincount(part, weights=groups.count, minlength=k).astype(np.int64)
-    graph = PartGraph(_no_weights, count, sums)
+    graph = PartGraph(no_weights, count, sums)
     tree = builder.build(graph, seed=seed)
     leaf_of_group = tree.leaf_of_part[part].astype(np.int32)
     return SceneNodes(
         leaf_of_group, tree.parents, tree.height, tree.ncut, tree.stop,
         node_embeddings(tree, graph), _homes(groups, windows, leaf_of_group),
     )  # fmt: skip
-
-
-def _no_weights() -> Any:
-    raise AssertionError("settings that need the affinity of patches are refused before")
 
 
 def _homes(

@@ -16,7 +16,7 @@ from regiontree.errors import TreeError
 from regiontree.spectral.affinity import Affinity, part_sums
 from regiontree.system.lazy import lazy
 
-__all__ = ["MAX_PARTS", "FloatArray", "IntArray", "PartGraph", "part_graph"]
+__all__ = ["MAX_PARTS", "FloatArray", "IntArray", "PartGraph", "no_weights", "part_graph"]
 
 FloatArray = NDArray[np.float64]
 """An array of float64."""
@@ -101,3 +101,14 @@ def part_graph(unit: Tensor, affinity: Affinity, labels: Tensor) -> PartGraph:
         count=torch.bincount(labels, minlength=k).cpu().numpy(),
         sums=part_sums(unit, labels, k).cpu().numpy(),
     )
+
+
+def no_weights() -> FloatArray:
+    """The weights of a graph whose patches were never together, for builders that need none.
+
+    Raises
+    ------
+    TreeError
+        A builder asked for them.
+    """
+    raise TreeError("these parts have no affinities between them; use builder ward")
